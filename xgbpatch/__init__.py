@@ -1,0 +1,1 @@
+"""xgbpatch extends AWS's official SageMaker XGBoost container without rebuilding it."""

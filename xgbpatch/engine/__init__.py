@@ -1,0 +1,1 @@
+"""The Docker Engine behind one typed door. Only this package imports `docker`."""

@@ -1,0 +1,228 @@
+"""The one door to the Docker Engine: nothing else imports `docker`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+import docker.errors
+import requests
+
+from xgbpatch.engine.container import Container
+from xgbpatch.engine.stream import StreamFailure, drain
+from xgbpatch.engine.values import Completed, Credentials, LocalImage, Run
+from xgbpatch.errors import BuildError, EngineError, RegistryError
+from xgbpatch.progress import Progress, Silent
+from xgbpatch.reference import ImageReference
+
+SESSION_LABEL = "io.xgbpatch.session"
+_TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s
+_UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestException)
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A context (an uncompressed tar, Dockerfile at its root), the tag it becomes, and how it is built."""
+
+    context: IO[bytes]
+    tag: ImageReference
+    platform: str
+    no_cache: bool = False
+
+
+class Engine:
+    """A reachable Docker Engine. Construct with `Engine.connect()`; usable as a context manager."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls) -> Engine:
+        """The engine that `DOCKER_HOST` (or the default socket) names; raises `EngineError` where none answers."""
+        try:
+            client = docker.from_env(timeout=_TIMEOUT_SECONDS)
+            client.ping()
+        except _UNREACHABLE as error:
+            raise EngineError(
+                f'no Docker Engine answers at "{os.environ.get("DOCKER_HOST", "the default socket")}": {error}',
+                "Start Docker, or run scripts/engine on Debian; `xgbpatch doctor` tells what is missing.",
+            ) from error
+        return cls(client)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def version(self) -> str:
+        return str(self._client.version()["Version"])
+
+    def image(self, reference: ImageReference | str) -> LocalImage | None:
+        """The image under that reference or ID, or None when the engine does not hold it."""
+        try:
+            with _translated(f'read image "{reference}"'):
+                return _local_image(self._client.images.get(str(reference)).attrs)
+        except docker.errors.ImageNotFound:
+            return None
+
+    def images(self, label: str) -> list[LocalImage]:
+        """Images that carry `label` (`name` or `name=value`), newest first."""
+        with _translated("list images"):
+            found = [_local_image(image.attrs) for image in self._client.images.list(filters={"label": label})]
+        return sorted(found, key=lambda image: image.created, reverse=True)
+
+    def pull(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> LocalImage:
+        """Pull by tag or digest; raises `RegistryError` with the registry's own words."""
+        wanted = reference.pinned if reference.digest else reference
+        with _translated(f'pull "{wanted}"'):
+            name, tag = wanted.name, wanted.digest or wanted.tag
+            stream = self._client.api.pull(name, tag=tag, stream=True, decode=True, auth_config=_auth(credentials))
+            _drain_or_raise(stream, progress, RegistryError(f'could not pull "{wanted}"'))
+        image = self.image(wanted)
+        if image is None:
+            raise RegistryError(f'"{wanted}" was pulled but the engine does not hold it')
+        return image
+
+    def build(self, request: BuildRequest, progress: Progress) -> LocalImage:
+        """Build with the classic builder, never pulling; raises `BuildError` with the failing step's message."""
+        with _translated("build"):
+            stream = self._client.api.build(
+                fileobj=request.context, custom_context=True, encoding=None, decode=True,
+                tag=str(request.tag), platform=request.platform, nocache=request.no_cache,
+                rm=True, forcerm=True, pull=False,
+            )  # fmt: skip
+            aux = _drain_or_raise(stream, progress, BuildError(f'could not build "{request.tag}"'))
+        image = self.image(str(aux.get("ID", request.tag)))
+        if image is None:
+            raise BuildError(f'the engine reported success but holds no image "{request.tag}"')
+        return image
+
+    def tag(self, image: str, reference: ImageReference) -> None:
+        with _translated(f'tag "{image}" as "{reference}"'):
+            self._client.api.tag(image, reference.name, reference.tag)
+
+    def untag(self, reference: ImageReference) -> None:
+        """Remove that name; the image goes only when it was its last name."""
+        with _translated(f'remove "{reference}"'):
+            self._client.images.remove(str(reference), noprune=False)
+
+    def push(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> str:
+        """Push `reference`; returns the manifest digest; raises `RegistryError` with the registry's own words."""
+        with _translated(f'push "{reference}"'):
+            stream = self._client.api.push(
+                reference.name, tag=reference.tag, stream=True, decode=True, auth_config=_auth(credentials)
+            )
+            aux = _drain_or_raise(stream, progress, RegistryError(f'could not push "{reference}"'))
+        if "Digest" not in aux:
+            raise RegistryError(f'the push of "{reference}" ended without a digest')
+        return str(aux["Digest"])
+
+    @contextmanager
+    def container(self, run: Run) -> Iterator[Container]:
+        """Start `run`; the container is removed, with its volumes, however the block ends."""
+        container = None
+        try:
+            with _translated(f'start a container of "{run.image}"'):
+                container = self._client.containers.create(run.image, **_options(run))
+                container.start()
+            yield Container(container)
+        finally:
+            if container is not None:
+                _remove(container)
+
+    def run(self, run: Run, timeout: float = 600) -> Completed:
+        """Run to the end; raises `EngineError` after `timeout` seconds. The container is always removed."""
+        with self.container(run) as container:
+            exit_code = container.wait(timeout)
+            return Completed(exit_code, container.stdout(), container.stderr())
+
+    def leftovers(self) -> list[str]:
+        """IDs of containers that this tool started and that still exist."""
+        with _translated("list containers"):
+            found = self._client.containers.list(all=True, filters={"label": SESSION_LABEL})
+        return [str(container.id) for container in found]
+
+
+def _options(run: Run) -> dict[str, Any]:
+    return {
+        "command": list(run.command),
+        "entrypoint": list(run.entrypoint) or None,
+        "environment": dict(run.environment),
+        "volumes": {str(m.source): {"bind": m.target, "mode": "ro" if m.read_only else "rw"} for m in run.mounts},
+        "ports": {f"{port}/tcp": ("127.0.0.1", None) for port in run.ports},
+        "network_mode": run.network,
+        "hostname": run.hostname or None,
+        "mem_limit": run.memory or None,
+        "labels": {SESSION_LABEL: str(os.getpid())},
+        "detach": True,
+    }
+
+
+def _remove(container: Any) -> None:
+    """Remove by force; an engine that stopped in the meantime must not hide the error that ended the block."""
+    try:
+        container.remove(force=True, v=True)
+    except docker.errors.NotFound:
+        pass
+    except _UNREACHABLE as error:
+        raise EngineError(
+            f'container "{container.id[:12]}" could not be removed: {error}',
+            f"When the engine is back: docker rm -f {container.id[:12]}",
+        ) from error
+
+
+def _auth(credentials: Credentials | None) -> dict[str, str]:
+    """Per call, never stored: a stale credential helper would win over a login (docker-py issue 3281)."""
+    return {"username": credentials.username, "password": credentials.password} if credentials else {}
+
+
+def _drain_or_raise(stream: Any, progress: Progress, failure: RegistryError | BuildError) -> Mapping[str, Any]:
+    try:
+        return drain(stream, progress or Silent())
+    except StreamFailure as error:
+        failure.message += f": {error}"
+        failure.args = (failure.message,)
+        raise failure from error
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.ImageNotFound:
+        raise
+    except docker.errors.APIError as error:
+        raise EngineError(f"the engine refused to {what}: {error.explanation or error}") from error
+    except _UNREACHABLE as error:
+        raise EngineError(
+            f"the engine stopped answering while it should {what}: {error}", "Is the Docker Engine still running?"
+        ) from error
+
+
+def _local_image(attrs: Mapping[str, Any]) -> LocalImage:
+    config = attrs.get("Config") or {}
+    return LocalImage(
+        id=attrs["Id"],
+        tags=tuple(attrs.get("RepoTags") or ()),
+        repo_digests=tuple(attrs.get("RepoDigests") or ()),
+        labels=dict(config.get("Labels") or {}),
+        environment=dict(pair.split("=", 1) for pair in config.get("Env") or () if "=" in pair),
+        layers=tuple((attrs.get("RootFS") or {}).get("Layers") or ()),
+        size=int(attrs.get("Size", 0)),
+        created=str(attrs.get("Created", "")),
+        architecture=str(attrs.get("Architecture", "")),
+    )
+
+
+def save_log(container: Container, directory: Path, name: str) -> Path:
+    """Keep what the container printed, as `directory/name.log`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{name}.log"
+    path.write_text(container.stdout() + container.stderr(), encoding="utf-8")
+    return path

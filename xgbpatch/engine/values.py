@@ -1,0 +1,66 @@
+"""What goes into the engine and comes out of it. None of docker-py's objects leaves the engine package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image that the engine holds. `layers` are diff IDs, base first; `size` is in bytes; `created` is RFC 3339."""
+
+    id: str
+    tags: tuple[str, ...]
+    repo_digests: tuple[str, ...]
+    labels: Mapping[str, str]
+    environment: Mapping[str, str]
+    layers: tuple[str, ...]
+    size: int
+    created: str
+    architecture: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A bind mount of a directory or file of this machine."""
+
+    source: Path
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """A container to start. `entrypoint` empty keeps the image's; `ports` are published on random loopback ports.
+
+    `network` is a Docker network mode; `memory` is a limit in bytes, 0 for none.
+    """
+
+    image: str
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[int, ...] = ()
+    network: str = "bridge"
+    hostname: str = ""
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A container that ended: its exit code and what it printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a registry wants for one host. The password never shows in a repr, a log or a command line."""
+
+    username: str
+    password: str = field(repr=False)

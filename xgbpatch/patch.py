@@ -1,0 +1,50 @@
+"""The overlay as values: files that land under `/opt/xgbpatch`, and the environment that switches them in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PatchFile:
+    """A file of the overlay: absolute POSIX `target` in the image, and its content as bytes or as a local path."""
+
+    target: str
+    content: bytes | Path
+    executable: bool = False
+
+    def read(self) -> bytes:
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.read()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Patch:
+    """All that a build adds: files (sorted by target, no target twice) and environment variables."""
+
+    files: tuple[PatchFile, ...]
+    environment: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over targets, modes, contents and environment: equal for equal patches, on any machine."""
+        total = hashlib.sha256()
+        for file in self.files:
+            total.update(f"{file.target}\0{int(file.executable)}\0{file.sha256}\n".encode())
+        for name, value in sorted(self.environment.items()):
+            total.update(f"{name}={value}\0".encode())
+        return total.hexdigest()
+
+
+def tree(root: Path, target: str, pattern: str = "**/*") -> Iterable[PatchFile]:
+    """The regular files below `root` that match `pattern`, as overlay files below `target`; caches are left out."""
+    for path in sorted(root.glob(pattern)):
+        if path.is_file() and "__pycache__" not in path.parts:
+            executable = bool(path.stat().st_mode & 0o100)
+            yield PatchFile(f"{target}/{path.relative_to(root).as_posix()}", path, executable)

@@ -1,0 +1,91 @@
+"""Image references, parsed once at the edge and never a `str` again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from xgbpatch.errors import ConfigurationError
+
+_PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?::\d{1,5})?"
+)
+_ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.-]+")
+
+
+@dataclass(frozen=True)
+class EcrRegistry:
+    """The account and region that an ECR host name carries."""
+
+    account: str
+    region: str
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """`[host/]repository[:tag][@digest]`, as the OCI distribution specification writes it.
+
+    `host` is empty for a name that only the local engine knows; `tag` and `digest` are empty where absent.
+    """
+
+    host: str
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> ImageReference:
+        """Read a reference; raises `ConfigurationError` that names the part which is wrong."""
+        rest, _, digest = text.partition("@")
+        host, rest = _split_host(rest)
+        repository, _, tag = rest.partition(":")
+        for part, value, pattern in (
+            ("registry host", host, _HOST),
+            ("repository", repository, _PATH),
+            ("tag", tag, _TAG),
+            ("digest", digest, _DIGEST),
+        ):
+            if (value or part == "repository") and not pattern.fullmatch(value):
+                raise ConfigurationError(
+                    f'"{text}" is not an image reference: its {part} "{value}" is not valid',
+                    "Write host/repository:tag or host/repository@sha256:… (repositories are lower case).",
+                )
+        return cls(host, repository, tag, digest)
+
+    def __str__(self) -> str:
+        name = f"{self.host}/{self.repository}" if self.host else self.repository
+        return name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    @property
+    def name(self) -> str:
+        """Host and repository, without tag and digest."""
+        return f"{self.host}/{self.repository}" if self.host else self.repository
+
+    @property
+    def pinned(self) -> ImageReference:
+        """The same image by digest alone."""
+        if not self.digest:
+            raise ConfigurationError(f'"{self}" has no digest', "Resolve it first.")
+        return replace(self, tag="")
+
+    @property
+    def ecr(self) -> EcrRegistry | None:
+        """Account and region where the host is an ECR registry, else None."""
+        match = _ECR.fullmatch(self.host)
+        return EcrRegistry(match["account"], match["region"]) if match else None
+
+    def with_tag(self, tag: str) -> ImageReference:
+        return replace(self, tag=tag, digest="")
+
+    def with_digest(self, digest: str) -> ImageReference:
+        return replace(self, digest=digest)
+
+
+def _split_host(text: str) -> tuple[str, str]:
+    first, slash, rest = text.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return first, rest
+    return "", text

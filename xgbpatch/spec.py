@@ -1,0 +1,64 @@
+"""What was asked: one image's specification, after flags, variables and files have been read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from xgbpatch.reference import ImageReference
+
+DEFAULT_REPOSITORY = "xgbpatch/sagemaker-xgboost"
+DEFAULT_TAG = "{version}-{base}-{spec}"
+
+
+class Architecture(Enum):
+    """The two architectures AWS publishes, by their OCI names."""
+
+    AMD64 = "amd64"
+    ARM64 = "arm64"
+
+    @property
+    def platform(self) -> str:
+        return f"linux/{self.value}"
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A file of the user's: `source` on this machine, `target` relative to their importable folder in the image."""
+
+    source: Path
+    target: str
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A base module replaced by the user's file, with the sha256 of the base's file it was written against."""
+
+    module: str
+    source: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One image as it was asked for. Paths are absolute; `packages` are PEP 508 requirements; order carries meaning
+    only for `environment`.
+
+    `tag` is a pattern over `{version}`, `{base}` (first 12 hexadecimal digits of the base digest) and `{spec}` (first 8
+    of the spec digest); `aliases` are further tags moved to the pushed image.
+    """
+
+    version: str
+    region: str
+    name: str = "default"
+    architecture: Architecture = Architecture.AMD64
+    base_image: ImageReference | None = None
+    features: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    files: tuple[UserFile, ...] = ()
+    replacements: tuple[Replacement, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    repository: str = DEFAULT_REPOSITORY
+    tag: str = DEFAULT_TAG
+    aliases: tuple[str, ...] = ()
