@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -51,7 +52,7 @@ def shown(quiet: bool) -> Iterator[Progress]:
     """The progress that fits where stderr goes."""
     if quiet:
         yield Silent()
-    elif click.get_text_stream("stderr").isatty():
+    elif sys.stderr.isatty():
         with _bars() as bars:
             yield bars
     else:
