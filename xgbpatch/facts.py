@@ -47,7 +47,8 @@ class Facts:
 
     `modules` maps dotted names of `sagemaker_xgboost_container.*` and `sagemaker_algorithm_toolkit.*` to their files;
     `top_levels` are the importable top-level names of site-packages; `commands` maps `serve` and `train` to paths;
-    `environment` and `labels` come from the image's config; `complaints` are the lines `pip check` prints in the base.
+    `environment` and `labels` come from the image's config; `complaints` are the lines `pip check` prints in the base,
+    None where it has no pip.
     """
 
     digest: str
@@ -58,7 +59,7 @@ class Facts:
     commands: Mapping[str, str]
     environment: Mapping[str, str]
     labels: Mapping[str, str]
-    complaints: tuple[str, ...] = ()
+    complaints: tuple[str, ...] | None = ()
 
     @property
     def xgboost(self) -> str:

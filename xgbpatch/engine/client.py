@@ -27,12 +27,16 @@ _UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestExcept
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """A context (an uncompressed tar, Dockerfile at its root), the tag it becomes, and how it is built."""
+    """A context (an uncompressed tar, Dockerfile at its root) and how it is built; without `tag` it stays nameless."""
 
     context: IO[bytes]
-    tag: ImageReference
     platform: str
+    tag: ImageReference | None = None
     no_cache: bool = False
+
+
+class _Missing(EngineError):
+    """The engine holds no image of that name."""
 
 
 class Engine:
@@ -68,7 +72,7 @@ class Engine:
         try:
             with _translated(f'read image "{reference}"'):
                 return _local_image(self._client.images.get(str(reference)).attrs)
-        except docker.errors.ImageNotFound:
+        except _Missing:
             return None
 
     def images(self, label: str) -> list[LocalImage]:
@@ -94,23 +98,26 @@ class Engine:
         with _translated("build"):
             stream = self._client.api.build(
                 fileobj=request.context, custom_context=True, encoding=None, decode=True,
-                tag=str(request.tag), platform=request.platform, nocache=request.no_cache,
+                tag=str(request.tag) if request.tag else None, platform=request.platform, nocache=request.no_cache,
                 rm=True, forcerm=True, pull=False,
             )  # fmt: skip
-            aux = _drain_or_raise(stream, progress, BuildError(f'could not build "{request.tag}"'))
-        image = self.image(str(aux.get("ID", request.tag)))
+            aux = _drain_or_raise(stream, progress, BuildError("the build failed"))
+        image = self.image(str(aux.get("ID") or request.tag))
         if image is None:
-            raise BuildError(f'the engine reported success but holds no image "{request.tag}"')
+            raise BuildError("the engine reported a successful build but holds no such image")
         return image
 
     def tag(self, image: str, reference: ImageReference) -> None:
         with _translated(f'tag "{image}" as "{reference}"'):
             self._client.api.tag(image, reference.name, reference.tag)
 
-    def untag(self, reference: ImageReference) -> None:
-        """Remove that name; the image goes only when it was its last name."""
-        with _translated(f'remove "{reference}"'):
-            self._client.images.remove(str(reference), noprune=False)
+    def remove(self, image: ImageReference | str) -> None:
+        """Remove a name (the image goes with its last one), or a nameless image by ID; silent where it is gone."""
+        try:
+            with _translated(f'remove "{image}"'):
+                self._client.images.remove(str(image))
+        except _Missing:
+            pass
 
     def push(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> str:
         """Push `reference`; returns the manifest digest; raises `RegistryError` with the registry's own words."""
@@ -195,8 +202,8 @@ def _drain_or_raise(stream: Any, progress: Progress, failure: RegistryError | Bu
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
-    except docker.errors.ImageNotFound:
-        raise
+    except docker.errors.ImageNotFound as error:
+        raise _Missing(f"the engine cannot {what}: it holds no such image") from error
     except docker.errors.APIError as error:
         raise EngineError(f"the engine refused to {what}: {error.explanation or error}") from error
     except _UNREACHABLE as error:

@@ -1,0 +1,99 @@
+"""Composing the patch: which files land in the image, and which variables switch them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from xgbpatch import layout
+from xgbpatch.facts import Facts
+from xgbpatch.patch import Patch, PatchFile, tree
+from xgbpatch.spec import Replacement, Spec
+
+SERVE_SCRIPT = "bin_serve.py"  # the overlay that stands first on PATH, for multi-model endpoints
+FINDER = "sitecustomize.py"  # the overlay that finds replaced modules
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a patch is made from: the spec, the base's facts, and a folder with the unpacked packages (or None)."""
+
+    spec: Spec
+    facts: Facts
+    packages: Path | None = None
+
+
+def compose(ingredients: Ingredients) -> Patch:
+    """All files, sorted by target, and all variables that differ from the base's."""
+    found = sorted(_files(ingredients), key=lambda file: file.target)
+    return Patch(tuple(found), _environment(ingredients))
+
+
+def overlay_files() -> tuple[PatchFile, ...]:
+    """The overlay package itself, the same in every image."""
+    root = Path(str(files("xgbpatch").joinpath("overlays")))
+    special = (SERVE_SCRIPT, FINDER)
+    target = f"{layout.OVERLAYS}/{layout.OVERLAY_PACKAGE}"
+    return tuple(file for file in tree(root, target, "**/*.py") if not file.target.endswith(special))
+
+
+def overlay_digest() -> str:
+    """sha256 of all that xgbpatch itself brings, so that a newer xgbpatch shows as a newer overlay."""
+    extra = tuple(PatchFile(name, _overlay_text(name)) for name in (SERVE_SCRIPT, FINDER))
+    return Patch(overlay_files() + extra, {}).digest
+
+
+def _files(ingredients: Ingredients) -> Iterator[PatchFile]:
+    spec = ingredients.spec
+    yield from overlay_files()
+    if spec.features:
+        yield _serve_script(ingredients.facts)
+    if ingredients.packages:
+        yield from tree(ingredients.packages, layout.PACKAGES)
+    for file in spec.files:
+        yield PatchFile(f"{layout.USER}/{file.target}", file.source)
+    for replacement in spec.replacements:
+        yield PatchFile(replacement_target(replacement), replacement.source)
+    if spec.replacements:
+        yield PatchFile(f"{layout.OVERLAYS}/{FINDER}", _overlay_text(FINDER))
+
+
+def replacement_target(replacement: Replacement) -> str:
+    """Where the finder looks for the module: the folder is flat, the name is the dotted one."""
+    return f"{layout.REPLACEMENTS}/{replacement.module}.py"
+
+
+def _serve_script(facts: Facts) -> PatchFile:
+    script = f"#!{facts.python.executable}\n".encode() + _overlay_text(SERVE_SCRIPT)
+    return PatchFile(f"{layout.BIN}/serve", script, executable=True)
+
+
+def _overlay_text(name: str) -> bytes:
+    return files("xgbpatch").joinpath("overlays", name).read_bytes()
+
+
+def _environment(ingredients: Ingredients) -> Mapping[str, str]:
+    spec, base = ingredients.spec, ingredients.facts.environment
+    added = {
+        "SAGEMAKER_SERVING_MODULE": f"{layout.OVERLAY_PACKAGE}.serve:main",
+        "SAGEMAKER_TRAINING_MODULE": f"{layout.OVERLAY_PACKAGE}.train:main",
+        "PYTHONPATH": extended(base.get("PYTHONPATH"), _import_folders(ingredients)),
+    }
+    if spec.features:
+        added["PATH"] = f"{layout.BIN}:{base['PATH']}" if base.get("PATH") else layout.BIN
+        added["XGBPATCH_FEATURES"] = ",".join(spec.features)
+    return {**added, **dict(spec.environment)}
+
+
+def extended(existing: str | None, folders: list[str]) -> str:
+    """`existing` with `folders` after it. An empty element means the working directory and is kept as it stands."""
+    return ":".join(folders) if existing is None else ":".join([existing, *folders])
+
+
+def _import_folders(ingredients: Ingredients) -> list[str]:
+    folders = [layout.OVERLAYS]
+    folders += [layout.USER] if ingredients.spec.files else []
+    folders += [layout.PACKAGES_SITE] if ingredients.packages else []
+    return folders

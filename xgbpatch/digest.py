@@ -1,0 +1,34 @@
+"""The spec digest: what was asked, as one hash that names the image. Registry, region and tags are not part of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from xgbpatch.composition import overlay_digest
+from xgbpatch.spec import Spec
+
+
+def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
+    """`sha256:…` over version, features, packages as they were resolved, files by content, variables and our overlay.
+
+    Equal on any machine and day for equal input; `packages` are `name==version sha256` lines.
+    """
+    document = {
+        "version": spec.version,
+        "architecture": spec.architecture.value,
+        "features": sorted(spec.features),
+        "packages": sorted(packages),
+        "files": sorted((file.target, _hash(file.source)) for file in spec.files),
+        "replacements": sorted((item.module, _hash(item.source), item.sha256) for item in spec.replacements),
+        "environment": list(spec.environment),
+        "overlay": overlay_digest(),
+    }
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

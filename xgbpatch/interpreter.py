@@ -1,0 +1,32 @@
+"""Running a Python script inside an image, on the interpreter that its `serve` command uses."""
+
+from __future__ import annotations
+
+from xgbpatch.engine.client import Engine
+from xgbpatch.engine.values import Run
+from xgbpatch.errors import BaseImageError, EngineError
+
+# The shebang of `serve` names the interpreter that serves; PATH may hold others. $0 is the script's text.
+_FIND_AND_RUN = """
+serve=$(command -v serve) || { echo 'no command "serve" on PATH' >&2; exit 90; }
+read -r line < "$serve"
+case "$line" in '#!'*python*) python=${line#??};; *) python=$(command -v python || command -v python3);; esac
+[ -n "$python" ] || { echo 'no Python interpreter' >&2; exit 91; }
+exec $python -B -c "$0"
+"""
+
+
+def run_python(engine: Engine, image: str, script: str) -> str:
+    """What `script` printed on stdout; raises `BaseImageError` with its stderr when it failed. No network is given."""
+    run = Run(image, ("-c", _FIND_AND_RUN, script), entrypoint=("/bin/sh",), network="none")
+    try:
+        completed = engine.run(run)
+    except EngineError as error:
+        raise BaseImageError(f'"{image}" cannot be run here: {error.message}', error.next_step) from error
+    if completed.exit_code != 0:
+        detail = completed.stderr.strip().splitlines()[-5:]
+        raise BaseImageError(
+            f'"{image}" is no SageMaker XGBoost image that runs here (exit {completed.exit_code}): {"; ".join(detail)}',
+            "Name an official image or one built on it; for another architecture install binfmt support.",
+        )
+    return completed.stdout

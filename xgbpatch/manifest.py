@@ -1,0 +1,146 @@
+"""Image manifests as values: what SageMaker accepts, what is wrong with one, and its repair. Reads and sends nothing.
+
+SageMaker has refused OCI manifests ("Unsupported manifest media type", amazon-sagemaker-feedback issue 180, mlflow
+issue 13834), which a Docker Engine with containerd's image store writes (moby pull request 51532). The two formats
+differ in media types only: configuration and layers are the same bytes under the same digests, so a manifest can be
+written anew without moving a layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from xgbpatch.errors import RegistryError
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+MEDIA_TYPES = (DOCKER_MANIFEST, OCI_MANIFEST, DOCKER_INDEX, OCI_INDEX)
+
+_INDEXES = frozenset({DOCKER_INDEX, OCI_INDEX})
+_DOCKER_TWIN = {OCI_CONFIG: DOCKER_CONFIG, OCI_LAYER: DOCKER_LAYER}
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a registry says of a stored object: `sha256:…`, media type, size in bytes."""
+
+    digest: str
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest or index exactly as a registry stores it; its bytes are its identity."""
+
+    content: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+
+    @property
+    def is_index(self) -> bool:
+        return self.media_type in _INDEXES
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """The JSON object; raises `RegistryError` where the bytes hold none."""
+        try:
+            document = json.loads(self.content)
+        except ValueError as error:
+            raise RegistryError(f'manifest "{self.digest}" is not JSON: {error}') from error
+        if not isinstance(document, dict):
+            raise RegistryError(f'manifest "{self.digest}" is not a JSON object')
+        return document
+
+    @property
+    def config(self) -> Descriptor:
+        """Of the image's configuration; its digest is the image ID that the classic engine shows."""
+        return _descriptor(self, self.document.get("config"))
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        """Base first."""
+        return tuple(_descriptor(self, layer) for layer in self.document.get("layers") or ())
+
+
+def complaints(manifest: Manifest) -> tuple[str, ...]:
+    """What SageMaker would refuse in `manifest`, in words; empty when it is a Docker schema 2 image manifest."""
+    if manifest.is_index:
+        return (f'it is an index ("{manifest.media_type}") and not one image',)
+    found = [_complaint("manifest", manifest.media_type, DOCKER_MANIFEST)]
+    declared = manifest.document.get("mediaType")
+    if declared != manifest.media_type:
+        found.append(f'the manifest calls itself "{declared}" and was stored as "{manifest.media_type}"')
+    found.append(_complaint("configuration", manifest.config.media_type, DOCKER_CONFIG))
+    found += sorted({_complaint("layer", layer.media_type, DOCKER_LAYER) for layer in manifest.layers})
+    return tuple(complaint for complaint in found if complaint)
+
+
+def repaired(manifest: Manifest) -> Manifest:
+    """The same image as a Docker schema 2 manifest; annotations go, since that format has no place for them.
+
+    Raises `RegistryError` for an index and for layers that are not gzip: their bytes would have to change.
+    """
+    if manifest.is_index:
+        raise RegistryError(
+            f'"{manifest.digest}" is an index and cannot become one image\'s manifest',
+            "Build for a single platform and without attestations (--provenance=false where BuildKit builds).",
+        )
+    document = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": _twin(manifest.config, DOCKER_CONFIG),
+        "layers": [_twin(layer, DOCKER_LAYER) for layer in manifest.layers],
+    }
+    return Manifest(json.dumps(document, indent=3).encode(), DOCKER_MANIFEST)
+
+
+def select(index: Manifest, architecture: str) -> Descriptor:
+    """The image for linux on `architecture` in an index; raises `RegistryError` naming the platforms it has."""
+    entries = index.document.get("manifests") or ()
+    platforms = {_platform(entry): entry for entry in reversed(entries)}
+    if f"linux/{architecture}" not in platforms:
+        raise RegistryError(
+            f'index "{index.digest}" holds no image for "linux/{architecture}"',
+            f"It holds: {', '.join(sorted(platforms)) or 'nothing'}.",
+        )
+    return _descriptor(index, platforms[f"linux/{architecture}"])
+
+
+def _platform(entry: Mapping[str, Any]) -> str:
+    platform = entry.get("platform") or {}
+    return f"{platform.get('os', 'unknown')}/{platform.get('architecture', 'unknown')}"
+
+
+def _descriptor(manifest: Manifest, value: Any) -> Descriptor:
+    try:
+        return Descriptor(str(value["digest"]), str(value["mediaType"]), int(value["size"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RegistryError(f'manifest "{manifest.digest}" has a descriptor without digest, type or size') from error
+
+
+def _complaint(what: str, seen: str, wanted: str) -> str:
+    return "" if seen == wanted else f'the {what} is "{seen}" and not "{wanted}"'
+
+
+def _twin(descriptor: Descriptor, wanted: str) -> dict[str, Any]:
+    if _DOCKER_TWIN.get(descriptor.media_type, descriptor.media_type) != wanted:
+        raise RegistryError(
+            f'"{descriptor.digest}" is "{descriptor.media_type}", which cannot become "{wanted}"',
+            "SageMaker takes gzip layers only: build and push with gzip compression.",
+        )
+    return {"mediaType": wanted, "size": descriptor.size, "digest": descriptor.digest}

@@ -1,0 +1,38 @@
+"""Lands as `sitecustomize` where a base module is replaced: Python then finds the user's file under that name.
+
+The base's file stays as it is. A `sitecustomize` of the base, further down the path, still runs.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+
+REPLACEMENTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "replacements")
+
+
+class ReplacementFinder(object):
+    """Finds exactly the modules that have a file in the replacements folder; everything else is not its business."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        """The spec of a replaced module, or None (`importlib.abc.MetaPathFinder`)."""
+        file = os.path.join(REPLACEMENTS, fullname + ".py")
+        if not os.path.isfile(file):
+            return None
+        found = importlib.machinery.PathFinder.find_spec(fullname, path)
+        locations = found.submodule_search_locations if found else None
+        return importlib.util.spec_from_file_location(fullname, file, submodule_search_locations=locations)
+
+
+def run_shadowed():
+    """Run the `sitecustomize` that this file hides, if the base has one."""
+    own = os.path.dirname(os.path.abspath(__file__))
+    rest = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]
+    found = importlib.machinery.PathFinder.find_spec("sitecustomize", rest)
+    if found is not None and found.loader is not None:
+        module = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+
+
+sys.meta_path.insert(0, ReplacementFinder())
+run_shadowed()

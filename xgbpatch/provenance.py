@@ -1,0 +1,87 @@
+"""What an image remembers of its making, in labels: Docker's own manifest has no annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xgbpatch.layout import LABEL_PREFIX
+from xgbpatch.reference import ImageReference
+
+BASE_NAME = "org.opencontainers.image.base.name"
+BASE_DIGEST = "org.opencontainers.image.base.digest"
+SOURCE = "org.opencontainers.image.source"
+VERSION = "org.opencontainers.image.version"
+CREATED = "org.opencontainers.image.created"
+TOOL_VERSION = f"{LABEL_PREFIX}version"
+SPEC_DIGEST = f"{LABEL_PREFIX}spec-digest"
+PATCH_DIGEST = f"{LABEL_PREFIX}patch-digest"
+OVERLAY_DIGEST = f"{LABEL_PREFIX}overlay-digest"
+FEATURES = f"{LABEL_PREFIX}features"
+PACKAGES = f"{LABEL_PREFIX}packages"
+PROJECT = "https://github.com/xgbpatch/xgbpatch"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The base (its name and digest), the SageMaker version, what was asked and with which xgbpatch.
+
+    Digests are `sha256:` and 64 hexadecimal digits; `created` is RFC 3339; `packages` are `name==version`.
+    `patch_digest` covers every byte and variable the patch adds: images with equal base and patch digests are equal.
+    """
+
+    base_name: str
+    base_digest: str
+    version: str
+    tool_version: str
+    spec_digest: str
+    patch_digest: str
+    overlay_digest: str
+    features: tuple[str, ...]
+    packages: tuple[str, ...]
+    created: str
+
+    @property
+    def base(self) -> ImageReference | None:
+        """The base in its registry, pinned; None for a base that only the local engine knew."""
+        name = ImageReference.parse(self.base_name)
+        return name.with_digest(self.base_digest) if name.host else None
+
+
+def write(provenance: Provenance) -> dict[str, str]:
+    """The labels, in the order they stand in the Dockerfile."""
+    return {
+        BASE_NAME: provenance.base_name,
+        BASE_DIGEST: provenance.base_digest,
+        SOURCE: PROJECT,
+        VERSION: provenance.version,
+        TOOL_VERSION: provenance.tool_version,
+        SPEC_DIGEST: provenance.spec_digest,
+        PATCH_DIGEST: provenance.patch_digest,
+        OVERLAY_DIGEST: provenance.overlay_digest,
+        FEATURES: ",".join(provenance.features),
+        PACKAGES: ",".join(provenance.packages),
+        CREATED: provenance.created,
+    }
+
+
+def read(labels: Mapping[str, str]) -> Provenance | None:
+    """The provenance that `labels` carry, or None for an image that xgbpatch did not make."""
+    if SPEC_DIGEST not in labels:
+        return None
+    return Provenance(
+        base_name=labels.get(BASE_NAME, ""),
+        base_digest=labels.get(BASE_DIGEST, ""),
+        version=labels.get(VERSION, ""),
+        tool_version=labels.get(TOOL_VERSION, ""),
+        spec_digest=labels[SPEC_DIGEST],
+        patch_digest=labels.get(PATCH_DIGEST, ""),
+        overlay_digest=labels.get(OVERLAY_DIGEST, ""),
+        features=_items(labels.get(FEATURES, "")),
+        packages=_items(labels.get(PACKAGES, "")),
+        created=labels.get(CREATED, ""),
+    )
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item for item in text.split(",") if item)

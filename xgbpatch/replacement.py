@@ -1,0 +1,150 @@
+"""Replacing a base module by the user's: only the very file it was written against, and with every name still there."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from xgbpatch.errors import ReplacementError
+from xgbpatch.facts import Facts, UpstreamModule
+from xgbpatch.spec import Replacement
+
+_SHOWN_LINES = 80
+
+
+@dataclass(frozen=True, order=True)
+class Need:
+    """A name of a module that another module imports or reads."""
+
+    module: str
+    name: str
+    by: str
+
+
+# Names that no import shows: console scripts and SageMaker's seams call them by string.
+_ENTRY_POINTS = (
+    Need("sagemaker_xgboost_container.serving", "main", "SAGEMAKER_SERVING_MODULE"),
+    Need("sagemaker_xgboost_container.serving", "serving_entrypoint", "the serve command"),
+    Need("sagemaker_xgboost_container.training", "main", "SAGEMAKER_TRAINING_MODULE"),
+)
+
+
+def check(replacement: Replacement, facts: Facts) -> None:
+    """Raises `ReplacementError`, with the difference, unless `replacement` can stand in for the base's module."""
+    base = facts.modules.get(replacement.module)
+    if base is None:
+        near = difflib.get_close_matches(replacement.module, facts.modules, n=1)
+        hint = f'Did you mean "{near[0]}"?' if near else "xgbpatch inspect --json lists the base's modules."
+        raise ReplacementError(f'the base has no module "{replacement.module}"', hint)
+    text = replacement.source.read_text(encoding="utf-8")
+    _refuse_changed_base(replacement, base, text)
+    _refuse_missing_names(replacement, facts, text)
+
+
+def needs(sources: Mapping[str, str]) -> set[Need]:
+    """Every name that a module of `sources` (dotted name → text) takes from another module of `sources`."""
+    found: set[Need] = set()
+    for name, text in sources.items():
+        found.update(_needs_of(name, ast.parse(text), frozenset(sources)))
+    return found
+
+
+def provided(text: str) -> frozenset[str] | None:
+    """The top-level names of a module's text; None where it cannot be told (`import *`, a module `__getattr__`)."""
+    names: set[str] = set()
+    for node in _top_level(ast.parse(text)):
+        names.update(_bound(node))
+    return None if names & {"*", "__getattr__"} else frozenset(names)
+
+
+def _refuse_changed_base(replacement: Replacement, base: UpstreamModule, text: str) -> None:
+    if replacement.sha256 == base.sha256:
+        return
+    written = f"against {replacement.sha256[:12]}…" if replacement.sha256 else "without naming the base's sha256"
+    raise ReplacementError(
+        f'the base\'s "{replacement.module}" has sha256 {base.sha256}, but "{replacement.source.name}" was written '
+        f"{written}. From the base's file to yours:\n{difference(base.source, text)}",
+        f'Bring over what the base changed, then set sha256 = "{base.sha256}".',
+    )
+
+
+def _refuse_missing_names(replacement: Replacement, facts: Facts, text: str) -> None:
+    try:
+        names = provided(text)
+    except SyntaxError as error:
+        raise ReplacementError(f'"{replacement.source}" is not valid Python: {error}') from error
+    if names is None:
+        return
+    sources = {name: module.source for name, module in facts.modules.items()}
+    wanted = [*needs(sources), *_ENTRY_POINTS]
+    missing = sorted(need for need in wanted if need.module == replacement.module and need.name not in names)
+    missing = [need for need in missing if f"{need.module}.{need.name}" not in facts.modules]
+    if missing:
+        lines = "\n".join(f'  "{need.name}", needed by {need.by}' for need in missing)
+        base = facts.modules[replacement.module].source
+        raise ReplacementError(
+            f'"{replacement.source.name}" lacks names that the base needs from "{replacement.module}":\n{lines}\n'
+            f"From the base's file to yours:\n{difference(base, text)}",
+            "Define them: the base would fail at import or at the first request.",
+        )
+
+
+def difference(base: str, text: str) -> str:
+    """A unified diff from the base's text to `text`, cut after 80 lines."""
+    lines = list(difflib.unified_diff(base.splitlines(), text.splitlines(), "base", "yours", lineterm="", n=1))
+    rest = len(lines) - _SHOWN_LINES
+    return "\n".join(lines[:_SHOWN_LINES] + ([f"… and {rest} more lines"] if rest > 0 else []))
+
+
+def _needs_of(name: str, tree: ast.Module, known: frozenset[str]) -> Iterator[Need]:
+    aliases: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from _imported(name, node, aliases, known)
+        elif isinstance(node, ast.Import):
+            aliases.update({item.asname: item.name for item in node.names if item.asname and item.name in known})
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
+            yield Need(aliases[node.value.id], node.attr, name)
+
+
+def _imported(name: str, node: ast.ImportFrom, aliases: dict[str, str], known: frozenset[str]) -> Iterator[Need]:
+    source = _absolute(name, node, known)
+    for item in node.names:
+        whole = f"{source}.{item.name}"
+        if whole in known:
+            aliases[item.asname or item.name] = whole
+        elif source in known and item.name != "*":
+            yield Need(source, item.name, name)
+
+
+def _absolute(name: str, node: ast.ImportFrom, known: frozenset[str]) -> str:
+    if not node.level:
+        return node.module or ""
+    is_package = any(other.startswith(f"{name}.") for other in known)
+    parts = name.split(".")[: len(name.split(".")) - node.level + is_package]
+    return ".".join([*parts, node.module] if node.module else parts)
+
+
+def _top_level(tree: ast.AST) -> Iterator[ast.AST]:
+    """Statements that run at import, those inside `if`, `try`, `with`, `for` and `while` included."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While | ast.ExceptHandler):
+            yield from _top_level(node)
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name
+        case ast.Import() | ast.ImportFrom():
+            yield from ((item.asname or item.name).split(".")[0] for item in node.names)
+        case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.For() | ast.With():
+            yield from (child.id for child in ast.walk(node) if _stores(child))
+
+
+def _stores(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

@@ -1,0 +1,121 @@
+"""Fetching pinned wheels and unpacking them, by their own scheme, into a folder that lands beside the base."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from xgbpatch.errors import PackageError
+from xgbpatch.facts import Facts
+from xgbpatch.packages import Pin
+from xgbpatch.progress import Progress
+
+_CHUNK = 1 << 20
+_SITE = "lib/python/site-packages"
+
+
+def fetch(pin: Pin, cache: Path, progress: Progress) -> Path:
+    """The wheel's file in `cache`, downloaded when absent; raises `PackageError` when its sha256 is another."""
+    path = cache / pin.sha256 / pin.filename
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            _download(pin, part, progress)
+            _check(pin, part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def unpack(wheels: Sequence[Path], prefix: Path, executable: str) -> None:
+    """Install `wheels` below `prefix`, data files included (`pip --target` would drop them); no byte code is written.
+
+    `executable` is the interpreter's path in the image, for the first line of scripts.
+    """
+    from installer import install
+    from installer.destinations import SchemeDictionaryDestination
+    from installer.sources import WheelFile
+
+    destination = SchemeDictionaryDestination(_scheme(prefix), executable, "posix")
+    for wheel in wheels:
+        with WheelFile.open(wheel) as source:
+            source.validate_record()
+            install(source, destination, {"INSTALLER": b"xgbpatch\n"})
+
+
+def slim(prefix: Path, patterns: Iterable[str]) -> int:
+    """Delete what matches `patterns` (globs below `prefix`), and folders left empty; returns the bytes freed."""
+    freed = 0
+    for pattern in patterns:
+        for path in sorted(prefix.glob(pattern), reverse=True):
+            freed += _delete(path)
+    return freed
+
+
+def refuse_shadowing(prefix: Path, facts: Facts) -> None:
+    """Raises `PackageError` where an unpacked module would hide one of the base's; namespace packages may share."""
+    for entry in sorted((prefix / _SITE).iterdir()):
+        name = entry.name.split(".")[0]
+        regular = entry.is_file() or (entry / "__init__.py").exists()
+        if regular and name in facts.top_levels and not entry.name.endswith(".dist-info"):
+            raise PackageError(
+                f'the package that brings "{entry.name}" would hide the base\'s module "{name}"',
+                "Leave that package out: the base has its own.",
+            )
+
+
+def _scheme(prefix: Path) -> dict[str, str]:
+    site = str(prefix / _SITE)
+    return {
+        "purelib": site,
+        "platlib": site,
+        "scripts": str(prefix / "bin"),
+        "data": str(prefix),
+        "headers": str(prefix / "include"),
+    }
+
+
+def _download(pin: Pin, part: Path, progress: Progress) -> None:
+    parts = urlsplit(pin.url)
+    if parts.scheme == "file":
+        part.write_bytes(Path(unquote(parts.path)).read_bytes())
+        return
+    import requests
+
+    try:
+        with requests.get(pin.url, stream=True, timeout=60) as response:
+            response.raise_for_status()
+            total, done = int(response.headers.get("Content-Length", 0)), 0
+            with part.open("wb") as stream:
+                for chunk in response.iter_content(_CHUNK):
+                    done += stream.write(chunk)
+                    progress.update(f"Downloading {pin.filename}", done, total)
+    except (requests.RequestException, OSError) as error:
+        raise PackageError(f'"{pin.filename}" could not be downloaded: {error}', "Try again.") from error
+
+
+def _check(pin: Pin, part: Path) -> None:
+    total = hashlib.sha256()
+    with part.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            total.update(chunk)
+    if total.hexdigest() != pin.sha256:
+        raise PackageError(
+            f'"{pin.filename}" has sha256 {total.hexdigest()} instead of the pinned {pin.sha256}',
+            "The index or the connection changed the file; nothing of it was used.",
+        )
+
+
+def _delete(path: Path) -> int:
+    if path.is_dir() and not path.is_symlink():
+        freed = sum(_delete(child) for child in sorted(path.iterdir()))
+        path.rmdir()
+        return freed
+    size = path.lstat().st_size if path.exists() or path.is_symlink() else 0
+    path.unlink(missing_ok=True)
+    return size
