@@ -78,6 +78,12 @@ class AwsDoor:
             answer = self._sts.get_caller_identity()
             return Identity(answer["Account"], answer["Arn"])
 
+    @property
+    def endpoint(self) -> str:
+        """The URL at which STS is asked."""
+        with _translated("sts", self.region):
+            return str(self._sts.meta.endpoint_url)
+
     def registry_credentials(self, account: str) -> Credentials:
         """User and token for `account`'s registry in this region; asked again shortly before the 12 hours end.
 
@@ -204,12 +210,15 @@ def _translated(action: str, resource: str) -> Iterator[None]:
     """Turn every failure of boto3 into an `AwsError` that names the IAM action, the resource and the next step."""
     from botocore import exceptions
 
+    unidentified = (
+        exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError,
+        exceptions.ProfileNotFound, exceptions.TokenRetrievalError, exceptions.SSOError,
+    )  # fmt: skip
     try:
         yield
     except exceptions.ClientError as error:
         raise _refused(error, action, resource) from error
-    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound,
-            exceptions.CredentialRetrievalError, exceptions.TokenRetrievalError, exceptions.SSOError) as error:  # fmt: skip
+    except unidentified as error:
         raise AwsError(f'no AWS credentials for "{action}": {error}', _CONFIGURE) from error
     except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
         step = "Is the region's name right, and does this machine reach AWS (proxy, AWS_CA_BUNDLE, AWS_ENDPOINT_URL)?"
@@ -220,9 +229,9 @@ def _translated(action: str, resource: str) -> Iterator[None]:
 
 def _refused(error: Any, action: str, resource: str) -> AwsError:
     code, words = _code(error), error.response.get("Error", {}).get("Message", "")
-    step = f'Allow "{action}" for this identity; `aws sts get-caller-identity` shows which one it is.'
-    if code not in _DENIED:
-        step = _NEXT_STEPS.get(code, "")
+    step = _NEXT_STEPS.get(code, "")
+    if code in _DENIED or (error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 403 and not step):
+        step = f'Allow "{action}" for this identity; `aws sts get-caller-identity` shows which one it is.'
     return AwsError(f'AWS refused "{action}" on "{resource}": {code}: {words}', step)
 
 

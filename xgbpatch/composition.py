@@ -71,7 +71,7 @@ def _serve_script(facts: Facts) -> PatchFile:
 
 
 def _overlay_text(name: str) -> bytes:
-    return files("xgbpatch").joinpath("overlays", name).read_bytes()
+    return files("xgbpatch").joinpath("overlays").joinpath(name).read_bytes()
 
 
 def _environment(ingredients: Ingredients) -> Mapping[str, str]:

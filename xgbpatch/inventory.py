@@ -35,14 +35,14 @@ def take(engine: Engine, image: LocalImage, cache: Path | None) -> Mapping[str, 
     """Path → kind, mode, owner, size, mtime and link target, joined; from `cache` where it was listed before."""
     kept = cache / f"{image.id.removeprefix('sha256:')}.inventory" if cache else None
     if kept and kept.exists():
-        return _parse(kept.read_bytes())
+        return parse(kept.read_bytes())
     packed = base64.b64decode(run_python(engine, image.id, probe.source("inventory")))
     if kept:
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.part")
         part.write_bytes(packed)
         part.replace(kept)
-    return _parse(packed)
+    return parse(packed)
 
 
 def compare(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
@@ -54,6 +54,7 @@ def compare(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
     )
 
 
-def _parse(packed: bytes) -> Mapping[str, str]:
+def parse(packed: bytes) -> Mapping[str, str]:
+    """The probe's answer (zlib-compressed records, see `probe/inventory.py`) as path → attributes."""
     text = zlib.decompress(packed).decode("utf-8", "surrogateescape")
-    return dict(line.split("\0", 1) for line in text.split("\n"))
+    return dict(line.split("\0", 1) for line in text.split("\0\0"))

@@ -6,12 +6,16 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from xgbpatch.errors import PackageError
 from xgbpatch.facts import Facts
 from xgbpatch.packages import Pin
 from xgbpatch.progress import Progress
+
+if TYPE_CHECKING:
+    from installer.sources import WheelFile
 
 _CHUNK = 1 << 20
 _SITE = "lib/python/site-packages"
@@ -44,7 +48,7 @@ def unpack(wheels: Sequence[Path], prefix: Path, executable: str) -> None:
     destination = SchemeDictionaryDestination(_scheme(prefix), executable, "posix")
     for wheel in wheels:
         with WheelFile.open(wheel) as source:
-            source.validate_record()
+            _validate(source, wheel)
             install(source, destination, {"INSTALLER": b"xgbpatch\n"})
 
 
@@ -67,6 +71,15 @@ def refuse_shadowing(prefix: Path, facts: Facts) -> None:
                 f'the package that brings "{entry.name}" would hide the base\'s module "{name}"',
                 "Leave that package out: the base has its own.",
             )
+
+
+def _validate(source: WheelFile, wheel: Path) -> None:
+    from installer.sources import WheelFile
+
+    try:
+        source.validate_record()
+    except WheelFile.validation_error as error:
+        raise PackageError(f'"{wheel.name}" does not hold what its RECORD says: {error}', "It was not used.") from error
 
 
 def _scheme(prefix: Path) -> dict[str, str]:

@@ -13,14 +13,15 @@ import docker
 import docker.errors
 import requests
 
+from xgbpatch.engine import session
 from xgbpatch.engine.container import Container
 from xgbpatch.engine.stream import StreamFailure, drain
-from xgbpatch.engine.values import Completed, Credentials, LocalImage, Run
+from xgbpatch.engine.values import Completed, Credentials, EngineInformation, LocalImage, Run
 from xgbpatch.errors import BuildError, EngineError, RegistryError
 from xgbpatch.progress import Progress, Silent
 from xgbpatch.reference import ImageReference
 
-SESSION_LABEL = "io.xgbpatch.session"
+_CONTAINERD_STORE = "io.containerd.snapshotter.v1"  # what `docker info` shows as its driver type
 _TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s
 _UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestException)
 
@@ -47,7 +48,10 @@ class Engine:
 
     @classmethod
     def connect(cls) -> Engine:
-        """The engine that `DOCKER_HOST` (or the default socket) names; raises `EngineError` where none answers."""
+        """The engine that `DOCKER_HOST` (or the default socket) names; raises `EngineError` where none answers.
+
+        Containers of sessions that were killed before they could remove them are removed now.
+        """
         try:
             client = docker.from_env(timeout=_TIMEOUT_SECONDS)
             client.ping()
@@ -56,7 +60,9 @@ class Engine:
                 f'no Docker Engine answers at "{os.environ.get("DOCKER_HOST", "the default socket")}": {error}',
                 "Start Docker, or run scripts/engine on Debian; `xgbpatch doctor` tells what is missing.",
             ) from error
-        return cls(client)
+        engine = cls(client)
+        engine._sweep()
+        return engine
 
     def __enter__(self) -> Engine:
         return self
@@ -66,6 +72,16 @@ class Engine:
 
     def version(self) -> str:
         return str(self._client.version()["Version"])
+
+    def information(self) -> EngineInformation:
+        with _translated("describe itself"):
+            about = self._client.info()
+        return EngineInformation(
+            version=str(about["ServerVersion"]),
+            architecture=str(about["Architecture"]),
+            root=Path(str(about["DockerRootDir"])),
+            containerd_store=["driver-type", _CONTAINERD_STORE] in (about.get("DriverStatus") or []),
+        )
 
     def image(self, reference: ImageReference | str) -> LocalImage | None:
         """The image under that reference or ID, or None when the engine does not hold it."""
@@ -149,11 +165,19 @@ class Engine:
             exit_code = container.wait(timeout)
             return Completed(exit_code, container.stdout(), container.stderr())
 
-    def leftovers(self) -> list[str]:
-        """IDs of containers that this tool started and that still exist."""
+    def leftovers(self, process: int | None = None) -> list[str]:
+        """IDs of containers that this tool (or one `process` of it) started and that still exist."""
+        label = session.LABEL if process is None else f"{session.LABEL}={session.of(process)}"
+        return [str(container.id) for container in self._labelled(label)]
+
+    def _sweep(self) -> None:
+        for container in self._labelled(session.LABEL):
+            if session.is_over(container.labels[session.LABEL]):
+                _remove(container)
+
+    def _labelled(self, label: str) -> list[Any]:
         with _translated("list containers"):
-            found = self._client.containers.list(all=True, filters={"label": SESSION_LABEL})
-        return [str(container.id) for container in found]
+            return list(self._client.containers.list(all=True, filters={"label": label}, ignore_removed=True))
 
 
 def _options(run: Run) -> dict[str, Any]:
@@ -166,7 +190,7 @@ def _options(run: Run) -> dict[str, Any]:
         "network_mode": run.network,
         "hostname": run.hostname or None,
         "mem_limit": run.memory or None,
-        "labels": {SESSION_LABEL: str(os.getpid())},
+        "labels": {session.LABEL: session.of(os.getpid())},
         "detach": True,
     }
 

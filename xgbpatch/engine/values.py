@@ -23,6 +23,19 @@ class LocalImage:
 
 
 @dataclass(frozen=True)
+class EngineInformation:
+    """What the engine says about itself. `architecture` is the kernel's name (`x86_64`), `root` where images lie.
+
+    `containerd_store` tells containerd's image store from the classic one: its pushes send OCI manifests (moby 51532).
+    """
+
+    version: str
+    architecture: str
+    root: Path
+    containerd_store: bool = False
+
+
+@dataclass(frozen=True)
 class Mount:
     """A bind mount of a directory or file of this machine."""
 

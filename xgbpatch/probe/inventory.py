@@ -1,7 +1,8 @@
-"""Runs inside an image (Python 3.6 or newer): prints every file it holds, as base64 of zlib-compressed lines.
+"""Runs inside an image (Python 3.6 or newer): prints every file it holds, as base64 of zlib-compressed records.
 
-A line is `path`, kind, mode, owner, size, mtime and link target, separated by NUL; directories carry no size and no
-mtime, because the engine touches a directory when a layer adds a child.
+A record is `path`, kind, mode, owner, size, mtime and link target, separated by NUL; two NULs end it, as no field
+is empty. A directory has no size and no mtime ("-"): the engine touches it when a
+layer adds a child.
 """
 
 import base64
@@ -33,13 +34,13 @@ def line(path):
         format(kind, "o"),
         format(stat.S_IMODE(status.st_mode), "o"),
         "%d:%d" % (status.st_uid, status.st_gid),
-        "" if is_directory else str(status.st_size),
-        "" if is_directory else str(int(status.st_mtime)),
-        os.readlink(path) if stat.S_ISLNK(kind) else "",
+        "-" if is_directory else str(status.st_size),
+        "-" if is_directory else str(int(status.st_mtime)),
+        os.readlink(path) if stat.S_ISLNK(kind) else "-",
     ]
     return "\0".join(fields)
 
 
 if __name__ == "__main__":
-    text = "\n".join(lines("/")).encode("utf-8", "surrogateescape")
+    text = "\0\0".join(lines("/")).encode("utf-8", "surrogateescape")
     sys.stdout.write(base64.b64encode(zlib.compress(text)).decode("ascii"))

@@ -1,0 +1,108 @@
+"""What all tests share: the engine, the bases under test, and images patched from them.
+
+`XGBPATCH_TEST_BASE=<image>` (in the local engine) runs the suite on that base instead of the stand-ins; its version
+is its tag, or `XGBPATCH_TEST_VERSION`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from xgbpatch.building import Built, Workshop, build, render
+from xgbpatch.engine.client import Engine
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Registry
+from xgbpatch.resolution import resolve
+from xgbpatch.spec import Spec
+
+TEST_BASE = os.environ.get("XGBPATCH_TEST_BASE", "")
+STANDINS = ("1.5-1", "3.2-0")
+
+
+def _versions() -> tuple[str, ...]:
+    if not TEST_BASE:
+        return STANDINS
+    return (os.environ.get("XGBPATCH_TEST_VERSION") or ImageReference.parse(TEST_BASE).tag,)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `version` runs once for each base under test."""
+    if "version" in metafunc.fixturenames and not _parametrized(metafunc, "version"):
+        metafunc.parametrize("version", _versions(), scope="session")
+
+
+def _parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
+    marks = metafunc.definition.iter_markers("parametrize")
+    return any(name in str(mark.args[0]).replace(" ", "").split(",") for mark in marks)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A real engine; where none answers the tests fail, because nothing here may be skipped in silence."""
+    with Engine.connect() as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def base_of(engine: Engine) -> Callable[[str], str]:
+    """version → the name of its base in the local engine; a stand-in is built when it is not there."""
+    if TEST_BASE:
+        return lambda version: TEST_BASE
+    from xgbpatch.standin.building import build_standin
+
+    found: dict[str, str] = {}
+
+    def base(version: str) -> str:
+        if version not in found:
+            found[version] = build_standin(engine, version, Silent()).tags[0]
+        return found[version]
+
+    return base
+
+
+@pytest.fixture(scope="session")
+def workshop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """A workshop whose wheels are kept between runs, as a user's would be, and whose facts are not."""
+    cache = tmp_path_factory.mktemp("cache")
+    wheels = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "wheels"
+    wheels.mkdir(parents=True, exist_ok=True)
+    (cache / "wheels").symlink_to(wheels)
+    return Workshop(engine, lambda reference: None, cache, Silent(), datetime.now(timezone.utc))
+
+
+@pytest.fixture(scope="session")
+def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
+    """version → a spec on its local base, with a repository of the tests' own."""
+
+    def spec(version: str) -> Spec:
+        base = ImageReference.parse(base_of(version))
+        return Spec(version=version, region="us-west-2", base_image=base, repository="xgbpatch-tests/patched")
+
+    return spec
+
+
+@pytest.fixture(scope="session")
+def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Callable[..., Built]:
+    """`patched(version, *features)`: the built image, made once a session."""
+    made: dict[tuple[str, ...], Built] = {}
+
+    def image(version: str, *features: str) -> Built:
+        key = (version, *features)
+        if key not in made:
+            made[key] = build_spec(workshop, replace(spec_of(version), features=features))
+        return made[key]
+
+    return image
+
+
+def build_spec(workshop: Workshop, spec: Spec) -> Built:
+    """The pipeline, from spec to image."""
+    base = resolve(spec, Registry(workshop.credentials_for), workshop.engine)
+    return build(workshop, render(workshop, spec, base))

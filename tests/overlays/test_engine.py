@@ -1,0 +1,278 @@
+"""oneDAL's predictions: proved, and the booster's bytes."""
+
+import logging
+import sys
+
+import numpy as np
+import pytest
+import xgboost
+import zoo
+from endpoint import FEATURES
+from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
+from xgbpatch_overlays import booster_json, engine, guards, onedal_model, proof, request_data, trees
+
+ENGINE = dict(FEATURES, XGBPATCH_ENGINE="daal4py")
+BOOSTER_ONLY = {"gblinear": 'the booster is "gblinear"'}
+ACCELERATED = sorted(set(zoo.ZOO) - set(BOOSTER_ONLY))
+
+
+def choice():
+    """What was chosen for the served model."""
+    predictor = serve_utils.predict.__self__
+    return predictor.member(serve.ScoringService.booster, serve.ScoringService.format).choice
+
+
+def counted(monkeypatch):
+    """The list of row counts that oneDAL is asked for."""
+    asked = []
+    margins = onedal_model.OnedalModel.margins
+
+    def counting(self, rows):
+        asked.append(len(rows))
+        return margins(self, rows)
+
+    monkeypatch.setattr(onedal_model.OnedalModel, "margins", counting)
+    return asked
+
+
+@pytest.mark.parametrize("form", ["csv", "libsvm"])
+@pytest.mark.parametrize("name", ACCELERATED)
+def test_onedal_answers_with_the_bases_bytes(server, monkeypatch, name, form):
+    body = getattr(zoo, form)(zoo.inputs(zoo.ZOO[name].missing, rows=40)) + (" 0:0.5" if form == "libsvm" else "")
+    plain = server(name).post(body, content_type="text/" + form)
+    endpoint = server(name, **ENGINE)
+    assert (choice().engine, plain.status_code) == ("daal4py", 200), choice().reason
+    asked = counted(monkeypatch)
+    assert endpoint.post(body, content_type="text/" + form).data == plain.data
+    assert asked and set(asked) == {40}
+
+
+@pytest.mark.parametrize("name", ACCELERATED)
+def test_requests_at_the_thresholds_keep_the_bases_bytes(server, monkeypatch, name):
+    server(name, **ENGINE)
+    booster = serve.ScoringService.booster
+    rows = proof.rows(trees.forest(booster_json.document(booster), {}))[:200]
+    rows = np.where(np.abs(rows) > 1e30, np.nan, rows)
+    body = zoo.csv(np.random.RandomState(1).permutation(rows))
+    ours = server(name, **ENGINE)
+    asked = counted(monkeypatch)
+    answered = ours.post(body).data
+    assert asked
+    assert answered == server(name).post(body).data
+
+
+@pytest.mark.parametrize("name", sorted(BOOSTER_ONLY))
+def test_other_models_stay_with_the_booster(server, name):
+    body = zoo.csv(zoo.inputs(rows=5))
+    plain = server(name).post(body).data
+    endpoint = server(name, **ENGINE)
+    assert BOOSTER_ONLY[name] in choice().reason
+    assert endpoint.post(body).data == plain
+    assert BOOSTER_ONLY[name] in endpoint.ping().headers["X-Xgbpatch-Engine"]
+
+
+@pytest.mark.parametrize("wanted", ["auto", "daal4py"])
+def test_ping_names_the_engine_and_its_proof(server, wanted):
+    header = server("binary", **dict(FEATURES, XGBPATCH_ENGINE=wanted)).ping().headers["X-Xgbpatch-Engine"]
+    assert header.startswith("daal4py; converted in ")
+    assert "proved equal on" in header
+    assert ("faster from" in header) == (wanted == "auto")
+
+
+def test_engine_named_booster_is_shown_and_converts_nothing(server, monkeypatch):
+    monkeypatch.setattr(engine, "load", lambda: pytest.fail("daal4py was imported"))
+    header = server("binary", **dict(FEATURES, XGBPATCH_ENGINE="booster")).ping().headers["X-Xgbpatch-Engine"]
+    assert header == "booster; XGBPATCH_ENGINE=booster"
+
+
+def _flip_default(forest):
+    tree = _first_split_tree(forest)
+    tree.default_left[0] = not tree.default_left[0]
+
+
+def _move_threshold(forest):
+    tree = _first_split_tree(forest)
+    tree.condition[0] = np.nextafter(tree.condition[0], np.float32(np.inf))
+
+
+def _change_leaf(forest):
+    tree = _first_split_tree(forest)
+    leaf = tree.left.index(-1)
+    tree.condition[leaf] = tree.condition[leaf] * np.float32(1.0001) + np.float32(1e-4)
+
+
+def _swap_children(forest):
+    tree = _first_split_tree(forest)
+    tree.left[0], tree.right[0] = tree.right[0], tree.left[0]
+
+
+def _other_feature(forest):
+    tree = _first_split_tree(forest)
+    tree.feature[0] = (tree.feature[0] + 1) % forest.features
+
+
+def _first_split_tree(forest):
+    return next(tree for tree in forest.trees if tree.left[0] != -1)
+
+
+DAMAGE = [_flip_default, _move_threshold, _change_leaf, _swap_children, _other_feature]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__.strip("_"))
+@pytest.mark.parametrize("name", ["regression", "softprob", "dart"])
+def test_a_damaged_model_is_found_by_the_proof(server, monkeypatch, name, damage):
+    whole = trees.forest
+    body = zoo.csv(zoo.inputs(rows=30))
+    plain = server(name).post(body).data
+
+    def damaged(document, options):
+        forest = whole(document, options)
+        damage(forest)
+        return forest
+
+    monkeypatch.setattr(engine.trees, "forest", damaged)
+    endpoint = server(name, **ENGINE)
+    assert choice().engine == "booster"
+    assert "differ in" in choice().reason
+    assert endpoint.post(body).data == plain
+
+
+def test_without_the_proof_a_damaged_model_would_answer(server, monkeypatch):
+    whole = trees.forest
+
+    def damaged(document, options):
+        forest = whole(document, options)
+        _swap_children(forest)
+        return forest
+
+    body = zoo.csv(zoo.inputs(rows=30))
+    plain = server("regression").post(body).data
+    monkeypatch.setattr(engine.trees, "forest", damaged)
+    monkeypatch.setattr(engine.proof, "check", lambda *_: "")
+    assert server("regression", **ENGINE).post(body).data != plain
+
+
+def test_a_link_that_differs_is_found_by_the_proof(server, monkeypatch):
+    def numpy_sigmoid(self, margins, dmatrix):
+        return (1 / (1 + np.exp(-margins.astype(np.float64)))).astype(np.float64).astype(np.float32) * np.float32(1.0000001)
+
+    monkeypatch.setattr(engine.links.Link, "predictions", numpy_sigmoid)
+    server("binary", **ENGINE)
+    assert choice().reason.startswith("predictions differ in")
+
+
+def test_a_daal4py_that_does_not_import_leaves_the_booster(server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "daal4py", None)
+    body = zoo.csv(zoo.inputs(rows=3))
+    endpoint = server("regression", **ENGINE)
+    assert "daal4py cannot be imported" in endpoint.ping().headers["X-Xgbpatch-Engine"]
+    assert endpoint.post(body).data == server("regression").post(body).data
+
+
+@pytest.mark.parametrize("cells", [["inf"] * 6, ["-inf"] + ["1"] * 5], ids=["all", "one"])
+def test_infinities_are_answered_as_the_base_does(server, cells):
+    body = ",".join(cells)
+    plain, ours = server("regression").post(body), server("regression", **ENGINE).post(body)
+    assert plain.status_code == ours.status_code
+
+
+def test_narrow_and_huge_requests(server, monkeypatch):
+    x = zoo.inputs(rows=12)[:, :4]
+    plain = server("regression").post(zoo.csv(x)).data
+    endpoint = server("regression", **ENGINE)
+    asked = counted(monkeypatch)
+    assert endpoint.post(zoo.csv(x)).data == plain
+    assert asked == [12]
+    monkeypatch.setattr(guards, "DENSE", 12 * zoo.FEATURES * 4 - 1)
+    assert endpoint.post(zoo.csv(x)).data == plain
+    assert asked == [12]
+
+
+def test_ensemble_members_are_all_accelerated(server, monkeypatch):
+    body = zoo.csv(zoo.inputs(rows=7))
+    models = ("binary", "binary-base-score", "dart-binary")
+    plain = server(*models).post(body).data
+    endpoint = server(*models, **ENGINE)
+    asked = counted(monkeypatch)
+    assert endpoint.post(body).data == plain
+    assert asked == [7, 7, 7]
+
+
+def test_unsupported_trees_are_guarded():
+    document = {
+        "learner": {
+            "gradient_booster": {"name": "gbtree", "model": {"trees": [{"tree_param": {}, "split_type": [0, 1]}]}},
+            "objective": {"name": "reg:squarederror"},
+            "learner_model_param": {"num_target": "1"},
+        }
+    }
+    assert guards.model(document) == "the model has categorical splits"
+    tree = document["learner"]["gradient_booster"]["model"]["trees"][0]
+    tree.update(split_type=[0], tree_param={"size_leaf_vector": "3"})
+    assert guards.model(document) == "the model has vector leaves"
+    document["learner"]["gradient_booster"]["model"]["trees"] = []
+    assert guards.model(document) == "the model has no trees"
+    document["learner"]["learner_model_param"]["num_target"] = "2"
+    assert guards.model(document) == "the model has several targets"
+    document["learner"]["objective"]["name"] = "custom"
+    assert guards.model(document) == 'the objective "custom" is not known'
+
+
+def test_deep_trees_are_refused_under_the_old_layout():
+    chain = 30
+    tree = trees.Tree(
+        left=[2 * node + 1 for node in range(chain)] + [-1] * (chain + 1),
+        right=[], feature=[], condition=[], default_left=[], cover=[], weight=np.float32(1),
+    )
+    left, right = [], []
+    for node in range(chain):  # node i splits into a leaf and node i + 1
+        left.append(node + 1)
+        right.append(chain + 1 + node)
+    tree = trees.Tree(left + [-1] * (chain + 1), right + [-1] * (chain + 1), [], [], [], [], np.float32(1))
+    forest = trees.Forest("reg:squarederror", 1, ((tree,),), (np.float32(0),))
+    assert tree.depth == chain
+    assert "MiB for its deep trees" in guards.size(forest, 2024)
+    assert guards.size(forest, 2026) == ""
+
+
+def test_the_booster_and_the_root_logger_are_left_as_they_were(server):
+    handlers = list(logging.root.handlers)
+    server("early-stopping")
+    before = serve.ScoringService.booster.save_raw(), serve.ScoringService.booster.attributes()
+    names = serve.ScoringService.booster.feature_names
+    server("early-stopping", **ENGINE)
+    booster = serve.ScoringService.booster
+    assert (booster.attributes(), booster.feature_names) == (before[1], names)
+    path = serve.ScoringService.MODEL_PATH
+    again, _ = serve_utils.get_loaded_booster(path)
+    assert again.save_raw() == booster.save_raw()
+    assert set(logging.root.handlers) <= set(handlers) | {h for h in logging.root.handlers if h in handlers} or handlers
+
+
+def test_contributions_are_untouched_by_the_link(server):
+    x = zoo.inputs(rows=6)
+    both = dict(ENGINE, XGBPATCH_SHAP_LAYOUT="append")
+    shap_alone = dict(FEATURES, XGBPATCH_SHAP_LAYOUT="append")
+    assert server("binary", **both).post(zoo.csv(x)).data == server("binary", **shap_alone).post(zoo.csv(x)).data
+
+
+def test_a_model_is_forgotten_when_it_is_unloaded(server):
+    import gc
+
+    server("regression", **ENGINE)
+    predictor = serve_utils.predict.__self__
+    assert len(predictor._members) == 1
+    serve.ScoringService.booster = None
+    gc.collect()
+    assert len(predictor._members) == 0
+
+
+def test_recorded_numbers_are_the_matrix(server):
+    x = zoo.inputs(missing=True, rows=9)
+    server("regression", **ENGINE)
+    for form in ("csv", "libsvm"):
+        matrix, _ = serve_utils.parse_content_data(getattr(zoo, form)(x).encode() + (b" 0:1" if form == "libsvm" else b""), "text/" + form)
+        dense = request_data.dense(request_data.recorded(matrix), zoo.FEATURES)
+        again = xgboost.DMatrix(dense)
+        booster = serve.ScoringService.booster
+        assert booster.predict(matrix).tobytes() == booster.predict(again).tobytes()

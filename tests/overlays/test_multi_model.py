@@ -1,0 +1,166 @@
+"""The handler under the model server's own loader, and the command `serve`."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xgboost
+import zoo
+from endpoint import SHAP
+from mms.model_loader import MmsModelLoader, ModelLoader
+from sagemaker_xgboost_container.algorithm_mode import serve_utils
+
+OURS = "xgbpatch_overlays.handler"
+BASES = "sagemaker_xgboost_container.algorithm_mode.handler_service"
+
+
+class Worker(object):
+    """A worker of the model server, without its sockets: its loader, its service, its context."""
+
+    def __init__(self, folder, handler):
+        self._service = MmsModelLoader().load("model", str(folder), handler, None, 1)
+
+    def post(self, body, accept="application/json", content_type="text/csv"):
+        """(status, body)"""
+        from mms.context import RequestProcessor
+
+        context = self._service.context
+        context.request_processor = [RequestProcessor({"Content-Type": content_type, "Accept": accept})]
+        try:
+            answer = self._service._entry_point([{"body": body.encode()}], context)
+        except Exception as error:  # the model server makes its 503 of it
+            return 503, str(error)
+        text = answer[0].decode() if isinstance(answer[0], bytes) else answer[0]
+        return context.request_processor[0].get_response_status_code(), text
+
+
+@pytest.fixture
+def worker(server, tmp_path, monkeypatch):
+    """Starts a worker for models of the zoo with an environment; `server` restores the base's names afterwards."""
+
+    def start(*names, **environment):
+        server(names[0])  # leaves the base unhooked
+        for name in ("XGBPATCH_FEATURES", "XGBPATCH_SHAP_LAYOUT", "XGBPATCH_ENGINE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        folder = tmp_path / "-".join(("mme", str(len(list(tmp_path.iterdir())))) + names)
+        folder.mkdir()
+        for number, name in enumerate(names):
+            zoo.save(zoo.ZOO[name], folder, "model-{}".format(number))
+        return Worker(folder, OURS if environment else BASES)
+
+    return start
+
+
+def test_the_model_server_finds_one_class_and_no_handle():
+    module = importlib.import_module(OURS)
+    base = importlib.import_module(BASES).HandlerService
+    (found,) = ModelLoader.list_model_services(module)
+    assert issubclass(found, base)
+    assert not hasattr(module, "handle")
+
+
+@pytest.mark.parametrize("name", ["regression", "binary", "softprob", "early-stopping"])
+def test_json_carries_score_base_value_and_values(worker, name):
+    x = zoo.inputs(rows=5)
+    status, plain = worker(name).post(zoo.csv(x))
+    assert status == 200
+    status, text = worker(name, **SHAP).post(zoo.csv(x))
+    records = json.loads(text)["predictions"]
+    assert status == 200
+    assert [record["score"] for record in records] == json.loads(plain)
+    total = np.array([record["base_value"] for record in records]) + np.sum([r["shap_values"] for r in records], axis=-1)
+    booster = _booster(name)
+    cut = {"ntree_limit": getattr(booster, "best_ntree_limit", 0)} if zoo.XGBOOST < (2, 0) else {}
+    margins = booster.predict(xgboost.DMatrix(x), output_margin=True, **cut)
+    assert np.all(np.abs(total - margins) <= 1e-4 * np.maximum(1, np.abs(margins)))
+
+
+def test_csv_is_one_line_a_record_with_the_bases_numbers(worker):
+    x = zoo.inputs(rows=4)
+    _, plain = worker("binary").post(zoo.csv(x), accept="text/csv")
+    _, text = worker("binary", **SHAP).post(zoo.csv(x), accept="text/csv")
+    assert [line.split(",")[0] for line in text.splitlines()] == plain.split(",")
+    assert {len(line.split(",")) for line in text.splitlines()} == {2 + zoo.FEATURES}
+
+
+def test_engine_answers_with_the_bases_bytes(worker):
+    x = zoo.inputs(rows=4)
+    _, plain = worker("softprob").post(zoo.csv(x))
+    status, text = worker("softprob", XGBPATCH_FEATURES="daal4py", XGBPATCH_ENGINE="daal4py").post(zoo.csv(x))
+    assert (status, text) == (200, plain)
+    (member,) = serve_utils.predict.__self__._members.values()
+    assert member.choice.engine == "daal4py", member.choice.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "accept"), [("", "text/csv"), ("a,b", "text/csv"), ("1,2,3,4,5,6", "text/plain"), ("1,2,3,4,5,6", "json")]
+)
+def test_errors_stay_the_bases(worker, body, accept):
+    plain = worker("regression").post(body, accept=accept)
+    assert worker("regression", **SHAP).post(body, accept=accept) == plain
+    assert plain[0] == 503
+
+
+def test_too_many_records_are_refused(worker, caplog):
+    limited = worker("forest-softprob", XGBPATCH_SHAP_SECONDS="0.001", **SHAP)
+    status, _ = limited.post(zoo.csv(zoo.inputs(rows=3000)))
+    assert status == 503
+    assert "the limit is 0.001 s" in caplog.text
+
+
+PROGRAM = """
+import sys
+from sagemaker_xgboost_container import serving, serving_mms
+serving.start_mxnet_model_server = lambda: print("model server:", serving_mms.ALGO_HANDLER_SERVICE)
+serving.server.start = lambda module: print("gunicorn:", module)
+from xgbpatch_overlays.multi_model import main
+sys.exit(main())
+"""
+MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "started"),
+    [
+        (SHAP, "gunicorn: xgbpatch_overlays.serve:main"),
+        (MANY, "model server: " + BASES),
+        (dict(MANY, XGBPATCH_FEATURES="shap,daal4py"), "model server: " + BASES),
+        (dict(MANY, **SHAP), "model server: " + OURS),
+        (dict(MANY, SAGEMAKER_PROGRAM="user.py", **SHAP), "model server: " + BASES),
+    ],
+    ids=["one model", "nothing on", "carried but off", "on", "script mode"],
+)
+def test_serve_starts_the_bases_server_with_the_right_handler(environment, started):
+    done = _serve(environment)
+    assert done.returncode == 0, done.stderr
+    assert started in done.stdout
+
+
+def test_serve_ends_at_once_on_a_bad_setting():
+    done = _serve(dict(MANY, XGBPATCH_SHAP_LAYOUT="append"))
+    assert done.returncode == 1
+    assert "--feature shap" in done.stderr
+    assert "model server" not in done.stdout
+
+
+def _serve(environment):
+    module = {"SAGEMAKER_SERVING_MODULE": "xgbpatch_overlays.serve:main"}
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM],
+        env=dict(os.environ, **dict(module, **environment)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120,
+    )
+
+
+def _booster(name):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        zoo.save(zoo.ZOO[name], folder)
+        return serve_utils.get_loaded_booster(folder)[0]

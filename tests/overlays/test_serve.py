@@ -1,0 +1,128 @@
+"""`xgbpatch_overlays.serve:main` under the base's real gunicorn, in a process of its own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import zoo
+from endpoint import FEATURES, SHAP
+
+MODULES = {"base": "sagemaker_xgboost_container.serving:main", "ours": "xgbpatch_overlays.serve:main"}
+
+
+@contextlib.contextmanager
+def gunicorn(module, folder, **environment):
+    """A worker on a port of 127.0.0.1; yields (port, the file of its log)."""
+    port, log = _free_port(), folder.parent / "{}.log".format(time.time())
+    known = dict(os.environ, SM_MODEL_DIR=str(folder), OMP_NUM_THREADS="1", PYTHONHASHSEED="0", **environment)
+    command = [sys.executable, "-W", "ignore", "-m", "gunicorn.app.wsgiapp", "-k", "gevent", "-w", "1"]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command + ["-b", "127.0.0.1:{}".format(port), MODULES[module]], env=known, stdout=sink, stderr=sink
+        )
+    try:
+        _wait(process, port, log)
+        yield port, log
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def answer(port, path="/invocations", body=None, accept="text/csv"):
+    """(status, headers without the date, body)"""
+    headers = {"Accept": accept, "Content-Type": "text/csv"} if body is not None else {}
+    request = urllib.request.Request(
+        "http://127.0.0.1:{}{}".format(port, path), data=body and body.encode(), headers=headers
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            found = response
+            text = response.read()
+    except urllib.error.HTTPError as error:
+        found, text = error, error.read()
+    return found.getcode(), {key: value for key, value in found.headers.items() if key != "Date"}, text
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    zoo.save(zoo.ZOO["binary"], folder)
+    return folder
+
+
+REQUESTS = [
+    {"path": "/ping"},
+    {"path": "/execution-parameters"},
+    {"body": zoo.csv(zoo.inputs(rows=3))},
+    {"body": zoo.csv(zoo.inputs(rows=3)), "accept": "application/json"},
+    {"body": zoo.csv(zoo.inputs(rows=1)), "accept": "text/plain"},
+    {"body": "a,b"},
+    {"path": "/nowhere"},
+    {"path": "/invocations"},
+]
+
+
+def test_off_every_answer_is_the_bases(model):
+    answers = {}
+    for module in MODULES:
+        with gunicorn(module, model, **FEATURES) as (port, _):
+            answers[module] = [answer(port, **request) for request in REQUESTS]
+    assert answers["ours"] == answers["base"]
+    assert {status for status, _, _ in answers["base"]} >= {200, 404, 405, 406, 415}
+
+
+def test_on_the_model_that_was_loaded_early_is_explained_by_either_engine(model):
+    body = zoo.csv(zoo.inputs(rows=3))
+    with gunicorn("base", model) as (port, _):
+        plain = answer(port, body=body)[2].decode().splitlines()
+    with gunicorn("ours", model, XGBPATCH_ENGINE="daal4py", **SHAP) as (port, log):
+        status, headers, text = answer(port, body=body)
+        assert answer(port, path="/ping")[1]["X-Xgbpatch-Engine"].startswith("daal4py; ")
+        assert "Engine: daal4py" in log.read_text()  # found out when the worker started, before any request
+    assert status == 200
+    assert [line.split(",")[0] for line in text.decode().splitlines()] == plain
+    assert {len(line.split(",")) for line in text.decode().splitlines()} == {2 + zoo.FEATURES}
+
+
+def test_batch_transform_gets_a_line_a_record(model):
+    with gunicorn("ours", model, SAGEMAKER_BATCH="true", **SHAP) as (port, _):
+        text = answer(port, body=zoo.csv(zoo.inputs(rows=3)), accept="application/json")[2].decode()
+    assert text.count("\n") == 3
+    assert {len(line.split(",")) for line in text.splitlines()} == {2 + zoo.FEATURES}
+
+
+def test_a_feature_the_image_does_not_carry_stops_the_worker(model):
+    with pytest.raises(RuntimeError, match="--feature shap"):
+        with gunicorn("ours", model, XGBPATCH_SHAP_LAYOUT="append"):
+            pass
+
+
+def test_a_model_that_does_not_load_stops_the_worker_as_in_the_base(model):
+    (model / "xgboost-model").write_bytes(b"garbage")
+    with pytest.raises(RuntimeError, match="cannot be loaded"):
+        with gunicorn("ours", model, **SHAP):
+            pass
+
+
+def _free_port():
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait(process, port, log):
+    deadline = time.time() + 60
+    while time.time() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError):
+            if answer(port, path="/ping")[0] == 200:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(log.read_text())

@@ -1,0 +1,97 @@
+"""Fixtures on real parts: registries, moto's server, the running engine, tiny images."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import docker
+import pytest
+import requests
+from publication_parts import Kind, LoopbackRegistry, free_port, registry, running
+
+from xgbpatch.engine.client import Engine
+from xgbpatch.engine.values import LocalImage
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[LoopbackRegistry]:
+    with registry(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[LoopbackRegistry]:
+    """TLS under a CA of its own, and a password."""
+    with registry(tmp_path, Kind(tls=True)) as started:
+        yield started
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine.connect() as connected:
+        yield connected
+
+
+MakeImage = Callable[..., LocalImage]
+
+
+@pytest.fixture
+def make_image(engine: Engine) -> Iterator[MakeImage]:
+    """Makes images of one small layer by `docker import`, and removes them afterwards."""
+    client = docker.APIClient()
+    made: list[str] = []
+    images: list[LocalImage] = []
+
+    def make(labels: Mapping[str, str] | None = None, content: bytes = b"", tag: str = "1.0") -> LocalImage:
+        name = f"xgbpatch-test/{secrets.token_hex(4)}:{tag}"
+        changes = [f'LABEL {key}="{value}"' for key, value in (labels or {}).items()]
+        client.import_image_from_data(_tar(content or name.encode()), *name.split(":"), changes=changes)
+        made.append(name)
+        image = engine.image(name)
+        assert image is not None
+        images.append(image)
+        return image
+
+    yield make
+    for name in made:
+        client.remove_image(name, force=True)
+    assert [image.id for image in images if engine.image(image.id)] == [], "a push left another name behind"
+    client.close()
+
+
+def _tar(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("content")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with running(command, tmp_path_factory.mktemp("moto") / "log", port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """boto3 of this process and of its children talks to moto; nothing of the user's own configuration is read."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    requests.post(f"{moto_url}/moto-api/reset", timeout=10)
+    yield moto_url
+    requests.post(f"{moto_url}/moto-api/reset-auth", data="Infinity", timeout=10)

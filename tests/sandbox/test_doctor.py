@@ -1,0 +1,174 @@
+"""The doctor sees what is there, names what is missing, and changes nothing."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import docker
+import pytest
+
+from xgbpatch import doctor
+from xgbpatch.doctor import Level
+from xgbpatch.engine import session
+from xgbpatch.engine.values import EngineInformation
+from xgbpatch.sandbox import environment
+
+XGBPATCH = Path(sys.executable).with_name("xgbpatch")
+
+
+def run_doctor(variables, *arguments):
+    own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    isolated = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
+                "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}  # fmt: skip
+    return subprocess.run(
+        [XGBPATCH, "doctor", *arguments], env={**own, **isolated, **variables}, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+
+
+def findings_of(ended):
+    return {finding["name"]: finding for finding in json.loads(ended.stdout)}
+
+
+@pytest.fixture
+def late_aws():
+    """An endpoint whose clock stands still at a past hour."""
+
+    class Late(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def date_time_string(self, timestamp=None):
+            return "Mon, 01 Jan 2024 00:00:00 GMT"
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Late) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(120)
+def test_nothing_is_missing_with_an_engine_and_the_sandbox(running):
+    ended = run_doctor(environment(running), "--json")
+    found = findings_of(ended)
+    assert ended.returncode == 0, ended.stdout
+    assert not [finding for finding in found.values() if finding["level"] == "missing"]
+    assert running.account in found["credentials"]["seen"]
+    assert found["region"]["seen"] == running.region
+    assert found["clock"]["level"] == "ok"
+    assert found["engine"]["seen"].startswith("Docker Engine ")
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(120)
+def test_plain_lines_without_a_terminal_and_a_table_on_one(running):
+    plain = run_doctor(environment(running)).stdout
+    assert plain.startswith("ok       engine       Docker Engine")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([XGBPATCH, "doctor"], env={**os.environ, **environment(running)}, stdout=theirs) as process:
+        os.close(theirs)
+        shown = _read_all(ours)
+    assert process.returncode == 0
+    assert "how to mend it" in shown
+    assert "credentials" in shown
+
+
+def _read_all(descriptor):
+    parts = []
+    try:
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    except OSError:  # the other end is closed
+        pass
+    os.close(descriptor)
+    return b"".join(parts).decode()
+
+
+@pytest.mark.timeout(120)
+def test_missing_engine_region_and_credentials_exit_1_with_a_way_out():
+    ended = run_doctor({"DOCKER_HOST": "unix:///nonexistent.sock"}, "--json")
+    found = findings_of(ended)
+    assert ended.returncode == 1
+    for name, way_out in (("engine", "scripts/engine"), ("region", "--region"), ("credentials", "aws configure")):
+        assert found[name]["level"] == "missing"
+        assert way_out in found[name]["fix"]
+
+
+def test_region_asked_for_wins():
+    region, finding = doctor.find_region("eu-west-3")
+    assert (region, finding.level) == ("eu-west-3", Level.OK)
+
+
+def test_clock_far_from_aws_is_missing(late_aws, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", late_aws)
+    finding = doctor.check_clock("us-east-1")
+    assert finding.level is Level.MISSING
+    assert "ahead of" in finding.seen
+    assert "timedatectl" in finding.fix
+
+
+def test_aws_that_gives_no_time_is_a_warning(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert doctor.check_clock("us-east-1").level is Level.WARNING
+
+
+@pytest.mark.engine
+def test_container_left_over_is_named_with_the_command_that_removes_it(tmp_path):
+    client = docker.from_env()
+    image = client.api.import_image_from_data(_empty_tar(), repository="xgbpatch-test-leftover", tag="t1")
+    assert "errorDetail" not in image
+    container = client.containers.create("xgbpatch-test-leftover:t1", ["none"], labels={session.LABEL: "1"})
+    try:
+        (finding,) = [one for one in doctor.examine("us-east-1") if one.name == "containers"]
+        assert finding.level is Level.WARNING
+        assert container.id[:12] in finding.fix
+    finally:
+        container.remove()
+        client.images.remove("xgbpatch-test-leftover:t1")
+
+
+def _empty_tar():
+    return b"\0" * 10240
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level"),
+    [
+        (0, Level.OK),
+        (-59, Level.OK),
+        (60, Level.WARNING),
+        (-299, Level.WARNING),
+        (300, Level.MISSING),
+        (-9e9, Level.MISSING),
+    ],
+)
+def test_clock_is_judged_by_its_distance(seconds, level):
+    assert doctor.judge_clock(seconds, "aws").level is level
+
+
+@pytest.mark.parametrize(("free", "level"), [(6e9, Level.OK), (5.9e9, Level.MISSING), (0, Level.MISSING)])
+def test_disk_is_judged_by_what_a_build_needs(free, level):
+    finding = doctor.judge_disk(free, Path("/var/lib/docker"))
+    assert finding.level is level
+    assert "/var/lib/docker" in finding.seen
+
+
+def test_disk_of_an_engine_elsewhere_is_a_warning():
+    assert doctor.check_disk(Path("/nonexistent/docker")).level is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    ("architecture", "level"), [("x86_64", Level.OK), ("amd64", Level.OK), ("aarch64", Level.WARNING)]
+)
+def test_engine_is_judged_by_its_architecture(architecture, level):
+    assert doctor.judge_engine(EngineInformation("29.0.0", architecture, Path("/"))).level is level

@@ -1,0 +1,107 @@
+"""The command line as a whole: instant help, exit codes, and errors that name the next step."""
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from xgbpatch import cli, errors
+
+HEAVY = {"docker", "boto3", "botocore", "sagemaker", "requests", "rich", "numpy", "jinja2", "xgboost", "moto"}
+
+
+def seconds(*command: str) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - begun
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in cli.COMMANDS)], ids=" ".join)
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        f"import sys; sys.argv = ['xgbpatch', *{arguments!r}]\nfrom xgbpatch.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        f"print(sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_takes_less_than_three_times_the_import_of_click():
+    """Side by side in one run, medians of interleaved rounds: this is a ratio, not a time."""
+    help_, bare = [], []
+    for _ in range(9):
+        help_.append(seconds(sys.executable, "-m", "xgbpatch", "--help"))
+        bare.append(seconds(sys.executable, "-c", "import click"))
+    assert statistics.median(help_) / statistics.median(bare) < 3
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_shows_an_example(name):
+    result = CliRunner().invoke(cli.cli, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"xgbpatch {name}" in result.output.split("Usage:")[1].split("\n", 1)[1]
+
+
+def test_exit_codes_are_distinct_and_leave_10_and_20_to_plan():
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    codes = [kind.exit_code for kind in classes]
+    assert len(set(codes)) == len(codes)
+    assert not {0, 10, 20, 130, 143} & set(codes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        pytest.param(["biuld"], 2, "No such command", id="unknown command"),
+        pytest.param(["build", "--verison", "1.5-1"], 2, "--version", id="unknown option"),
+        pytest.param(["build", "--version", "latest", "--region", "us-west-2"], 2, "oldest", id="latest is a trap"),
+        pytest.param(["build", "--version", "1.5-2", "--region", "us-west-2"], 2, '"1.5-1"', id="nearest version"),
+    ],
+)
+def test_bad_input_exits_2_and_names_the_way_out(arguments, code, says):
+    result = subprocess.run([sys.executable, "-m", "xgbpatch", *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == code
+    assert says in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_signals_end_with_their_exit_code_and_no_traceback(tmp_path, number, code):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import time, click\nfrom xgbpatch import cli\n"
+        "@cli.cli.command('wait')\ndef wait():\n"
+        "    try:\n        print('ready', flush=True); time.sleep(30)\n"
+        "    finally:\n        print('cleaned', flush=True)\n"
+        "cli.COMMANDS += ('wait',)\ncli._LazyGroup.get_command = click.Group.get_command\n"
+        "import sys; sys.argv = ['xgbpatch', 'wait']\ncli.main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout) == (code, "cleaned\n")
+    assert stderr == "xgbpatch: interrupted\n"
+
+
+def test_an_error_shows_what_and_the_next_step(monkeypatch, capsys):
+    @click.command()
+    def failing():
+        raise errors.PackageError('"a" moves "b"', "Leave it.")
+
+    monkeypatch.setattr(cli, "cli", failing)
+    monkeypatch.setattr(sys, "argv", ["xgbpatch"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == errors.PackageError.exit_code
+    assert capsys.readouterr().err == 'xgbpatch: "a" moves "b"\n  Leave it.\n'

@@ -1,0 +1,35 @@
+"""The Dockerfile: deterministic, classic syntax, and values that survive quoting."""
+
+import pytest
+
+from xgbpatch import dockerfile
+from xgbpatch.errors import ConfigurationError
+
+RECIPE = dockerfile.Recipe(
+    base="123456789012.dkr.ecr.us-west-2.amazonaws.com/sagemaker-xgboost@sha256:" + "a" * 64,
+    version="1.5-1",
+    tool_version="0.1.0",
+    environment={"B": "two words", "A": "$HOME"},
+    labels={"io.xgbpatch.features": "", "org.opencontainers.image.created": "2026-11-20T00:00:00Z"},
+)
+
+
+def test_the_whole_text():
+    assert dockerfile.render(RECIPE) == (
+        "# Written by xgbpatch 0.1.0 for SageMaker XGBoost 1.5-1."
+        " It adds /opt/xgbpatch and changes no file of the base.\n"
+        f"FROM {RECIPE.base}\n"
+        "\n"
+        "COPY xgbpatch/ /opt/xgbpatch/\n"
+        "\n"
+        'ENV A="\\$HOME"\n'
+        'ENV B="two words"\n'
+        'LABEL io.xgbpatch.features=""\n'
+        'LABEL org.opencontainers.image.created="2026-11-20T00:00:00Z"\n'
+    )
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b"], ids=["LF", "CR", "NUL"])
+def test_a_line_break_is_refused(value):
+    with pytest.raises(ConfigurationError, match="line break"):
+        dockerfile.quoted(value)

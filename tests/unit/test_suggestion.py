@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xgbpatch.suggestion import choose_from, nearest
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        pytest.param("verison", "version", id="transposed"),
+        pytest.param("Region", "region", id="letter-case"),
+        pytest.param("zzz", None, id="nothing-close"),
+        pytest.param("", None, id="empty"),
+    ],
+)
+def test_nearest_match(word, expected):
+    assert nearest(word, ("version", "region", "features")) == expected
+
+
+def test_next_step_names_the_match_and_every_choice():
+    assert choose_from("shp", ("shap", "daal4py")) == 'Did you mean "shap"? Allowed: shap, daal4py.'
+
+
+def test_next_step_without_a_match_asks_nothing():
+    assert choose_from("zzz", ("shap", "daal4py")) == "Allowed: shap, daal4py."
+
+
+@given(st.text(), st.lists(st.text(), max_size=5))
+def test_nearest_is_one_of_the_choices_or_none(word, choices):
+    assert nearest(word, choices) in (None, *choices)

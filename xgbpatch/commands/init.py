@@ -1,0 +1,47 @@
+"""`xgbpatch init`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.settings import FILE_NAME
+
+
+@click.command("init")
+@click.option("--force", is_flag=True, help=f"Replace a {FILE_NAME} that is there already.")
+def command(force: bool) -> None:
+    """Write a commented xgbpatch.toml into the current directory; prints its path.
+
+    \b
+    Examples:
+      xgbpatch init
+      xgbpatch init --force
+    """
+    path = Path.cwd() / FILE_NAME
+    write(path, force)
+    click.echo(str(path))
+    click.echo("Edit it, then run `xgbpatch build`.", err=True)
+
+
+def example() -> str:
+    """The commented configuration file, every setting in it."""
+    return (files("xgbpatch") / "data" / "example.toml").read_text(encoding="utf-8")
+
+
+def write(path: Path, force: bool) -> None:
+    """Write the example to `path`, whole or not at all; raises `ConfigurationError` where it would be overwritten."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".xgbpatch-", dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            part.write_text(example(), encoding="utf-8")
+            part.replace(path) if force else os.link(part, path)  # link() alone refuses an existing name without a race
+    except FileExistsError as error:
+        raise ConfigurationError(f'"{path}" is there already', "`xgbpatch init --force` replaces it.") from error
+    except OSError as error:
+        raise ConfigurationError(f'cannot write "{path}": {error.strerror}') from error

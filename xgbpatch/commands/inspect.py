@@ -1,0 +1,95 @@
+"""`xgbpatch inspect`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from xgbpatch.commands.options import Selection, image_options, json_option, quiet_option
+
+if TYPE_CHECKING:
+    from xgbpatch.building import Workshop
+    from xgbpatch.engine.values import LocalImage
+    from xgbpatch.facts import Facts
+    from xgbpatch.provenance import Provenance
+
+
+@click.command("inspect")
+@click.argument("image", required=False, metavar="[IMAGE]")
+@image_options
+@json_option
+@quiet_option
+def command(image: str | None, selection: Selection, as_json: bool, quiet: bool) -> None:
+    """Show what an image holds, seen by running it once; of a patched image also how it was made.
+
+    IMAGE is a name, a digest or an ID that the engine holds; without it, the base that the options name is inspected
+    (and pulled when needed).
+
+    \b
+    Examples:
+      xgbpatch inspect --version 1.5-1
+      xgbpatch inspect xgbpatch/sagemaker-xgboost:1.5-1-0123456789ab-01234567 --json
+    """
+    from xgbpatch import inspection, provenance
+    from xgbpatch.commands import workshop
+
+    with workshop.opened(quiet) as shop:
+        for found in _images(shop, image, selection):
+            facts = inspection.inspect(shop.engine, found, shop.cache / "facts")
+            made = provenance.read(found.labels)
+            click.echo(json.dumps(document(facts, made), indent=2) if as_json else text(facts, made))
+
+
+def document(facts: Facts, made: Provenance | None) -> dict[str, object]:
+    """What `--json` prints: the facts, and `provenance` (null for an image that xgbpatch did not make)."""
+    from dataclasses import asdict
+
+    from xgbpatch import inspection
+
+    return {**inspection.as_document(facts), "provenance": asdict(made) if made else None}
+
+
+def text(facts: Facts, made: Provenance | None) -> str:
+    """A page for people."""
+    rows = [
+        ("image", facts.digest),
+        ("Python", f"{facts.python.version} ({facts.python.executable}, glibc {facts.python.glibc or 'unknown'})"),
+        ("site-packages", facts.python.site_packages),
+        ("xgboost", facts.xgboost),
+        ("distributions", str(len(facts.distributions))),
+        ("official modules", str(len(facts.modules))),
+        ("serve", facts.commands["serve"]),
+        ("train", facts.commands["train"]),
+        ("pip check", "no pip" if facts.complaints is None else f"{len(facts.complaints)} complaints"),
+    ]
+    return "\n".join(f"{name:<17} {value}" for name, value in rows + _rows(made))
+
+
+def _rows(made: Provenance | None) -> list[tuple[str, str]]:
+    if made is None:
+        return [("made by xgbpatch", "no")]
+    return [
+        ("made by xgbpatch", made.tool_version),
+        ("version", made.version),
+        ("base", f"{made.base_name}@{made.base_digest}"),
+        ("features", ", ".join(made.features) or "none"),
+        ("packages", ", ".join(made.packages) or "none"),
+        ("spec", made.spec_digest),
+        ("patch", made.patch_digest),
+        ("created", made.created),
+    ]
+
+
+def _images(shop: Workshop, image: str | None, selection: Selection) -> list[LocalImage]:
+    from xgbpatch import building
+    from xgbpatch.commands.stages import resolved
+    from xgbpatch.errors import EngineError
+
+    if image is None:
+        return [building.pull(shop, resolved(shop, spec)) for spec in selection.specs()]
+    found = shop.engine.image(image)
+    if found is None:
+        raise EngineError(f'the engine holds no image "{image}"', "Pull it, or inspect a base by --version.")
+    return [found]

@@ -1,0 +1,136 @@
+"""The options that commands share, and the way from them to specs. The environment is read here and nowhere below."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import reduce, wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from xgbpatch.settings import Flags
+from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+config_option = click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Configuration file.  [default: ./xgbpatch.toml, where there is one]",
+)
+region_option = click.option(
+    "--region",
+    metavar="REGION",
+    help="AWS region of the base and of the repository.  [default: AWS_REGION, or the AWS profile's]",
+)
+version_option = click.option(
+    "--version", metavar="VERSION", help="Version of the official image, such as 3.2-0 (xgbpatch versions)."
+)
+_IMAGE_OPTIONS = (
+    config_option,
+    click.option(
+        "--image",
+        "images",
+        metavar="NAME",
+        multiple=True,
+        help="Image of the file to work on; repeatable.  [default: all of them]",
+    ),
+    version_option,
+    region_option,
+    click.option(
+        "--arch",
+        "architecture",
+        type=click.Choice([architecture.value for architecture in Architecture]),
+        help="Architecture; arm64 is Graviton inference with 1.3-1 and 1.5-1.  [default: amd64]",
+    ),
+    click.option(
+        "--base-image",
+        metavar="REFERENCE",
+        help="Base in any registry, or in the local engine where no registry host is named, "
+        "instead of the official image.",
+    ),
+    click.option(
+        "--feature",
+        "features",
+        metavar="NAME[,NAME]",
+        multiple=True,
+        help="Feature to switch on; repeatable (xgbpatch features).",
+    ),
+    click.option(
+        "--package",
+        "packages",
+        metavar="REQUIREMENT",
+        multiple=True,
+        help="Python package to install beside the base; repeatable.",
+    ),
+    click.option("--requirements", metavar="FILE", help="Requirements file, its packages installed beside the base."),
+    click.option(
+        "--file",
+        "files",
+        metavar="SRC[:TARGET]",
+        multiple=True,
+        help="File or directory of yours to make importable in the image; repeatable.",
+    ),
+    click.option(
+        "--env",
+        "environment",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Environment variable of the image, readable by all who pull it; repeatable.",
+    ),
+    click.option("--repository", metavar="NAME", help=f"Repository to push to.  [default: {DEFAULT_REPOSITORY}]"),
+    click.option(
+        "--tag-pattern",
+        "tag",
+        metavar="PATTERN",
+        help=f"Tag, with the fields {{version}}, {{base}} and {{spec}}.  [default: {DEFAULT_TAG}]",
+    ),
+    click.option(
+        "--alias", "aliases", metavar="TAG[,TAG]", multiple=True, help="Further tag for the pushed image; repeatable."
+    ),
+)
+_FLAG_NAMES = tuple(field.name for field in fields(Flags))
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line says about images, not yet put together with variables and the file."""
+
+    flags: Flags
+
+    def specs(self) -> tuple[Spec, ...]:
+        """The images asked for; raises `ConfigurationError`."""
+        from xgbpatch.configuration import load
+
+        return load(self.flags, os.environ, Path.cwd())
+
+    def has_file(self) -> bool:
+        """Whether a configuration file takes part."""
+        from xgbpatch.settings import FILE_NAME
+        from xgbpatch.variables import CONFIG
+
+        return bool(self.flags.config or os.environ.get(CONFIG.name, "").strip()) or Path(FILE_NAME).exists()
+
+    def region(self) -> str | None:
+        """The region that applies where no image is chosen, or None where nobody names one."""
+        from xgbpatch.configuration import region_of
+
+        return region_of(self.flags, os.environ, Path.cwd())
+
+
+def image_options(function: F) -> F:
+    """Give the command every option that selects or describes images; it receives them as `selection: Selection`."""
+
+    @wraps(function)
+    def collected(**kwargs: Any) -> Any:
+        flags = Flags(**{name: kwargs.pop(name) for name in _FLAG_NAMES})
+        return function(selection=Selection(flags), **kwargs)
+
+    return reduce(lambda decorated, option: option(decorated), reversed(_IMAGE_OPTIONS), cast(F, collected))

@@ -1,0 +1,259 @@
+"""`xgbpatch push`: a built image to ECR, in one region or many, or to any other registry."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgbpatch import provenance
+from xgbpatch.commands.options import Selection, config_option, json_option, quiet_option
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.progress import shown
+from xgbpatch.reference import ImageReference
+from xgbpatch.settings import Flags
+
+if TYPE_CHECKING:
+    from xgbpatch.aws import RepositoryOptions
+    from xgbpatch.engine.client import Engine
+    from xgbpatch.engine.values import LocalImage
+    from xgbpatch.publication import Pushed, Refused
+
+_ACCOUNT = re.compile(r"\d{12}")
+_AS_BUILD = "[default: as `build` finds it]"
+_AS_NAMED = "[default: that of the local name]"
+_AS_CONFIGURED = "[default: the configuration's]"
+_REPOSITORY_TAG = "AWS resource tag of a new repository; repeatable."
+_MANIFEST_GATE = "Hold the manifest to SageMaker's demands, and repair it.  [default: yes]"
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where to, as the flags say it. No regions: the configured one; no account: the caller's own."""
+
+    selection: Selection
+
+    regions: tuple[str, ...]
+    all_regions: bool
+    account: str
+    registry: str
+
+
+@click.command("push", short_help="Push a built image to ECR and hold it to what SageMaker accepts.")
+@click.argument("image", required=False)
+@config_option
+@click.option("--region", "regions", multiple=True, metavar="REGION", help=f"AWS region; repeatable.  {_AS_BUILD}")
+@click.option("--all-regions", is_flag=True, help="Every region of the account's partition that has a base.")
+@click.option("--account", default="", metavar="ID", help="Account whose registry it goes to.  [default: your own]")
+@click.option("--registry", default="", metavar="HOST", help="A private registry instead of ECR.")
+@click.option("--repository", default="", metavar="NAME", help=f"Repository.  {_AS_NAMED}")
+@click.option("--tag", default="", metavar="TAG", help=f"Tag, which never moves.  {_AS_NAMED}")
+@click.option("--alias", "aliases", multiple=True, metavar="TAG", help=f"Tag that moves; repeatable.  {_AS_CONFIGURED}")
+@click.option("--immutable", is_flag=True, help="A new repository gets immutable tags.")
+@click.option("--scan-on-push/--no-scan-on-push", default=True, help="A new repository scans images.  [default: yes]")
+@click.option("--kms-key", default="", metavar="KEY", help="A new repository is encrypted with this KMS key.")
+@click.option("--repository-tag", "repository_tags", multiple=True, metavar="K=V", help=_REPOSITORY_TAG)
+@click.option("--manifest-gate/--no-manifest-gate", default=True, help=_MANIFEST_GATE)
+@json_option
+@quiet_option
+def command(
+    image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool, account: str, registry: str,
+    repository: str, tag: str, aliases: tuple[str, ...], immutable: bool, scan_on_push: bool, kms_key: str,
+    repository_tags: tuple[str, ...], manifest_gate: bool, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Push IMAGE (default: the newest image that xgbpatch built) and print its name by digest.
+
+    The repository is created where it is missing. A tag that holds this very image is left alone ("up to date", exit
+    0); one that holds another is refused. The manifest is read back and, where SageMaker would refuse it, repaired.
+    For a registry outside ECR (--registry) the logins of `docker login` are used.
+
+    \b
+    Examples:
+      xgbpatch push
+      xgbpatch push --region us-west-2 --region eu-west-1 --alias latest-patched
+      xgbpatch push xgbpatch/sagemaker-xgboost:3.2-0-0123456789ab-89abcdef --immutable --kms-key alias/ecr
+      xgbpatch push --all-regions --account 123456789012 --json
+      xgbpatch push --registry registry.example.com:5000
+    """
+    from xgbpatch.aws import RepositoryOptions
+    from xgbpatch.engine.client import Engine
+    from xgbpatch.keychain import registry_keychain
+    from xgbpatch.publication import Parcel, Publisher
+    from xgbpatch.registry import Registry
+
+    selection = Selection(Flags(config=config))
+    target = _checked(_Target(selection, regions, all_regions, account, registry))
+    options = RepositoryOptions(scan_on_push, immutable, kms_key, tuple(_pair(text) for text in repository_tags))
+    with Engine.connect() as engine, shown(quiet) as progress:
+        local = _local_image(engine, image)
+        name = _name(local, image, repository, tag)
+        moving = tuple(_parsed(name, alias).tag for alias in aliases or _configured_aliases(selection, local))
+        _check_aliases(options, moving)
+        parcels = [Parcel(local, place, moving, options, manifest_gate) for place in _destinations(target, name)]
+        publisher = Publisher(engine, Registry(registry_keychain()), progress)
+        outcomes = list(_told(publisher.push_each(parcels), as_json))
+    if as_json:
+        click.echo(json.dumps(_document(local, outcomes), indent=2))
+    _raise_first(outcomes)
+
+
+def _checked(target: _Target) -> _Target:
+    if target.account and not _ACCOUNT.fullmatch(target.account):
+        raise ConfigurationError(f'--account "{target.account}" is not an AWS account', "It has 12 digits.")
+    if target.registry and (target.regions or target.all_regions or target.account):
+        raise ConfigurationError("--registry is for a registry outside ECR", "Leave out --region and --account.")
+    if target.all_regions and target.regions:
+        raise ConfigurationError("--all-regions and --region exclude each other", "Leave one of them out.")
+    return target
+
+
+def _check_aliases(options: RepositoryOptions, aliases: Sequence[str]) -> None:
+    if options.immutable_tags and aliases:
+        raise ConfigurationError(
+            f'the alias "{aliases[0]}" could not move in a repository with --immutable tags', "Leave one of them out."
+        )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ConfigurationError(f'--repository-tag "{text}" is not KEY=VALUE')
+    return key, value
+
+
+def _local_image(engine: Engine, wanted: str | None) -> LocalImage:
+    if wanted:
+        found = engine.image(wanted)
+        if found is None:
+            raise ConfigurationError(f'the engine holds no image "{wanted}"', "`docker images` lists what it holds.")
+        return found
+    named = [image for image in engine.images(provenance.SPEC_DIGEST) if _names(image)]
+    if not named:
+        raise ConfigurationError("the engine holds no image built by xgbpatch", "Run `xgbpatch build` first.")
+    return named[0]
+
+
+def _names(image: LocalImage) -> list[ImageReference]:
+    return [ImageReference.parse(name) for name in image.tags if not name.startswith("<none>")]
+
+
+def _name(image: LocalImage, wanted: str | None, repository: str, tag: str) -> ImageReference:
+    """Repository and tag: the flags', else those of the local name that was asked for, else of the first plain one."""
+    names = _names(image)
+    chosen = [name for name in names if str(name) == wanted] + [name for name in names if not name.host] + names
+    if not chosen:
+        raise ConfigurationError(
+            f'image "{image.id}" has no name in the engine', f"docker tag {image.id[7:19]} NAME:TAG"
+        )
+    return _parsed(replace(chosen[0], host="", repository=repository or chosen[0].repository), tag or chosen[0].tag)
+
+
+def _parsed(name: ImageReference, tag: str) -> ImageReference:
+    return ImageReference.parse(f"{name.repository}:{tag}")
+
+
+def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, ...]:
+    """The aliases of the configured image that this one was built from: same version, repository and features."""
+    made = provenance.read(image.labels)
+    if made is None or not made.base_name:
+        return ()
+    if not selection.has_file():  # variables alone: what a build of this version on this base would be given
+        flags = replace(selection.flags, version=made.version, base_image=made.base_name)
+        return Selection(flags).specs()[0].aliases
+    repositories = {name.repository for name in _names(image)}
+    found = {
+        spec.aliases
+        for spec in selection.specs()
+        if (spec.version, set(spec.features)) == (made.version, set(made.features)) and spec.repository in repositories
+    }
+    if len(found) > 1:
+        raise ConfigurationError("several images of the configuration file could be this one", "Give --alias.")
+    return found.pop() if found else ()
+
+
+def _destinations(target: _Target, name: ImageReference) -> list[ImageReference]:
+    from xgbpatch.publication import ecr_destination
+
+    if target.registry:
+        return [ImageReference.parse(f"{target.registry}/{name}")]
+    account, regions = _account_and_regions(target)
+    return [ecr_destination(account, region, name) for region in regions]
+
+
+def _account_and_regions(target: _Target) -> tuple[str, Sequence[str]]:
+    from xgbpatch import catalogue
+    from xgbpatch.aws import AwsDoor, partition
+
+    regions = tuple(dict.fromkeys(target.regions)) or (target.selection.region() or "",)
+    if not regions[0]:
+        raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
+    if target.account and not target.all_regions:
+        return target.account, regions
+    identity = AwsDoor(regions[0]).identity()
+    if target.all_regions:
+        regions = tuple(region for region in catalogue.regions() if partition(region) == identity.partition)
+    return target.account or identity.account, regions
+
+
+def _told(outcomes: Iterator[Pushed | Refused], as_json: bool) -> Iterator[Pushed | Refused]:
+    """Each result on stdout as soon as it is known: what stands stays known when a later push is interrupted."""
+    from xgbpatch.publication import Pushed
+
+    for outcome in outcomes:
+        if isinstance(outcome, Pushed) and not as_json:
+            click.echo(str(outcome.reference.pinned))
+        yield outcome
+
+
+def _document(image: LocalImage, outcomes: Sequence[Pushed | Refused]) -> dict[str, Any]:
+    from xgbpatch.publication import Pushed, Refused
+
+    return {
+        "image": image.id,
+        "pushed": [_pushed(outcome) for outcome in outcomes if isinstance(outcome, Pushed)],
+        "failed": [_refused(outcome) for outcome in outcomes if isinstance(outcome, Refused)],
+    }
+
+
+def _pushed(outcome: Pushed) -> dict[str, Any]:
+    return {
+        "reference": str(outcome.reference.pinned),
+        "tag": outcome.reference.tag,
+        "region": _region(outcome.reference),
+        "aliases": [alias.tag for alias in outcome.aliases],
+        "up_to_date": outcome.up_to_date,
+        "repaired": outcome.repaired,
+    }
+
+
+def _refused(outcome: Refused) -> dict[str, Any]:
+    error = outcome.error
+    return {
+        "destination": str(outcome.destination),
+        "region": _region(outcome.destination),
+        "message": error.message,
+        "next_step": error.next_step,
+        "exit_code": error.exit_code,
+    }
+
+
+def _region(reference: ImageReference) -> str | None:
+    return reference.ecr.region if reference.ecr else None
+
+
+def _raise_first(outcomes: Sequence[Pushed | Refused]) -> None:
+    """The exit code is the first failure's."""
+    from xgbpatch.publication import Refused
+
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    if not failures:
+        return
+    error = failures[0].error
+    if len(outcomes) > 1:
+        error.message = f"{len(failures)} of {len(outcomes)} pushes failed; the first: {error.message}"
+    raise error

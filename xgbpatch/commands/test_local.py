@@ -1,0 +1,131 @@
+"""`xgbpatch test-local`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from xgbpatch.contract import Options
+    from xgbpatch.engine.client import Engine
+    from xgbpatch.report import Report
+
+
+@dataclass(frozen=True)
+class _Output:
+    as_json: bool
+    junit: Path | None
+
+
+@click.command("test-local")
+@click.argument("image", required=False)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Serve this model directory instead of a model trained on abalone.",
+)
+@click.option("--against-base", is_flag=True, help="Also send the same requests to the base and compare every byte.")
+@click.option("--base", default="", metavar="IMAGE", help="The base to compare with; by default the one in the labels.")
+@click.option("--check", "checks", multiple=True, metavar="NAME", help="Only this check or group; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to this file.")
+@click.option(
+    "--logs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("xgbpatch-logs"),
+    show_default=True,
+    help="Where the container logs of failed checks are kept, one folder an image.",
+)
+@click.option("--list", "listing", is_flag=True, help="Name every check and what it proves; runs nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+def command(
+    image: str | None,
+    model: Path | None,
+    against_base: bool,
+    base: str,
+    checks: tuple[str, ...],
+    as_json: bool,
+    junit: Path | None,
+    logs: Path,
+    listing: bool,
+    quiet: bool,
+) -> None:
+    """Prove an image locally under SageMaker's contract.
+
+    Trains, serves, batches and loads models on the local engine as SageMaker would. IMAGE is a reference or an ID; by
+    default the newest image that `xgbpatch build` made. Exit code 8 when a check failed.
+
+    \b
+    Examples:
+      xgbpatch test-local
+      xgbpatch test-local my/image:tag --against-base --junit report.xml
+      xgbpatch test-local --check serve --check batch.lines --json
+    """
+    from xgbpatch.contract import Options
+    from xgbpatch.progress import shown
+
+    if listing:
+        click.echo(_listing(as_json))
+        return
+    with shown(quiet) as progress:
+        options = Options(model, checks, against_base or bool(base), base, logs, progress=progress)
+        report = _checked(image, options)
+    _tell(report, _Output(as_json, junit))
+
+
+def _checked(image: str | None, options: Options) -> Report:
+    from xgbpatch import contract
+    from xgbpatch.engine.client import Engine
+
+    with Engine.connect() as engine:
+        return contract.check(engine, image or _newest(engine), options)
+
+
+def _newest(engine: Engine) -> str:
+    from xgbpatch.errors import ConfigurationError
+    from xgbpatch.provenance import SPEC_DIGEST
+
+    images = engine.images(SPEC_DIGEST)
+    if not images:
+        raise ConfigurationError(
+            "the engine holds no image that xgbpatch built", "Run `xgbpatch build` first, or name an IMAGE."
+        )
+    return images[0].tags[0] if images[0].tags else images[0].id
+
+
+def _tell(report: Report, output: _Output) -> None:
+    from xgbpatch.contract import rendering
+    from xgbpatch.errors import ContractError
+
+    if output.junit is not None:
+        output.junit.parent.mkdir(parents=True, exist_ok=True)
+        output.junit.write_bytes(rendering.junit(report))
+    if output.as_json:
+        click.echo(json.dumps(rendering.document(report), indent=2))
+    elif sys.stdout.isatty():
+        rendering.show(report, sys.stdout)
+    else:
+        click.echo(rendering.lines(report))
+    click.echo(rendering.summary(report), err=True)
+    if not report.passed:
+        failed = [result for result in report.results if result.verdict.value == "failed"]
+        logs = next((result.log for result in failed if result.log), "")
+        raise ContractError(
+            f'"{report.image}" fails {len(failed)} of {len(report.results)} checks: '
+            + ", ".join(result.name for result in failed),
+            f"Logs: {logs}" if logs else "",
+        )
+
+
+def _listing(as_json: bool) -> str:
+    from xgbpatch.contract import CHECKS
+
+    if as_json:
+        return json.dumps({check.name: check.what for check in CHECKS}, indent=2)
+    width = max(len(check.name) for check in CHECKS)
+    return "\n".join(f"{check.name:{width}}  {check.what}" for check in CHECKS)

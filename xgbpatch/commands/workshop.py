@@ -1,0 +1,43 @@
+"""The edge: connects the engine, finds the cache folder and the moment, and hands them to the stages as values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xgbpatch import progress
+from xgbpatch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from xgbpatch.building import Workshop
+
+
+@contextmanager
+def opened(quiet: bool) -> Iterator[Workshop]:
+    """A workshop on the engine that `DOCKER_HOST` names; raises `EngineError` where none answers."""
+    from xgbpatch.building import Workshop
+    from xgbpatch.engine.client import Engine
+    from xgbpatch.keychain import registry_keychain
+
+    with Engine.connect() as engine, progress.shown(quiet) as shown:
+        yield Workshop(engine, registry_keychain(), cache_folder(), shown, moment())
+
+
+def cache_folder() -> Path:
+    """`XDG_CACHE_HOME/xgbpatch`, by default `~/.cache/xgbpatch`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch"
+
+
+def moment() -> datetime:
+    """Now, or `SOURCE_DATE_EPOCH` (seconds, reproducible-builds.org) where it is set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch:
+        return datetime.now(timezone.utc)
+    try:
+        return datetime.fromtimestamp(int(epoch), timezone.utc)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ConfigurationError(f'SOURCE_DATE_EPOCH "{epoch}" is no number of seconds since 1970') from error

@@ -1,0 +1,47 @@
+"""Checks that a patched image with no feature switched on answers as its base does, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xgbpatch.contract import abalone, dialogue, multi_model
+from xgbpatch.contract.comparison import difference
+from xgbpatch.contract.dialogue import Question
+from xgbpatch.contract.finding import Violation
+from xgbpatch.contract.image import base_of
+from xgbpatch.contract.payload import Row
+from xgbpatch.contract.server import MULTI_MODEL, Stack
+from xgbpatch.contract.session import Session
+
+_SHOWN = 3  # differences in one reason
+
+
+def same_answers(stack: Stack, table: Callable[[tuple[Row, ...]], list[Question]]) -> Callable[[Session], str]:
+    """The check that `stack` answers `table` as the base does."""
+
+    def observe(session: Session) -> str:
+        rows = session.rows if stack.foreign else abalone.rows()
+        return _compare(session, stack, table(rows))
+
+    return observe
+
+
+def same_multi_model(session: Session) -> str:
+    """A model's whole life on the multi-model server."""
+    table = dialogue.multi_model(session.rows, multi_model.NAME, multi_model.LOAD)
+    return _compare(session, MULTI_MODEL, table)
+
+
+def _compare(session: Session, stack: Stack, questions: list[Question]) -> str:
+    base_image = base_of(session)
+    session.warm(stack, base_image)
+    base, patched = session.server(stack, base_image), session.server(stack)
+    found = []
+    for question in questions:
+        differs = difference(base.ask(question.request), patched.ask(question.request))
+        if differs:
+            found.append(f"{question.name} ({question.request}): {differs}")
+    if found:
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise Violation(f"{len(found)} of {len(questions)} answers differ: " + "; ".join(found[:_SHOWN]) + more)
+    return f"{len(questions)} answers, equal byte for byte"

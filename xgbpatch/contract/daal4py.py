@@ -1,0 +1,39 @@
+"""Checks of the feature `daal4py`: another engine, the same bytes."""
+
+from __future__ import annotations
+
+from xgbpatch.contract.comparison import difference
+from xgbpatch.contract.exchange import Request, invocation
+from xgbpatch.contract.feature import needs
+from xgbpatch.contract.finding import NotApplicable, require
+from xgbpatch.contract.payload import CONTENT_TYPES, csv_scores
+from xgbpatch.contract.serve import equal, ok
+from xgbpatch.contract.server import DAAL4PY
+from xgbpatch.contract.session import Session
+from xgbpatch.spec import Architecture
+
+HEADER = "x-xgbpatch-engine"  # of /ping, where an engine was asked for: `daal4py; why`, one a model, between bars
+
+
+def engine(session: Session) -> str:
+    """XGBPATCH_ENGINE=daal4py: /ping tells that oneDAL predicts, or why the booster does; for abalone oneDAL must."""
+    needs(session, "daal4py")
+    told = session.server(DAAL4PY).ask(Request(path="/ping")).headers.get(HEADER, "")
+    require(bool(told), f"/ping carries no header {HEADER}")
+    fell_back = told.startswith("booster")
+    if fell_back and (session.options.model or session.image.architecture == Architecture.ARM64.value):
+        raise NotApplicable(told)
+    require(told.startswith("daal4py"), told)
+    return told
+
+
+def predictions(session: Session) -> str:
+    """XGBPATCH_ENGINE=daal4py: scores exactly as the image's own xgboost, the same bytes for every content type."""
+    needs(session, "daal4py")
+    rows = session.rows
+    kinds = CONTENT_TYPES.values()
+    answers = [ok(session, DAAL4PY, invocation(kind.encode(rows), kind.header, "text/csv")) for kind in kinds]
+    for other in answers[1:]:
+        differs = difference(answers[0], other)
+        require(not differs, f"content types disagree: {differs}")
+    return equal(csv_scores(answers[0]), session.truth(DAAL4PY, len(rows)).served)

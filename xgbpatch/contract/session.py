@@ -1,0 +1,182 @@
+"""What the checks of one run share: the trained models, the running servers, the rows and the booster's truth."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from xgbpatch.contract import abalone, training
+from xgbpatch.contract.finding import Violation
+from xgbpatch.contract.options import Options
+from xgbpatch.contract.payload import Row
+from xgbpatch.contract.server import PLAIN, Server, Stack
+from xgbpatch.contract.training import Job, Trained
+from xgbpatch.contract.truth import Description, Truth, describe, predict
+from xgbpatch.contract.workspace import workspace
+from xgbpatch.engine.client import Engine, save_log
+from xgbpatch.engine.container import Container
+from xgbpatch.engine.values import LocalImage, Run
+from xgbpatch.errors import ConfigurationError, EngineError
+
+Need = Job | Stack
+
+ABALONE = Job("abalone")
+ABALONE_CSV = Job("abalone-csv", content_type="text/csv", eta="0.2")
+BAD = Job("user-error", eta="2")  # outside [0, 1]
+
+_FOREIGN_ROWS_BYTES = 60_000
+
+
+@dataclass(frozen=True)
+class _Started:
+    container: Container
+    exits: ExitStack
+
+
+class Session:
+    """Starts each job and server once, on demand or ahead of it; all of it ends with `opened`."""
+
+    def __init__(self, engine: Engine, image: LocalImage, options: Options) -> None:
+        self.engine = engine
+        self.image = image
+        self.options = options
+        self._exits = ExitStack()
+        self._directory = Path()
+        self._jobs: dict[Job, _Started] = {}
+        self._trained: dict[Job, Trained] = {}
+        self._servers: dict[tuple[str, Stack], tuple[Server, _Started]] = {}
+        self._truths: dict[tuple[bool, int], Truth] = {}
+        self._used: dict[str, Container] = {}
+
+    @classmethod
+    @contextmanager
+    def opened(cls, engine: Engine, image: LocalImage, options: Options) -> Iterator[Session]:
+        """A session whose containers and files are gone when the block ends, however it ends."""
+        session = cls(engine, image, options)
+        with workspace(engine, image.id) as directory, session._exits:
+            session._directory = directory
+            yield session
+
+    def trained(self, job: Job) -> Trained:
+        """The outcome of `job`, which runs once."""
+        if job not in self._trained:
+            self._begin(job)
+            self._used[f"train.{job.name}"] = self._jobs[job].container
+            self._trained[job] = training.finish(self._jobs[job].container, self._root(job))
+        self._used[f"train.{job.name}"] = self._jobs[job].container
+        return self._trained[job]
+
+    def server(self, stack: Stack, image: LocalImage | None = None) -> Server:
+        """The ready server of `stack`, in the image under test or in another; started once for all checks."""
+        server = self._serve(stack, image or self.image)
+        self._used[f"serve.{stack.name}{'.base' if image else ''}"] = server.container
+        server.wait(self.options.ready)
+        return server
+
+    def warm(self, need: Need, image: LocalImage | None = None) -> None:
+        """Start what a later check needs and do not wait; that check will find out what went wrong, if anything."""
+        with suppress(Violation, EngineError):
+            if isinstance(need, Job):
+                self._begin(need)
+            else:
+                self._serve(need, image or self.image)
+
+    def retain(self, needs: Collection[Need | None]) -> None:
+        """Stop every server that no remaining check needs."""
+        for key in [key for key in self._servers if key[1] not in needs]:
+            self._servers.pop(key)[1].exits.close()
+
+    def truth(self, stack: Stack, count: int) -> Truth:
+        """The predictions of the image's own xgboost for the first `count` rows and the models that `stack` serves.
+
+        Asked once for all rows and all stacks of the same models, because importing xgboost takes seconds.
+        """
+        key = self._own(stack), stack.members
+        if key not in self._truths:
+            rows = self.rows if self._own(stack) else abalone.rows()
+            self._truths[key] = predict(self.server(stack).container, stack.folder, rows)
+        return self._truths[key].head(count)
+
+    def description(self, stack: Stack) -> Description:
+        """The model that `stack` serves, as the image's own xgboost reads it."""
+        return self.truth(stack, 0).description
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Rows for the served model: abalone's, or made ones of its width (seeded, at most 60 kB as CSV)."""
+        if self.options.model is None:
+            return abalone.rows()
+        width = describe(self.server(PLAIN).container, PLAIN.folder).features
+        count = max(1, min(100, _FOREIGN_ROWS_BYTES // (6 * width)))
+        numbers = random.Random(0)  # noqa: S311  (test data)
+        return tuple(tuple(round(numbers.uniform(0, 4), 2) for _ in range(width)) for _ in range(count))
+
+    def forget_used(self) -> None:
+        """Begin a check: containers used from here on are its evidence."""
+        self._used.clear()
+
+    def save_logs(self) -> str:
+        """Keep the logs of the containers the current check used; returns their paths."""
+        folder = self.options.logs / _file_name(self.image)
+        paths = [save_log(container, folder, name) for name, container in self._used.items()]
+        return ", ".join(map(str, paths))
+
+    def _begin(self, job: Job) -> None:
+        if job not in self._jobs:
+            root = self._root(job)
+            if not root.exists():
+                training.prepare(job, root)
+            self._jobs[job] = self._start(training.run(self.image.id, root))
+
+    def _serve(self, stack: Stack, image: LocalImage) -> Server:
+        key = (image.id, stack)
+        if key not in self._servers:
+            started = self._start(stack.run(image.id, self._models(stack)))
+            self._servers[key] = Server(started.container, stack), started
+        return self._servers[key][0]
+
+    def _start(self, run: Run) -> _Started:
+        exits = self._exits.enter_context(ExitStack())
+        return _Started(exits.enter_context(self.engine.container(run)), exits)
+
+    def _own(self, stack: Stack) -> bool:
+        """Whether `stack` serves the user's own model."""
+        return self.options.model is not None and stack.foreign
+
+    def _models(self, stack: Stack) -> Path:
+        if self.options.model and self._own(stack):
+            return self.options.model.resolve()
+        if stack.members == 1:
+            return self._model(ABALONE).parent
+        folder = self._directory / "ensemble"
+        folder.mkdir(exist_ok=True)
+        for number, job in enumerate((ABALONE, ABALONE_CSV)):
+            shutil.copyfile(self._model(job), folder / f"xgboost-model-{number}")
+        return folder
+
+    def _model(self, job: Job) -> Path:
+        outcome = self.trained(job)
+        if outcome.exit_code != 0 or not outcome.model.is_file():
+            raise Violation(f'no model to serve: training job "{job.name}": {outcome.ending}')
+        return outcome.model
+
+    def _root(self, job: Job) -> Path:
+        return self._directory / job.name
+
+
+def model_files(directory: Path) -> list[Path]:
+    """The files that `serve` would load; raises `ConfigurationError` for a directory without any."""
+    found = [path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    if not found:
+        raise ConfigurationError(f'"{directory}" holds no model file', "Name the unpacked folder of model.tar.gz.")
+    return found
+
+
+def _file_name(image: LocalImage) -> str:
+    name = image.tags[0] if image.tags else image.id
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)

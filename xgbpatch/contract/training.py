@@ -1,0 +1,90 @@
+"""A training job under SageMaker's file contract: `/opt/ml` as the platform lays it out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xgbpatch.contract import abalone
+from xgbpatch.engine.container import Container
+from xgbpatch.engine.values import Mount, Run
+from xgbpatch.errors import EngineError
+
+HOST = "algo-1"
+ROUNDS = 10
+TIMEOUT_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training job on abalone; hyperparameters are strings, as SageMaker passes them."""
+
+    name: str
+    content_type: str = "text/libsvm"
+    eta: str = "0.3"
+
+    @property
+    def hyperparameters(self) -> Mapping[str, str]:
+        return {"num_round": str(ROUNDS), "objective": "reg:squarederror", "max_depth": "5", "eta": self.eta}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A job's outcome: exit code (None when it did not end in time), output, and the `/opt/ml` it left at `root`."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    root: Path = field(repr=False)
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for a sentence."""
+        return f"did not end within {TIMEOUT_SECONDS} s" if self.exit_code is None else f"exit code {self.exit_code}"
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model" / "xgboost-model"
+
+    @property
+    def failure(self) -> str:
+        """The text of `/opt/ml/output/failure`, empty when it was not written."""
+        path = self.root / "output" / "failure"
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def prepare(job: Job, root: Path) -> None:
+    """Lay out `/opt/ml` at `root`: configuration, channels and empty output folders."""
+    abalone.write_channels(root / "input" / "data", job.content_type)
+    for folder in ("input/config", "model", "output/data"):
+        (root / folder).mkdir(parents=True)
+    channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+    settings = {
+        "hyperparameters": dict(job.hyperparameters),
+        "inputdataconfig": {name: {"ContentType": job.content_type, **channel} for name in abalone.CHANNELS},
+        "resourceconfig": {"current_host": HOST, "hosts": [HOST], "network_interface_name": "eth0"},
+    }
+    for name, content in settings.items():
+        (root / "input" / "config" / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def run(image: str, root: Path) -> Run:
+    """The container as SageMaker starts it: argument `train`, `/opt/ml` mounted, the host name of resourceconfig."""
+    environment = {"TRAINING_JOB_NAME": "xgbpatch-test-local"}
+    return Run(image, ("train",), environment=environment, mounts=(Mount(root, "/opt/ml"),), hostname=HOST)
+
+
+def finish(container: Container, root: Path) -> Trained:
+    """Wait for the job to end, three minutes at most."""
+    return Trained(_exit_code(container), container.stdout(), container.stderr(), root)
+
+
+def _exit_code(container: Container) -> int | None:
+    try:
+        return container.wait(TIMEOUT_SECONDS)
+    except EngineError:
+        if container.running:
+            return None
+        raise

@@ -1,0 +1,130 @@
+"""What the image's own xgboost predicts, asked in the container and not through its server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xgbpatch.contract.finding import Violation
+from xgbpatch.contract.payload import Row, csv
+from xgbpatch.engine.container import Container
+
+_MARK = "XGBPATCH-TRUTH:"
+_SHELL = 'for p in python python3; do command -v $p >/dev/null && exec $p -c "$@"; done; echo no python on PATH; exit 1'
+_SCRIPT = """
+import json, os, pickle, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+import xgboost as xgb
+
+def load(path):
+    try:
+        with open(path, "rb") as file:
+            return pickle.load(file)
+    except Exception:
+        booster = xgb.Booster()
+        booster.load_model(path)
+        return booster
+
+def predict(booster, matrix, **options):
+    limit = getattr(booster, "best_ntree_limit", 0) or 0
+    try:
+        return booster.predict(matrix, ntree_limit=limit, validate_features=False, **options)
+    except TypeError:
+        return booster.predict(matrix, iteration_range=(0, limit), validate_features=False, **options)
+
+def mean(members):
+    return np.mean(members, axis=0) if len(members) > 1 else members[0]
+
+def mode(members):
+    return np.array([np.bincount(votes).argmax() for votes in np.array(members, dtype=int).T])
+
+def table(values):
+    return values.reshape(len(values), -1).tolist()
+
+folder, text = sys.argv[1:3]
+names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
+boosters = [load(os.path.join(folder, name)) for name in names if not name.startswith(".")]
+learner = json.loads(boosters[0].save_config())["learner"]
+answer = {
+    "features": int(learner["learner_model_param"]["num_feature"]),
+    "objective": learner["objective"]["name"],
+    "booster": learner["gradient_booster"]["name"],
+}
+if text:
+    rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.split("\\n")]
+    matrix = xgb.DMatrix(np.array(rows, dtype=np.float64))
+    members = [predict(booster, matrix) for booster in boosters]
+    margins = [predict(booster, matrix, output_margin=True) for booster in boosters]
+    votes = answer["objective"] in ("multi:softmax", "binary:hinge")
+    answer["members"] = [table(member) for member in members]
+    answer["served"] = table((mode if votes else mean)(members))
+    answer["margins"] = table(mean(margins))
+print("%s")
+print(json.dumps(answer))
+""".replace("%s", _MARK)
+
+
+@dataclass(frozen=True)
+class Description:
+    """Width, objective (`reg:squarederror`) and booster (`gbtree`) of the first model of a directory."""
+
+    features: int
+    objective: str
+    booster: str
+
+
+@dataclass(frozen=True)
+class Truth:
+    """float32 values widened to float, by row: each model's own, what an endpoint serves of them (the mean, or the
+    vote of class labels), and the mean of their margins.
+    """
+
+    description: Description
+    members: tuple[tuple[Row, ...], ...]
+    served: tuple[Row, ...]
+    margins: tuple[Row, ...]
+
+    def head(self, count: int) -> Truth:
+        """The same for the first `count` rows."""
+        members = tuple(member[:count] for member in self.members)
+        return Truth(self.description, members, self.served[:count], self.margins[:count])
+
+    @property
+    def mean(self) -> list[Row]:
+        """The mean over members, in double precision and by hand."""
+        groups = zip(*self.members, strict=True)
+        return [tuple(sum(cells) / len(cells) for cells in zip(*group, strict=True)) for group in groups]
+
+
+def describe(container: Container, folder: str) -> Description:
+    """Read the model in `folder` of the container; raises `Violation` where the image's xgboost cannot."""
+    return _description(_ask(container, folder, ""))
+
+
+def predict(container: Container, folder: str, rows: Sequence[Row]) -> Truth:
+    """Predict `rows` (under 100 kB as CSV, the limit of one argument) with every model in `folder`."""
+    answer = _ask(container, folder, csv(rows).decode())
+    members = tuple(_rows(member) for member in answer["members"])
+    return Truth(_description(answer), members, _rows(answer["served"]), _rows(answer["margins"]))
+
+
+def _description(answer: dict[str, Any]) -> Description:
+    return Description(answer["features"], answer["objective"], answer["booster"])
+
+
+def _rows(values: list[list[float]]) -> tuple[Row, ...]:
+    return tuple(map(tuple, values))
+
+
+def _ask(container: Container, folder: str, text: str) -> dict[str, Any]:
+    code, output = container.execute(["/bin/sh", "-c", _SHELL, "sh", _SCRIPT, folder, text])
+    printed = output.decode("utf-8", "replace")
+    _, mark, after = printed.partition(f"{_MARK}\n")
+    if code or not mark:
+        last = (printed.strip().splitlines() or ["no output"])[-1]
+        raise Violation(f'the image\'s own xgboost could not load or score the model in "{folder}": {last}')
+    answer: dict[str, Any] = json.loads(after.splitlines()[0])
+    return answer

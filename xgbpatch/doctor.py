@@ -1,0 +1,195 @@
+"""What this machine has and lacks for xgbpatch: each check looks at one thing and says how to mend it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xgbpatch.errors import AwsError, XgbpatchError
+
+if TYPE_CHECKING:
+    from xgbpatch.engine.client import Engine
+    from xgbpatch.engine.values import EngineInformation
+
+NEEDED_BYTES = 6 * 10**9  # a base of 3 to 4 GB, a patched image and the context
+SKEW_LIMIT_SECONDS = 300  # AWS refuses a signature that is 5 minutes off
+_SKEW_WARNING_SECONDS = 60
+_ANY_REGION = "us-east-1"
+_SCRIPT = "Start Docker; on Debian scripts/engine installs and starts it."
+
+
+class Level(Enum):
+    """How much a finding matters: `MISSING` stops a command, `WARNING` may."""
+
+    OK = "ok"
+    WARNING = "warning"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was seen, and how to mend it (empty when there is nothing to mend)."""
+
+    name: str
+    level: Level
+    seen: str
+    fix: str = ""
+
+
+def examine(region: str = "") -> Iterator[Finding]:
+    """Every finding, as it is made. `region` is the one asked for; else the configured one counts. Never raises."""
+    yield from _engine_findings()
+    chosen, finding = find_region(region)
+    yield finding
+    yield check_credentials(chosen or _ANY_REGION)
+    yield check_clock(chosen or _ANY_REGION)
+    yield check_uv()
+    yield check_sandbox()
+
+
+def judge_engine(about: EngineInformation) -> Finding:
+    """Official images are linux/amd64 (linux/arm64 for Graviton inference)."""
+    seen = f"Docker Engine {about.version}, {about.architecture}"
+    if about.architecture in ("x86_64", "amd64"):
+        return Finding("engine", Level.OK, seen)
+    return Finding("engine", Level.WARNING, seen, "linux/amd64 images need emulation here (binfmt), or --arch arm64.")
+
+
+def judge_disk(free: int, root: Path) -> Finding:
+    """`free` is in bytes, on the file system of the engine's `root`."""
+    seen = f"{free / 1e9:.1f} GB free at {root}"
+    if free >= NEEDED_BYTES:
+        return Finding("disk", Level.OK, seen)
+    return Finding(
+        "disk", Level.MISSING, seen, f"{NEEDED_BYTES / 1e9:.0f} GB are needed: docker system df shows what takes room."
+    )
+
+
+def judge_clock(seconds: float, endpoint: str) -> Finding:
+    """`seconds` is how far this machine is ahead of AWS (negative: behind)."""
+    seen = f"{abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} {endpoint}"
+    fix = "Set this machine's clock (timedatectl set-ntp true): AWS refuses signatures that are 5 minutes off."
+    if abs(seconds) < _SKEW_WARNING_SECONDS:
+        return Finding("clock", Level.OK, seen)
+    return Finding("clock", Level.MISSING if abs(seconds) >= SKEW_LIMIT_SECONDS else Level.WARNING, seen, fix)
+
+
+def judge_leftovers(containers: list[str]) -> Finding:
+    """Containers that an xgbpatch process started; one that runs at this moment may still need them."""
+    if not containers:
+        return Finding("containers", Level.OK, "none left over")
+    ids = " ".join(one[:12] for one in containers)
+    return Finding(
+        "containers",
+        Level.WARNING,
+        f"{len(containers)} of xgbpatch's exist",
+        f"When none is at work: docker rm -f -v {ids}",
+    )
+
+
+def check_disk(root: Path) -> Finding:
+    """Room at the engine's root, where that directory is on this machine."""
+    if not root.exists():
+        return Finding("disk", Level.WARNING, f"{root} is not on this machine", "Look where the engine runs.")
+    return judge_disk(shutil.disk_usage(root).free, root)
+
+
+def find_region(asked: str) -> tuple[str, Finding]:
+    """The region that commands will use, empty where none is set."""
+    from xgbpatch.aws import configured_region
+
+    try:
+        region = asked or configured_region()
+    except AwsError as error:
+        return "", _failure("region", error)
+    if region:
+        return region, Finding("region", Level.OK, region)
+    return "", Finding("region", Level.MISSING, "none", "Give --region, set AWS_DEFAULT_REGION, or run aws configure.")
+
+
+def check_credentials(region: str) -> Finding:
+    """Who AWS takes us for (STS GetCallerIdentity, which needs no permission)."""
+    from xgbpatch.aws import AwsDoor
+
+    try:
+        return Finding("credentials", Level.OK, AwsDoor(region).identity().arn)
+    except AwsError as error:
+        return _failure("credentials", error)
+
+
+def check_clock(region: str) -> Finding:
+    """This machine's clock against the Date header of AWS's endpoint."""
+    import requests
+
+    from xgbpatch.aws import AwsDoor
+
+    try:
+        endpoint = AwsDoor(region).endpoint
+    except AwsError as error:
+        return _failure("clock", error)
+    try:
+        answer = requests.head(endpoint, timeout=10)
+        theirs = parsedate_to_datetime(answer.headers["Date"])
+    except (requests.RequestException, KeyError, ValueError) as error:
+        return Finding(
+            "clock", Level.WARNING, f"{endpoint} gave no time ({type(error).__name__})", "Does this machine reach AWS?"
+        )
+    return judge_clock((datetime.now(timezone.utc) - theirs).total_seconds(), endpoint)
+
+
+def check_uv() -> Finding:
+    """uv resolves packages; a build without packages does not need it."""
+    path = shutil.which("uv")
+    with suppress(ImportError, FileNotFoundError):
+        import uv
+
+        path = uv.find_uv_bin()
+    if path:
+        return Finding("uv", Level.OK, path)
+    fix = "pip install 'xgbpatch[packages]'"
+    return Finding("uv", Level.WARNING, "not found: --package and the feature daal4py need it", fix)
+
+
+def check_sandbox() -> Finding:
+    """Whether the AWS on loopback runs. None is the usual state, a broken one is not."""
+    from xgbpatch.sandbox import SandboxOptions, status
+
+    try:
+        seen = status(SandboxOptions())
+    except (XgbpatchError, OSError) as error:
+        return Finding("sandbox", Level.WARNING, str(error), "xgbpatch sandbox down")
+    if seen is None:
+        return Finding("sandbox", Level.OK, "not made")
+    if seen.healthy:
+        return Finding("sandbox", Level.OK, f"running at {seen.state.endpoint}")
+    return Finding(
+        "sandbox", Level.WARNING, "does not run as a whole", "xgbpatch sandbox up mends it, down removes it."
+    )
+
+
+def _engine_findings() -> Iterator[Finding]:
+    from xgbpatch.engine.client import Engine
+
+    try:
+        with Engine.connect() as engine:
+            yield from _look_at(engine)
+    except XgbpatchError as error:
+        yield Finding("engine", Level.MISSING, error.message, _SCRIPT)
+
+
+def _look_at(engine: Engine) -> Iterator[Finding]:
+    about = engine.information()
+    yield judge_engine(about)
+    yield check_disk(about.root)
+    yield judge_leftovers(engine.leftovers())
+
+
+def _failure(name: str, error: XgbpatchError) -> Finding:
+    return Finding(name, Level.MISSING, error.message, error.next_step)

@@ -1,0 +1,153 @@
+"""Which engine predicts with a booster: xgboost, or oneDAL where it was proved to answer the same."""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import booster_json, guards, links, onedal_model, proof, request_data, trees
+
+logger = logging.getLogger(__name__)
+SIZES = (1, 16, 128)  # rows at which `auto` compares the engines
+ROUNDS = 5
+
+
+class Unsuitable(Exception):
+    """Why the booster has to predict."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`answer(dmatrix, options)` predicts, or returns None for the booster to do it; it is None where it always does."""
+
+    answer: Any
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A proved oneDAL model. `options` are those it was proved with; requests of fewer than `least` rows stay away."""
+
+    model: Any
+    link: links.Link
+    options: Any
+    least: int = 1
+
+    def evaluate(self, rows, dmatrix):
+        """(margins, predictions) of float32 `rows`, which `dmatrix` holds too."""
+        margins = self.model.margins(rows)
+        return margins, self.link.predictions(margins, dmatrix)
+
+    def answer(self, dmatrix, options):
+        """The booster's prediction of a request, or None where a guard sends the request to the booster."""
+        recorded = request_data.recorded(dmatrix)
+        if options != self.options or guards.data(recorded, self.model.features) or recorded.shape[0] < self.least:
+            return None
+        rows = request_data.dense(recorded, self.model.features)
+        return None if guards.rows(rows) else self.evaluate(rows, dmatrix)[1]
+
+
+def booster_for(reason):
+    """The Choice of the booster."""
+    return Choice(None, "booster", reason)
+
+
+def choose(booster, options, wanted):
+    """The Choice for a booster that the base asks with `options`; `wanted` is the engine of the settings, or None.
+
+    Never raises: whatever goes wrong on the way to oneDAL is a reason for the booster. Logs the choice.
+    """
+    if wanted not in ("auto", "daal4py"):
+        return booster_for("XGBPATCH_ENGINE={}".format(wanted or "booster"))
+    try:
+        choice = _accelerated(booster, options, wanted)
+    except Unsuitable as reason:
+        choice = booster_for(str(reason))
+    except Exception as error:
+        logger.exception("daal4py could not be used")
+        choice = booster_for("{}: {}".format(type(error).__name__, error))
+    logger.info("Engine: %s (%s)", choice.engine, choice.reason)
+    return choice
+
+
+def _accelerated(booster, options, wanted):
+    _hold(guards.machine())
+    daal4py = load()
+    start = time.perf_counter()
+    document = booster_json.document(booster)
+    forest = _admitted(daal4py, document, options)
+    accelerator = Accelerator(onedal_model.OnedalModel(daal4py, forest), links.Link(document), options)
+    built = time.perf_counter()
+    rows = proof.rows(forest)
+    _hold(proof.check(booster, options, accelerator.evaluate, rows))
+    reason = "converted in {:.2f} s, proved equal on {} rows in {:.2f} s".format(
+        built - start, len(rows), time.perf_counter() - built
+    )
+    if wanted == "auto":
+        accelerator = replace(accelerator, least=_least_rows(booster, accelerator, rows))
+        reason += ", faster from {} rows on".format(accelerator.least)
+    return Choice(accelerator.answer, "daal4py", reason)
+
+
+def _admitted(daal4py, document, options):
+    """The Forest of a document that every guard lets pass."""
+    _hold(guards.model(document))
+    if not onedal_model.routes_missing(daal4py):
+        raise Unsuitable("this daal4py cannot route missing values")
+    forest = trees.forest(document, options)
+    _hold(guards.size(forest, year(daal4py)))
+    return forest
+
+
+def load():
+    """daal4py on one thread; raises Unsuitable where it cannot be imported.
+
+    Its import warns through the root logger, which would give the base's logging another handler.
+    """
+    handlers = list(logging.root.handlers)
+    try:
+        import daal4py
+    except Exception as error:
+        raise Unsuitable("daal4py cannot be imported: {}".format(error)) from error
+    finally:
+        logging.root.handlers[:] = handlers
+    daal4py.daalinit(1)
+    return daal4py
+
+
+def year(daal4py):
+    """The release year of daal4py, 0 where it does not say (that is the strictest)."""
+    try:
+        return int(str(daal4py._get__daal_link_version__())[:4])
+    except (AttributeError, ValueError):
+        return 0
+
+
+def _least_rows(booster, accelerator, proof_rows):
+    """The smallest of SIZES from which on oneDAL was the faster; above the largest where it never was."""
+    least = 4 * SIZES[-1]
+    for size in reversed(SIZES):
+        rows = proof_rows[:size]
+        theirs = _quickest(lambda matrix: booster.predict(matrix, **accelerator.options), rows)
+        ours = _quickest(lambda matrix: accelerator.answer(matrix, accelerator.options), rows)
+        if ours > theirs:
+            return least
+        least = size
+    return least
+
+
+def _quickest(predict, rows):
+    """Seconds of the quickest of some runs, each on a matrix of its own: xgboost remembers what it predicted for one."""
+    seconds = []
+    for _ in range(ROUNDS):
+        matrix = request_data.RecordedDMatrix(rows)
+        start = time.perf_counter()
+        predict(matrix)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _hold(reason):
+    if reason:
+        raise Unsuitable(reason)

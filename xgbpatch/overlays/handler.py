@@ -1,0 +1,13 @@
+"""The handler module of the model server, which wants exactly one class defined here."""
+
+from sagemaker_xgboost_container.algorithm_mode import handler_service
+
+from . import multi_model
+
+
+class HandlerService(handler_service.HandlerService):
+    """The base's handler service with our inference handler inside."""
+
+    def __init__(self):
+        self.DefaultXGBoostAlgoModeInferenceHandler = multi_model.inference_handler()
+        super(HandlerService, self).__init__()

@@ -1,0 +1,70 @@
+"""From margins to what `Booster.predict` returns, bit for bit.
+
+Exponentials differ in their last bit between numpy and the C library, so every objective that needs one is transformed
+by xgboost itself: by the same model without its trees, which adds nothing to a base margin.
+"""
+
+import os
+import tempfile
+
+import numpy as np
+import xgboost
+
+from . import booster_json, trees
+
+IDENTITY = frozenset(
+    "reg:squarederror reg:linear reg:absoluteerror reg:pseudohubererror reg:squaredlogerror reg:quantileerror "
+    "binary:logitraw rank:pairwise rank:ndcg rank:map".split()
+)
+KNOWN = IDENTITY | trees.LOGIT | trees.LOG | {"binary:hinge", "multi:softmax", "multi:softprob"}
+
+
+class Link(object):
+    """`predictions(margins, dmatrix)`: margins float32 (n,) or (n, groups), and the request's matrix of n rows."""
+
+    def __init__(self, document):
+        self._objective = document["learner"]["objective"]["name"]
+        self._xgboost = None if self._simple else _treeless(document)
+
+    @property
+    def _simple(self):
+        return self._objective in IDENTITY or self._objective in ("binary:hinge", "multi:softmax")
+
+    def predictions(self, margins, dmatrix):
+        if self._objective in IDENTITY:
+            return margins
+        if self._objective == "binary:hinge":
+            return (margins > 0).astype(np.float32)
+        if self._objective == "multi:softmax":
+            return np.argmax(margins, axis=1).astype(np.float32)
+        return self._transformed(margins, dmatrix)
+
+    def _transformed(self, margins, dmatrix):
+        """The request's own matrix carries the margins for a moment: making another costs more than predicting."""
+        dmatrix.set_base_margin(margins if trees.XGBOOST >= (1, 6) else margins.ravel())
+        try:
+            return self._xgboost.predict(dmatrix, validate_features=False)
+        finally:
+            dmatrix.set_base_margin(np.empty(0, dtype=np.float32))
+
+
+def _treeless(document):
+    learner = dict(document["learner"], attributes={})
+    learner["gradient_booster"] = _emptied(learner["gradient_booster"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "link.json")
+        booster_json.write(dict(document, learner=learner), path)
+        booster = xgboost.Booster()
+        booster.load_model(path)
+    booster.set_param("nthread", 1)
+    return booster
+
+
+def _emptied(gradient_booster):
+    if "gbtree" in gradient_booster:
+        return dict(gradient_booster, gbtree=_emptied(gradient_booster["gbtree"]), weight_drop=[])
+    model = dict(gradient_booster["model"], trees=[], tree_info=[])
+    model["gbtree_model_param"] = dict(model["gbtree_model_param"], num_trees="0")
+    if "iteration_indptr" in model:
+        model["iteration_indptr"] = [0]
+    return dict(gradient_booster, model=model)

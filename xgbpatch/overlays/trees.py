@@ -1,0 +1,125 @@
+"""The trees of a model document, as the prediction walks them: grouped by output, cut, weighted."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Tuple
+
+import numpy as np
+import xgboost
+
+XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
+LOGIT = frozenset(["binary:logistic", "reg:logistic"])
+LOG = frozenset(["count:poisson", "reg:gamma", "reg:tweedie", "survival:aft", "survival:cox"])
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree as xgboost's parallel arrays; `condition` holds the threshold of a split and the value of a leaf.
+
+    `left[i] == -1` marks a leaf. A row goes left where `float32(x) < condition`, or where x is missing and
+    `default_left`.
+    """
+
+    left: Any
+    right: Any
+    feature: Any
+    condition: Any
+    default_left: Any
+    cover: Any
+    weight: np.float32
+
+    def levels(self):
+        """The nodes of each level from the root down; pruned nodes stay in the arrays and are in none."""
+        level = [0]
+        while level:
+            yield level
+            level = [child for node in level if self.left[node] != -1 for child in (self.left[node], self.right[node])]
+
+    @property
+    def size(self):
+        return sum(len(level) for level in self.levels())
+
+    @property
+    def depth(self):
+        return sum(1 for _ in self.levels()) - 1
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The trees of each output group in the order xgboost adds them, and each group's margin before the first."""
+
+    objective: str
+    features: int
+    groups: Tuple[Tuple[Tree, ...], ...]
+    base: Tuple[np.float32, ...]
+
+    @property
+    def trees(self):
+        return tuple(tree for group in self.groups for tree in group)
+
+
+def model_of(document):
+    """The `gbtree` part of a document, of dart models too."""
+    booster = document["learner"]["gradient_booster"]
+    return booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
+
+
+def forest(document, options):
+    """The Forest that a prediction with `options` (its tree cut among them) walks."""
+    learner = document["learner"]
+    model = model_of(document)
+    outputs = max(1, int(learner["learner_model_param"].get("num_class", 0)))
+    weights = learner["gradient_booster"].get("weight_drop", [1.0] * len(model["trees"]))
+    groups = tuple([] for _ in range(outputs))
+    kept = _kept(model, outputs, options)
+    for raw, group, weight in list(zip(model["trees"], model["tree_info"], weights))[:kept]:
+        groups[group].append(_tree(raw, weight))
+    return Forest(
+        objective=learner["objective"]["name"],
+        features=int(learner["learner_model_param"]["num_feature"]),
+        groups=tuple(tuple(group) for group in groups),
+        base=_base(learner, outputs),
+    )
+
+
+def _kept(model, outputs, options):
+    """How many trees the options keep: `ntree_limit` counts trees a group, `iteration_range` boosting rounds."""
+    total = len(model["trees"])
+    if options.get("ntree_limit"):
+        return min(total, int(options["ntree_limit"]) * outputs)
+    end = options.get("iteration_range", (0, 0))[1]
+    if not end:
+        return total
+    if "iteration_indptr" in model:
+        return model["iteration_indptr"][min(end, len(model["iteration_indptr"]) - 1)]
+    parallel = max(1, int(model["gbtree_model_param"].get("num_parallel_tree", 1)))
+    return min(total, end * parallel * outputs)
+
+
+def _tree(raw, weight):
+    return Tree(
+        left=raw["left_children"],
+        right=raw["right_children"],
+        feature=raw["split_indices"],
+        condition=np.asarray(raw["split_conditions"], dtype=np.float32),
+        default_left=raw["default_left"],
+        cover=raw["sum_hessian"],
+        weight=np.float32(weight),
+    )
+
+
+def _base(learner, outputs):
+    """base_score as margins; a string holding a number, from xgboost 3.1 a string holding a list of them."""
+    scores = json.loads(learner["learner_model_param"]["base_score"])
+    scores = scores if isinstance(scores, list) else [scores]
+    scores = scores * outputs if len(scores) == 1 else scores
+    return tuple(_margin(np.float32(score), learner["objective"]["name"]) for score in scores)
+
+
+def _margin(score, objective):
+    if objective in LOGIT or (objective == "binary:logitraw" and XGBOOST < (1, 3)):
+        return np.float32(-math.log(np.float32(1) / score - np.float32(1)))
+    if objective in LOG:
+        return np.float32(math.log(score))
+    return score

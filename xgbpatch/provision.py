@@ -1,0 +1,86 @@
+"""Packages for the image: what the features and the user ask for, resolved, fetched, unpacked and slimmed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xgbpatch import packages, wheels
+from xgbpatch.facts import Facts
+from xgbpatch.features import feature
+from xgbpatch.packages import Pin, Request
+from xgbpatch.progress import Progress
+from xgbpatch.spec import Spec
+
+
+@dataclass(frozen=True)
+class Provision:
+    """The pins, and the folder that holds them unpacked (a wheel prefix); None where there is nothing to unpack."""
+
+    pins: tuple[Pin, ...] = ()
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    pins: tuple[Pin, ...]
+    slim: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        lines = [f"{pin} {pin.sha256}" for pin in self.pins] + [f"slim {pattern}" for pattern in self.slim]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Provision:
+    """What goes beside the base. The unpacked tree is kept in `cache`, under the hash of all that made it.
+
+    Raises `PackageError` where a distribution of the base would have to move, or one of its modules be hidden.
+    """
+    wanted = _wanted(spec, facts, progress)
+    if not wanted.pins:
+        return Provision()
+    folder = cache / "packages" / f"{wanted.digest[:32]}-{facts.python.version}"
+    if not folder.exists():
+        _unpack(wanted, facts, (folder, cache, progress))
+    wheels.refuse_shadowing(folder, facts)
+    return Provision(wanted.pins, folder)
+
+
+def _wanted(spec: Spec, facts: Facts, progress: Progress) -> _Wanted:
+    pins: tuple[Pin, ...] = ()
+    slim: tuple[str, ...] = ()
+    for name in spec.features:
+        asked = feature(name).pins(facts)
+        if asked.reason:
+            progress.line(f'Feature "{name}" brings no packages for this base: {asked.reason}')
+        if asked.requirements:
+            progress.line(f"Resolving {' '.join(asked.requirements)}")
+            pins += packages.resolve(Request(asked.requirements, alone=True), facts)
+            slim += asked.slim
+    if spec.packages:
+        progress.line(f"Resolving {' '.join(spec.packages)}")
+        pins += _new(packages.resolve(Request(spec.packages, beside=pins), facts), pins)
+    return _Wanted(tuple(sorted(pins, key=lambda pin: pin.name)), slim)
+
+
+def _new(found: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
+    names = {pin.name for pin in known}
+    return tuple(pin for pin in found if pin.name not in names)
+
+
+def _unpack(wanted: _Wanted, facts: Facts, places: tuple[Path, Path, Progress]) -> None:
+    folder, cache, progress = places
+    files = [wheels.fetch(pin, cache / "wheels", progress) for pin in wanted.pins]
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    try:
+        wheels.unpack(files, part, facts.python.executable)
+        freed = wheels.slim(part, wanted.slim)
+        progress.line(f"Unpacked {len(files)} packages" + (f", left out {freed / 1e6:.0f} MB" if freed else ""))
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""A block of lines in the hosts file, between marks that name the sandbox's directory; no other byte is touched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from xgbpatch.errors import SandboxError
+from xgbpatch.sandbox.state import RegistryHost, locked_path
+
+_JOINED = " (the line above had no end)"
+
+
+def add_block(text: str, mark: Path, registries: Sequence[RegistryHost]) -> str:
+    """`text` with the block of sandbox `mark` at its end; `remove_block` gives `text` back."""
+    joined = bool(text) and not text.endswith("\n")
+    begin = _begin(mark) + (_JOINED if joined else "")
+    block = "\n".join([begin, *_lines(registries), _end(mark), ""])
+    return text + ("\n" if joined else "") + block
+
+
+def remove_block(text: str, mark: Path) -> str:
+    """`text` without the block of sandbox `mark`; raises `SandboxError` when its end mark is gone.
+
+    A newline that the block had added to the line above goes too, unless lines now follow that need it.
+    """
+    begin = re.escape(_begin(mark))
+    joined = rf"\n{begin}{re.escape(_JOINED)}"
+    block = rf"(?:(?P<joined>{joined})|^{begin})\n(?:.*\n)*?{re.escape(_end(mark))}\n(?P<last>\Z)?"
+    rest = re.sub(block, lambda found: "\n" if found["joined"] and found["last"] is None else "", text, flags=re.M)
+    if re.search(begin, rest):
+        raise SandboxError(f'the hosts file has a block of sandbox "{mark}" without its end', "Remove it by hand.")
+    return rest
+
+
+def write(path: Path, mark: Path, registries: Sequence[RegistryHost]) -> None:
+    """Put the block into the hosts file, or take it out where `registries` is empty; raises `SandboxError`."""
+    try:
+        with locked_path(path):
+            before = path.read_bytes().decode("utf-8", "surrogateescape")
+            after = remove_block(before, mark)
+            after = add_block(after, mark, registries) if registries else after
+            if after != before:
+                _replace(path, after.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise SandboxError(f'"{path}" cannot be changed: {error.strerror}', "Run the sandbox as root.") from error
+
+
+def holds(path: Path, mark: Path, registries: Sequence[RegistryHost]) -> bool:
+    """Whether the hosts file has the block of sandbox `mark` with exactly these registries."""
+    lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    begins = [number for number, line in enumerate(lines) if line.startswith(_begin(mark))]
+    wanted = [*_lines(registries), _end(mark)]
+    return len(begins) == 1 and lines[begins[0] + 1 :][: len(wanted)] == wanted
+
+
+def _begin(mark: Path) -> str:
+    return f'# >>> xgbpatch sandbox "{mark}" >>>'
+
+
+def _lines(registries: Sequence[RegistryHost]) -> list[str]:
+    return [f"{registry.address} {registry.host}" for registry in registries]
+
+
+def _end(mark: Path) -> str:
+    return f'# <<< xgbpatch sandbox "{mark}" <<<'
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f"{path.name}.xgbpatch-{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        shutil.copystat(path, draft)
+        owner = path.stat()
+        os.chown(draft, owner.st_uid, owner.st_gid)
+        _rename(draft, path, content)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _rename(draft: Path, path: Path, content: bytes) -> None:
+    """Rename over `path`; inside a container the hosts file is a mount, which only takes a write in place."""
+    if os.path.ismount(path):
+        path.write_bytes(content)
+    else:
+        os.replace(draft, path)

@@ -1,0 +1,153 @@
+"""What a sandbox has made, written down before it is made, so that `down` finds it after any interruption."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xgbpatch.errors import SandboxError
+from xgbpatch.sandbox.options import SandboxOptions
+
+_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process we started. `started` tells it from a later process under the same number."""
+
+    name: str
+    pid: int
+    started: str
+
+
+@dataclass(frozen=True)
+class RegistryHost:
+    """An ECR host name, the loopback address it stands for, and whose registry it is."""
+
+    host: str
+    address: str
+    account: str
+    region: str
+
+    @property
+    def password(self) -> str:
+        """What moto's `GetAuthorizationToken` answers for this account (user `AWS`)."""
+        return f"{self.account}-auth-token"
+
+
+@dataclass(frozen=True)
+class SandboxState:
+    """A sandbox as made so far. `endpoint` is the AWS endpoint's URL; `bases` are the versions already pushed.
+
+    `created` are files and directories outside of `directory`, in the order of their making.
+    """
+
+    account: str
+    directory: Path
+    hosts: Path
+    registries: tuple[RegistryHost, ...] = ()
+    endpoint: str = ""
+    processes: tuple[Process, ...] = ()
+    created: tuple[Path, ...] = ()
+    bases: tuple[str, ...] = ()
+    complete: bool = False
+
+    @property
+    def region(self) -> str:
+        return self.registries[0].region
+
+    @property
+    def authority(self) -> Path:
+        """The certificate authority, PEM."""
+        return self.directory / "ca.crt"
+
+    @property
+    def bundle(self) -> Path:
+        """The machine's certificate authorities and ours, PEM."""
+        return self.directory / "bundle.crt"
+
+
+class Journal:
+    """The state on disk while a sandbox comes up: every change is durable before the step that follows it."""
+
+    def __init__(self, state: SandboxState) -> None:
+        self.state = state
+        state.directory.mkdir(parents=True, exist_ok=True)
+        self.update()
+
+    def update(self, **changes: Any) -> SandboxState:
+        self.state = replace(self.state, **changes)
+        draft = self.state.directory / f"{_FILE}.new"
+        draft.write_text(json.dumps(asdict(self.state), default=str, indent=2), encoding="utf-8")
+        os.replace(draft, self.state.directory / _FILE)
+        return self.state
+
+    def create(self, path: Path) -> Path:
+        """Note that `path` is about to be made by us."""
+        self.update(created=(*self.state.created, path))
+        return path
+
+
+def read(directory: Path) -> SandboxState | None:
+    """The sandbox whose state lies in `directory`; None where there is none."""
+    try:
+        text = (directory / _FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SandboxError(
+            f'"{directory}" cannot be read: {error.strerror}', "Run the same command as root."
+        ) from error
+    try:
+        return _parse(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SandboxError(
+            f'the sandbox\'s state in "{directory / _FILE}" cannot be read: {error}',
+            "Was it written by another version of xgbpatch? Take the sandbox down with that one.",
+        ) from error
+
+
+def _parse(record: dict[str, Any]) -> SandboxState:
+    paths = {name: Path(record[name]) for name in ("directory", "hosts")}
+    return SandboxState(**{
+        **record,
+        **paths,
+        "registries": tuple(RegistryHost(**registry) for registry in record["registries"]),
+        "processes": tuple(Process(**process) for process in record["processes"]),
+        "created": tuple(Path(path) for path in record["created"]),
+        "bases": tuple(record["bases"]),
+    })  # fmt: skip
+
+
+@contextmanager
+def locked(options: SandboxOptions) -> Iterator[None]:
+    """One `up` or `down` at a time: the parent is locked, since the state directory itself comes and goes."""
+    parent = options.state.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with locked_path(parent):
+        yield
+
+
+@contextmanager
+def locked_path(path: Path) -> Iterator[None]:
+    """Wait for, and hold, an advisory lock on a file or directory itself, so that no lock file is left behind."""
+    descriptor = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+        os.close(descriptor)  # replaced by another while we waited

@@ -1,0 +1,15 @@
+"""The metrics that a tuning job may optimise, `validation:<metric>`, and where CloudWatch shows them."""
+
+from sagemaker_algorithm_toolkit import metrics as m
+from sagemaker_xgboost_container.constants.xgb_constants import XGB_MAXIMIZE_METRICS, XGB_MINIMIZE_METRICS
+
+_REGEX = r".*\[[0-9]+\].*#011validation-{}:(\S+)"  # CloudWatch writes a tab as #011
+
+
+def initialize():
+    ways = [(XGB_MAXIMIZE_METRICS, m.Metric.MAXIMIZE), (XGB_MINIMIZE_METRICS, m.Metric.MINIMIZE)]
+    return m.Metrics(*(_metric(name, direction) for names, direction in ways for name in names))
+
+
+def _metric(name, direction):
+    return m.Metric("validation:" + name, _REGEX.format(name), direction=direction)

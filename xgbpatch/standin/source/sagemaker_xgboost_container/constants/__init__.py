@@ -1,0 +1,1 @@
+"""Names that the container shares with SageMaker and with its clients."""

@@ -1,0 +1,1 @@
+"""Metrics that XGBoost does not have, or not by that name."""

@@ -1,0 +1,52 @@
+"""Starts the Java model server; everything but the command line is the inference toolkit's."""
+
+import os
+import subprocess
+
+from sagemaker_inference import default_handler_service, logging
+from sagemaker_inference.model_server import (
+    DEFAULT_MMS_LOG_FILE,
+    DEFAULT_MMS_MODEL_DIRECTORY,
+    MMS_CONFIG_FILE,
+    MMS_NAMESPACE,
+    REQUIREMENTS_PATH,
+    _adapt_to_mms_format,
+    _add_sigchild_handler,
+    _add_sigterm_handler,
+    _create_model_server_config_file,
+    _install_requirements,
+    _retrieve_mms_server_process,
+    _set_python_path,
+)
+
+__all__ = ["DEFAULT_HANDLER_SERVICE", "MMS_NAMESPACE", "start_model_server"]
+
+logger = logging.get_logger()
+
+DEFAULT_HANDLER_SERVICE = default_handler_service.__name__
+
+
+def start_model_server(is_multi_model=False, handler_service=DEFAULT_HANDLER_SERVICE, config_file=None):
+    """Serve until the model server ends; its models come over HTTP, or are the one model directory when not multi."""
+    if is_multi_model:
+        _set_python_path()
+    else:
+        _adapt_to_mms_format(handler_service)
+    if config_file is None or not os.path.exists(config_file):
+        _create_model_server_config_file()
+        config_file = MMS_CONFIG_FILE
+    if os.path.exists(REQUIREMENTS_PATH):
+        _install_requirements()
+    subprocess.Popen(_command(is_multi_model, config_file))
+    process = _retrieve_mms_server_process()
+    _add_sigterm_handler(process)
+    _add_sigchild_handler()
+    process.wait()
+
+
+def _command(is_multi_model, config_file):
+    command = ["mxnet-model-server", "--start", "--mms-config", config_file, "--log-config", DEFAULT_MMS_LOG_FILE]
+    if not is_multi_model:
+        command += ["--model-store", DEFAULT_MMS_MODEL_DIRECTORY]
+    logger.info(command)
+    return command
