@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
+from xgbpatch import toml
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.image_tables import REFUSED, ImageTable, ShippedTable, newest
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Architecture
 from xgbpatch.suggestion import choose_from
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 NOTICE = datetime.timedelta(days=90)
 
@@ -122,9 +115,7 @@ def _table() -> ImageTable:
 
 @cache
 def _descriptions() -> Mapping[str, Any]:
-    text = (files("xgbpatch") / "data" / "versions.toml").read_text(encoding="utf-8")
-    described: Mapping[str, Any] = tomllib.loads(text)
-    return described
+    return toml.shipped("versions.toml")
 
 
 def _info(version: str, table: ImageTable, described: Mapping[str, Any]) -> VersionInfo:

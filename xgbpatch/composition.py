@@ -95,5 +95,6 @@ def extended(existing: str | None, folders: list[str]) -> str:
 def _import_folders(ingredients: Ingredients) -> list[str]:
     folders = [layout.OVERLAYS]
     folders += [layout.USER] if ingredients.spec.files else []
-    folders += [layout.PACKAGES_SITE] if ingredients.packages else []
+    if ingredients.packages:
+        folders.append(f"{layout.PACKAGES}/{layout.site(ingredients.facts.python.minor)}")
     return folders

@@ -9,6 +9,7 @@ from typing import Any
 
 from xgbpatch import catalogue, region, toml_file, variables
 from xgbpatch.errors import ConfigurationError
+from xgbpatch.features import features_of
 from xgbpatch.grammar import parse
 from xgbpatch.settings import FILE_NAME, Flags, Given, Settings, blamed_on
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
@@ -73,7 +74,7 @@ def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
         region=_region(settings, environ),
         architecture=architecture,
         base_image=settings.base_image,
-        features=settings.features or (),
+        features=_features(settings),
         packages=tuple(dict.fromkeys((settings.packages or ()) + (settings.requirements or ()))),
         files=settings.files or (),
         replacements=settings.replace or (),
@@ -107,6 +108,21 @@ def _version_of_base(settings: Settings) -> str:
             "Say which version it stands for: --version 3.2-0.",
         )
     return match[0]
+
+
+def _features(settings: Settings) -> tuple[str, ...]:
+    """Refused early where the official image cannot take them; of a base of the user's own, inspection tells."""
+    wanted = settings.features or ()
+    if settings.base_image is not None or settings.version is None:
+        return wanted
+    possible = tuple(feature.name for feature in features_of(settings.version))
+    for name in wanted:
+        if name not in possible:
+            raise ConfigurationError(
+                f'{settings.origin("features")}: "{name}" does not work on version "{settings.version}"',
+                f"Works on it: {', '.join(possible) or 'no feature'}; see `xgbpatch features`.",
+            )
+    return wanted
 
 
 def _region(settings: Settings, environ: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from xgbpatch import toml
 from xgbpatch.errors import ExtraMissingError, PackageError
 from xgbpatch.facts import Facts, PythonFacts
 
@@ -93,7 +94,7 @@ def _lock(request: Request, facts: Facts) -> list[dict[str, Any]]:
         constraints.write_text(_constraints(request, facts), encoding="utf-8")
         arguments = ["pip", "compile", str(requirements), "--constraint", str(constraints), "--output-file", str(lock)]
         _run([_uv(), *arguments, *_options(request, facts.python)], request)
-        return list(_read_toml(lock)["packages"])
+        return list(toml.loads(lock.read_text(encoding="utf-8"))["packages"])
 
 
 def _options(request: Request, python: PythonFacts) -> list[str]:
@@ -132,14 +133,6 @@ def _run(command: list[str], request: Request) -> None:
             f"{result.stderr.strip()}",
             "Ask for a version that fits the base (xgbpatch inspect lists what it holds).",
         )
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        import tomllib
-    except ImportError:
-        import tomli as tomllib  # type: ignore[no-redef,unused-ignore]
-    return dict(tomllib.loads(path.read_text(encoding="utf-8")))
 
 
 def _pin(entry: dict[str, Any], python: PythonFacts) -> Pin:

@@ -78,7 +78,7 @@ def _unpack(wanted: _Wanted, facts: Facts, places: tuple[Path, Path, Progress]) 
     files = [wheels.fetch(pin, cache / "wheels", progress) for pin in wanted.pins]
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     try:
-        wheels.unpack(files, part, facts.python.executable)
+        wheels.unpack(files, part, facts.python)
         freed = wheels.slim(part, wanted.slim)
         progress.line(f"Unpacked {len(files)} packages" + (f", left out {freed / 1e6:.0f} MB" if freed else ""))
         part.rename(folder)

@@ -170,7 +170,9 @@ class Publisher:
             yield
         finally:
             owner = before.id if before else ""
-            self._cleanly(f'restore the local name "{name}"', lambda: self._restore(name, image.id, owner))
+            self._cleanly(
+                f'take back the local name "{name}" (docker rmi {name})', lambda: self._restore(name, image.id, owner)
+            )
 
     def _restore(self, name: ImageReference, pushed: str, owner: str) -> None:
         """Give `name` back to the image `owner`, or to none; removing it first forgets the digest it got, too."""

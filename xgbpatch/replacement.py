@@ -143,8 +143,5 @@ def _bound(node: ast.AST) -> Iterator[str]:
         case ast.Import() | ast.ImportFrom():
             yield from ((item.asname or item.name).split(".")[0] for item in node.names)
         case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.For() | ast.With():
-            yield from (child.id for child in ast.walk(node) if _stores(child))
-
-
-def _stores(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            names = (child for child in ast.walk(node) if isinstance(child, ast.Name))
+            yield from (child.id for child in names if isinstance(child.ctx, ast.Store))

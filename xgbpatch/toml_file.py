@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xgbpatch import toml
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.grammar import parse
 from xgbpatch.settings import KEYS, Given, Settings, blamed_on
 from xgbpatch.suggestion import choose_from
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _IMAGES = "images"
 _IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -44,16 +39,15 @@ def read(path: Path) -> TomlFile:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return dict(toml.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ConfigurationError(f'there is no configuration file "{path}"', "`xgbpatch init` writes one.") from error
-    except tomllib.TOMLDecodeError as error:
+    except toml.TOMLDecodeError as error:
         raise ConfigurationError(
             f'"{path}" is not TOML: {error}', "https://toml.io shows how it is written."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f'cannot read "{path}": {error}') from error
-    return document
 
 
 def _image(name: str, table: Any, path: Path) -> Settings:

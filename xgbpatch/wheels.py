@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from xgbpatch import layout
 from xgbpatch.errors import PackageError
-from xgbpatch.facts import Facts
+from xgbpatch.facts import Facts, PythonFacts
 from xgbpatch.packages import Pin
 from xgbpatch.progress import Progress
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from installer.sources import WheelFile
 
 _CHUNK = 1 << 20
-_SITE = "lib/python/site-packages"
 
 
 def fetch(pin: Pin, cache: Path, progress: Progress) -> Path:
@@ -36,16 +36,16 @@ def fetch(pin: Pin, cache: Path, progress: Progress) -> Path:
     return path
 
 
-def unpack(wheels: Sequence[Path], prefix: Path, executable: str) -> None:
+def unpack(wheels: Sequence[Path], prefix: Path, python: PythonFacts) -> None:
     """Install `wheels` below `prefix`, data files included (`pip --target` would drop them); no byte code is written.
 
-    `executable` is the interpreter's path in the image, for the first line of scripts.
+    `python` is the image's interpreter: it names the folder for modules and stands in the first line of scripts.
     """
     from installer import install
     from installer.destinations import SchemeDictionaryDestination
     from installer.sources import WheelFile
 
-    destination = SchemeDictionaryDestination(_scheme(prefix), executable, "posix")
+    destination = SchemeDictionaryDestination(_scheme(prefix, python), python.executable, "posix")
     for wheel in wheels:
         with WheelFile.open(wheel) as source:
             _validate(source, wheel)
@@ -63,7 +63,7 @@ def slim(prefix: Path, patterns: Iterable[str]) -> int:
 
 def refuse_shadowing(prefix: Path, facts: Facts) -> None:
     """Raises `PackageError` where an unpacked module would hide one of the base's; namespace packages may share."""
-    for entry in sorted((prefix / _SITE).iterdir()):
+    for entry in sorted((prefix / layout.site(facts.python.minor)).iterdir()):
         name = entry.name.split(".")[0]
         regular = entry.is_file() or (entry / "__init__.py").exists()
         if regular and name in facts.top_levels and not entry.name.endswith(".dist-info"):
@@ -82,8 +82,8 @@ def _validate(source: WheelFile, wheel: Path) -> None:
         raise PackageError(f'"{wheel.name}" does not hold what its RECORD says: {error}', "It was not used.") from error
 
 
-def _scheme(prefix: Path) -> dict[str, str]:
-    site = str(prefix / _SITE)
+def _scheme(prefix: Path, python: PythonFacts) -> dict[str, str]:
+    site = str(prefix / layout.site(python.minor))
     return {
         "purelib": site,
         "platlib": site,

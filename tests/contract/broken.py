@@ -67,7 +67,7 @@ def build(engine: Engine, base: str, breakage: Breakage) -> str:
     """Build the derived image; returns its name."""
     tag = ImageReference.parse(f"xgbpatch-tests/broken:{breakage.name}")
     context = _context(base, breakage)
-    engine.build(BuildRequest(context, tag, "linux/amd64"), Silent())
+    engine.build(BuildRequest(context, platform="linux/amd64", tag=tag), Silent())
     return str(tag)
 
 

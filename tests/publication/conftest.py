@@ -32,12 +32,6 @@ def guarded(tmp_path: Path) -> Iterator[LoopbackRegistry]:
         yield started
 
 
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
-        yield connected
-
-
 MakeImage = Callable[..., LocalImage]
 
 

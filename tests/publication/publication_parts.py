@@ -185,25 +185,33 @@ def command_line(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name("xgbpatch")), *arguments]
 
 
-class StallingProxy(ThreadingTCPServer):
+class _Proxy(ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, handler: type[BaseRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A connection that is cut is what these are for."""
+
+
+class StallingProxy(_Proxy):
     """Passes bytes to a registry until `limit` have gone there, then holds them back until `released` is set.
 
     `reached` is set from the limit on: the push is in the middle of a layer.
     """
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self, upstream: str, limit: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Stalling)
+        super().__init__(_Stalling)
         self.upstream = upstream
         self.left = limit
         self.reached = Event()
         self.released = Event()
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
 
 
 class _Stalling(BaseRequestHandler):
@@ -212,7 +220,7 @@ class _Stalling(BaseRequestHandler):
     def handle(self) -> None:
         name, _, port = self.server.upstream.partition(":")
         with socket.create_connection((name, int(port))) as upstream:
-            Thread(target=self._back, args=(upstream,), daemon=True).start()
+            Thread(target=copy, args=(upstream, self.request), daemon=True).start()
             while piece := self.request.recv(1 << 14):
                 self.server.left -= len(piece)
                 if self.server.left < 0:
@@ -220,10 +228,37 @@ class _Stalling(BaseRequestHandler):
                     self.server.released.wait()
                 upstream.sendall(piece)
 
-    def _back(self, upstream: socket.socket) -> None:
-        with suppress(OSError):
-            while piece := upstream.recv(1 << 14):
-                self.request.sendall(piece)
+
+class EngineProxy(_Proxy):
+    """The engine's own socket by TCP, until `cut`: then it is gone for its clients, as a stopped engine is."""
+
+    def __init__(self) -> None:
+        super().__init__(_ToEngine)
+        self.open: list[socket.socket] = []
+
+    def cut(self) -> None:
+        self.shutdown()
+        self.server_close()
+        for connection in self.open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _ToEngine(BaseRequestHandler):
+    server: EngineProxy
+
+    def handle(self) -> None:
+        with socket.socket(socket.AF_UNIX) as upstream:
+            upstream.connect("/var/run/docker.sock")
+            self.server.open += [self.request, upstream]
+            Thread(target=copy, args=(upstream, self.request), daemon=True).start()
+            copy(self.request, upstream)
+
+
+def copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(1 << 14):
+            target.sendall(piece)
 
 
 @contextmanager

@@ -8,9 +8,10 @@ import os
 import signal
 import subprocess
 import time
+from threading import Thread
 
 import pytest
-from publication_parts import ACCOUNT, USER, Kind, command_line, registry, stalling, xgbpatch
+from publication_parts import ACCOUNT, USER, EngineProxy, Kind, command_line, registry, stalling, xgbpatch
 
 from xgbpatch.commands.options import Selection
 from xgbpatch.commands.push import _account_and_regions, _Target
@@ -128,6 +129,29 @@ def test_signal_in_the_middle_of_a_layer_leaves_no_name_anywhere(engine, plain, 
     assert engine.image(image.id).tags == image.tags
 
 
+def test_engine_that_goes_away_in_the_middle_of_a_layer_exits_3(engine, plain, make_image):
+    image = make_image(content=os.urandom(8 << 20))
+    repository, tag = named(image).split(":")
+    reached_by = EngineProxy()
+    Thread(target=reached_by.serve_forever, daemon=True).start()
+    with stalling(plain.host, limit=2 << 20) as proxy:
+        with subprocess.Popen(
+            command_line("push", named(image), "--registry", proxy.host),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "DOCKER_HOST": f"tcp://{reached_by.host}"},
+        ) as process:  # fmt: skip
+            assert proxy.reached.wait(60), "the layer never got under way"
+            reached_by.cut()
+            stdout, stderr = process.communicate(timeout=60)
+        left = f"{proxy.host}/{repository}:{tag}"
+    engine.remove(left)  # nobody could, so the user is told how
+    assert (process.returncode, stdout) == (3, "")
+    assert "Is the Docker Engine still running?" in stderr
+    assert f"docker rmi {left}" in stderr
+    assert "Traceback" not in stderr
+    assert plain.tags(repository) == []
+
+
 def test_interrupted_push_succeeds_when_it_is_run_again(engine, plain, make_image):
     image = make_image(content=os.urandom(8 << 20))
     with stalling(plain.host, limit=2 << 20) as proxy:
@@ -214,16 +238,18 @@ def test_aliases_of_the_variable_move(plain, make_image, monkeypatch, tmp_path):
     assert plain.tags(named(image).split(":")[0]) == ["1.0", "next", "prod"]
 
 
-@pytest.mark.parametrize(("version", "tags"), [("3.2-0", ["1.0", "fraud"]), ("1.5-1", ["1.0"])], ids=["its", "another"])
+@pytest.mark.parametrize(
+    ("configured", "tags"), [("3.2-0", ["1.0", "fraud"]), ("1.5-1", ["1.0"])], ids=["its", "another"]
+)
 def test_aliases_of_the_configuration_file_move_for_the_image_they_belong_to(
-    plain, make_image, monkeypatch, tmp_path, version, tags
+    plain, make_image, monkeypatch, tmp_path, configured, tags
 ):
     image = make_image(BUILT)
     repository = named(image).split(":")[0]
     (tmp_path / "xgbpatch.toml").write_text(
         f"""
 [images.fraud]
-version = "{version}"
+version = "{configured}"
 region = "us-west-2"
 features = ["shap"]
 repository = "{repository}"

@@ -1,7 +1,6 @@
 """Sandboxes of their own for these tests: other accounts, regions, addresses and directories than the session's."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,17 @@ from sandbox_traces import HOSTS, certificates
 from xgbpatch import sandbox
 from xgbpatch.progress import Silent
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+REGIONS = [("ap-south-2", "eu-north-1", "eu-south-1"), ("sa-east-1", "eu-central-1", "eu-central-2"),
+           ("ca-west-1", "us-east-1", "us-east-2"), ("me-south-1", "ap-east-1", "af-south-1")][_WORKER % 4]  # fmt: skip
 
-def options_for(state: Path, region: str) -> sandbox.SandboxOptions:
+
+def options_for(state: Path, *regions: str) -> sandbox.SandboxOptions:
     """A sandbox that nobody else on this machine has: its account and addresses come from this process's number."""
     number = os.getpid()
     return sandbox.SandboxOptions(
         account=f"{number:012d}",
-        regions=(region,),
+        regions=regions,
         versions=(),
         first_address=f"127.{100 + number % 100}.{number // 256 % 256}.{number % 128}",
         state=state / "sandbox",
@@ -26,7 +29,7 @@ def options_for(state: Path, region: str) -> sandbox.SandboxOptions:
 @pytest.fixture
 def options(tmp_path):
     """Options of a sandbox for one test; whatever the test left is taken down."""
-    chosen = options_for(tmp_path, "ap-south-2")
+    chosen = options_for(tmp_path, REGIONS[0])
     yield chosen
     sandbox.down(chosen)
 
@@ -34,7 +37,7 @@ def options(tmp_path):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     """A sandbox that runs for all tests of a module, in two regions."""
-    chosen = replace(options_for(tmp_path_factory.mktemp("state"), "eu-north-1"), regions=("eu-north-1", "eu-south-1"))
+    chosen = options_for(tmp_path_factory.mktemp("state"), *REGIONS[1:])
     try:
         yield sandbox.up(chosen, Silent())
     finally:

@@ -47,11 +47,13 @@ class Site:
 
 @pytest.fixture
 def site():
-    with tempfile.TemporaryDirectory(prefix="engine", ignore_cleanup_errors=True) as directory:
+    with tempfile.TemporaryDirectory(prefix="engine") as directory:
         made = Site(Path(directory))
         yield made
         with suppress(FileNotFoundError):
             _end(made.pid())
+        # a dockerd that failed leaves its data root mounted on itself
+        subprocess.run(["umount", made.root / "data"], capture_output=True, check=False)
 
 
 def _end(pid):

@@ -1,6 +1,7 @@
 """The hosts file gets a block and loses exactly that block."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,21 @@ def test_write_keeps_mode_and_undecodable_bytes(tmp_path):
     hosts.write(path, MARK, ())
     assert path.read_bytes() == b"127.0.0.1 caf\xe9\n"
     assert os.listdir(tmp_path) == ["hosts"]
+
+
+def test_hosts_file_that_is_a_mount_is_written_in_place(tmp_path):
+    """A container's /etc/hosts is one."""
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost\n")
+    subprocess.run(["mount", "--bind", path, path], check=True)
+    try:
+        hosts.write(path, MARK, REGISTRIES)
+        assert hosts.holds(path, MARK, REGISTRIES)
+        hosts.write(path, MARK, ())
+        assert path.read_text() == "127.0.0.1 localhost\n"
+        assert os.listdir(tmp_path) == ["hosts"]
+    finally:
+        subprocess.run(["umount", path], check=True)
 
 
 def test_a_second_write_replaces_the_block(tmp_path):

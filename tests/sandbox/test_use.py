@@ -13,21 +13,15 @@ import docker
 import pytest
 
 from xgbpatch.aws import AwsDoor
-from xgbpatch.engine.client import BuildRequest, Engine
+from xgbpatch.engine.client import BuildRequest
 from xgbpatch.engine.values import Credentials
 from xgbpatch.errors import RegistryError, XgbpatchError
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.sandbox import environment
+from xgbpatch.sandbox import bases, environment
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 XGBPATCH = Path(sys.executable).with_name("xgbpatch")
-
-
-@pytest.fixture
-def engine():
-    with Engine.connect() as connected:
-        yield connected
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +32,12 @@ def pointed_at_the_sandbox(running, monkeypatch):
 
 
 @contextmanager
-def tiny_image(engine, reference):
-    """An image of one file, named `reference`."""
+def tiny_image(engine, reference, label="probe"):
+    """An image of one file and one label, named `reference`."""
+    dockerfile = f"FROM scratch\nLABEL {label}=true\nCOPY word /word\n".encode()
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
-        for name, content in (("Dockerfile", b"FROM scratch\nCOPY word /word\n"), ("word", str(reference).encode())):
+        for name, content in (("Dockerfile", dockerfile), ("word", str(reference).encode())):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
@@ -112,6 +107,16 @@ def test_no_token_is_refused(running, engine):
     reference = ImageReference(running.registries[1].host, "probe/refused", "t1")
     with tiny_image(engine, reference), pytest.raises(RegistryError, match="auth"):
         engine.push(reference, Credentials("AWS", ""), Silent())
+
+
+def test_images_of_the_sandbox_s_registries_are_removed_and_no_others(running, engine):
+    ours = ImageReference(running.registries[1].host, "probe/ours", "t1")
+    theirs = ImageReference("", "xgbpatch-test-theirs", "t1")
+    label = "com.amazonaws.sagemaker.capabilities.multi-models"
+    with tiny_image(engine, ours, label), tiny_image(engine, theirs, label):
+        bases.remove_images(running)
+        assert engine.image(ours) is None
+        assert engine.image(theirs) is not None
 
 
 def test_bundle_trusts_the_machine_s_authorities_and_one_more(running):

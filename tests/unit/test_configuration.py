@@ -304,6 +304,16 @@ def test_a_moving_version_is_refused_with_a_base_of_the_users_own_too(tmp_path, 
         load(Flags(base_image="base:3.2-0", version=moving), ENVIRON, tmp_path)
 
 
+def test_a_feature_that_the_version_cannot_take_is_refused_before_anything_is_pulled(tmp_path):
+    with pytest.raises(ConfigurationError, match=r'--feature: "shap" does not work on version "0\.90-2"') as caught:
+        load(Flags(version="0.90-2", features=("shap",)), ENVIRON, tmp_path)
+    assert "xgbpatch features" in caught.value.next_step
+
+
+def test_what_a_base_of_the_users_own_can_take_is_left_to_inspection(tmp_path):
+    assert one(Flags(base_image="base:0.90-2", features=("shap",)), ENVIRON, tmp_path).features == ("shap",)
+
+
 def test_the_file_may_be_named(tmp_path):
     (tmp_path / "other.toml").write_text('version = "1.5-1"')
     (tmp_path / "xgbpatch.toml").write_text('version = "1.7-1"')

@@ -39,21 +39,23 @@ def pin_of(path: Path, sha256: str = "") -> Pin:
     return Pin("a", "1.0", path.name, path.as_uri(), sha256 or hashlib.sha256(path.read_bytes()).hexdigest())
 
 
+PYTHON = PythonFacts("3.8.13", "/miniconda3/bin/python", "/miniconda3", "/s", "x86_64", "2.27")
+
+
 def facts_with(*top_levels: str) -> Facts:
-    python = PythonFacts("3.8.13", "/miniconda3/bin/python", "/miniconda3", "/s", "x86_64", "2.27")
-    return Facts("sha256:" + "0" * 64, python, {}, {}, frozenset(top_levels), {}, {}, {})
+    return Facts("sha256:" + "0" * 64, PYTHON, {}, {}, frozenset(top_levels), {}, {}, {})
 
 
 def test_data_files_land_at_the_prefix_where_extension_modules_look(tmp_path):
     wheel = make_wheel(tmp_path, "a", {"a/__init__.py": "", "a-1.0.data/data/lib/liba.so": "x"})
-    wheels.unpack([wheel], tmp_path / "prefix", "/miniconda3/bin/python")
+    wheels.unpack([wheel], tmp_path / "prefix", PYTHON)
     assert (tmp_path / "prefix/lib/liba.so").read_text() == "x"
-    assert (tmp_path / "prefix/lib/python/site-packages/a/__init__.py").exists()
+    assert (tmp_path / "prefix/lib/python3.8/site-packages/a/__init__.py").exists()
 
 
 def test_scripts_name_the_interpreter_of_the_image(tmp_path):
     wheel = make_wheel(tmp_path, "a", {"a/__init__.py": "", "a-1.0.data/scripts/tool": "#!python\nprint()\n"})
-    wheels.unpack([wheel], tmp_path / "prefix", "/miniconda3/bin/python")
+    wheels.unpack([wheel], tmp_path / "prefix", PYTHON)
     assert (tmp_path / "prefix/bin/tool").read_text().startswith("#!/miniconda3/bin/python\n")
 
 
@@ -61,7 +63,7 @@ def test_two_unpackings_are_the_same_tree(tmp_path):
     wheel = make_wheel(tmp_path, "a", {"a/__init__.py": "x = 1\n"})
     trees = []
     for name in ("one", "two"):
-        wheels.unpack([wheel], tmp_path / name, "/p")
+        wheels.unpack([wheel], tmp_path / name, PYTHON)
         trees.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files_of(tmp_path / name)})
     assert trees[0] == trees[1]
     assert not [path for path in trees[0] if path.suffix == ".pyc"]
@@ -94,7 +96,7 @@ def test_a_tampered_member_is_refused(tmp_path):
         for member in source.namelist():
             target.writestr(member, b"import os" if member == "a/__init__.py" else source.read(member))
     with pytest.raises(PackageError, match="does not hold what its RECORD says"):
-        wheels.unpack([tampered], tmp_path / "prefix", "/p")
+        wheels.unpack([tampered], tmp_path / "prefix", PYTHON)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_a_tampered_member_is_refused(tmp_path):
     ],
 )
 def test_a_module_of_the_base_is_never_hidden(tmp_path, members, refused):
-    wheels.unpack([make_wheel(tmp_path, "a", members)], tmp_path / "prefix", "/p")
+    wheels.unpack([make_wheel(tmp_path, "a", members)], tmp_path / "prefix", PYTHON)
     facts = facts_with("numpy", "google")
     if refused:
         with pytest.raises(PackageError, match="would hide the base's module"):

@@ -27,7 +27,8 @@ def command() -> None:
     """An AWS on loopback: ECR under its real host names, STS and SageMaker's control plane.
 
     Needs Linux, root (port 443 and /etc/hosts), a Docker Engine on this machine and the extra "sandbox".
-    No cloud account is touched, and `down` removes everything that `up` made.
+    No cloud account is touched, and `down` removes everything that `up` made. While it runs, the sandbox is what this
+    machine finds under these ECR host names, whatever the shell's variables say.
 
     \b
     Examples:

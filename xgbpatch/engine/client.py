@@ -12,6 +12,7 @@ from typing import IO, Any
 import docker
 import docker.errors
 import requests
+import urllib3
 
 from xgbpatch.engine import session
 from xgbpatch.engine.container import Container
@@ -23,7 +24,11 @@ from xgbpatch.reference import ImageReference
 
 _CONTAINERD_STORE = "io.containerd.snapshotter.v1"  # what `docker info` shows as its driver type
 _TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s
-_UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestException)
+_UNREACHABLE = (  # a stream that breaks off is read by urllib3 itself, past requests
+    docker.errors.DockerException,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -83,7 +84,9 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _rename(draft: Path, path: Path, content: bytes) -> None:
     """Rename over `path`; inside a container the hosts file is a mount, which only takes a write in place."""
-    if os.path.ismount(path):
-        path.write_bytes(content)
-    else:
+    try:
         os.replace(draft, path)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        path.write_bytes(content)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from xgbpatch.errors import ExtraMissingError, SandboxError
 from xgbpatch.progress import Progress
-from xgbpatch.sandbox import cloud, hosts, processes, program, registries
+from xgbpatch.sandbox import cloud, hosts, names, processes, program, registries
 from xgbpatch.sandbox.options import SandboxOptions
 from xgbpatch.sandbox.state import Journal, SandboxState, locked, read
 
@@ -122,8 +122,8 @@ def _make(journal: Journal, options: SandboxOptions, progress: Progress) -> None
         store = "bases" if registries.is_base(registry, journal.state) else registry.host
         process = installation.start(registry, store)
         journal.update(processes=(*journal.state.processes, process))
-    registries.trust_authority(journal, options.certificates)
-    registries.publish_names(journal)
+    names.trust_authority(journal, options.certificates)
+    names.publish_names(journal)
     registries.wait_until_all_answer(journal.state)
     cloud.start(journal)
     journal.update(complete=True)

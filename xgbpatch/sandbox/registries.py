@@ -17,7 +17,7 @@ from pathlib import Path
 from xgbpatch.errors import SandboxError
 from xgbpatch.sandbox import certificates, processes
 from xgbpatch.sandbox.options import SandboxOptions
-from xgbpatch.sandbox.state import Journal, Process, RegistryHost, SandboxState
+from xgbpatch.sandbox.state import Process, RegistryHost, SandboxState
 
 _PORT = 443
 _START_SECONDS = 30.0
@@ -111,47 +111,6 @@ class Installation:
             "http": {"addr": f"{registry.address}:{_PORT}", "secret": secrets.token_hex(16), "tls": tls},
             "auth": {"htpasswd": {"realm": "ecr", "path": str(self.directory / registry.host / "htpasswd")}},
         }
-
-
-def publish_names(journal: Journal) -> None:
-    """Let this machine and its engine find and trust the registries; raises `SandboxError` when they do not."""
-    from xgbpatch.sandbox import hosts
-
-    state = journal.state
-    hosts.write(state.hosts, state.directory, state.registries)
-    for registry in state.registries:
-        found = _resolve(registry.host)
-        if found != registry.address:
-            raise SandboxError(
-                f'"{registry.host}" resolves to {found or "nothing"}, not to the sandbox\'s {registry.address}',
-                f'Does "{state.hosts}" hold another line for it, and does /etc/nsswitch.conf say "hosts: files"?',
-            )
-
-
-def _resolve(host: str) -> str:
-    try:
-        return socket.gethostbyname(host)
-    except socket.gaierror:
-        return ""
-
-
-def trust_authority(journal: Journal, certificates_directory: Path) -> None:
-    """Put the authority where the Docker Engine looks for it; raises `SandboxError` where another's file is."""
-    for registry in journal.state.registries:
-        target = certificates_directory / registry.host / "ca.crt"
-        if target.exists():
-            raise SandboxError(f'"{target}" is there already and is not the sandbox\'s', "Move it away first.")
-        try:
-            _make_parents(journal, target.parent)
-            journal.create(target).write_bytes(journal.state.authority.read_bytes())
-        except OSError as error:
-            raise SandboxError(f'"{target}" cannot be written: {error.strerror}', "Run the sandbox as root.") from error
-
-
-def _make_parents(journal: Journal, directory: Path) -> None:
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        journal.create(path).mkdir()
 
 
 def wait_until_all_answer(state: SandboxState) -> None:

@@ -1,1 +1,1 @@
-"""A stand-in for AWS's package of this name: what an algorithm checks before it trains, and how it says what is wrong."""
+"""A stand-in for AWS's package of this name: what is checked before a training, and how it is told what is wrong."""

@@ -72,7 +72,4 @@ class Channels:
 
 
 def _combination(configuration):
-    absent = [key for key in (CONTENT_TYPE, TRAINING_INPUT_MODE, S3_DIST_TYPE) if key not in configuration]
-    if absent:
-        raise exc.UserError("Channel configuration {} lacks {}".format(configuration, ", ".join(absent)))
     return tuple(configuration[key] for key in (CONTENT_TYPE, TRAINING_INPUT_MODE, S3_DIST_TYPE))

@@ -146,7 +146,9 @@ class Hyperparameter:
 
     def validate_dependencies(self, value, dependencies):
         if self.dependencies is not None:
-            self.dependencies(value, {name: dependencies[name] for name in self.dependencies.names if name in dependencies})
+            self.dependencies(
+                value, {name: dependencies[name] for name in self.dependencies.names if name in dependencies}
+            )
 
     def format_range(self):
         return None
@@ -238,7 +240,7 @@ class CommaSeparatedListHyperparameter(_SeveralHyperparameter):
 
 class NestedListHyperparameter(_SeveralHyperparameter):
     def parse(self, value):
-        return _literal(value, list)
+        return ast.literal_eval(value)
 
     def _elements(self, value):
         return [element for inner in value for element in inner]
@@ -246,7 +248,7 @@ class NestedListHyperparameter(_SeveralHyperparameter):
 
 class TupleHyperparameter(_SeveralHyperparameter):
     def parse(self, value):
-        return _literal(value, tuple)
+        return ast.literal_eval(value)
 
 
 class Hyperparameters:
@@ -281,13 +283,7 @@ class Hyperparameters:
     def _parse(self, given):
         parsed = {}
         for name, text in given.items():
-            hyperparameter = self.hyperparameters[name]
-            try:
-                parsed[name] = hyperparameter.parse(text)
-            except Exception as error:
-                message = "Hyperparameter '{}' is '{}', which cannot be read".format(name, text)
-                raise exc.UserError(message, caused_by=error) from error
-            hyperparameter.validate_range(parsed[name])
+            parsed[name] = _checked(self.hyperparameters[name], text)
         for name, hyperparameter in self.hyperparameters.items():
             if name not in parsed and hyperparameter.default is not None:
                 parsed[name] = hyperparameter.default
@@ -299,10 +295,18 @@ class Hyperparameters:
         return values
 
 
-def _literal(text, kind):
-    value = ast.literal_eval(text)
-    if not isinstance(value, kind):
-        raise ValueError("not a {}".format(kind.__name__))
+def _checked(hyperparameter, text):
+    message = "Hyperparameter '{}' is '{}', which cannot be {}"
+    try:
+        value = hyperparameter.parse(text)
+    except Exception as error:
+        raise exc.UserError(message.format(hyperparameter.name, text, "read"), caused_by=error) from error
+    try:
+        hyperparameter.validate_range(value)
+    except exc.BaseToolkitError:
+        raise
+    except Exception as error:
+        raise exc.AlgorithmError(message.format(hyperparameter.name, text, "checked"), caused_by=error) from error
     return value
 
 

@@ -46,15 +46,17 @@ def get_callbacks(
         callbacks.append(_intermediate_model(model_dir, name, is_master))
         add_sigterm_handler(model_dir, is_master)
     if _can_stop_early(early_stopping_data_name, early_stopping_metric, early_stopping_rounds):
-        callbacks.append(_early_stopping(early_stopping_data_name, early_stopping_metric, early_stopping_rounds, is_master))
+        callbacks.append(
+            _early_stopping(early_stopping_data_name, early_stopping_metric, early_stopping_rounds, is_master)
+        )
     return xgb_model, iteration, callbacks
 
 
 def _checkpoint(folder, iteration):
     if not behaviour.HAS_CALLBACK_CLASSES:
         return checkpointing.save_checkpoint(folder, start_iteration=iteration)
-    os.makedirs(folder, exist_ok=True)
     # An interval of 0 rounds, as on every fresh start, writes once, under a name that load_checkpoint does not know.
+    # A fold's folder is not made, so k-fold with checkpoints fails on the first round, as in the official images.
     interval = "interval" if behaviour.XGBOOST >= (2, 0) else "iterations"
     return xgb.callback.TrainingCheckPoint(folder, name=checkpointing.CHECKPOINT_FILENAME, **{interval: iteration})
 

@@ -123,7 +123,7 @@ def save_checkpoint(
 
 
 class SaveCheckpointCallBack(_TrainingCallback):
-    """Writes `xgboost-checkpoint.<round>` and, from a thread, removes the oldest when the uploader is not reading it."""
+    """Writes `xgboost-checkpoint.<round>`; a thread removes the oldest, when the uploader is not reading it."""
 
     def __init__(
         self,

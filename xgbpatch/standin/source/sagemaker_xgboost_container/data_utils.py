@@ -5,9 +5,9 @@ import logging
 import os
 
 import xgboost as xgb
+from sagemaker_algorithm_toolkit import exceptions as exc
 from sagemaker_containers import _content_types
 
-from sagemaker_algorithm_toolkit import exceptions as exc
 from sagemaker_xgboost_container import _input_folder
 from sagemaker_xgboost_container import _training_behaviour as behaviour
 from sagemaker_xgboost_container.constants import xgb_content_types
@@ -39,9 +39,7 @@ INVALID_CONTENT_TYPE_ERROR = (
     "{} is not an accepted ContentType: csv, libsvm, parquet, recordio-protobuf, text/csv, text/libsvm, text/x-libsvm, "
     "application/x-parquet, application/x-recordio-protobuf."
 )
-_LABEL_SIZE_ERROR = (
-    "{} is not an accepted csv ContentType. Optional parameter label_size must be equal to 1"
-)
+_LABEL_SIZE_ERROR = "{} is not an accepted csv ContentType. Optional parameter label_size must be equal to 1"
 
 
 def get_content_type(content_type_cfg_val):
@@ -137,7 +135,9 @@ def _refuse_pipe(is_pipe):
         return
     if behaviour.REFUSES_PIPE:
         raise exc.UserError("Pipe mode is not supported: use File mode")
-    raise exc.UserError("this stand-in reads no Pipe input, which the official image of this version does: use File mode")
+    raise exc.UserError(
+        "this stand-in reads no Pipe input, which the official image of this version does: use File mode"
+    )
 
 
 def get_csv_dmatrix(path, csv_weights, is_pipe=False):

@@ -8,8 +8,8 @@ import socket
 import sys
 
 from retrying import retry
-
 from sagemaker_algorithm_toolkit import exceptions as exc
+
 from sagemaker_xgboost_container import _worker
 
 LOCAL_HOSTNAME = "127.0.0.1"

@@ -3,7 +3,6 @@
 import os
 
 import numpy as np
-
 from sagemaker_algorithm_toolkit import exceptions as exc
 
 PREDICTIONS_OUTPUT_FILE = "predictions.csv"

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 
-import sagemaker_containers.beta.framework as framework
+from sagemaker_containers.beta import framework
 
 from sagemaker_xgboost_container.algorithm_mode.train import sagemaker_train
 from sagemaker_xgboost_container.constants import sm_env_constants

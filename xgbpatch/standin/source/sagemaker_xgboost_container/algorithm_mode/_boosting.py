@@ -27,6 +27,8 @@ def plan(train_cfg, folders, is_master):
     )
     if metrics:
         parameters["eval_metric"] = metrics
+    if "updater" in parameters:
+        parameters["updater"] = ",".join(parameters["updater"])
     watched = tuned or train_cfg.get("eval_metric") or [None]
     return Plan(
         rounds=parameters.pop("num_round"),
@@ -62,7 +64,7 @@ def boost(plan, train, watch, fold=None, evals_result=None):
         evals_result=evals_result,
         callbacks=callbacks,
         xgb_model=xgb_model,
-        **_version_arguments(plan)
+        **_version_arguments(plan),
     )
 
 

@@ -1,12 +1,10 @@
-"""Every hyperparameter of algorithm mode: what kind it is, what it may be, and in which versions of XGBoost it counts."""
+"""Every hyperparameter of algorithm mode: its kind, its range, and the versions of XGBoost in which it counts."""
 
 from collections import namedtuple
 
 from sagemaker_algorithm_toolkit.hyperparameter_validation import (
     CategoricalHyperparameter,
-    CommaSeparatedListHyperparameter,
     ContinuousHyperparameter,
-    Hyperparameter,
     IntegerHyperparameter,
     Interval,
     NestedListHyperparameter,

@@ -1,6 +1,7 @@
 """The channels of algorithm mode: train, validation and code."""
 
 from sagemaker_algorithm_toolkit import channel_validation as cv
+
 from sagemaker_xgboost_container.constants.xgb_constants import TRAIN_CHANNEL, VAL_CHANNEL
 from sagemaker_xgboost_container.data_utils import VALID_CONTENT_TYPES, VALID_PIPED_CONTENT_TYPES
 

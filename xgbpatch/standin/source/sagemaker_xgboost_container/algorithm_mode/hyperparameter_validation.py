@@ -2,6 +2,7 @@
 
 from sagemaker_algorithm_toolkit import exceptions as exc
 from sagemaker_algorithm_toolkit import hyperparameter_validation as hpv
+
 from sagemaker_xgboost_container import _training_behaviour as behaviour
 from sagemaker_xgboost_container.algorithm_mode import _hyperparameter_table as table
 from sagemaker_xgboost_container.constants.xgb_constants import XGB_MAXIMIZE_METRICS, XGB_MINIMIZE_METRICS

@@ -10,4 +10,6 @@ def initialize(image_uri, hyperparameters, channels, metrics):
     """The body of CreateAlgorithm. Instance types are a few examples: the stand-in reads no price list."""
     instances = metadata.TRAINING_DEFAULT_INSTANCES
     training = metadata.training_spec(hyperparameters, channels, metrics, image_uri, instances, True)
-    return metadata.generate_metadata(training, metadata.inference_spec(image_uri, instances, instances, _INPUT, _OUTPUT))
+    return metadata.generate_metadata(
+        training, metadata.inference_spec(image_uri, instances, instances, _INPUT, _OUTPUT)
+    )

@@ -1,6 +1,7 @@
 """The metrics that a tuning job may optimise, `validation:<metric>`, and where CloudWatch shows them."""
 
 from sagemaker_algorithm_toolkit import metrics as m
+
 from sagemaker_xgboost_container.constants.xgb_constants import XGB_MAXIMIZE_METRICS, XGB_MINIMIZE_METRICS
 
 _REGEX = r".*\[[0-9]+\].*#011validation-{}:(\S+)"  # CloudWatch writes a tab as #011

@@ -5,9 +5,10 @@ import os
 
 from sagemaker_algorithm_toolkit import exceptions as exc
 from sagemaker_algorithm_toolkit.channel_validation import CONTENT_TYPE, TRAINING_INPUT_MODE, Channel
+
 from sagemaker_xgboost_container import _training_behaviour as behaviour
 from sagemaker_xgboost_container import distributed
-from sagemaker_xgboost_container.algorithm_mode import _boosting, _folds, train_utils
+from sagemaker_xgboost_container.algorithm_mode import _boosting, _folds
 from sagemaker_xgboost_container.algorithm_mode import channel_validation as cv
 from sagemaker_xgboost_container.algorithm_mode import hyperparameter_validation as hpv
 from sagemaker_xgboost_container.algorithm_mode import metrics as metrics_mod
@@ -115,6 +116,7 @@ def train_job(train_cfg, train_dmatrix, val_dmatrix, train_val_dmatrix, model_di
     """Trains one model, or one a fold with `_kfold`; only with `is_master` are they saved."""
     if behaviour.REPORTS_SAVING:
         print("TRAIN_JOB_DEBUG: is_master={}".format(is_master), flush=True)
+    logger.info("Train matrix has %d rows and %d columns", train_dmatrix.num_row(), train_dmatrix.num_col())
     plan = _boosting.plan(train_cfg, _boosting.Folders(model_dir, checkpoint_dir), is_master)
     try:
         if plan.folds is None:
@@ -130,9 +132,9 @@ def train_job(train_cfg, train_dmatrix, val_dmatrix, train_val_dmatrix, model_di
 
 
 def _blamed(error):
-    message = "XGB train call failed with exception:\n {}".format(error)
-    known = any(fragment in str(error) for fragment in CUSTOMER_ERRORS)
-    return exc.UserError(message) if known else exc.AlgorithmError(message)
+    if any(fragment in str(error) for fragment in CUSTOMER_ERRORS):
+        return exc.UserError(str(error))
+    return exc.AlgorithmError("XGB train call failed with exception:\n {}".format(error))
 
 
 def print_cv_metric(num_round, evals_results):

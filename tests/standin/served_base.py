@@ -1,0 +1,86 @@
+"""A base that serves over real HTTP, and the zoo of models that its own XGBoost trained."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from xgbpatch.engine.client import Engine
+from xgbpatch.engine.container import Container
+from xgbpatch.engine.values import Mount, Run
+
+_START_SECONDS = 120
+_ANSWER_SECONDS = 60
+_QUICK = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Model directories under `folder`; `expected[model]` is a list of members, each matrix → predictions."""
+
+    folder: Path
+    expected: Mapping[str, list[Mapping[str, list[Any]]]]
+
+    def scores(self, model: str, matrix: str) -> list[Any]:
+        """What the only booster of `model` predicts."""
+        return self.expected[model][0][matrix]
+
+
+class Endpoint:
+    """A started server. Headers not given are not sent."""
+
+    def __init__(self, address: str) -> None:
+        self._url = f"http://{address}"
+        self._session = requests.Session()
+        self._session.headers.clear()
+
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> requests.Response:
+        """Header names are given as keywords: `content_type="text/csv"`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._session.request(method, self._url + path, data=body, headers=named, timeout=_ANSWER_SECONDS)
+
+    def invoke(self, body: str | bytes, **headers: str) -> requests.Response:
+        data = body.encode() if isinstance(body, str) else body
+        return self.request("POST", "/invocations", data, **headers)
+
+
+def train_zoo(engine: Engine, image: str, folder: Path) -> Zoo:
+    """Run serving_zoo.py inside `image`."""
+    script = Path(__file__).with_name("serving_zoo.py")
+    mounts = (Mount(folder, "/zoo"), Mount(script, "/serving_zoo.py", read_only=True))
+    done = engine.run(Run(image, ("python", "/serving_zoo.py", "/zoo"), mounts=mounts, network="none"))
+    assert done.exit_code == 0, done.stderr
+    return Zoo(folder, json.loads((folder / "expected.json").read_text()))
+
+
+def run_of(image: str, model: Path, environment: Mapping[str, str]) -> Run:
+    """`serve` on one model directory."""
+    mounts = (Mount(model, "/opt/ml/model"),)
+    return Run(image, ("serve",), environment={**_QUICK, **environment}, mounts=mounts, ports=(8080,))
+
+
+@contextmanager
+def served(engine: Engine, run: Run) -> Iterator[Endpoint]:
+    """The endpoint once /ping answers 200; the container's log is in the failure when it does not."""
+    with engine.container(run) as container:
+        yield _ready(container)
+
+
+def _ready(container: Container) -> Endpoint:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and container.running:
+        endpoint = Endpoint(container.address(8080))
+        try:
+            if endpoint.request("GET", "/ping").status_code == 200:
+                return endpoint
+        except requests.exceptions.RequestException:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"no healthy answer\n{container.stdout()}{container.stderr()}")

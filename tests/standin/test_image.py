@@ -1,0 +1,257 @@
+"""The stand-in bases held to the facts of the official images: what they hold, what they say, what runs in them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from xgbpatch.engine.container import Container
+from xgbpatch.engine.values import LocalImage, Mount, Run
+from xgbpatch.progress import Silent
+from xgbpatch.standin.building import build_standin
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+ABALONE = Path(__file__).parents[2] / "xgbpatch" / "data" / "abalone"
+ROW = "2,0.74,0.6,0.195,1.974,0.598,0.4085,0.71"
+
+# Written down here once more, from the facts and not from the table that the images are made of.
+SITE = {"1.5-1": "/miniconda3/lib/python3.8/site-packages", "3.2-0": "/opt/venv/lib64/python3.12/site-packages"}
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+COMMON_ENVIRONMENT = {
+    "SM_INPUT": "/opt/ml/input",
+    "SM_INPUT_TRAINING_CONFIG_FILE": "/opt/ml/input/config/hyperparameters.json",
+    "SM_INPUT_DATA_CONFIG_FILE": "/opt/ml/input/config/inputdataconfig.json",
+    "SM_CHECKPOINT_CONFIG_FILE": "/opt/ml/input/config/checkpointconfig.json",
+    "SM_MODEL_DIR": "/opt/ml/model",
+    "SAGEMAKER_TRAINING_MODULE": "sagemaker_xgboost_container.training:main",
+    "SAGEMAKER_SERVING_MODULE": "sagemaker_xgboost_container.serving:main",
+    "XGBOOST_MMS_CONFIG": "/home/model-server/config.properties",
+    "TEMP": "/home/model-server/tmp",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+OWN_ENVIRONMENT = {
+    "1.5-1": {
+        "PATH": f"/miniconda3/bin:{SYSTEM_PATH}",
+        "PYTHONPATH": f":{SITE['1.5-1']}/xgboost/dmlc-core/tracker",
+        "NCCL_SOCKET_IFNAME": None,
+        "LD_LIBRARY_PATH": None,
+    },
+    "3.2-0": {
+        "PATH": f"/opt/venv/bin:{SYSTEM_PATH}",
+        "PYTHONPATH": None,
+        "NCCL_SOCKET_IFNAME": "eth",
+        "LD_LIBRARY_PATH": f"{SITE['3.2-0']}/nvidia/nccl/lib:/usr/local/nvidia/lib:/usr/local/nvidia/lib64",
+    },
+}
+PINS = {
+    "1.5-1": {
+        "xgboost": "1.5.2", "numpy": "1.24.4", "scipy": "1.8.0", "pandas": "1.5.3", "scikit-learn": "0.24.1",
+        "flask": "1.1.1", "werkzeug": "0.15.6", "gunicorn": "19.10.0", "gevent": "23.9.1", "protobuf": "3.20.1",
+        "sagemaker-containers": "2.8.6.post2", "sagemaker-inference": "1.5.5", "multi-model-server": "1.1.2",
+        "sagemaker-xgboost-container": "2.0",
+    },
+    "3.2-0": {
+        "xgboost": "3.2.0", "numpy": "2.1.0", "scipy": "1.15.0", "pandas": "2.2.3", "scikit-learn": "1.8.0",
+        "flask": "3.1.3", "werkzeug": "3.1.8", "gunicorn": "25.3.0", "gevent": "26.4.0", "protobuf": "3.20.3",
+        "sagemaker-containers": "2.8.6.post2", "sagemaker-inference": "1.5.5", "multi-model-server": "1.1.2",
+        "sagemaker-xgboost-container": "2.0",
+    },
+}  # fmt: skip
+SEEN = """
+import importlib, importlib.metadata, json, os, shutil, sys
+names = "ssl sqlite3 ctypes bz2 lzma zlib readline uuid hashlib multiprocessing".split()
+names += "xgboost sklearn pandas scipy gevent sagemaker_containers.beta.framework sagemaker_inference mms".split()
+for name in names:
+    importlib.import_module(name)
+def real(path):
+    return os.path.realpath(path)
+print(json.dumps({
+    "python": "%d.%d" % sys.version_info[:2],
+    "xgboost": real(sys.modules["xgboost"].__file__),
+    "pins": {d.metadata["Name"].lower().replace("_", "-"): d.version for d in importlib.metadata.distributions()},
+    "commands": {name: shutil.which(name) for name in ("python", "python3", "pip", "train", "serve", "nginx", "java")},
+    "serve": open(shutil.which("serve")).read(),
+    "train": open(shutil.which("train")).read(),
+    "files": [path for path in FILES if os.path.exists(path)],
+    "cwd": os.getcwd(), "uid": os.getuid(), "on_path": real(os.getcwd()) in map(real, sys.path[1:]),
+    "site": real(SITE),
+}))
+"""
+FILES = ["/home/model-server/config.properties.tmp", "/tmp/plugins/endpoints-1.0.jar", "/opt/ml/models"]
+
+
+@pytest.fixture(scope="module", params=["1.5-1", "3.2-0"])
+def name(request) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def image(engine, name) -> LocalImage:
+    return build_standin(engine, name, Silent())
+
+
+@pytest.fixture(scope="module")
+def seen(engine, image, name) -> dict:
+    """What one run of the image's own Python tells."""
+    done = engine.run(
+        Run(image.id, ("python", "-W", "ignore", "-c", f"FILES, SITE = {FILES}, {SITE[name]!r}\n{SEEN}")), timeout=120
+    )
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def model(engine, image, tmp_path_factory) -> Path:
+    """A model folder that the image's own `train` wrote from the abalone data."""
+    ml = tmp_path_factory.mktemp("ml")
+    write_training_input(ml, {"num_round": "5", "objective": "reg:squarederror", "max_depth": "3"})
+    done = engine.run(train(image, ml), timeout=180)
+    assert done.exit_code == 0, done.stdout + done.stderr
+    return ml / "model"
+
+
+def test_environment_is_the_official_one(image, name):
+    expected = {**COMMON_ENVIRONMENT, **OWN_ENVIRONMENT[name]}
+    assert {key: image.environment.get(key) for key in expected} == expected
+
+
+def test_labels_are_the_official_ones_and_say_stand_in(image, name):
+    assert image.labels["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
+    assert image.labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+    assert (image.labels.get("maintainer") == "Amazon AI") == (name == "3.2-0")
+    assert (image.labels.get("dlc_major_version") == "1") == (name == "3.2-0")
+    assert image.labels["io.xgbpatch.standin"] == name
+    assert "not made by AWS" in image.labels["io.xgbpatch.standin.differences"]
+
+
+def test_starts_by_command_alone_as_root_in_the_root_folder(engine, image, seen):
+    assert engine.run(Run(image.id, ("true",))).exit_code == 0  # an entry point would have taken it as an argument
+    assert (seen["cwd"], seen["uid"]) == ("/", 0)
+
+
+def test_python_and_site_packages_lie_where_the_official_ones_do(seen, name):
+    assert seen["python"] == {"1.5-1": "3.8", "3.2-0": "3.12"}[name]
+    assert seen["xgboost"] == f"{seen['site']}/xgboost/__init__.py"
+
+
+def test_pins_are_the_official_ones(seen, name):
+    assert {key: seen["pins"].get(key) for key in PINS[name]} == PINS[name]
+    assert "shap" not in seen["pins"]
+    assert "typing" not in seen["pins"]
+
+
+def test_working_folder_is_importable_in_the_old_base_only(seen, name):
+    """The leading colon of PYTHONPATH; `-c` itself puts the empty string first, which is left out."""
+    assert seen["on_path"] == (name == "1.5-1")
+
+
+def test_commands_resolve_to_the_owners_that_the_official_image_gives_them(seen, name):
+    prefix = {"1.5-1": "/miniconda3", "3.2-0": "/opt/venv"}[name]
+    assert {seen["commands"][key] for key in ("python", "python3", "train", "serve")} == {
+        f"{prefix}/bin/{key}" for key in ("python", "python3", "train", "serve")
+    }
+    assert "from sagemaker_xgboost_container.serving import serving_entrypoint" in seen["serve"]
+    assert "from sagemaker_containers.cli.train import main" in seen["train"]
+    assert seen["commands"]["nginx"]
+    assert seen["commands"]["java"]
+
+
+def test_files_of_multi_model_server_are_there(seen):
+    assert seen["files"] == FILES
+
+
+def test_pip_check_names_only_what_the_official_image_lacks_too(engine, image):
+    complaints = engine.run(Run(image.id, ("python", "-m", "pip", "check"))).stdout.splitlines()
+    excused = ("requires typing", "requires nvidia-nccl-cu12", "flask==1.1.1")
+    assert [line for line in complaints if not any(text in line for text in excused)] == []
+
+
+def test_train_writes_a_model(model):
+    assert (model / "xgboost-model").stat().st_size > 1000
+
+
+def test_train_refuses_a_bad_hyperparameter(engine, image, tmp_path):
+    write_training_input(tmp_path, {"num_round": "5", "no_such_parameter": "1"})
+    done = engine.run(train(image, tmp_path), timeout=180)
+    assert done.exit_code != 0
+    assert (tmp_path / "output" / "failure").read_text()
+
+
+def test_serves_one_model_through_nginx(engine, image, model):
+    run = Run(image.id, ("serve",), mounts=(Mount(model, "/opt/ml/model"),), ports=(8080,))
+    with engine.container(run) as container:
+        url = served(container)
+        answer = requests.post(f"{url}/invocations", data=ROW, headers={"Content-Type": "text/csv"}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        assert 3 < float(answer.text) < 25  # abalones have that many rings
+        assert "nginx" in answer.headers["Server"]
+        assert requests.get(f"{url}/execution-parameters", timeout=30).json()["BatchStrategy"] == "MULTI_RECORD"
+        assert requests.get(f"{url}/elsewhere", timeout=30).status_code == 404
+
+
+def test_serves_many_models_through_the_java_server(engine, image, model):
+    run = Run(
+        image.id,
+        ("serve",),
+        environment={"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_MAX_REQUEST_SIZE": str(7 << 20)},
+        mounts=(Mount(model, "/opt/ml/models/one/model"),),
+        ports=(8080,),
+    )
+    with engine.container(run) as container:
+        url = served(container)
+        loaded = requests.post(
+            f"{url}/models", json={"model_name": "one", "url": "/opt/ml/models/one/model"}, timeout=60
+        )
+        assert loaded.status_code == 200, loaded.text
+        answer = requests.post(f"{url}/models/one/invoke", data=ROW, headers={"Content-Type": "text/csv"}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert 3 < answer.json()[0] < 25
+        limits = requests.get(f"{url}/execution-parameters", timeout=30).json()
+        assert limits == {"MaxConcurrentTransforms": 1, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 7}
+        assert requests.delete(f"{url}/models/one", timeout=30).status_code == 200
+
+
+def test_same_inputs_build_nothing(engine, image, name):
+    begun = time.monotonic()
+    assert build_standin(engine, name, Silent()).id == image.id
+    assert time.monotonic() - begun < 10
+
+
+def write_training_input(ml: Path, hyperparameters: dict) -> None:
+    channel = {"ContentType": "text/libsvm", "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
+    configuration = {
+        "hyperparameters.json": hyperparameters,
+        "inputdataconfig.json": {"train": channel, "validation": channel},
+        "resourceconfig.json": {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"},
+    }
+    (ml / "model").mkdir()
+    (ml / "input" / "config").mkdir(parents=True)
+    for name, content in configuration.items():
+        (ml / "input" / "config" / name).write_text(json.dumps(content))
+    for channel_name, file in (("train", "train_0.libsvm"), ("validation", "validation.libsvm")):
+        (ml / "input" / "data" / channel_name).mkdir(parents=True)
+        shutil.copy(ABALONE / file, ml / "input" / "data" / channel_name)
+
+
+def train(image: LocalImage, ml: Path) -> Run:
+    return Run(image.id, ("train",), mounts=(Mount(ml, "/opt/ml"),), hostname="algo-1")
+
+
+def served(container: Container) -> str:
+    """The address, as soon as /ping answers 200."""
+    url = f"http://{container.address(8080)}"
+    give_up = time.monotonic() + 120
+    while time.monotonic() < give_up and container.running:
+        try:
+            if requests.get(f"{url}/ping", timeout=5).status_code == 200:
+                return url
+        except requests.RequestException:
+            pass
+        time.sleep(0.5)
+    raise AssertionError(f"no answer on /ping:\n{container.stdout()}\n{container.stderr()}")
