@@ -26,7 +26,8 @@ TEST_BASE = os.environ.get("XGBPATCH_TEST_BASE", "")
 STANDINS = ("1.5-1", "3.2-0")
 
 
-def _versions() -> tuple[str, ...]:
+def versions() -> tuple[str, ...]:
+    """The versions under test, oldest first."""
     if not TEST_BASE:
         return STANDINS
     return (os.environ.get("XGBPATCH_TEST_VERSION") or ImageReference.parse(TEST_BASE).tag,)
@@ -35,12 +36,12 @@ def _versions() -> tuple[str, ...]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `version` runs once for each base under test."""
     if "version" in metafunc.fixturenames and not _parametrized(metafunc, "version"):
-        metafunc.parametrize("version", _versions(), scope="session")
+        metafunc.parametrize("version", versions(), scope="session")
 
 
 def _parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
-    marks = metafunc.definition.iter_markers("parametrize")
-    return any(name in str(mark.args[0]).replace(" ", "").split(",") for mark in marks)
+    names = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    return any(name in (text.replace(" ", "").split(",") if isinstance(text, str) else text) for text in names)
 
 
 @pytest.fixture(scope="session")

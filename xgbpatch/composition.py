@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from xgbpatch import layout
+from xgbpatch.errors import ConfigurationError
 from xgbpatch.facts import Facts
 from xgbpatch.patch import Patch, PatchFile, tree
 from xgbpatch.spec import Replacement, Spec
@@ -26,9 +27,23 @@ class Ingredients:
 
 
 def compose(ingredients: Ingredients) -> Patch:
-    """All files, sorted by target, and all variables that differ from the base's."""
+    """All files, sorted by target, and all variables that differ from the base's.
+
+    Raises `ConfigurationError` where a file of the user's would hide a module of the base: `[[replace]]` is the way.
+    """
+    _refuse_hiding(ingredients)
     found = sorted(_files(ingredients), key=lambda file: file.target)
     return Patch(tuple(found), _environment(ingredients))
+
+
+def _refuse_hiding(ingredients: Ingredients) -> None:
+    for file in ingredients.spec.files:
+        name = file.target.split("/")[0].split(".")[0]
+        if name in ingredients.facts.top_levels or name == layout.OVERLAY_PACKAGE:
+            raise ConfigurationError(
+                f'the file "{file.target}" would hide the base\'s module "{name}" from the whole image',
+                "Give it another target; to change a module of the base on purpose, use [[replace]].",
+            )
 
 
 def overlay_files() -> tuple[PatchFile, ...]:

@@ -6,7 +6,7 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from xgbpatch import layout
@@ -21,16 +21,25 @@ def packed(dockerfile: str, patch: Patch) -> Iterator[IO[bytes]]:
 
     Sorted names, owner 0:0, modes 0644 and 0755, all times zero. Raises `BuildError` when it cannot be written.
     """
-    with tempfile.TemporaryFile(prefix="xgbpatch-context-") as stream:
-        try:
-            _write(stream, dockerfile, patch)
-        except OSError as error:
-            raise BuildError(
-                f'the build context could not be written to "{tempfile.gettempdir()}": {error.strerror or error}',
-                "Free some space there, or set TMPDIR to a folder with room.",
-            ) from error
+    with _written(dockerfile, patch) as stream:
         stream.seek(0)
         yield stream
+
+
+def _written(dockerfile: str, patch: Patch) -> IO[bytes]:
+    stream: IO[bytes] | None = None
+    try:
+        stream = tempfile.TemporaryFile(prefix="xgbpatch-context-")
+        _write(stream, dockerfile, patch)
+    except OSError as error:
+        with suppress(OSError):  # closing writes what is left, which fails on a full disk again
+            if stream is not None:
+                stream.close()
+        raise BuildError(
+            f'the build context could not be written to "{tempfile.gettempdir()}": {error.strerror or error}',
+            "Free some space there, or set TMPDIR to a folder with room.",
+        ) from error
+    return stream
 
 
 def _write(stream: IO[bytes], dockerfile: str, patch: Patch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xgbpatch.engine.client import Engine
+from xgbpatch.engine.failures import EngineGoneError
 from xgbpatch.engine.values import Run
 from xgbpatch.errors import BaseImageError, EngineError
 
@@ -21,6 +22,8 @@ def run_python(engine: Engine, image: str, script: str) -> str:
     run = Run(image, ("-c", _FIND_AND_RUN, script), entrypoint=("/bin/sh",), network="none")
     try:
         completed = engine.run(run)
+    except EngineGoneError:
+        raise
     except EngineError as error:
         raise BaseImageError(f'"{image}" cannot be run here: {error.message}', error.next_step) from error
     if completed.exit_code != 0:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from xgbpatch.engine.client import BuildRequest, Engine
@@ -63,12 +65,16 @@ def claims(base_name: str, base_id: str, features: str = "") -> dict[str, str]:
     return {SPEC_DIGEST: "sha256:" + "0" * 64, BASE_NAME: base_name, BASE_DIGEST: base_id, FEATURES: features}
 
 
-def build(engine: Engine, base: str, breakage: Breakage) -> str:
-    """Build the derived image; returns its name."""
+@contextmanager
+def built(engine: Engine, base: str, breakage: Breakage) -> Iterator[str]:
+    """The name of the derived image, which is gone again when the block ends."""
     tag = ImageReference.parse(f"xgbpatch-tests/broken:{breakage.name}")
     context = _context(base, breakage)
     engine.build(BuildRequest(context, platform="linux/amd64", tag=tag), Silent())
-    return str(tag)
+    try:
+        yield str(tag)
+    finally:
+        engine.untag(tag)
 
 
 def _context(base: str, breakage: Breakage) -> io.BytesIO:

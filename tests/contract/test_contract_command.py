@@ -26,7 +26,8 @@ def base(base_of):
 @pytest.fixture(scope="module")
 def unlabelled(engine, base):
     label = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
-    return broken.build(engine, base, Breakage("unlabelled", labels={label: ""}))
+    with broken.built(engine, base, Breakage("unlabelled", labels={label: ""})) as image:
+        yield image
 
 
 def test_list_names_every_check_without_an_engine():
@@ -86,9 +87,10 @@ def test_no_engine_exits_3():
 
 @pytest.mark.engine
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
-)  # fmt: skip
-@pytest.mark.parametrize("moment", ["train.model", "serve.csv", "multi-model.load"])
+    ("number", "code", "moment"),
+    [(signal.SIGINT, 130, "train.model"), (signal.SIGTERM, 143, "serve.csv"), (signal.SIGINT, 130, "multi-model.load")],
+    ids=["SIGINT while training", "SIGTERM while serving", "SIGINT while loading"],
+)
 def test_a_signal_in_the_middle_leaves_nothing_behind(engine, base, tmp_path, number, code, moment):
     group = moment.partition(".")[0]
     asked = ("--check", group, "--logs", str(tmp_path / "logs"))

@@ -231,6 +231,7 @@ def write_training_input(ml: Path, hyperparameters: dict) -> None:
         "resourceconfig.json": {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"},
     }
     (ml / "model").mkdir()
+    (ml / "output").mkdir()  # without it sagemaker-containers cannot write `failure` and exits 0
     (ml / "input" / "config").mkdir(parents=True)
     for name, content in configuration.items():
         (ml / "input" / "config" / name).write_text(json.dumps(content))

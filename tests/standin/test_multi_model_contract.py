@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from served_base import Endpoint, Zoo, served, train_zoo
+from served_base import Endpoint, Zoo, served
 
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import Mount, Run
@@ -15,16 +15,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 CSV = "0.1,0.2,0.3,0.4\n0.9,0.8,0.7,0.6\n0.5,0.1,0.9,0.2"
 FAILED = {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}
-
-
-@pytest.fixture(scope="session")
-def image(base_of: Callable[[str], str], version: str) -> str:
-    return base_of(version)
-
-
-@pytest.fixture(scope="session")
-def zoo(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    return train_zoo(engine, image, tmp_path_factory.mktemp("zoo"))
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def test_signals_end_with_their_exit_code_and_no_traceback(tmp_path, number, cod
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=20)
     assert (process.returncode, stdout) == (code, "cleaned\n")
-    assert stderr == "xgbpatch: interrupted\n"
+    assert stderr.strip() == "xgbpatch: interrupted"
 
 
 def test_an_error_shows_what_and_the_next_step(monkeypatch, capsys):

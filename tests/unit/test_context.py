@@ -2,12 +2,10 @@
 
 import os
 import tarfile
-import tempfile
 
 import pytest
 
 from xgbpatch import context
-from xgbpatch.errors import BuildError
 from xgbpatch.patch import Patch, PatchFile, tree
 
 
@@ -51,36 +49,6 @@ def test_content_does_show(patch):
     before = packed_bytes(patch)
     patch.files[1].content.write_text("print(2)\n")
     assert packed_bytes(patch) != before
-
-
-def test_a_full_disk_is_a_build_error_and_leaves_no_file(patch, tmp_path, monkeypatch):
-    class Full:
-        def __init__(self, stream):
-            self._stream = stream
-
-        def __getattr__(self, name):
-            return getattr(self._stream, name)
-
-        def write(self, data):
-            raise OSError(28, "No space left on device")
-
-    real = tempfile.TemporaryFile
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(context.tempfile, "TemporaryFile", lambda **options: _Opened(Full(real(**options))))
-    with pytest.raises(BuildError, match="No space left on device"), context.packed("FROM scratch\n", patch):
-        pass
-    assert not list(tmp_path.glob("xgbpatch-context-*"))
-
-
-class _Opened:
-    def __init__(self, stream):
-        self._stream = stream
-
-    def __enter__(self):
-        return self._stream
-
-    def __exit__(self, *error):
-        self._stream.close()
 
 
 def test_tree_leaves_caches_out_and_keeps_the_execute_bit(tmp_path):

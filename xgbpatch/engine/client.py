@@ -11,11 +11,10 @@ from typing import IO, Any
 
 import docker
 import docker.errors
-import requests
-import urllib3
 
 from xgbpatch.engine import session
 from xgbpatch.engine.container import Container
+from xgbpatch.engine.failures import UNREACHABLE, EngineGoneError, MissingImageError, translated
 from xgbpatch.engine.stream import StreamFailure, drain
 from xgbpatch.engine.values import Completed, Credentials, EngineInformation, LocalImage, Run
 from xgbpatch.errors import BuildError, EngineError, RegistryError
@@ -24,11 +23,6 @@ from xgbpatch.reference import ImageReference
 
 _CONTAINERD_STORE = "io.containerd.snapshotter.v1"  # what `docker info` shows as its driver type
 _TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s
-_UNREACHABLE = (  # a stream that breaks off is read by urllib3 itself, past requests
-    docker.errors.DockerException,
-    requests.exceptions.RequestException,
-    urllib3.exceptions.HTTPError,
-)
 
 
 @dataclass(frozen=True)
@@ -39,10 +33,6 @@ class BuildRequest:
     platform: str
     tag: ImageReference | None = None
     no_cache: bool = False
-
-
-class _Missing(EngineError):
-    """The engine holds no image of that name."""
 
 
 class Engine:
@@ -60,7 +50,7 @@ class Engine:
         try:
             client = docker.from_env(timeout=_TIMEOUT_SECONDS)
             client.ping()
-        except _UNREACHABLE as error:
+        except UNREACHABLE as error:
             raise EngineError(
                 f'no Docker Engine answers at "{os.environ.get("DOCKER_HOST", "the default socket")}": {error}',
                 "Start Docker, or run scripts/engine on Debian; `xgbpatch doctor` tells what is missing.",
@@ -79,7 +69,7 @@ class Engine:
         return str(self._client.version()["Version"])
 
     def information(self) -> EngineInformation:
-        with _translated("describe itself"):
+        with translated("describe itself"):
             about = self._client.info()
         return EngineInformation(
             version=str(about["ServerVersion"]),
@@ -91,24 +81,29 @@ class Engine:
     def image(self, reference: ImageReference | str) -> LocalImage | None:
         """The image under that reference or ID, or None when the engine does not hold it."""
         try:
-            with _translated(f'read image "{reference}"'):
+            with translated(f'read image "{reference}"'):
                 return _local_image(self._client.images.get(str(reference)).attrs)
-        except _Missing:
+        except MissingImageError:
             return None
 
     def images(self, label: str) -> list[LocalImage]:
         """Images that carry `label` (`name` or `name=value`), newest first."""
-        with _translated("list images"):
+        with translated("list images"):
             found = [_local_image(image.attrs) for image in self._client.images.list(filters={"label": label})]
         return sorted(found, key=lambda image: image.created, reverse=True)
 
     def pull(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> LocalImage:
         """Pull by tag or digest; raises `RegistryError` with the registry's own words."""
         wanted = reference.pinned if reference.digest else reference
-        with _translated(f'pull "{wanted}"'):
-            name, tag = wanted.name, wanted.digest or wanted.tag
-            stream = self._client.api.pull(name, tag=tag, stream=True, decode=True, auth_config=_auth(credentials))
-            _drain_or_raise(stream, progress, RegistryError(f'could not pull "{wanted}"'))
+        try:
+            with translated(f'pull "{wanted}"'):
+                name, tag = wanted.name, wanted.digest or wanted.tag
+                stream = self._client.api.pull(name, tag=tag, stream=True, decode=True, auth_config=_auth(credentials))
+                _drain_or_raise(stream, progress, RegistryError(f'could not pull "{wanted}"'))
+        except EngineGoneError:
+            raise
+        except EngineError as error:  # a registry's refusal before the stream begins comes as one of the engine
+            raise RegistryError(f'could not pull "{wanted}": {error.message}') from error
         image = self.image(wanted)
         if image is None:
             raise RegistryError(f'"{wanted}" was pulled but the engine does not hold it')
@@ -116,7 +111,7 @@ class Engine:
 
     def build(self, request: BuildRequest, progress: Progress) -> LocalImage:
         """Build with the classic builder, never pulling; raises `BuildError` with the failing step's message."""
-        with _translated("build"):
+        with translated("build"):
             stream = self._client.api.build(
                 fileobj=request.context, custom_context=True, encoding=None, decode=True,
                 tag=str(request.tag) if request.tag else None, platform=request.platform, nocache=request.no_cache,
@@ -129,20 +124,20 @@ class Engine:
         return image
 
     def tag(self, image: str, reference: ImageReference) -> None:
-        with _translated(f'tag "{image}" as "{reference}"'):
+        with translated(f'tag "{image}" as "{reference}"'):
             self._client.api.tag(image, reference.name, reference.tag)
 
     def remove(self, image: ImageReference | str) -> None:
         """Remove a name (the image goes with its last one), or a nameless image by ID; silent where it is gone."""
         try:
-            with _translated(f'remove "{image}"'):
+            with translated(f'remove "{image}"'):
                 self._client.images.remove(str(image))
-        except _Missing:
+        except MissingImageError:
             pass
 
     def push(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> str:
         """Push `reference`; returns the manifest digest; raises `RegistryError` with the registry's own words."""
-        with _translated(f'push "{reference}"'):
+        with translated(f'push "{reference}"'):
             stream = self._client.api.push(
                 reference.name, tag=reference.tag, stream=True, decode=True, auth_config=_auth(credentials)
             )
@@ -156,7 +151,7 @@ class Engine:
         """Start `run`; the container is removed, with its volumes, however the block ends."""
         container = None
         try:
-            with _translated(f'start a container of "{run.image}"'):
+            with translated(f'start a container of "{run.image}"'):
                 container = self._client.containers.create(run.image, **_options(run))
                 container.start()
             yield Container(container)
@@ -181,7 +176,7 @@ class Engine:
                 _remove(container)
 
     def _labelled(self, label: str) -> list[Any]:
-        with _translated("list containers"):
+        with translated("list containers"):
             return list(self._client.containers.list(all=True, filters={"label": label}, ignore_removed=True))
 
 
@@ -206,10 +201,10 @@ def _remove(container: Any) -> None:
         container.remove(force=True, v=True)
     except docker.errors.NotFound:
         pass
-    except _UNREACHABLE as error:
-        raise EngineError(
+    except UNREACHABLE as error:
+        raise EngineGoneError(
             f'container "{container.id[:12]}" could not be removed: {error}',
-            f"When the engine is back: docker rm -f {container.id[:12]}",
+            "The next xgbpatch command that reaches the engine removes it.",
         ) from error
 
 
@@ -225,20 +220,6 @@ def _drain_or_raise(stream: Any, progress: Progress, failure: RegistryError | Bu
         failure.message += f": {error}"
         failure.args = (failure.message,)
         raise failure from error
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except docker.errors.ImageNotFound as error:
-        raise _Missing(f"the engine cannot {what}: it holds no such image") from error
-    except docker.errors.APIError as error:
-        raise EngineError(f"the engine refused to {what}: {error.explanation or error}") from error
-    except _UNREACHABLE as error:
-        raise EngineError(
-            f"the engine stopped answering while it should {what}: {error}", "Is the Docker Engine still running?"
-        ) from error
 
 
 def _local_image(attrs: Mapping[str, Any]) -> LocalImage:

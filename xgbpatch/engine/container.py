@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import docker.errors
 import requests
 
+from xgbpatch.engine.failures import EngineGoneError, translated
 from xgbpatch.errors import EngineError
 
 
@@ -23,7 +23,7 @@ class Container:
 
     def address(self, port: int) -> str:
         """`127.0.0.1:<published port>` of a port of the container; raises `EngineError` when it is not published."""
-        self._container.reload()
+        self._reload()
         bindings = self._container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
         if not bindings:
             raise EngineError(f'port {port} of container "{self.id[:12]}" is not published', "It may have exited.")
@@ -31,7 +31,7 @@ class Container:
 
     @property
     def running(self) -> bool:
-        self._container.reload()
+        self._reload()
         return bool(self._container.attrs["State"]["Running"])
 
     def wait(self, timeout: float) -> int:
@@ -39,14 +39,19 @@ class Container:
         try:
             return int(self._container.wait(timeout=timeout)["StatusCode"])
         except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError) as error:
+            if "timed out" not in str(error):  # docker-py reports a time-out on a socket as a ConnectionError
+                raise EngineGoneError(f"the engine stopped answering while a container ran: {error}") from error
             raise EngineError(f'container "{self.id[:12]}" did not end within {timeout:g} s') from error
 
     def stop(self, signal: str, grace: float) -> float | None:
         """Send `signal`; returns the seconds until it ended, or None when it still runs after `grace` seconds."""
         begun = time.monotonic()
-        self._container.kill(signal=signal)
+        with translated(f"send {signal} to a container"):
+            self._container.kill(signal=signal)
         try:
             self.wait(grace)
+        except EngineGoneError:
+            raise
         except EngineError:
             return None
         return time.monotonic() - begun
@@ -59,17 +64,21 @@ class Container:
 
     def execute(self, command: list[str]) -> tuple[int, bytes]:
         """Run `command` inside; returns its exit code and its combined output."""
-        result = self._container.exec_run(command)
+        with translated("run a command in a container"):
+            result = self._container.exec_run(command)
         return int(result.exit_code), bytes(result.output or b"")
 
     def memory(self) -> int:
         """Bytes of memory in use, page cache left out."""
-        usage = self._container.stats(stream=False).get("memory_stats", {})
+        with translated("measure a container"):
+            usage = self._container.stats(stream=False).get("memory_stats", {})
         cached = usage.get("stats", {}).get("inactive_file", 0)
         return max(0, int(usage.get("usage", 0)) - int(cached))
 
     def _logs(self, stdout: bool, stderr: bool) -> str:
-        try:
+        with translated("read a container's log"):
             return bytes(self._container.logs(stdout=stdout, stderr=stderr)).decode("utf-8", "replace")
-        except docker.errors.APIError as error:
-            raise EngineError(f'no log of container "{self.id[:12]}": {error.explanation}') from error
+
+    def _reload(self) -> None:
+        with translated("look at a container"):
+            self._container.reload()

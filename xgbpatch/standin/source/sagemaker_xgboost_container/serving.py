@@ -4,9 +4,9 @@ import importlib
 import logging
 import os
 
+from sagemaker_algorithm_toolkit import exceptions as exc
 from sagemaker_containers.beta.framework import encoders, env, transformer, worker
 
-from sagemaker_algorithm_toolkit import exceptions as exc
 from sagemaker_xgboost_container import _behaviour
 from sagemaker_xgboost_container import encoder as xgb_encoders
 from sagemaker_xgboost_container.algorithm_mode import serve
@@ -88,4 +88,4 @@ def serving_entrypoint():
     if is_multi_model():
         start_mxnet_model_server()
     else:
-        server.start("sagemaker_xgboost_container.serving:main")
+        server.start(env.ServingEnv().framework_module)

@@ -2,7 +2,7 @@
 
 import os
 
-from sagemaker_inference import content_types, default_inference_handler, encoder
+from sagemaker_inference import default_inference_handler, encoder
 from sagemaker_inference.default_handler_service import DefaultHandlerService
 
 from sagemaker_xgboost_container.algorithm_mode import inference_errors, serve_utils
