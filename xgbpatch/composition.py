@@ -10,6 +10,7 @@ from pathlib import Path
 from xgbpatch import layout
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.facts import Facts
+from xgbpatch.features import feature
 from xgbpatch.patch import Patch, PatchFile, tree
 from xgbpatch.spec import Replacement, Spec
 
@@ -99,6 +100,8 @@ def _environment(ingredients: Ingredients) -> Mapping[str, str]:
     if spec.features:
         added["PATH"] = f"{layout.BIN}:{base['PATH']}" if base.get("PATH") else layout.BIN
         added["XGBPATCH_FEATURES"] = ",".join(spec.features)
+    for name in spec.features:
+        added.update(feature(name).environment)
     return {**added, **dict(spec.environment)}
 
 

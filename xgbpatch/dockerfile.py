@@ -28,17 +28,22 @@ def render(recipe: Recipe) -> str:
     """The Dockerfile's text; raises `ConfigurationError` for a value that no Dockerfile can carry."""
     loader = PackageLoader("xgbpatch")
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)  # noqa: S701 — no HTML
-    environment.filters["quoted"] = quoted
+    environment.filters["words"] = words
     template = environment.get_template("Dockerfile.j2")
     return template.render(
         base=recipe.base,
         version=recipe.version,
         tool_version=recipe.tool_version,
-        environment=recipe.environment,
+        environment=dict(sorted(recipe.environment.items())),
         labels=recipe.labels,
         folder=CONTEXT_FOLDER,
         root=layout.ROOT,
     )
+
+
+def words(values: Mapping[str, str]) -> str:
+    """`NAME="value"` for each, a line each, as one instruction: a step of the builder is a container started."""
+    return " \\\n    ".join(f"{name}={quoted(value)}" for name, value in values.items())
 
 
 def quoted(value: str) -> str:

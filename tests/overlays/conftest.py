@@ -21,9 +21,7 @@ def pytest_report_header():
     import xgboost
     from flask import Flask  # noqa: F401
 
-    return "overlay tests: Python {}, xgboost {}, numpy {}".format(
-        sys.version.split()[0], xgboost.__version__, numpy.__version__
-    )
+    return f"overlay tests: Python {sys.version.split()[0]}, xgboost {xgboost.__version__}, numpy {numpy.__version__}"
 
 
 @pytest.fixture

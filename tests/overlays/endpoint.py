@@ -19,7 +19,7 @@ NAMES = (
 )
 
 
-class Endpoint(object):
+class Endpoint:
     """A started server; `post` returns Flask's response."""
 
     def __init__(self, client):
@@ -32,7 +32,7 @@ class Endpoint(object):
         return self.client.get("/ping")
 
 
-class Stage(object):
+class Stage:
     """Holds the base's names as they were found."""
 
     def __init__(self, folder):
@@ -67,10 +67,10 @@ class Stage(object):
 
     def _models(self, specimens):
         self._count += 1
-        folder = self._folder / "model-{}".format(self._count)
+        folder = self._folder / f"model-{self._count}"
         folder.mkdir()
         for number, specimen in enumerate(specimens):
-            name = "xgboost-model-{}".format(number)
+            name = f"xgboost-model-{number}"
             if isinstance(specimen, str):
                 zoo.save(zoo.ZOO[specimen], folder, name)
             else:

@@ -18,7 +18,7 @@ OURS = "xgbpatch_overlays.handler"
 BASES = "sagemaker_xgboost_container.algorithm_mode.handler_service"
 
 
-class Worker(object):
+class Worker:
     """A worker of the model server, without its sockets: its loader, its service, its context."""
 
     def __init__(self, folder, handler):
@@ -48,10 +48,10 @@ def worker(server, tmp_path, monkeypatch):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        folder = tmp_path / "-".join(("mme", str(len(list(tmp_path.iterdir())))) + names)
+        folder = tmp_path / "-".join(("mme", str(len(list(tmp_path.iterdir()))), *names))
         folder.mkdir()
         for number, name in enumerate(names):
-            zoo.save(zoo.ZOO[name], folder, "model-{}".format(number))
+            zoo.save(zoo.ZOO[name], folder, f"model-{number}")
         return Worker(folder, OURS if environment else BASES)
 
     return start
@@ -74,7 +74,9 @@ def test_json_carries_score_base_value_and_values(worker, name):
     records = json.loads(text)["predictions"]
     assert status == 200
     assert [record["score"] for record in records] == json.loads(plain)
-    total = np.array([record["base_value"] for record in records]) + np.sum([r["shap_values"] for r in records], axis=-1)
+    total = np.array([record["base_value"] for record in records]) + np.sum(
+        [r["shap_values"] for r in records], axis=-1
+    )
     booster = _booster(name)
     cut = {"ntree_limit": getattr(booster, "best_ntree_limit", 0)} if zoo.XGBOOST < (2, 0) else {}
     margins = booster.predict(xgboost.DMatrix(x), output_margin=True, **cut)
@@ -154,7 +156,10 @@ def _serve(environment):
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM],
         env=dict(os.environ, **dict(module, **environment)),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 

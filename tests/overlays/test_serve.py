@@ -20,12 +20,12 @@ MODULES = {"base": "sagemaker_xgboost_container.serving:main", "ours": "xgbpatch
 @contextlib.contextmanager
 def gunicorn(module, folder, **environment):
     """A worker on a port of 127.0.0.1; yields (port, the file of its log)."""
-    port, log = _free_port(), folder.parent / "{}.log".format(time.time())
+    port, log = _free_port(), folder.parent / f"{time.time()}.log"
     known = dict(os.environ, SM_MODEL_DIR=str(folder), OMP_NUM_THREADS="1", PYTHONHASHSEED="0", **environment)
     command = [sys.executable, "-W", "ignore", "-m", "gunicorn.app.wsgiapp", "-k", "gevent", "-w", "1"]
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command + ["-b", "127.0.0.1:{}".format(port), MODULES[module]], env=known, stdout=sink, stderr=sink
+            [*command, "-b", f"127.0.0.1:{port}", MODULES[module]], env=known, stdout=sink, stderr=sink
         )
     try:
         _wait(process, port, log)
@@ -38,9 +38,7 @@ def gunicorn(module, folder, **environment):
 def answer(port, path="/invocations", body=None, accept="text/csv"):
     """(status, headers without the date, body)"""
     headers = {"Accept": accept, "Content-Type": "text/csv"} if body is not None else {}
-    request = urllib.request.Request(
-        "http://127.0.0.1:{}{}".format(port, path), data=body and body.encode(), headers=headers
-    )
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body and body.encode(), headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             found = response
@@ -84,7 +82,7 @@ def test_on_the_model_that_was_loaded_early_is_explained_by_either_engine(model)
     with gunicorn("base", model) as (port, _):
         plain = answer(port, body=body)[2].decode().splitlines()
     with gunicorn("ours", model, XGBPATCH_ENGINE="daal4py", **SHAP) as (port, log):
-        status, headers, text = answer(port, body=body)
+        status, _, text = answer(port, body=body)
         assert answer(port, path="/ping")[1]["X-Xgbpatch-Engine"].startswith("daal4py; ")
         assert "Engine: daal4py" in log.read_text()  # found out when the worker started, before any request
     assert status == 200
@@ -100,16 +98,14 @@ def test_batch_transform_gets_a_line_a_record(model):
 
 
 def test_a_feature_the_image_does_not_carry_stops_the_worker(model):
-    with pytest.raises(RuntimeError, match="--feature shap"):
-        with gunicorn("ours", model, XGBPATCH_SHAP_LAYOUT="append"):
-            pass
+    with pytest.raises(RuntimeError, match="--feature shap"), gunicorn("ours", model, XGBPATCH_SHAP_LAYOUT="append"):
+        pass
 
 
 def test_a_model_that_does_not_load_stops_the_worker_as_in_the_base(model):
     (model / "xgboost-model").write_bytes(b"garbage")
-    with pytest.raises(RuntimeError, match="cannot be loaded"):
-        with gunicorn("ours", model, **SHAP):
-            pass
+    with pytest.raises(RuntimeError, match="cannot be loaded"), gunicorn("ours", model, **SHAP):
+        pass
 
 
 def _free_port():

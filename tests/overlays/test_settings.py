@@ -24,14 +24,23 @@ def test_shap_layout_switches_shap_on(value):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"XGBPATCH_SHAP_LAYOUT": "apend"}, 'XGBPATCH_SHAP_LAYOUT="apend" is not known; allowed: off, append; did you mean "append"?'),
+        (
+            {"XGBPATCH_SHAP_LAYOUT": "apend"},
+            'XGBPATCH_SHAP_LAYOUT="apend" is not known; allowed: off, append; did you mean "append"?',
+        ),
         ({"XGBPATCH_ENGINE": "fast"}, 'XGBPATCH_ENGINE="fast" is not known; allowed: booster, auto, daal4py'),
         ({"XGBPATCH_SHAP_SECONDS": "soon"}, 'XGBPATCH_SHAP_SECONDS="soon" is not a number'),
         ({"XGBPATCH_SHAP_SECONDS": "0"}, 'XGBPATCH_SHAP_SECONDS="0" is not a number'),
         ({"XGBPATCH_SHAP_SECONDS": "nan"}, 'XGBPATCH_SHAP_SECONDS="nan" is not a number'),
         ({"XGBPATCH_SHAP_SECONDS": "inf"}, 'XGBPATCH_SHAP_SECONDS="inf" is not a number'),
-        ({"XGBPATCH_FEATURES": "", "XGBPATCH_SHAP_LAYOUT": "append"}, "(it carries: none); build it with --feature shap"),
-        ({"XGBPATCH_FEATURES": "shap", "XGBPATCH_ENGINE": "auto"}, "(it carries: shap); build it with --feature daal4py"),
+        (
+            {"XGBPATCH_FEATURES": "", "XGBPATCH_SHAP_LAYOUT": "append"},
+            "(it carries: none); build it with --feature shap",
+        ),
+        (
+            {"XGBPATCH_FEATURES": "shap", "XGBPATCH_ENGINE": "auto"},
+            "(it carries: shap); build it with --feature daal4py",
+        ),
     ],
 )
 def test_bad_values_are_named(environment, message):

@@ -85,7 +85,7 @@ def test_multiclass_csv_row_is_all_predictions_then_each_class(server):
     x = zoo.inputs(rows=2)
     line = server("softprob", **SHAP).post(zoo.csv(x)).data.decode().splitlines()[0]
     _, contributions = native(xgboost.DMatrix(x))
-    expected = [number for vector in contributions[0] for number in [vector[-1]] + list(vector[:-1])]
+    expected = [number for vector in contributions[0] for number in [vector[-1], *list(vector[:-1])]]
     assert [float(cell) for cell in line.split(",")][3:] == [float(number) for number in expected]
 
 

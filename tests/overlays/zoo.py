@@ -1,9 +1,11 @@
 """Small models of every kind, trained by the xgboost at hand with fixed seeds."""
 
+from __future__ import annotations
+
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 import numpy as np
 import xgboost
@@ -17,22 +19,16 @@ XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
 class Specimen:
     """How a model is trained, and what has to be true of it. `labels(random, x)` makes the targets."""
 
-    parameters: Dict[str, Any]
+    parameters: dict[str, Any]
     labels: Callable[[Any, Any], Any]
     rounds: int = 8
     missing: bool = False
     early_stopping: bool = False
     pickled: bool = False
-    options: Dict[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self):
         return self.parameters.get("num_class", 1)
-
-    @property
-    def vector(self):
-        """Whether a prediction is a vector."""
-        return self.parameters["objective"] == "multi:softprob"
 
 
 def _score(random, x):
@@ -55,7 +51,9 @@ def _classes(count):
 
 
 def _specimen(objective, labels, **more):
-    parameters = dict({"objective": objective, "max_depth": 4, "eta": 0.4, "seed": 7, "nthread": 1}, **more.pop("p", {}))
+    parameters = dict(
+        {"objective": objective, "max_depth": 4, "eta": 0.4, "seed": 7, "nthread": 1}, **more.pop("p", {})
+    )
     return Specimen(parameters, labels, **more)
 
 
@@ -80,14 +78,17 @@ ZOO = {
     "dart-binary": _specimen("binary:logistic", _binary, rounds=12, p={"booster": "dart", "rate_drop": 0.5}),
     "gblinear": _specimen("reg:squarederror", _score, p={"booster": "gblinear"}),
     "forest": _specimen("reg:squarederror", _score, p={"num_parallel_tree": 3, "subsample": 0.7}),
-    "forest-softprob": _specimen("multi:softprob", _classes(3), p={"num_class": 3, "num_parallel_tree": 2, "subsample": 0.7}),
+    "forest-softprob": _specimen(
+        "multi:softprob", _classes(3), p={"num_class": 3, "num_parallel_tree": 2, "subsample": 0.7}
+    ),
     "early-stopping": _specimen("binary:logistic", _binary, rounds=60, early_stopping=True),
     "early-stopping-forest": _specimen(
         "binary:logistic", _binary, rounds=60, early_stopping=True, p={"num_parallel_tree": 2, "subsample": 0.7}
     ),
     "pickled": _specimen("reg:squarederror", _score, pickled=True),
-    "pickled-early-stopping": _specimen("multi:softprob", _classes(3), rounds=60, early_stopping=True, pickled=True,
-                                        p={"num_class": 3}),
+    "pickled-early-stopping": _specimen(
+        "multi:softprob", _classes(3), rounds=60, early_stopping=True, pickled=True, p={"num_class": 3}
+    ),
     "one-stump": _specimen("reg:squarederror", _score, rounds=1, p={"max_depth": 1}),
     "root-only": _specimen("reg:squarederror", _score, rounds=3, p={"gamma": 1e9}),
     "deep": _specimen("reg:squarederror", _score, rounds=3, p={"max_depth": 12, "min_child_weight": 0}),
@@ -133,5 +134,5 @@ def csv(x):
 
 def libsvm(x):
     """`x` as a libsvm request with 0-based indices; a missing value is absent."""
-    lines = (" ".join("{}:{!r}".format(i, float(v)) for i, v in enumerate(row) if not np.isnan(v)) for row in x)
+    lines = (" ".join(f"{i}:{float(v)!r}" for i, v in enumerate(row) if not np.isnan(v)) for row in x)
     return "\n".join("0 " + line for line in lines)

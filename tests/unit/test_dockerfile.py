@@ -22,10 +22,9 @@ def test_the_whole_text():
         "\n"
         "COPY xgbpatch/ /opt/xgbpatch/\n"
         "\n"
-        'ENV A="\\$HOME"\n'
-        'ENV B="two words"\n'
-        'LABEL io.xgbpatch.features=""\n'
-        'LABEL org.opencontainers.image.created="2026-11-20T00:00:00Z"\n'
+        'ENV A="\\$HOME" \\\n    B="two words"\n'
+        "\n"
+        'LABEL io.xgbpatch.features="" \\\n    org.opencontainers.image.created="2026-11-20T00:00:00Z"'
     )
 
 

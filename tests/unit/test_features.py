@@ -13,7 +13,11 @@ def base(python: str, xgboost: str, sklearn: str, glibc: str = "2.31", machine: 
         digest="sha256:0",
         python=PythonFacts(python, "/p/bin/python", "/p", "/p/lib", machine, glibc),
         distributions={name: Distribution(name, version) for name, version in held.items() if version},
-        modules={}, top_levels=frozenset(), commands={}, environment={}, labels={},
+        modules={},
+        top_levels=frozenset(),
+        commands={},
+        environment={},
+        labels={},
     )
 
 
@@ -60,7 +64,7 @@ def test_shap_brings_nothing():
 
 
 def test_a_base_too_old_is_refused():
-    with pytest.raises(ConfigurationError, match='"shap" needs xgboost >=1.2, the base has 0.90'):
+    with pytest.raises(ConfigurationError, match=r'"shap" needs xgboost >=1\.2, the base has 0\.90'):
         feature("shap").pins(base("3.6.13", "0.90", "0.23.1"))
 
 

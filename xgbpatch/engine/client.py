@@ -15,6 +15,7 @@ import docker.errors
 from xgbpatch.engine import session
 from xgbpatch.engine.container import Container
 from xgbpatch.engine.failures import UNREACHABLE, EngineGoneError, MissingImageError, translated
+from xgbpatch.engine.interruption import postponed
 from xgbpatch.engine.stream import StreamFailure, drain
 from xgbpatch.engine.values import Completed, Credentials, EngineInformation, LocalImage, Run
 from xgbpatch.errors import BuildError, EngineError, RegistryError
@@ -152,7 +153,8 @@ class Engine:
         container = None
         try:
             with translated(f'start a container of "{run.image}"'):
-                container = self._client.containers.create(run.image, **_options(run))
+                with postponed():
+                    container = self._client.containers.create(run.image, **_options(run))
                 container.start()
             yield Container(container)
         finally:
@@ -198,7 +200,8 @@ def _options(run: Run) -> dict[str, Any]:
 def _remove(container: Any) -> None:
     """Remove by force; an engine that stopped in the meantime must not hide the error that ended the block."""
     try:
-        container.remove(force=True, v=True)
+        with postponed():
+            container.remove(force=True, v=True)
     except docker.errors.NotFound:
         pass
     except UNREACHABLE as error:

@@ -1,1 +1,1 @@
-"""What lands in the image as the package `xgbpatch_overlays`; it runs on the base's Python and uses only the base's packages."""
+"""The package `xgbpatch_overlays` of an image: it runs on the base's Python and uses only the base's packages."""

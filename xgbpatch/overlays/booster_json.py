@@ -1,24 +1,29 @@
 """A booster as JSON: its configuration and its trees, read without changing it."""
 
+from __future__ import annotations
+
 import inspect
 import json
 import os
 import tempfile
+from typing import Any, Dict
+
+import xgboost
 
 
-def configuration(booster):
+def configuration(booster: xgboost.Booster) -> Dict[str, Any]:
     """The booster's internal configuration, as the base reads it too."""
     return json.loads(booster.save_config())
 
 
-def width(booster):
+def width(booster: xgboost.Booster) -> int:
     """The number of features `booster` was trained on; `num_features` does not exist before xgboost 1.5."""
     if hasattr(booster, "num_features"):
         return int(booster.num_features())
     return int(configuration(booster)["learner"]["learner_model_param"]["num_feature"])
 
 
-def document(booster):
+def document(booster: xgboost.Booster) -> Dict[str, Any]:
     """The whole model. Format: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html"""
     if "raw_format" in inspect.signature(booster.save_raw).parameters:
         return json.loads(bytes(booster.save_raw(raw_format="json")))
@@ -29,7 +34,7 @@ def document(booster):
             return json.load(file)
 
 
-def write(model, path):
+def write(model: Any, path: str) -> None:
     """Write a document where xgboost can load it from; `path` ends in .json."""
     with open(path, "w", encoding="utf-8") as file:
         json.dump(model, file)

@@ -4,7 +4,12 @@ Exact tree SHAP in margin space (Lundberg et al. 2020); the last value of each v
 adds up to the margin of its record.
 """
 
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
 import numpy as np
+import xgboost
 
 from . import booster_json, request_data
 
@@ -14,13 +19,13 @@ VOTES = ("multi:softmax", "binary:hinge")
 class NotExplained(Exception):
     """Why a request gets no SHAP values, and the HTTP status that says so."""
 
-    def __init__(self, status, reason):
+    def __init__(self, status: int, reason: str):
         super(NotExplained, self).__init__(reason)
         self.status = status
         self.reason = reason
 
 
-def contributions(evaluation):
+def contributions(evaluation: Any) -> np.ndarray:
     """float32 (n, features + 1), or (n, classes, features + 1), for a prediction.Evaluation.
 
     Of an ensemble: the mean of the members' contributions, in margin space. Raises NotExplained (400) where the members
@@ -37,7 +42,7 @@ def contributions(evaluation):
     return found[0] if len(found) == 1 else np.mean(found, axis=0)
 
 
-def check_time(evaluation, costs, seconds):
+def check_time(evaluation: Any, costs: Sequence[Any], seconds: float) -> None:
     """Raise NotExplained (413) where the members' `costs` for these rows pass `seconds`; it says how many would fit."""
     rows = evaluation.dmatrix.num_row()
     estimate = sum(cost.seconds(rows) for cost in costs)
@@ -51,13 +56,15 @@ def check_time(evaluation, costs, seconds):
     )
 
 
-def _of_member(dmatrix, booster, options):
+def _of_member(dmatrix: xgboost.DMatrix, booster: xgboost.Booster, options: Mapping[str, Any]):
     wide = request_data.padded(dmatrix, booster_json.width(booster))
     return booster.predict(wide, pred_contribs=True, **options)
 
 
-def _refuse_votes(evaluation):
+def _refuse_votes(evaluation: Any):
     for booster, _ in evaluation.members:
         objective = booster_json.configuration(booster)["learner"]["objective"]["name"]
         if objective in VOTES:
-            raise NotExplained(400, "Unable to explain an ensemble that votes ({}): no sum is its answer".format(objective))
+            raise NotExplained(
+                400, "Unable to explain an ensemble that votes ({}): no sum is its answer".format(objective)
+            )

@@ -1,7 +1,10 @@
 """What the contributions of a request will cost, from a timed run when the model is loaded."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
+from typing import Any, Mapping
 
 import numpy as np
 import xgboost
@@ -19,15 +22,15 @@ class Cost:
     call: float
     row: float
 
-    def seconds(self, rows):
+    def seconds(self, rows: int) -> float:
         return self.call + rows * self.row
 
-    def rows_within(self, seconds):
+    def rows_within(self, seconds: float) -> int:
         """The largest number of rows that `seconds` allow."""
         return max(0, int((seconds - self.call) / self.row))
 
 
-def measure(booster, options):
+def measure(booster: xgboost.Booster, options: Mapping[str, Any]) -> Cost:
     """The Cost of `booster`'s contributions; exact tree SHAP visits every leaf for every row, whatever its values.
 
     Lundberg et al. 2020: O(trees x leaves x depth^2) a row.
@@ -39,11 +42,11 @@ def measure(booster, options):
     return Cost(max(one - row, 0.0), row)
 
 
-def _quickest(booster, options, rows):
+def _quickest(booster: xgboost.Booster, options: Mapping[str, Any], rows: int):
     return min(_timed(booster, options, rows) for _ in range(2))
 
 
-def _timed(booster, options, rows):
+def _timed(booster: xgboost.Booster, options: Mapping[str, Any], rows: int):
     matrix = xgboost.DMatrix(np.zeros((rows, booster_json.width(booster)), dtype=np.float32))
     start = time.perf_counter()
     booster.predict(matrix, pred_contribs=True, **options)

@@ -1,9 +1,14 @@
 """Which engine predicts with a booster: xgboost, or oneDAL where it was proved to answer the same."""
 
+from __future__ import annotations
+
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Callable, Mapping, Optional, Tuple
+
+import numpy as np
+import xgboost
 
 from . import booster_json, guards, links, onedal_model, proof, request_data, trees
 
@@ -18,7 +23,7 @@ class Unsuitable(Exception):
 
 @dataclass(frozen=True)
 class Choice:
-    """`answer(dmatrix, options)` predicts, or returns None for the booster to do it; it is None where it always does."""
+    """`answer(dmatrix, options)` predicts, or returns None for the booster to do it; None where that is always so."""
 
     answer: Any
     engine: str
@@ -34,12 +39,12 @@ class Accelerator:
     options: Any
     least: int = 1
 
-    def evaluate(self, rows, dmatrix):
+    def evaluate(self, rows: np.ndarray, dmatrix: xgboost.DMatrix) -> Tuple[np.ndarray, np.ndarray]:
         """(margins, predictions) of float32 `rows`, which `dmatrix` holds too."""
         margins = self.model.margins(rows)
         return margins, self.link.predictions(margins, dmatrix)
 
-    def answer(self, dmatrix, options):
+    def answer(self, dmatrix: xgboost.DMatrix, options: Mapping[str, Any]) -> Optional[np.ndarray]:
         """The booster's prediction of a request, or None where a guard sends the request to the booster."""
         recorded = request_data.recorded(dmatrix)
         if options != self.options or guards.data(recorded, self.model.features) or recorded.shape[0] < self.least:
@@ -48,12 +53,12 @@ class Accelerator:
         return None if guards.rows(rows) else self.evaluate(rows, dmatrix)[1]
 
 
-def booster_for(reason):
+def booster_for(reason: str) -> Choice:
     """The Choice of the booster."""
     return Choice(None, "booster", reason)
 
 
-def choose(booster, options, wanted):
+def choose(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optional[str]) -> Choice:
     """The Choice for a booster that the base asks with `options`; `wanted` is the engine of the settings, or None.
 
     Never raises: whatever goes wrong on the way to oneDAL is a reason for the booster. Logs the choice.
@@ -71,7 +76,7 @@ def choose(booster, options, wanted):
     return choice
 
 
-def _accelerated(booster, options, wanted):
+def _accelerated(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optional[str]):
     _hold(guards.machine())
     daal4py = load()
     start = time.perf_counter()
@@ -90,7 +95,7 @@ def _accelerated(booster, options, wanted):
     return Choice(accelerator.answer, "daal4py", reason)
 
 
-def _admitted(daal4py, document, options):
+def _admitted(daal4py: Any, document: Mapping[str, Any], options: Mapping[str, Any]):
     """The Forest of a document that every guard lets pass."""
     _hold(guards.model(document))
     if not onedal_model.routes_missing(daal4py):
@@ -100,7 +105,7 @@ def _admitted(daal4py, document, options):
     return forest
 
 
-def load():
+def load() -> Any:
     """daal4py on one thread; raises Unsuitable where it cannot be imported.
 
     Its import warns through the root logger, which would give the base's logging another handler.
@@ -116,7 +121,7 @@ def load():
     return daal4py
 
 
-def year(daal4py):
+def year(daal4py: Any) -> int:
     """The release year of daal4py, 0 where it does not say (that is the strictest)."""
     try:
         return int(str(daal4py._get__daal_link_version__())[:4])
@@ -124,7 +129,7 @@ def year(daal4py):
         return 0
 
 
-def _least_rows(booster, accelerator, proof_rows):
+def _least_rows(booster: xgboost.Booster, accelerator: Accelerator, proof_rows: np.ndarray):
     """The smallest of SIZES from which on oneDAL was the faster; above the largest where it never was."""
     least = 4 * SIZES[-1]
     for size in reversed(SIZES):
@@ -137,8 +142,8 @@ def _least_rows(booster, accelerator, proof_rows):
     return least
 
 
-def _quickest(predict, rows):
-    """Seconds of the quickest of some runs, each on a matrix of its own: xgboost remembers what it predicted for one."""
+def _quickest(predict: Callable[..., Any], rows: np.ndarray):
+    """Seconds of the quickest run, each on a matrix of its own: xgboost remembers what it predicted for one."""
     seconds = []
     for _ in range(ROUNDS):
         matrix = request_data.RecordedDMatrix(rows)
@@ -148,6 +153,6 @@ def _quickest(predict, rows):
     return min(seconds)
 
 
-def _hold(reason):
+def _hold(reason: str):
     if reason:
         raise Unsuitable(reason)

@@ -1,6 +1,9 @@
 """Which models and which requests oneDAL may answer. Each guard returns the reason why not, or an empty string."""
 
+from __future__ import annotations
+
 import platform
+from typing import Any, Mapping
 
 import numpy as np
 
@@ -12,13 +15,13 @@ DENSE = 256 * 1024**2  # bytes of a request's dense matrix
 LINEAR_LAYOUT = 2026  # first year of daal4py whose trees take memory by node, not by depth
 
 
-def machine():
+def machine() -> str:
     """oneDAL is built for x86-64 only."""
     name = platform.machine()
     return "" if name in ("x86_64", "AMD64") else "oneDAL is not built for {}".format(name)
 
 
-def model(document):
+def model(document: Mapping[str, Any]) -> str:
     """The document is of a kind that the builder can express."""
     learner = document["learner"]
     booster, objective = learner["gradient_booster"]["name"], learner["objective"]["name"]
@@ -31,7 +34,7 @@ def model(document):
     return _trees(trees.model_of(document))
 
 
-def size(forest, year):
+def size(forest: trees.Forest, year: int) -> str:
     """The model fits in memory, under the layout of the daal4py of `year`; deeper trees than 24 crash the old one."""
     if not all(forest.groups):
         return "the model has an output without trees"
@@ -45,7 +48,7 @@ def size(forest, year):
     return ""
 
 
-def data(recorded, features):
+def data(recorded: Any, features: int) -> str:
     """The request's recorded numbers can be made dense."""
     if recorded is None:
         return "the request's numbers are not known"
@@ -58,12 +61,12 @@ def data(recorded, features):
     return ""
 
 
-def rows(dense):
+def rows(dense: np.ndarray) -> str:
     """xgboost treats infinities in its own way."""
     return "an infinite value" if np.isinf(dense).any() else ""
 
 
-def _trees(model_part):
+def _trees(model_part: Mapping[str, Any]):
     for tree in model_part["trees"]:
         if int(tree["tree_param"].get("size_leaf_vector", 0) or 0) > 1:
             return "the model has vector leaves"

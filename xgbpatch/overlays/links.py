@@ -4,8 +4,11 @@ Exponentials differ in their last bit between numpy and the C library, so every 
 by xgboost itself: by the same model without its trees, which adds nothing to a base margin.
 """
 
+from __future__ import annotations
+
 import os
 import tempfile
+from typing import Any, Mapping
 
 import numpy as np
 import xgboost
@@ -13,8 +16,18 @@ import xgboost
 from . import booster_json, trees
 
 IDENTITY = frozenset(
-    "reg:squarederror reg:linear reg:absoluteerror reg:pseudohubererror reg:squaredlogerror reg:quantileerror "
-    "binary:logitraw rank:pairwise rank:ndcg rank:map".split()
+    [
+        "binary:logitraw",
+        "rank:map",
+        "rank:ndcg",
+        "rank:pairwise",
+        "reg:absoluteerror",
+        "reg:linear",
+        "reg:pseudohubererror",
+        "reg:quantileerror",
+        "reg:squarederror",
+        "reg:squaredlogerror",
+    ]
 )
 KNOWN = IDENTITY | trees.LOGIT | trees.LOG | {"binary:hinge", "multi:softmax", "multi:softprob"}
 
@@ -22,7 +35,7 @@ KNOWN = IDENTITY | trees.LOGIT | trees.LOG | {"binary:hinge", "multi:softmax", "
 class Link(object):
     """`predictions(margins, dmatrix)`: margins float32 (n,) or (n, groups), and the request's matrix of n rows."""
 
-    def __init__(self, document):
+    def __init__(self, document: Mapping[str, Any]):
         self._objective = document["learner"]["objective"]["name"]
         self._xgboost = None if self._simple else _treeless(document)
 
@@ -30,7 +43,7 @@ class Link(object):
     def _simple(self):
         return self._objective in IDENTITY or self._objective in ("binary:hinge", "multi:softmax")
 
-    def predictions(self, margins, dmatrix):
+    def predictions(self, margins: np.ndarray, dmatrix: xgboost.DMatrix) -> np.ndarray:
         if self._objective in IDENTITY:
             return margins
         if self._objective == "binary:hinge":
@@ -39,7 +52,7 @@ class Link(object):
             return np.argmax(margins, axis=1).astype(np.float32)
         return self._transformed(margins, dmatrix)
 
-    def _transformed(self, margins, dmatrix):
+    def _transformed(self, margins: np.ndarray, dmatrix: xgboost.DMatrix):
         """The request's own matrix carries the margins for a moment: making another costs more than predicting."""
         dmatrix.set_base_margin(margins if trees.XGBOOST >= (1, 6) else margins.ravel())
         try:
@@ -48,7 +61,7 @@ class Link(object):
             dmatrix.set_base_margin(np.empty(0, dtype=np.float32))
 
 
-def _treeless(document):
+def _treeless(document: Mapping[str, Any]):
     learner = dict(document["learner"], attributes={})
     learner["gradient_booster"] = _emptied(learner["gradient_booster"])
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +73,7 @@ def _treeless(document):
     return booster
 
 
-def _emptied(gradient_booster):
+def _emptied(gradient_booster: Mapping[str, Any]):
     if "gbtree" in gradient_booster:
         return dict(gradient_booster, gbtree=_emptied(gradient_booster["gbtree"]), weight_drop=[])
     model = dict(gradient_booster["model"], trees=[], tree_info=[])

@@ -1,5 +1,7 @@
 """Multi-model endpoints: `serve` hands the model server our handler, and the handler explains its answers."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
@@ -18,7 +20,7 @@ HANDLER = __name__.rpartition(".")[0] + ".handler"
 BaseInferenceHandler = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
 
 
-def main():
+def main() -> Any:
     """The command `serve`: the base's, with our handler where a feature is on in a multi-model endpoint."""
     try:
         asked = settings.read(os.environ)
@@ -37,7 +39,7 @@ class Explained:
     values: Any
 
 
-def inference_handler():
+def inference_handler() -> type:
     """Hook prediction in this worker, and return the class of the inference handler it needs."""
     asked = settings.read(os.environ)
     predictor = prediction.install(asked, serve_utils, encoder)
@@ -51,7 +53,7 @@ class ExplainingHandler(BaseInferenceHandler):
 
     predictor = None
 
-    def default_predict_fn(self, data, model):
+    def default_predict_fn(self, data: Any, model: Any) -> Explained:
         """An Explained; raises what the base raises, and the toolkit's error where there is no explanation."""
         with prediction.captured() as seen:
             predicted = super(ExplainingHandler, self).default_predict_fn(data, model)
@@ -60,7 +62,7 @@ class ExplainingHandler(BaseInferenceHandler):
         except contributions.NotExplained as refusal:
             raise BaseInferenceToolkitError(refusal.status, refusal.reason, refusal.reason) from refusal
 
-    def default_output_fn(self, prediction, accept):
+    def default_output_fn(self, prediction: Any, accept: str) -> bytes:
         """CSV: one line a record. JSON: `{"predictions": [{"score", "base_value", "shap_values"}]}`. bytes."""
         encode = super(ExplainingHandler, self).default_output_fn
         if accept.lower() == content_types.JSON:

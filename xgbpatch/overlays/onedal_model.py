@@ -5,6 +5,10 @@ What makes the margins xgboost's, bit for bit: single precision throughout, the 
 step down (xgboost goes left below a threshold, oneDAL up to it), missing values routed as the tree says.
 """
 
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
 import numpy as np
 
 from . import trees
@@ -15,30 +19,30 @@ BASE_LAST = trees.XGBOOST < (1, 3)  # xgboost added the base margin after the tr
 class OnedalModel(object):
     """Margins by oneDAL. `margins(rows)` takes float32 (n, features) and returns float32 (n,), or (n, groups)."""
 
-    def __init__(self, daal4py, forest):
+    def __init__(self, daal4py: Any, forest: trees.Forest):
         self.features = forest.features
         self._last = np.array(forest.base, dtype=np.float32) if BASE_LAST else None
         self._models = [_regression(daal4py, forest, group) for group in range(len(forest.groups))]
         self._algorithm = daal4py.gbt_regression_prediction
 
-    def margins(self, rows):
+    def margins(self, rows: np.ndarray) -> np.ndarray:
         columns = [self._column(rows, model) for model in self._models]
         margins = np.stack(columns, axis=1).astype(np.float32, copy=False)
         if self._last is not None:
             margins = margins + self._last
         return margins[:, 0] if len(self._models) == 1 else margins
 
-    def _column(self, rows, model):
+    def _column(self, rows: np.ndarray, model: Any):
         """An algorithm keeps the table of its first result, so each computation has its own."""
         return self._algorithm(fptype="float").compute(rows, model).prediction.ravel()
 
 
-def routes_missing(daal4py):
+def routes_missing(daal4py: Any) -> bool:
     """Whether this daal4py's builder can be told where a missing value goes (from 2023.2 on)."""
     return "default_left" in (daal4py.gbt_reg_model_builder(n_features=1, n_iterations=1).add_split.__doc__ or "")
 
 
-def _regression(daal4py, forest, group):
+def _regression(daal4py: Any, forest: trees.Forest, group: int):
     chosen = forest.groups[group]
     builder = daal4py.gbt_reg_model_builder(n_features=forest.features, n_iterations=len(chosen))
     keeps_cover = "cover" in (builder.add_split.__doc__ or "")
@@ -51,14 +55,14 @@ def _regression(daal4py, forest, group):
 class _Nodes(object):
     """A tree's nodes as the builder's arguments."""
 
-    def __init__(self, tree, base, keeps_cover):
+    def __init__(self, tree: trees.Tree, base: Optional[np.float32], keeps_cover: bool):
         self._tree = tree
         self._thresholds = np.nextafter(tree.condition, np.float32(-np.inf)).tolist()
         leaves = tree.condition * tree.weight if tree.weight != 1 else tree.condition
         self._leaves = (leaves if base is None else leaves + base).tolist()
         self._keeps_cover = keeps_cover
 
-    def split(self, node):
+    def split(self, node: int) -> Dict[str, Any]:
         return self._with_cover(
             node,
             feature_index=self._tree.feature[node],
@@ -66,14 +70,14 @@ class _Nodes(object):
             default_left=int(self._tree.default_left[node]),
         )
 
-    def leaf(self, node):
+    def leaf(self, node: int) -> Dict[str, Any]:
         return self._with_cover(node, response=self._leaves[node])
 
-    def _with_cover(self, node, **named):
+    def _with_cover(self, node: int, **named):
         return dict(named, cover=self._tree.cover[node]) if self._keeps_cover else named
 
 
-def _add(builder, tree, nodes):
+def _add(builder: Any, tree: trees.Tree, nodes: _Nodes):
     handle = builder.create_tree(tree.size)
     pending = [(0, {})]
     while pending:

@@ -1,11 +1,13 @@
 """The one hook of prediction: `serve_utils.predict` called with witnesses in the place of the boosters."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import threading
 import weakref
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Any, Callable, Iterator, List, Mapping, Tuple
 
 import numpy as np
 import xgboost
@@ -33,7 +35,7 @@ class Member:
 
 
 @contextlib.contextmanager
-def captured():
+def captured() -> Iterator[List[Evaluation]]:
     """A list that holds the Evaluation of the request handled inside the block, if it came to a prediction."""
     _request.seen = seen = []
     try:
@@ -45,12 +47,12 @@ def captured():
 class Predictor(object):
     """The base's prediction with what the settings ask for. Boosters are known weakly: unloading one forgets it."""
 
-    def __init__(self, settings, base_predict):
+    def __init__(self, settings: Any, base_predict: Callable[..., Any]):
         self._settings = settings
         self._base = base_predict
         self._members = weakref.WeakKeyDictionary()
 
-    def predict(self, model, model_format, dmatrix, *rest, **named):
+    def predict(self, model: Any, model_format: Any, dmatrix: xgboost.DMatrix, *rest, **named) -> np.ndarray:
         """As the base's: same arguments, result and errors."""
         boosters = model if isinstance(model, list) else [model]
         members = [self.member(booster, form) for booster, form in zip(boosters, _each(model, model_format))]
@@ -61,18 +63,18 @@ class Predictor(object):
             _request.seen.append(Evaluation(dmatrix, tuple((seen.booster, seen.options) for seen in witnesses)))
         return prediction
 
-    def prepare(self, model, model_format):
+    def prepare(self, model: Any, model_format: Any) -> None:
         """Do the work of `member` for every booster of a model that has just been loaded."""
         for booster, form in zip(model if isinstance(model, list) else [model], _each(model, model_format)):
             self.member(booster, form)
 
-    def member(self, booster, model_format):
+    def member(self, booster: xgboost.Booster, model_format: Any) -> Member:
         """What is known about `booster`; found out at the first call."""
         if booster not in self._members:
             self._members[booster] = self._examine(booster, model_format)
         return self._members[booster]
 
-    def _examine(self, booster, model_format):
+    def _examine(self, booster: xgboost.Booster, model_format: Any):
         try:
             probe = xgboost.DMatrix(np.full((1, booster_json.width(booster)), np.nan, dtype=np.float32))
             options = witness.options_of(self._base, booster, model_format, probe)
@@ -80,7 +82,7 @@ class Predictor(object):
             return Member(engine.booster_for("the model does not predict: {}".format(error)), None)
         return Member(engine.choose(booster, options, self._settings.engine), self._cost(booster, options))
 
-    def _cost(self, booster, options):
+    def _cost(self, booster: xgboost.Booster, options: Mapping[str, Any]):
         """None where contributions are off, or fail: then the request says why."""
         try:
             return cost.measure(booster, options) if self._settings.shap else None
@@ -88,15 +90,14 @@ class Predictor(object):
             logger.warning("No contributions for this model: %s", error)
             return None
 
-
-    def explain(self, evaluation):
+    def explain(self, evaluation: Any) -> np.ndarray:
         """The contributions of a request that was predicted here; raises NotExplained."""
         costs = [self._members[booster].cost for booster, _ in evaluation.members]
         if all(costs):
             contributions.check_time(evaluation, costs, self._settings.shap_seconds)
         return contributions.contributions(evaluation)
 
-    def describe(self, model):
+    def describe(self, model: Any) -> str:
         """Which engine predicts with `model` and why, in one line."""
         boosters = model if isinstance(model, list) else [model]
         choices = [self._members[booster].choice for booster in boosters if booster in self._members]
@@ -104,7 +105,7 @@ class Predictor(object):
         return " | ".join(" ".join(line.split()) for line in lines)
 
 
-def install(settings, serve_utils, encoder):
+def install(settings: Any, serve_utils: Any, encoder: Any) -> Predictor:
     """Hook the base's late-bound names once; returns the Predictor that now stands in `serve_utils.predict`."""
     standing = getattr(serve_utils.predict, "__self__", None)
     if isinstance(standing, Predictor):
@@ -116,7 +117,7 @@ def install(settings, serve_utils, encoder):
     return predictor
 
 
-def _preparing(load, predictor):
+def _preparing(load: Callable[..., Any], predictor: Predictor):
     def get_loaded_booster(*arguments, **named):
         model, model_format = load(*arguments, **named)
         predictor.prepare(model, model_format)
@@ -125,5 +126,5 @@ def _preparing(load, predictor):
     return get_loaded_booster
 
 
-def _each(model, model_format):
+def _each(model: Any, model_format: Any):
     return model_format if isinstance(model, list) else [model_format]

@@ -1,15 +1,20 @@
 """The proof that oneDAL answers as the booster does, made at model load on rows where a wrong model shows."""
 
+from __future__ import annotations
+
 import itertools
+from typing import Any, Callable, Mapping
 
 import numpy as np
 import xgboost
+
+from . import trees
 
 FEWEST, MOST = 256, 2048
 EXTREMES = (np.nan, 0.0, -0.0, 3e38, -3e38, 1e-45, -1e-45, 1.0)
 
 
-def rows(forest):
+def rows(forest: trees.Forest) -> np.ndarray:
     """float32 (n, features): every cell a threshold of its feature or one float32 step beside it, some missing.
 
     After them rows of extremes and random rows. Deterministic. n grows with the thresholds of the busiest feature.
@@ -28,7 +33,12 @@ def rows(forest):
     return np.ascontiguousarray(np.concatenate([near, missing, extremes, spread.astype(np.float32)]))
 
 
-def check(booster, options, accelerated, proof_rows):
+def check(
+    booster: xgboost.Booster,
+    options: Mapping[str, Any],
+    accelerated: Callable[..., Any],
+    proof_rows: np.ndarray,
+) -> str:
     """Why `accelerated(rows, dmatrix) -> (margins, predictions)` is not the booster, or an empty string.
 
     Both are held to `booster.predict` with the base's own options, bit for bit.
@@ -44,7 +54,7 @@ def check(booster, options, accelerated, proof_rows):
     return ""
 
 
-def _thresholds(forest):
+def _thresholds(forest: trees.Forest):
     found = {}
     for tree in forest.trees:
         for node in itertools.chain.from_iterable(tree.levels()):
@@ -53,7 +63,7 @@ def _thresholds(forest):
     return {feature: np.array(sorted(values), dtype=np.float32) for feature, values in found.items()}
 
 
-def _beside(values, count, random):
+def _beside(values: np.ndarray, count: int, random: np.random.RandomState):
     """`count` cells that go through every value and both its neighbours before any comes again, in random order."""
     infinity = np.float32(np.inf)
     all_values = np.concatenate([values, np.nextafter(values, -infinity), np.nextafter(values, infinity)])
@@ -61,11 +71,11 @@ def _beside(values, count, random):
     return random.permutation(np.resize(random.permutation(finite), count))
 
 
-def _identical(ours, theirs):
+def _identical(ours: np.ndarray, theirs: np.ndarray):
     return ours.shape == theirs.shape and ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes()
 
 
-def _difference(what, ours, theirs):
+def _difference(what: str, ours: np.ndarray, theirs: np.ndarray):
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return "{} are {} {}, the booster's {} {}".format(what, ours.dtype, ours.shape, theirs.dtype, theirs.shape)
     differ = int(np.sum(ours != theirs))

@@ -3,6 +3,10 @@
 A DMatrix cannot give its data back before xgboost 1.7, and the base's parsers return nothing else.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import scipy.sparse
 import xgboost
@@ -11,7 +15,7 @@ import xgboost
 class RecordedDMatrix(xgboost.DMatrix):
     """A DMatrix that remembers the array (n, f) or CSR matrix (n, f) that it was made from."""
 
-    def __init__(self, data, *arguments, **named):
+    def __init__(self, data: Any, *arguments, **named):
         super(RecordedDMatrix, self).__init__(data, *arguments, **named)
         self.recorded = data if _understood(data) else None
 
@@ -21,24 +25,24 @@ class RecordingXgboost(object):
 
     DMatrix = RecordedDMatrix
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str):
         return getattr(xgboost, name)
 
 
-def record(*parsers):
+def record(*parsers) -> None:
     """Let the modules `parsers` build recorded matrices; one without the name `xgb` is left as it is."""
     for parser in parsers:
         if getattr(parser, "xgb", None) is xgboost:
             parser.xgb = RecordingXgboost()
 
 
-def recorded(dmatrix):
+def recorded(dmatrix: xgboost.DMatrix) -> Any:
     """The array or CSR matrix behind `dmatrix`, or None where it is not known or does not describe it."""
     data = getattr(dmatrix, "recorded", None)
     return data if data is not None and data.shape[0] == dmatrix.num_row() else None
 
 
-def dense(data, width):
+def dense(data: Any, width: int) -> np.ndarray:
     """`data` as float32 (n, width) in C order, absent cells NaN; raises ValueError where it is wider."""
     if data.shape[1] > width:
         raise ValueError("{} columns, the model has {}".format(data.shape[1], width))
@@ -52,7 +56,7 @@ def dense(data, width):
     return rows
 
 
-def padded(dmatrix, width):
+def padded(dmatrix: xgboost.DMatrix, width: int) -> xgboost.DMatrix:
     """`dmatrix` widened to `width` columns, the new ones missing; itself where it is wide enough.
 
     Contributions refuse a narrower matrix in every xgboost, prediction accepts it.
@@ -67,7 +71,7 @@ def padded(dmatrix, width):
     return xgboost.DMatrix(scipy.sparse.csr_matrix((data.data, data.indices, data.indptr), (data.shape[0], width)))
 
 
-def _understood(data):
+def _understood(data: Any):
     if isinstance(data, np.ndarray):
         return data.ndim == 2 and data.dtype.kind in "fiub"
     return scipy.sparse.isspmatrix_csr(data) and data.has_canonical_format

@@ -4,8 +4,11 @@ gunicorn imports this module in each worker and takes `main`. Importing the base
 does without us, so a bad model or a bad setting ends the worker before it answers anything.
 """
 
+from __future__ import annotations
+
 import logging
 import os
+from typing import Any, Callable, Mapping
 
 from sagemaker_containers.beta.framework import env
 from sagemaker_xgboost_container import serving
@@ -15,7 +18,7 @@ from . import settings
 logger = logging.getLogger(__name__)
 
 
-def application(environment):
+def application(environment: Mapping[str, str]) -> Callable[..., Any]:
     """The base's own WSGI function; hooks are installed only where `environment` asks for a feature."""
     asked = settings.read(environment)
     if asked.active and env.ServingEnv().module_name is None:

@@ -1,5 +1,7 @@
 """The environment variables of the overlays: one table, read once, checked before anything is served."""
 
+from __future__ import annotations
+
 import difflib
 from dataclasses import dataclass
 from typing import FrozenSet, Mapping, Optional, Tuple
@@ -80,7 +82,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _choice(environment, variable):
+def _choice(environment: Mapping[str, str], variable: Variable):
     value = environment.get(variable.name, "").strip().lower()
     if value and value not in variable.allowed:
         nearest = difflib.get_close_matches(value, variable.allowed, 1)
@@ -91,7 +93,7 @@ def _choice(environment, variable):
     return value or None
 
 
-def _seconds(environment):
+def _seconds(environment: Mapping[str, str]):
     text = environment.get(SHAP_SECONDS.name, "").strip() or SHAP_SECONDS.default
     try:
         seconds = float(text)
@@ -102,7 +104,7 @@ def _seconds(environment):
     return seconds
 
 
-def _require(feature, variable, settings):
+def _require(feature: str, variable: Variable, settings: Settings):
     if feature not in settings.features:
         raise SettingsError(
             "{} asks for a feature that this image does not carry (it carries: {}); build it with --feature {}".format(

@@ -1,6 +1,9 @@
 """The single-model server (Flask under gunicorn): the base's views, wrapped where something was asked for."""
 
+from __future__ import annotations
+
 import functools
+from typing import Any, Callable
 
 import flask
 from sagemaker_xgboost_container import encoder
@@ -11,7 +14,7 @@ from . import contributions, prediction, shap_output
 ENGINE_HEADER = "X-Xgbpatch-Engine"
 
 
-def install(settings):
+def install(settings: Any) -> None:
     """Hook prediction, and the routes of what is on. The model may be loaded by now: gunicorn's import has done it."""
     predictor = prediction.install(settings, serve_utils, encoder)
     service = serve.ScoringService
@@ -24,7 +27,7 @@ def install(settings):
         views["ping"] = announced(views["ping"], predictor)
 
 
-def explained(view, predictor):
+def explained(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
     """`view`, whose successful responses get SHAP values. Its errors, and 204, pass through as they are."""
 
     @functools.wraps(view)
@@ -43,7 +46,7 @@ def explained(view, predictor):
     return invocations
 
 
-def announced(view, predictor):
+def announced(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
     """`view`, with a header that says which engine serves and why."""
 
     @functools.wraps(view)
@@ -55,7 +58,7 @@ def announced(view, predictor):
     return ping
 
 
-def _layout(response):
+def _layout(response: Any):
     """How SHAP values are put into the base's response. In batch transform it is lines whatever its type says."""
     selectable = serve_utils.is_selectable_inference_output()
     if serve.SAGEMAKER_BATCH and not selectable:

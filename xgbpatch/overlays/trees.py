@@ -1,9 +1,11 @@
 """The trees of a model document, as the prediction walks them: grouped by output, cut, weighted."""
 
+from __future__ import annotations
+
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Any, Iterator, List, Mapping, Tuple
 
 import numpy as np
 import xgboost
@@ -29,7 +31,7 @@ class Tree:
     cover: Any
     weight: np.float32
 
-    def levels(self):
+    def levels(self) -> Iterator[List[int]]:
         """The nodes of each level from the root down; pruned nodes stay in the arrays and are in none."""
         level = [0]
         while level:
@@ -37,11 +39,11 @@ class Tree:
             level = [child for node in level if self.left[node] != -1 for child in (self.left[node], self.right[node])]
 
     @property
-    def size(self):
+    def size(self) -> int:
         return sum(len(level) for level in self.levels())
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         return sum(1 for _ in self.levels()) - 1
 
 
@@ -55,17 +57,17 @@ class Forest:
     base: Tuple[np.float32, ...]
 
     @property
-    def trees(self):
+    def trees(self) -> Tuple[Tree, ...]:
         return tuple(tree for group in self.groups for tree in group)
 
 
-def model_of(document):
+def model_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The `gbtree` part of a document, of dart models too."""
     booster = document["learner"]["gradient_booster"]
     return booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
 
 
-def forest(document, options):
+def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
     """The Forest that a prediction with `options` (its tree cut among them) walks."""
     learner = document["learner"]
     model = model_of(document)
@@ -83,7 +85,7 @@ def forest(document, options):
     )
 
 
-def _kept(model, outputs, options):
+def _kept(model: Any, outputs: int, options: Mapping[str, Any]):
     """How many trees the options keep: `ntree_limit` counts trees a group, `iteration_range` boosting rounds."""
     total = len(model["trees"])
     if options.get("ntree_limit"):
@@ -97,7 +99,7 @@ def _kept(model, outputs, options):
     return min(total, end * parallel * outputs)
 
 
-def _tree(raw, weight):
+def _tree(raw: Mapping[str, Any], weight: float):
     return Tree(
         left=raw["left_children"],
         right=raw["right_children"],
@@ -109,7 +111,7 @@ def _tree(raw, weight):
     )
 
 
-def _base(learner, outputs):
+def _base(learner: Mapping[str, Any], outputs: int):
     """base_score as margins; a string holding a number, from xgboost 3.1 a string holding a list of them."""
     scores = json.loads(learner["learner_model_param"]["base_score"])
     scores = scores if isinstance(scores, list) else [scores]
@@ -117,7 +119,7 @@ def _base(learner, outputs):
     return tuple(_margin(np.float32(score), learner["objective"]["name"]) for score in scores)
 
 
-def _margin(score, objective):
+def _margin(score: np.float32, objective: str):
     if objective in LOGIT or (objective == "binary:logitraw" and XGBOOST < (1, 3)):
         return np.float32(-math.log(np.float32(1) / score - np.float32(1)))
     if objective in LOG:

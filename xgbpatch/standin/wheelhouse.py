@@ -18,7 +18,7 @@ from xgbpatch.standin.interpreter import Interpreter
 
 _TOOLS = ("pip>=23", "setuptools<81", "wheel")  # retrying, psutil and sagemaker-containers come as sources
 _BUILT_BY_OTHERS = (  # compiled by their makers only: too long, or too much to ask, for a stand-in
-    "bcrypt,cffi,cryptography,gevent,greenlet,MarkupSafe,numpy,pandas,protobuf,PyNaCl,PyYAML,scikit-learn,scipy,xgboost"
+    "bcrypt,cffi,cryptography,gevent,greenlet,numpy,pandas,protobuf,PyNaCl,PyYAML,scikit-learn,scipy,xgboost"
 )
 
 

@@ -49,7 +49,14 @@ def get_callbacks(
         callbacks.append(
             _early_stopping(early_stopping_data_name, early_stopping_metric, early_stopping_rounds, is_master)
         )
+    # First, because XGBoost does not ask the callbacks behind the one that ends the training.
+    callbacks.insert(0, checkpointing.print_checkpointed_evaluation(start_iteration=_first_printed(iteration)))
     return xgb_model, iteration, callbacks
+
+
+def _first_printed(iteration):
+    """Where rounds resume they are counted from the first ever; later versions count from 0."""
+    return iteration if behaviour.RESUMES else 0
 
 
 def _checkpoint(folder, iteration):

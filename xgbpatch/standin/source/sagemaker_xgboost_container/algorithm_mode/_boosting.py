@@ -64,6 +64,7 @@ def boost(plan, train, watch, fold=None, evals_result=None):
         evals_result=evals_result,
         callbacks=callbacks,
         xgb_model=xgb_model,
+        verbose_eval=False,  # a callback prints
         **_version_arguments(plan),
     )
 
@@ -77,11 +78,14 @@ def _version_arguments(plan):
 
 
 def save(plan, boosters):
-    """Writes `xgboost-model`, or `xgboost-model-<n>` for the models of folds."""
+    """The first host writes `xgboost-model`, or `xgboost-model-<n>` for the models of folds."""
+    _report("FINAL_MODEL_DEBUG: is_master={}, model_dir={}".format(plan.is_master, plan.folders.model))
+    if not plan.is_master:
+        return
+    os.makedirs(plan.folders.model, exist_ok=True)
     for number, booster in enumerate(boosters):
         name = MODEL_NAME if plan.folds is None else "{}-{}".format(MODEL_NAME, number)
         path = os.path.join(plan.folders.model, name)
-        _report("FINAL_MODEL_DEBUG: is_master={}, model_dir={}".format(plan.is_master, plan.folders.model))
         _report("FINAL_MODEL_SAVE: writing '{}'".format(path))
         _write(booster, path)
 

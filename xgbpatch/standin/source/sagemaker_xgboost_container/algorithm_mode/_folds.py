@@ -30,14 +30,16 @@ def boost(plan, data, output_data_dir):
             print_summary(plan.rounds, results[-plan.folds :])
     if plan.repeats > 1:
         print_summary(plan.rounds, results)
-    recorder.save()
+    if plan.is_master:
+        recorder.save()
     return boosters
 
 
 def _boost_fold(plan, data, fold, rows):
     fit, held_out = (data.both.slice(part) for part in rows)
-    whole = _boosting.Watch(data.train, data.validation)
-    watch = whole if behaviour.FOLDS_ON_WHOLE_DATA else _boosting.Watch(fit, held_out)
+    watch = _boosting.Watch(data.train, data.validation)
+    if not behaviour.FOLDS_ON_WHOLE_DATA:
+        watch = _boosting.Watch(fit, None if data.validation is None else held_out)
     result = {}
     return _boosting.boost(plan, fit, watch, fold, result), result
 

@@ -43,7 +43,10 @@ class HandlerService(DefaultHandlerService):
                 raise inference_errors.BadRequestInferenceError(str(e)) from e
 
         def default_output_fn(self, prediction, accept):
-            """A JSON array (text), or one line of CSV (bytes); batch transform gets a line a record. "json" fails, as in the image."""
+            """A JSON array (text), or one line of CSV (bytes); batch transform gets a line a record.
+
+            "json" passes as a type and then fails, as in the image.
+            """
             kind = accept.lower()
             if kind not in ("text/csv", "csv", "application/json", "json"):
                 raise inference_errors.UnsupportedMediaTypeInferenceError(

@@ -1,5 +1,6 @@
 """The Flask application of algorithm mode: one model directory, three routes."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -49,7 +50,7 @@ class GunicornApplication(gunicorn.app.base.BaseApplication):
 class ScoringService:
     """The models of this worker and what their configuration says."""
 
-    PORT = os.getenv("SAGEMAKER_BIND_TO_PORT", 8080)
+    PORT = os.getenv("SAGEMAKER_BIND_TO_PORT", "8080")
     MODEL_PATH = os.getenv(sm_env_constants.SM_MODEL_DIR)
     MAX_CONTENT_LENGTH = PARSED_MAX_CONTENT_LENGTH
 
@@ -161,9 +162,22 @@ def _handle_selectable_inference_response(predictions, accept):
     return flask.Response(body, status=client.OK, mimetype=accept)
 
 
-def _failure(status, message, error):
-    logging.exception(error)
-    return flask.Response(message, status=status)
+class _Refused(Exception):
+    """A request that ends with `status` and `message`."""
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+@contextlib.contextmanager
+def _refusing(status, message="{}"):
+    """Whatever goes wrong in the block ends the request."""
+    try:
+        yield
+    except Exception as e:
+        logging.exception(e)
+        raise _Refused(status, message.format(e)) from e
 
 
 def _encoded(predictions, accept):
@@ -174,35 +188,27 @@ def _encoded(predictions, accept):
     return encoders.encode(predictions, accept)
 
 
+def _answer(payload):
+    with _refusing(client.UNSUPPORTED_MEDIA_TYPE):
+        dtest, content_type = serve_utils.parse_content_data(payload, flask.request.content_type)
+    with _refusing(client.INTERNAL_SERVER_ERROR, "Unable to load model: {}"):
+        model_format = load_model()
+    with _refusing(client.BAD_REQUEST, "Unable to evaluate payload provided: {}"):
+        predictions = ScoringService.predict(data=dtest, content_type=content_type, model_format=model_format)
+    with _refusing(client.NOT_ACCEPTABLE):
+        accept = _parse_accept(flask.request)
+    if serve_utils.is_selectable_inference_output():
+        return _handle_selectable_inference_response(predictions, accept)
+    return flask.Response(_encoded(predictions.tolist(), accept), status=client.OK, mimetype=accept)
+
+
 @ScoringService.app.route("/invocations", methods=["POST"])
 def invocations():
-    """Predict the body; every failure has its status, see the steps below."""
+    """Predict the body: parse, load, predict, accept, select or encode; each of the first four has its own status."""
     payload = flask.request.data
     if not payload:
         return flask.Response(status=client.NO_CONTENT)
-
     try:
-        dtest, content_type = serve_utils.parse_content_data(payload, flask.request.content_type)
-    except Exception as e:
-        return _failure(client.UNSUPPORTED_MEDIA_TYPE, str(e), e)
-
-    try:
-        model_format = load_model()
-    except Exception as e:
-        return _failure(client.INTERNAL_SERVER_ERROR, "Unable to load model: {}".format(e), e)
-
-    try:
-        predictions = ScoringService.predict(data=dtest, content_type=content_type, model_format=model_format)
-    except Exception as e:
-        return _failure(client.BAD_REQUEST, "Unable to evaluate payload provided: {}".format(e), e)
-
-    try:
-        accept = _parse_accept(flask.request)
-    except Exception as e:
-        return _failure(client.NOT_ACCEPTABLE, str(e), e)
-
-    if serve_utils.is_selectable_inference_output():
-        return _handle_selectable_inference_response(predictions, accept)
-
-    body = _encoded(predictions.tolist(), accept)
-    return flask.Response(body, status=client.OK, mimetype=accept)
+        return _answer(payload)
+    except _Refused as e:
+        return flask.Response(str(e), status=e.status)

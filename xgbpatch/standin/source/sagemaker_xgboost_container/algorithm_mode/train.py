@@ -126,9 +126,7 @@ def train_job(train_cfg, train_dmatrix, val_dmatrix, train_val_dmatrix, model_di
             boosters = _folds.boost(plan, _folds.Data(train_dmatrix, val_dmatrix, train_val_dmatrix), output)
     except Exception as error:
         raise _blamed(error) from error
-    os.makedirs(model_dir, exist_ok=True)
-    if is_master:
-        _boosting.save(plan, boosters)
+    _boosting.save(plan, boosters)
 
 
 def _blamed(error):
