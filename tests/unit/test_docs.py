@@ -10,6 +10,9 @@ import click
 import pytest
 
 from xgbpatch.cli import cli
+from xgbpatch.overlays import settings
+from xgbpatch.settings import KEYS
+from xgbpatch.variables import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/abalone/README.md")
@@ -59,3 +62,20 @@ def test_every_page_is_linked_from_the_readme():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert f"docs/{page.name}" in text, page.name
+
+
+def test_every_runtime_variable_has_its_row():
+    text = (ROOT / "docs/features.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(XGBPATCH_\w+)` \|(.*)\|$", text, re.M))
+    assert set(rows) == {variable.name for variable in settings.VARIABLES}
+    for variable in settings.VARIABLES:
+        for value in (*variable.allowed, variable.default):
+            assert f"`{value}`" in rows[variable.name] or not value, (variable.name, value)
+
+
+def test_every_build_variable_and_key_is_documented():
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    for variable in VARIABLES:
+        assert f"`{variable.name}`" in text, variable.name
+    for key in KEYS:
+        assert f"`{key}`" in text, key
