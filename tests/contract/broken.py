@@ -74,7 +74,7 @@ def built(engine: Engine, base: str, breakage: Breakage) -> Iterator[str]:
     try:
         yield str(tag)
     finally:
-        engine.untag(tag)
+        engine.remove(tag)
 
 
 def _context(base: str, breakage: Breakage) -> io.BytesIO:

@@ -42,3 +42,11 @@ def test_a_difference_is_named(patched, said):
 
 def test_an_address_in_a_successful_body_counts():
     assert difference(Answer(200, {}, b"0x1"), Answer(200, {}, b"0x2"))
+
+
+def test_a_header_that_was_asked_for_is_no_difference_but_only_in_the_patched_answer():
+    plain, announced = Answer(200, {}, b""), Answer(200, {"x-xgbpatch-engine": "daal4py"}, b"")
+    asked = frozenset({"x-xgbpatch-engine"})
+    assert not difference(plain, announced, asked)
+    assert difference(plain, announced)
+    assert difference(announced, plain, asked)

@@ -31,7 +31,9 @@ def command_lines() -> list[tuple[str, str]]:
 
 
 def test_the_command_reference_is_current():
-    result = subprocess.run([sys.executable, ROOT / "scripts/docs", "--check"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, ROOT / "scripts/docs", "--check"], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
 
 

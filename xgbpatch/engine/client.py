@@ -66,9 +66,6 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def version(self) -> str:
-        return str(self._client.version()["Version"])
-
     def information(self) -> EngineInformation:
         with translated("describe itself"):
             about = self._client.info()
