@@ -64,6 +64,7 @@ def render(workshop: Workshop, spec: Spec, base: Base) -> Rendered:
 
     Raises `BaseImageError`, `ReplacementError`, `PackageError`, `RegistryError` and `EngineError`.
     """
+    spec = replace(spec, features=tuple(sorted(set(spec.features))))  # a set: their order must not name another image
     image = pull(workshop, base)
     workshop.progress.line(f"Inspecting {base.reference}")
     facts = inspection.inspect(workshop.engine, image, workshop.cache / "facts")

@@ -104,7 +104,7 @@ def test_a_feature_the_image_does_not_carry_stops_the_worker(model):
 
 def test_a_model_that_does_not_load_stops_the_worker_as_in_the_base(model):
     (model / "xgboost-model").write_bytes(b"garbage")
-    with pytest.raises(RuntimeError, match="cannot be loaded"), gunicorn("ours", model, **SHAP):
+    with pytest.raises(RuntimeError, match="Worker failed to boot"), gunicorn("ours", model, **SHAP):
         pass
 
 

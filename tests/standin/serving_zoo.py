@@ -57,7 +57,7 @@ def write(zoo):
     for name, members in boosters.items():
         os.makedirs(os.path.join(zoo, name))
         for number, booster in enumerate(members):
-            booster.save_model(os.path.join(zoo, name, "model-%d" % number))
+            booster.save_model(os.path.join(zoo, name, f"model-{number}"))
     write_others(zoo)
     return {name: [predictions(booster) for booster in members] for name, members in boosters.items()}
 

@@ -315,7 +315,7 @@ def test_an_ensemble_is_one_of_its_members_unless_the_setting_is_exactly_true(se
 def test_a_file_that_is_no_model_ends_the_server_with_0(engine, image, zoo):
     with engine.container(run_of(image, zoo.folder / "junk", {})) as container:
         assert container.wait(120) == 0
-        assert "cannot be loaded" in container.stdout() + container.stderr()
+        assert "Worker failed to boot" in container.stdout() + container.stderr()
 
 
 INFERENCE = """

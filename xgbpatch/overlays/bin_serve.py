@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""`serve`, first on PATH in the image (its interpreter is set by the build)."""
+"""`serve`, first on PATH in the image; the build puts the base's interpreter into a first line."""
 
 import sys
 

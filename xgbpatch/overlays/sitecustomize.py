@@ -7,14 +7,15 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+from typing import Any
 
 REPLACEMENTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "replacements")
 
 
-class ReplacementFinder(object):
+class ReplacementFinder:
     """Finds exactly the modules that have a file in the replacements folder; everything else is not its business."""
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         """The spec of a replaced module, or None (`importlib.abc.MetaPathFinder`)."""
         file = os.path.join(REPLACEMENTS, fullname + ".py")
         if not os.path.isfile(file):
@@ -24,7 +25,7 @@ class ReplacementFinder(object):
         return importlib.util.spec_from_file_location(fullname, file, submodule_search_locations=locations)
 
 
-def run_shadowed():
+def run_shadowed() -> None:
     """Run the `sitecustomize` that this file hides, if the base has one."""
     own = os.path.dirname(os.path.abspath(__file__))
     rest = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]

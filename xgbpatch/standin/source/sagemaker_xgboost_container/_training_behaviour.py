@@ -16,3 +16,8 @@ MASTER_ONLY_CALLBACKS = XGBOOST >= (3, 0)  # checkpoints and the best model are 
 REPORTS_SAVING = XGBOOST >= (3, 0)  # lines `FINAL_MODEL_DEBUG: ...` on stdout
 EXCLUDES_WITHOUT_VALIDATION = XGBOOST >= (1, 7)  # a host whose validation channel is empty leaves the training
 USES_RABIT = XGBOOST < (2, 0)  # xgboost.rabit and its tracker; xgboost.collective later
+
+_NEW_METRICS = ["balanced_accuracy", "mape", "precision", "precision_macro", "precision_micro"]
+_NEW_METRICS += ["recall", "recall_macro", "recall_micro"]
+METRICS_NOT_YET = frozenset(_NEW_METRICS if XGBOOST < (1, 3) else [])  # refused before 1.3-1
+METRICS_LEFT_TO_XGBOOST = frozenset(["mae", "rmse"] if XGBOOST < (1, 3) else [])  # the container's own later

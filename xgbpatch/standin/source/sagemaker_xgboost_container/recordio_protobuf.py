@@ -20,7 +20,7 @@ def read_recordio_protobuf(buf):
     """
     records = [Record.FromString(body) for body in _bodies(buf)]
     if not records:
-        raise ValueError("No records found in RecordIO-Protobuf data")
+        raise ValueError("the data holds no record")
     return _features([_tensor(record.features["values"]) for record in records]), _labels(records)
 
 
@@ -29,9 +29,9 @@ def _bodies(buf):
     while at + 8 <= len(buf):
         magic, length = struct.unpack_from("<II", buf, at)
         if magic != _MAGIC:
-            raise ValueError("Invalid RecordIO magic at offset {}".format(at))
+            raise ValueError("no record begins at byte {}".format(at))
         if at + 8 + length > len(buf):
-            raise ValueError("Truncated record at offset {}".format(at + 8))
+            raise ValueError("the data ends within the record at byte {}".format(at))
         yield bytes(buf[at + 8 : at + 8 + length])
         at += 8 + -(-length // 4) * 4
 
@@ -39,7 +39,7 @@ def _bodies(buf):
 def _tensor(value):
     name = value.WhichOneof("value")
     if name not in _TENSORS:
-        raise ValueError("Unsupported tensor type: {}".format(name))
+        raise ValueError("a tensor of type {} is not read".format(name))
     tensor = getattr(value, name)
     shape = tensor.shape[0] if tensor.shape else None
     return np.array(tensor.values, dtype=_TENSORS[name]), np.array(tensor.keys, dtype=np.int64), shape

@@ -7,7 +7,7 @@ from sagemaker_xgboost_container import _training_behaviour as behaviour
 from sagemaker_xgboost_container.algorithm_mode import _hyperparameter_table as table
 from sagemaker_xgboost_container.constants.xgb_constants import XGB_MAXIMIZE_METRICS, XGB_MINIMIZE_METRICS
 
-_METRICS = XGB_MAXIMIZE_METRICS + XGB_MINIMIZE_METRICS
+_METRICS = [name for name in XGB_MAXIMIZE_METRICS + XGB_MINIMIZE_METRICS if name not in behaviour.METRICS_NOT_YET]
 _METRICS_WITH_THRESHOLD = ["error", "ndcg", "map"]
 _RANKED_METRICS = ["auc"]
 _RANKED_OBJECTIVES = ("binary:", "rank:")

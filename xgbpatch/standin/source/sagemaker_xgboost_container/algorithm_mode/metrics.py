@@ -2,6 +2,7 @@
 
 from sagemaker_algorithm_toolkit import metrics as m
 
+from sagemaker_xgboost_container import _training_behaviour as behaviour
 from sagemaker_xgboost_container.constants.xgb_constants import XGB_MAXIMIZE_METRICS, XGB_MINIMIZE_METRICS
 
 _REGEX = r".*\[[0-9]+\].*#011validation-{}:(\S+)"  # CloudWatch writes a tab as #011
@@ -9,7 +10,8 @@ _REGEX = r".*\[[0-9]+\].*#011validation-{}:(\S+)"  # CloudWatch writes a tab as 
 
 def initialize():
     ways = [(XGB_MAXIMIZE_METRICS, m.Metric.MAXIMIZE), (XGB_MINIMIZE_METRICS, m.Metric.MINIMIZE)]
-    return m.Metrics(*(_metric(name, direction) for names, direction in ways for name in names))
+    known = [(name, way) for names, way in ways for name in names if name not in behaviour.METRICS_NOT_YET]
+    return m.Metrics(*(_metric(name, way) for name, way in known))
 
 
 def _metric(name, direction):

@@ -169,7 +169,7 @@ def _load(path):
             booster, model_format = _native(path), XGB_FORMAT
         except Exception as not_native:
             raise RuntimeError(
-                "Model {} cannot be loaded:\npickle: {}\nxgboost: {}".format(path, not_pickled, not_native)
+                "{} holds no model:\nas a pickle: {}\nas a model of XGBoost: {}".format(path, not_pickled, not_native)
             ) from not_native
     booster.set_param("nthread", 1)
     return booster, model_format
@@ -253,10 +253,7 @@ def is_selectable_inference_output():
 def get_selected_output_keys():
     """The keys chosen when this module was imported, in order; raises RuntimeError when none were."""
     if not is_selectable_inference_output():
-        raise RuntimeError(
-            "'SAGEMAKER_INFERENCE_OUTPUT' environment variable is not present. "
-            "Selectable inference content is not enabled."
-        )
+        raise RuntimeError("no output was selected: set SAGEMAKER_INFERENCE_OUTPUT to a list of keys")
     return SAGEMAKER_INFERENCE_OUTPUT.replace(" ", "").lower().split(",")
 
 
@@ -392,7 +389,7 @@ def encode_selected_predictions(predictions, selected_content_keys, accept):
         return _encode_selected_predictions_recordio_protobuf(predictions)
     if accept == "text/csv":
         return _encode_selected_predictions_csv(predictions, selected_content_keys)
-    raise RuntimeError("Cannot encode selected predictions into accept type '{}'.".format(accept))
+    raise RuntimeError("selected output has no form for '{}'".format(accept))
 
 
 def encode_predictions_as_json(predictions):

@@ -1,6 +1,7 @@
 """Starts the Java model server; everything but the command line is the inference toolkit's."""
 
 import os
+import signal
 import subprocess
 
 from sagemaker_inference import default_handler_service, logging
@@ -11,7 +12,6 @@ from sagemaker_inference.model_server import (
     MMS_NAMESPACE,
     REQUIREMENTS_PATH,
     _adapt_to_mms_format,
-    _add_sigchild_handler,
     _add_sigterm_handler,
     _create_model_server_config_file,
     _install_requirements,
@@ -42,6 +42,18 @@ def start_model_server(is_multi_model=False, handler_service=DEFAULT_HANDLER_SER
     _add_sigterm_handler(process)
     _add_sigchild_handler()
     process.wait()
+
+
+def _reap_children(signo, frame):
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0] > 0:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _add_sigchild_handler():
+    signal.signal(signal.SIGCHLD, _reap_children)
 
 
 def _command(is_multi_model, config_file):

@@ -1,0 +1,134 @@
+"""The main job through the command line, on an AWS on loopback: build, test-local, push, pull, serve."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+from conftest import TEST_BASE, versions
+
+from xgbpatch import sandbox
+from xgbpatch.engine.values import Credentials, Mount, Run
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+
+pytestmark = [pytest.mark.engine, pytest.mark.sandbox]
+REGION = "ap-northeast-1"  # not one of the default sandbox's, which may be running beside this one
+ACCOUNT = "210987654321"
+
+TRAIN = (
+    "import numpy, xgboost; matrix = xgboost.DMatrix(numpy.eye(4), numpy.arange(4)); "
+    "xgboost.train({}, matrix, 2).save_model('/opt/ml/model/xgboost-model')"
+)
+
+
+@pytest.fixture(scope="module")
+def cloud(engine, base_of, tmp_path_factory):
+    """Environment variables that point the command line at a sandbox of its own, with the bases pushed."""
+    options = sandbox.SandboxOptions(
+        account=ACCOUNT,
+        regions=(REGION,),
+        versions=() if TEST_BASE else versions(),
+        first_address="127.77.0.2",
+        state=tmp_path_factory.mktemp("state") / "sandbox",
+    )
+    try:
+        state = sandbox.up(options, Silent())
+        yield {**os.environ, **sandbox.environment(state), "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
+    finally:
+        sandbox.down(options, images=True)
+
+
+@pytest.fixture(scope="module")
+def xgbpatch(cloud, tmp_path_factory):
+    """`xgbpatch(arguments…)`: stdout of a command that must succeed; its folder keeps no state between commands."""
+    folder = tmp_path_factory.mktemp("work")
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "xgbpatch", *arguments]
+        result = subprocess.run(command, env=cloud, cwd=folder, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout.strip()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def built(engine, xgbpatch, version):
+    """The image that `build` printed, with both features."""
+    base = ["--base-image", TEST_BASE] if TEST_BASE else []
+    image = xgbpatch("build", "--version", version, "--feature", "shap,daal4py", *base)
+    yield image
+    engine.remove(image)
+
+
+@pytest.fixture(scope="module")
+def pushed(xgbpatch, built):
+    return ImageReference.parse(xgbpatch("push", built, "--alias", "prod"))
+
+
+def test_the_base_was_pinned_by_the_digest_its_registry_names(xgbpatch, built, version):
+    made = json.loads(xgbpatch("inspect", built, "--json"))["provenance"]
+    assert made["base_digest"][7:19] in built
+    if not TEST_BASE:
+        assert made["base_name"].endswith(f".dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:{version}")
+
+
+def test_building_again_is_up_to_date(xgbpatch, built, version):
+    base = ["--base-image", TEST_BASE] if TEST_BASE else []
+    again = json.loads(xgbpatch("build", "--version", version, "--feature", "daal4py,shap", *base, "--json"))
+    assert again["up_to_date"]
+    assert again["image"] == built
+
+
+def test_it_keeps_sagemakers_contract_and_answers_as_its_base(xgbpatch, built):
+    against = ["--base", TEST_BASE] if TEST_BASE else ["--against-base"]
+    report = json.loads(xgbpatch("test-local", built, *against, "--json"))
+    assert {check["verdict"] for check in report["checks"]} == {"passed"}
+    assert len(report["checks"]) > 40
+
+
+def test_push_prints_the_name_by_digest(built, pushed):
+    assert pushed.host == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+    assert pushed.digest.startswith("sha256:")
+    assert pushed.repository == ImageReference.parse(built).repository
+
+
+def test_pushing_again_sends_nothing(xgbpatch, built, pushed):
+    document = json.loads(xgbpatch("push", built, "--json"))
+    again = document["pushed"][0]
+    assert again["up_to_date"]
+    assert again["reference"] == str(pushed)
+
+
+def test_the_pushed_image_pulls_and_serves(engine, pushed, built, tmp_path):
+    engine.remove(built)
+    image = engine.pull(pushed, Credentials("AWS", f"{ACCOUNT}-auth-token"), Silent())
+    (tmp_path / "model").mkdir()
+    mount = Mount(tmp_path / "model", "/opt/ml/model")
+    made = engine.run(Run(image.id, ("-c", TRAIN), entrypoint=("python",), mounts=(mount,)))
+    assert made.exit_code == 0, made.stderr
+    with engine.container(Run(image.id, ("serve",), mounts=(mount,), ports=(8080,))) as container:
+        address = f"http://{container.address(8080)}"
+        assert answers(f"{address}/ping"), container.stdout() + container.stderr()
+        response = requests.post(
+            f"{address}/invocations", data="1,0,0,0\n", headers={"Content-Type": "text/csv"}, timeout=30
+        )
+    assert response.status_code == 200, response.text
+    float(response.text)
+    engine.tag(image.id, ImageReference.parse(built))
+
+
+def answers(url: str, seconds: float = 90) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if requests.get(url, timeout=5).status_code == 200:
+                return True
+        except requests.ConnectionError:
+            pass
+        time.sleep(0.3)
+    return False
