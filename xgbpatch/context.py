@@ -29,7 +29,7 @@ def packed(dockerfile: str, patch: Patch) -> Iterator[IO[bytes]]:
 def _written(dockerfile: str, patch: Patch) -> IO[bytes]:
     stream: IO[bytes] | None = None
     try:
-        stream = tempfile.TemporaryFile(prefix="xgbpatch-context-")
+        stream = tempfile.TemporaryFile(prefix="xgbpatch-context-")  # noqa: SIM115 — closed by `packed`
         _write(stream, dockerfile, patch)
     except OSError as error:
         with suppress(OSError):  # closing writes what is left, which fails on a full disk again

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def command(selection: Selection, no_cache: bool, as_json: bool, quiet: bool) -> None:
     """Build the patched image; prints its reference.
 
-    Resolves the official image for a version, pins it by digest, looks inside, and adds one folder, /opt/xgbpatch. The image
-    is verified before it gets its name: no file, variable, label or package of the base may differ unasked. An image
-    that is up to date is not built again.
+    Resolves the official image for a version, pins it by digest, looks inside, and adds one folder, /opt/xgbpatch. The
+    image is verified before it gets its name: no file, variable, label or package of the base may differ unasked. An
+    image that is up to date is not built again.
 
     \b
     Examples:

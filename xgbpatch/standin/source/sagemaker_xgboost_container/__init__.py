@@ -1,1 +1,1 @@
-"""A stand-in for AWS's package of this name: the same modules, names and answers, written from its observed behaviour."""
+"""A stand-in for AWS's package of this name: same modules, names and answers, written from observed behaviour."""
