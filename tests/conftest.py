@@ -44,6 +44,16 @@ def _parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
     return any(name in (text.replace(" ", "").split(",") if isinstance(text, str) else text) for text in names)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: a file and a base go to one worker, which shares what is dear; so do all tests that
+    change this machine's hosts file."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        version = callspec.params.get("version", "") if callspec else ""
+        machine = {"sandbox", "pipeline"} & set(item.path.parts)
+        item.add_marker(pytest.mark.xdist_group("machine" if machine else f"{item.path.stem}-{version}"))
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A real engine; where none answers the tests fail, because nothing here may be skipped in silence."""

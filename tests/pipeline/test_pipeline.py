@@ -15,7 +15,11 @@ from xgbpatch.engine.values import Credentials, Mount, Run
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 
-pytestmark = [pytest.mark.engine, pytest.mark.sandbox]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.sandbox,
+    pytest.mark.parametrize("version", versions(), scope="module"),  # one sandbox for all of them
+]
 REGION = "ap-northeast-1"  # not one of the default sandbox's, which may be running beside this one
 ACCOUNT = "210987654321"
 

@@ -26,7 +26,7 @@ PROBE = Path(__file__).parent / "probe_training.py"
 TIMEOUT = 240
 REGRESSION = {"objective": "reg:squarederror", "num_round": "4", "max_depth": "3"}
 BINARY = {"objective": "binary:logistic", "num_round": "4", "max_depth": "3"}
-METRIC_LINE = re.compile(r"^(?:\[[\d:]+\] )?\[(\d+)\]\t(\S+:\S+(?:\t\S+:\S+)*)$", re.MULTILINE)
+METRIC_LINE = re.compile(r"^(?:\[[^]\n]+\] )?\[(\d+)\]\t(\S+:\S+(?:\t\S+:\S+)*)$", re.MULTILINE)
 
 
 def abalone(channel: str) -> list[str]:

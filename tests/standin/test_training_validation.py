@@ -164,11 +164,11 @@ def test_files_are_read_as_documented(ask, ml, version):
     questions = {
         "csv": {"path": "/opt/ml/csv", "type": "csv"},
         "weighted": {"path": "/opt/ml/weighted", "type": "csv", "weights": 1},
-        "header": {"path": "/opt/ml/header", "type": "text/csv"},
-        "libsvm": {"path": "/opt/ml/libsvm", "type": "text/libsvm"},
-        "deep": {"path": "/opt/ml/deep", "type": "text/libsvm"},
-        "hidden": {"path": "/opt/ml/hidden", "type": "text/libsvm"},
-        "text": {"path": "/opt/ml/text", "type": "text/libsvm"},
+        "header": {"path": "/opt/ml/header", "type": "csv"},
+        "libsvm": {"path": "/opt/ml/libsvm", "type": "libsvm"},
+        "deep": {"path": "/opt/ml/deep", "type": "libsvm"},
+        "hidden": {"path": "/opt/ml/hidden", "type": "libsvm"},
+        "text": {"path": "/opt/ml/text", "type": "libsvm"},
         "pipe": {"path": "/opt/ml/pipe", "type": "csv", "pipe": True},
     }
     read = dict(zip(questions, ask({"data": list(questions.values())}, ml), strict=True))

@@ -41,12 +41,18 @@ def start_tracker(address, workers):
     from xgboost.tracker import RabitTracker
 
     if behaviour.USES_RABIT:
-        tracker = RabitTracker(address.ip, workers, port=address.port, port_end=address.port + 1)
+        tracker = RabitTracker(address.ip, workers, port=address.port, **_tracker_options(address.port))
         tracker.start(workers)
     else:
         tracker = RabitTracker(n_workers=workers, host_ip=address.ip, port=address.port, sortby="task")
         tracker.start()
     return tracker
+
+
+def _tracker_options(port):
+    """No port but this one; metric lines to the log, where trackers before 1.5 put them anyway."""
+    only = {} if behaviour.XGBOOST >= (1, 7) else {"port_end": port + 1}
+    return dict(only, use_logger=True) if behaviour.XGBOOST >= (1, 5) else only
 
 
 def stop_tracker(tracker):

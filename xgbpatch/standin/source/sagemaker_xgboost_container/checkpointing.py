@@ -31,8 +31,8 @@ def train(train_args, checkpoint_dir):
     path, start = load_checkpoint(checkpoint_dir)
     arguments = dict(train_args)
     if path is not None:
-        logger.info("Checkpoint loaded from %s", path)
-        logger.info("Resuming from iteration %s", start)
+        logger.info("Found a checkpoint: %s", path)
+        logger.info("Training goes on at iteration %s", start)
         arguments["xgb_model"] = path
     rounds = arguments.pop("num_boost_round", 10) - start
     kept = save_checkpoint(checkpoint_dir, start_iteration=start, num_round=rounds)

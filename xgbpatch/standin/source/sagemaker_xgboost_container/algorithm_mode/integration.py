@@ -17,7 +17,6 @@ CONSOLE_LOGGING = {
             "class": "logging.StreamHandler",
             "formatter": "verbose",
             "level": "INFO",
-            "stream": "ext://sys.stdout",
         }
     },
     "root": {"handlers": ["console"], "level": "INFO"},
