@@ -44,6 +44,7 @@ def _parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
     return any(name in (text.replace(" ", "").split(",") if isinstance(text, str) else text) for text in names)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `--dist loadgroup`: a file and a base go to one worker, which shares what is dear; so do all tests that
     change this machine's hosts file."""
@@ -100,8 +101,8 @@ def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
 
 
 @pytest.fixture(scope="session")
-def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Callable[..., Built]:
-    """`patched(version, *features)`: the built image, made once a session."""
+def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., Built]]:
+    """`patched(version, *features)`: the built image, made once a session and removed with it."""
     made: dict[tuple[str, ...], Built] = {}
 
     def image(version: str, *features: str) -> Built:
@@ -110,7 +111,9 @@ def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Callable[...,
             made[key] = build_spec(workshop, replace(spec_of(version), features=features))
         return made[key]
 
-    return image
+    yield image
+    for built in made.values():
+        workshop.engine.remove(built.reference)
 
 
 def build_spec(workshop: Workshop, spec: Spec) -> Built:

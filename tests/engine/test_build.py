@@ -180,11 +180,12 @@ def test_a_build_that_fails_verification_gets_no_name_and_is_discarded(workshop,
         dockerfile=rendered.dockerfile + "\nRUN rm /etc/nginx/nginx.conf\n",
         reference=replace(rendered.reference, repository="xgbpatch-tests/broken"),
     )
-    before = {image.id for image in workshop.engine.images(provenance.SPEC_DIGEST)}
+    label = f"{provenance.SPEC_DIGEST}={rendered.provenance.spec_digest}"
+    before = {image.id for image in workshop.engine.images(label)}
     with pytest.raises(ContractError, match="nginx"):
         build(workshop, broken)
     assert workshop.engine.image(broken.reference) is None
-    assert {image.id for image in workshop.engine.images(provenance.SPEC_DIGEST)} == before
+    assert {image.id for image in workshop.engine.images(label)} == before
     assert workshop.engine.leftovers(os.getpid()) == []
 
 

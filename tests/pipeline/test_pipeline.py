@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -20,6 +22,7 @@ pytestmark = [
     pytest.mark.sandbox,
     pytest.mark.parametrize("version", versions(), scope="module"),  # one sandbox for all of them
 ]
+ROOT = Path(__file__).resolve().parents[2]
 REGION = "ap-northeast-1"  # not one of the default sandbox's, which may be running beside this one
 ACCOUNT = "210987654321"
 
@@ -95,6 +98,16 @@ def test_it_keeps_sagemakers_contract_and_answers_as_its_base(xgbpatch, built):
     assert len(report["checks"]) > 40
 
 
+def test_a_further_tag_names_the_same_image(engine, xgbpatch, built, version):
+    base = ["--base-image", TEST_BASE] if TEST_BASE else []
+    further = "xgbpatch-tests/further:candidate"
+    xgbpatch("build", "--version", version, "--feature", "shap,daal4py", *base, "--tag", further)
+    try:
+        assert engine.image(further).id == engine.image(built).id
+    finally:
+        engine.remove(ImageReference.parse(further))
+
+
 def test_push_prints_the_name_by_digest(built, pushed):
     assert pushed.host == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
     assert pushed.digest.startswith("sha256:")
@@ -106,6 +119,18 @@ def test_pushing_again_sends_nothing(xgbpatch, built, pushed):
     again = document["pushed"][0]
     assert again["up_to_date"]
     assert again["reference"] == str(pushed)
+
+
+def test_the_library_example_runs_as_it_stands(cloud, tmp_path, version):
+    if TEST_BASE or version != "3.2-0":
+        pytest.skip("the example names 3.2-0 in a registry")
+    text = (ROOT / "docs/library.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=cloud, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(rf"{ACCOUNT}\.dkr\.ecr\.{REGION}\.amazonaws\.com/.+@sha256:[0-9a-f]{{64}}\n", result.stdout)
 
 
 def test_the_pushed_image_pulls_and_serves(engine, pushed, built, tmp_path):

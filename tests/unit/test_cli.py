@@ -105,3 +105,11 @@ def test_an_error_shows_what_and_the_next_step(monkeypatch, capsys):
         cli.main()
     assert end.value.code == errors.PackageError.exit_code
     assert capsys.readouterr().err == 'xgbpatch: "a" moves "b"\n  Leave it.\n'
+
+
+def test_a_further_name_without_a_tag_is_latest_and_one_with_a_digest_is_refused():
+    from xgbpatch.commands.build import further_names
+
+    assert [str(name) for name in further_names(("a/b", "a/b:c"))] == ["a/b:latest", "a/b:c"]
+    with pytest.raises(errors.ConfigurationError, match="digest"):
+        further_names(("a/b@sha256:" + "0" * 64,))

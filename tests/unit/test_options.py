@@ -36,6 +36,9 @@ def test_no_option_leaves_everything_to_the_other_places():
         ),
         pytest.param(["--arch", "arm64"], (Flags(architecture="arm64"), False, False), id="renamed"),
         pytest.param(
+            ["--platform", "linux/arm64"], (Flags(architecture="arm64"), False, False), id="as docker says it"
+        ),
+        pytest.param(
             ["--image", "x", "--env", "A=1"], (Flags(images=("x",), environment=("A=1",)), False, False), id="x"
         ),
         pytest.param(["--tag-pattern", "{spec}"], (Flags(tag="{spec}"), False, False), id="pattern"),

@@ -43,8 +43,10 @@ _IMAGE_OPTIONS = (
     region_option,
     click.option(
         "--arch",
+        "--platform",
         "architecture",
-        type=click.Choice([architecture.value for architecture in Architecture]),
+        type=click.Choice([name for item in Architecture for name in (item.value, item.platform)]),
+        callback=lambda context, option, value: value and value.removeprefix("linux/"),
         help="Architecture; arm64 is Graviton inference with 1.3-1 and 1.5-1.  [default: amd64]",
     ),
     click.option(

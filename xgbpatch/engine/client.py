@@ -23,6 +23,7 @@ from xgbpatch.progress import Progress, Silent
 from xgbpatch.reference import ImageReference
 
 _CONTAINERD_STORE = "io.containerd.snapshotter.v1"  # what `docker info` shows as its driver type
+_LOST_RACE = "unknown parent image ID"  # a cached step was removed by somebody else while this build stood on it
 _TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s
 
 
@@ -109,17 +110,26 @@ class Engine:
 
     def build(self, request: BuildRequest, progress: Progress) -> LocalImage:
         """Build with the classic builder, never pulling; raises `BuildError` with the failing step's message."""
+        try:
+            aux = self._build(request, progress)
+        except BuildError as error:
+            if _LOST_RACE not in error.message:
+                raise
+            aux = self._build(request, progress)
+        image = self.image(str(aux.get("ID") or request.tag))
+        if image is None:
+            raise BuildError("the engine reported a successful build but holds no such image")
+        return image
+
+    def _build(self, request: BuildRequest, progress: Progress) -> Mapping[str, Any]:
+        request.context.seek(0)
         with translated("build"):
             stream = self._client.api.build(
                 fileobj=request.context, custom_context=True, encoding=None, decode=True,
                 tag=str(request.tag) if request.tag else None, platform=request.platform, nocache=request.no_cache,
                 rm=True, forcerm=True, pull=False,
             )  # fmt: skip
-            aux = _drain_or_raise(stream, progress, BuildError("the build failed"))
-        image = self.image(str(aux.get("ID") or request.tag))
-        if image is None:
-            raise BuildError("the engine reported a successful build but holds no such image")
-        return image
+            return _drain_or_raise(stream, progress, BuildError("the build failed"))
 
     def tag(self, image: str, reference: ImageReference) -> None:
         with translated(f'tag "{image}" as "{reference}"'):
