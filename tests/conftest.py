@@ -13,6 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from xgbpatch.building import Built, Workshop, build, render
 from xgbpatch.engine.client import Engine
@@ -44,15 +46,19 @@ def _parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
     return any(name in (text.replace(" ", "").split(",") if isinstance(text, str) else text) for text in names)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: a file and a base go to one worker, which shares what is dear; so do all tests that
-    change this machine's hosts file."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        version = callspec.params.get("version", "") if callspec else ""
-        machine = {"sandbox", "pipeline"} & set(item.path.parts)
-        item.add_marker(pytest.mark.xdist_group("machine" if machine else f"{item.path.stem}-{version}"))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """With `-n`: the tests of a file on one base go to one worker, which shares what is dear to make."""
+    return ByFileAndBase(config, log)
+
+
+class ByFileAndBase(LoadScopeScheduling):
+    """Tests that change this machine's hosts file are one group, whatever their file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", maxsplit=1)[0]
+        if {"sandbox", "pipeline"} & set(path.split("/")):
+            return "machine"
+        return " ".join([path, *(version for version in versions() if f"[{version}" in nodeid)])
 
 
 @pytest.fixture(scope="session")

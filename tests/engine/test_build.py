@@ -185,7 +185,7 @@ def test_a_build_that_fails_verification_gets_no_name_and_is_discarded(workshop,
     with pytest.raises(ContractError, match="nginx"):
         build(workshop, broken)
     assert workshop.engine.image(broken.reference) is None
-    assert {image.id for image in workshop.engine.images(label)} == before
+    assert {image.id for image in workshop.engine.images(label)} <= before
     assert workshop.engine.leftovers(os.getpid()) == []
 
 
