@@ -91,7 +91,8 @@ def build(workshop: Workshop, rendered: Rendered, no_cache: bool = False) -> Bui
         return Built(rendered.reference, existing, up_to_date=True)
     image = _build_verified(workshop, rendered, no_cache)
     workshop.engine.tag(image.id, rendered.reference)
-    return Built(rendered.reference, image, up_to_date=False)
+    named = _required(workshop.engine.image(rendered.reference), rendered.reference)
+    return Built(rendered.reference, named, up_to_date=False)
 
 
 def pull(workshop: Workshop, base: Base) -> LocalImage:

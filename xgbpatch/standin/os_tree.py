@@ -16,6 +16,7 @@ from typing import IO
 from xgbpatch.errors import SandboxError
 from xgbpatch.progress import Progress
 from xgbpatch.standin.cache import cache_folder
+from xgbpatch.standin.debian_packages import install
 from xgbpatch.standin.versions import SUITES, Suite
 
 _NOT_WANTED = ("usr/share/man/", "usr/share/locale/", "usr/share/info/", "var/cache/", "var/lib/apt/lists/")
@@ -85,14 +86,7 @@ def _require_debootstrap(progress: Progress) -> None:
         raise SandboxError("making a stand-in base needs root: debootstrap changes its root folder", "Use sudo.")
     if shutil.which("debootstrap"):
         return
-    progress.line("apt-get install debootstrap")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "debootstrap"]):
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if done.returncode and command[1] == "install":
-            raise SandboxError(
-                f'"debootstrap" could not be installed: {_last_lines(done.stderr)}', "apt-get install debootstrap"
-            )
+    install(["debootstrap"], progress)
 
 
 def _mirror(suite: str) -> str:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from xgbpatch.errors import SandboxError
 from xgbpatch.progress import Progress
 from xgbpatch.standin.cache import cache_folder
+from xgbpatch.standin.debian_packages import install
 from xgbpatch.standin.interpreter import Interpreter
 
 _TOOLS = ("pip>=23", "setuptools<81", "wheel")  # retrying, psutil and sagemaker-containers come as sources
@@ -42,12 +43,24 @@ def fill_wheelhouse(pins: Sequence[str], interpreter: Interpreter, progress: Pro
     """
     folder = cache_folder() / hashlib.sha256("\n".join((interpreter.version, *pins)).encode()).hexdigest()[:20]
     if not folder.is_dir():
+        _require_compiler(interpreter, progress)
         progress.line(f"wheels for Python {interpreter.version}: about a minute, once")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="wheels-", dir=folder.parent) as scratch:
             _fill(Path(scratch), pins, interpreter)
             shutil.move(str(Path(scratch) / "wheels"), folder)
     return Wheelhouse(folder, _moved(pins, folder))
+
+
+def _require_compiler(interpreter: Interpreter, progress: Progress) -> None:
+    """Two of the pins come as sources with a little C: a compiler, and Python's headers, which Debian packs apart."""
+    question = "import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path('include'), 'Python.h').is_file())"
+    asked = [str(interpreter.executable), "-I", "-c", question]
+    headers = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() == "True"
+    missing = [] if shutil.which("gcc") else ["gcc", "libc6-dev"]
+    missing += [] if headers else [f"python{interpreter.minor}-dev"]
+    if missing:
+        install(missing, progress)
 
 
 def _fill(scratch: Path, pins: Sequence[str], interpreter: Interpreter) -> None:
