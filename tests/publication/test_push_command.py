@@ -15,10 +15,10 @@ from publication_parts import ACCOUNT, USER, EngineProxy, Kind, command_line, re
 
 from xgbpatch.commands.options import Selection
 from xgbpatch.commands.push import _account_and_regions, _Target
+from xgbpatch.configuration.settings import Flags
 from xgbpatch.keychain import registry_keychain
 from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
 from xgbpatch.registry import Registry
-from xgbpatch.settings import Flags
 
 pytestmark = pytest.mark.engine
 

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch import configuration, variables
-from xgbpatch.configuration import load
+from xgbpatch.configuration import loading as configuration
+from xgbpatch.configuration import variables
+from xgbpatch.configuration.grammar import PARSERS, TAG_FIELDS
+from xgbpatch.configuration.loading import load
+from xgbpatch.configuration.settings import KEYS, Flags
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.grammar import PARSERS, TAG_FIELDS
 from xgbpatch.reference import ImageReference
-from xgbpatch.settings import KEYS, Flags
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 
 ENVIRON = {"AWS_REGION": "us-west-2"}

@@ -10,9 +10,9 @@ import click
 import pytest
 
 from xgbpatch.cli import cli
+from xgbpatch.configuration.settings import KEYS
+from xgbpatch.configuration.variables import VARIABLES
 from xgbpatch.overlays import settings
-from xgbpatch.settings import KEYS
-from xgbpatch.variables import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/abalone/README.md")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.environment import RESERVED, environment
+from xgbpatch.configuration.environment import RESERVED, environment
 from xgbpatch.errors import ConfigurationError
 
 

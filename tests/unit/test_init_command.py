@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from xgbpatch.commands import init
-from xgbpatch.configuration import load
+from xgbpatch.configuration.loading import load
+from xgbpatch.configuration.settings import KEYS, Flags
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.settings import KEYS, Flags
 
 ENVIRON = {"AWS_REGION": "us-west-2"}
 

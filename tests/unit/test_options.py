@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from xgbpatch.commands import options
-from xgbpatch.settings import KEYS, Flags
+from xgbpatch.configuration.settings import KEYS, Flags
 from xgbpatch.spec import Spec
 
 

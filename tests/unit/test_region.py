@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from xgbpatch import region
+from xgbpatch.configuration import region
 from xgbpatch.errors import ConfigurationError
 
 CONFIG = """\

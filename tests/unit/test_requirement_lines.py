@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xgbpatch.configuration.requirement_lines import requirement, requirements_in
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.requirement_lines import requirement, requirements_in
 
 
 @pytest.fixture

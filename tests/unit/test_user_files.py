@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xgbpatch.configuration.user_files import _target, replacements, user_files
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.user_files import _target, replacements, user_files
 
 SHA256 = "ab" * 32
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from xgbpatch.configuration.settings import FILE_NAME
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.settings import FILE_NAME
 
 
 @click.command("init")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from xgbpatch.settings import Flags
+from xgbpatch.configuration.settings import Flags
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,20 +109,20 @@ class Selection:
 
     def specs(self) -> tuple[Spec, ...]:
         """The images asked for; raises `ConfigurationError`."""
-        from xgbpatch.configuration import load
+        from xgbpatch.configuration.loading import load
 
         return load(self.flags, os.environ, Path.cwd())
 
     def has_file(self) -> bool:
         """Whether a configuration file takes part."""
-        from xgbpatch.settings import FILE_NAME
-        from xgbpatch.variables import CONFIG
+        from xgbpatch.configuration.settings import FILE_NAME
+        from xgbpatch.configuration.variables import CONFIG
 
         return bool(self.flags.config or os.environ.get(CONFIG.name, "").strip()) or Path(FILE_NAME).exists()
 
     def region(self) -> str | None:
         """The region that applies where no image is chosen, or None where nobody names one."""
-        from xgbpatch.configuration import region_of
+        from xgbpatch.configuration.loading import region_of
 
         return region_of(self.flags, os.environ, Path.cwd())
 

@@ -13,10 +13,10 @@ import click
 
 from xgbpatch import provenance
 from xgbpatch.commands.options import Selection, config_option, json_option, quiet_option
+from xgbpatch.configuration.settings import Flags
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.progress import shown
 from xgbpatch.reference import ImageReference
-from xgbpatch.settings import Flags
 
 if TYPE_CHECKING:
     from xgbpatch.aws import RepositoryOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands.options import Selection, config_option, json_option, region_option
-from xgbpatch.settings import Flags
+from xgbpatch.configuration.settings import Flags
 
 if TYPE_CHECKING:
     from pathlib import Path

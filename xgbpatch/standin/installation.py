@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,4 +49,6 @@ def install_wheel(wheel: Path, prefix: Prefix, root: Path) -> None:
             destdir=str(root),
             overwrite_existing=True,
         )
-        install(source=source, destination=destination, additional_metadata={"INSTALLER": b"pip\n"})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # byte code that a wheel ships by mistake is left out
+            install(source=source, destination=destination, additional_metadata={"INSTALLER": b"pip\n"})

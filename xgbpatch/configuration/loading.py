@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from xgbpatch import catalogue, region, toml_file, variables
+from xgbpatch import catalogue
+from xgbpatch.configuration import region, toml_file, variables
+from xgbpatch.configuration.grammar import parse
+from xgbpatch.configuration.settings import FILE_NAME, Flags, Given, Settings, blamed_on
+from xgbpatch.configuration.toml_file import TomlFile
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.features import features_of
-from xgbpatch.grammar import parse
-from xgbpatch.settings import FILE_NAME, Flags, Given, Settings, blamed_on
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 from xgbpatch.suggestion import choose_from
-from xgbpatch.toml_file import TomlFile
 
 DEFAULT_NAME = "default"
 _VERSION_IN_TAG = re.compile(r"\d+\.\d+-\d+(?:-\d+)?(?=-|$)")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xgbpatch.settings import Given
+from xgbpatch.configuration.settings import Given
 
 
 @dataclass(frozen=True)

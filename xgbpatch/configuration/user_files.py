@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from xgbpatch import shapes
+from xgbpatch.configuration import shapes
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.spec import Replacement, UserFile
 

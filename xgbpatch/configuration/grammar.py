@@ -9,17 +9,17 @@ from string import Formatter
 from types import MappingProxyType
 from typing import Any
 
-from xgbpatch import shapes
 from xgbpatch.catalogue import refuse_moving
-from xgbpatch.environment import environment
+from xgbpatch.configuration import shapes
+from xgbpatch.configuration.environment import environment
+from xgbpatch.configuration.requirement_lines import requirement, requirements_in
+from xgbpatch.configuration.settings import Given, Settings, blamed_on
+from xgbpatch.configuration.user_files import existing, replacements, user_files
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.features import FEATURES
 from xgbpatch.reference import ImageReference
-from xgbpatch.requirement_lines import requirement, requirements_in
-from xgbpatch.settings import Given, Settings, blamed_on
 from xgbpatch.spec import Architecture
 from xgbpatch.suggestion import choose_from
-from xgbpatch.user_files import existing, replacements, user_files
 
 TAG_FIELDS = MappingProxyType({"version": "3.2-0", "base": "0" * 12, "spec": "0" * 8})  # with values of usual length
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from xgbpatch import toml
+from xgbpatch.configuration.grammar import parse
+from xgbpatch.configuration.settings import KEYS, Given, Settings, blamed_on
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.grammar import parse
-from xgbpatch.settings import KEYS, Given, Settings, blamed_on
 from xgbpatch.suggestion import choose_from
 
 _IMAGES = "images"
