@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import docker
 import pytest
 import requests
+from registry_program import registry_program
 
 from xgbpatch.catalogue import image_uri
 from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
@@ -85,7 +86,7 @@ def loopback(tmp_path_factory):
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(
-            ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=subprocess.STDOUT
+            [registry_program(), "serve", str(folder / "config.yml")], stdout=log, stderr=subprocess.STDOUT
         ) as process,
     ):
         try:

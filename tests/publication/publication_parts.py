@@ -14,7 +14,10 @@ from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
 
+import bcrypt
 import requests
+import trustme
+from registry_program import registry_program
 
 from xgbpatch.engine.values import Credentials
 from xgbpatch.reference import ImageReference
@@ -98,24 +101,22 @@ http:
 {secret}"""
     )
     log = folder / f"{port}.log"
-    with running(["docker-registry", "serve", str(config)], log, port):
+    with running([registry_program(), "serve", str(config)], log, port):
         yield LoopbackRegistry(f"127.0.0.1:{port}", log, folder / "ca.crt" if kind.tls else None)
 
 
 def _certificate(folder: Path) -> str:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=loopback registry",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "tls.key", "-out", folder / "ca.crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return f"  tls: {{certificate: {folder / 'ca.crt'}, key: {folder / 'tls.key'}}}\n"
+    authority = trustme.CA()
+    server = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    server.private_key_pem.write_to_path(folder / "tls.key")
+    server.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+    return f"  tls: {{certificate: {folder / 'tls.crt'}, key: {folder / 'tls.key'}}}\n"
 
 
 def _passwords(folder: Path) -> str:
-    line = subprocess.run(
-        ["htpasswd", "-nbB", USER.username, USER.password], check=True, capture_output=True, text=True
-    ).stdout
-    (folder / "htpasswd").write_text(line)
+    secret = bcrypt.hashpw(USER.password.encode(), bcrypt.gensalt(rounds=5)).decode()
+    (folder / "htpasswd").write_text(f"{USER.username}:{secret}\n")
     return f"auth:\n  htpasswd: {{realm: loopback, path: {folder / 'htpasswd'}}}\n"
 
 
