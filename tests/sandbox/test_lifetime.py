@@ -18,11 +18,15 @@ from xgbpatch.sandbox import lifetime
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 
 
+LAST_WORDS = "sandbox: up"
+
+
 class InterruptedAtTheEnd(Silent):
     """Ctrl-C in the last step."""
 
     def line(self, text):
-        raise KeyboardInterrupt
+        if text.startswith(LAST_WORDS):
+            raise KeyboardInterrupt
 
 
 def no_trace_of(options):
@@ -81,7 +85,8 @@ from xgbpatch import sandbox
 from xgbpatch.progress import Silent
 class Killed(Silent):
     def line(self, text):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if text.startswith({LAST_WORDS!r}):
+            os.kill(os.getpid(), signal.SIGKILL)
 sandbox.up(sandbox.SandboxOptions(account={options.account!r}, regions={options.regions!r}, versions=(),
     first_address={options.first_address!r}, state=Path({str(options.state)!r})), Killed())
 """
@@ -135,11 +140,12 @@ def test_up_without_root_says_so(options):
     program = f"""
 import os, sys
 from pathlib import Path
-from xgbpatch import sandbox, errors, catalogue
+from xgbpatch import errors, catalogue
 from xgbpatch.progress import Silent
+from xgbpatch.sandbox import SandboxOptions, up
 os.seteuid(65534)
 try:
-    sandbox.up(sandbox.SandboxOptions(state=Path({str(options.state)!r})), Silent())
+    up(SandboxOptions(state=Path({str(options.state)!r})), Silent())
 except errors.SandboxError as error:
     sys.exit(f"{{error.message}} | {{error.next_step}}")
 """

@@ -13,6 +13,7 @@ from xgbpatch.contract.image import base_of
 from xgbpatch.contract.payload import Row
 from xgbpatch.contract.server import MULTI_MODEL, Stack
 from xgbpatch.contract.session import Session
+from xgbpatch.contract.settling import settled
 
 _SHOWN = 3  # differences in one reason
 
@@ -40,7 +41,7 @@ def _compare(session: Session, stack: Stack, questions: list[Question]) -> str:
     asked = frozenset({ENGINE_HEADER} if carries(session, "daal4py") else ())
     found = []
     for question in questions:
-        differs = difference(base.ask(question.request), patched.ask(question.request), asked)
+        differs = difference(settled(base, question.request), settled(patched, question.request), asked)
         if differs:
             found.append(f"{question.name} ({question.request}): {differs}")
     if found:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xgbpatch.contract.exchange import Answer, Request, invocation
+from xgbpatch.contract.exchange import Request, invocation
 from xgbpatch.contract.finding import require
 from xgbpatch.contract.payload import Row, csv
-from xgbpatch.contract.server import PLAIN, Server
+from xgbpatch.contract.server import PLAIN
 from xgbpatch.contract.session import Session
+from xgbpatch.contract.settling import settled
 
 LIMIT = 6 * 2**20  # bytes; MAX_CONTENT_LENGTH where it is not set
 
@@ -23,7 +24,6 @@ class Refusal:
 
 
 TOO_LARGE = Refusal("a body over 6 MiB", invocation(b"1" * (LIMIT + 1), "text/csv"), 413)
-_ATTEMPTS = 8
 
 
 def table(row: Row) -> tuple[Refusal, ...]:
@@ -47,17 +47,8 @@ def errors(session: Session) -> str:
     """Each refused request gets its documented status; an image that answers 200 to anything fails here."""
     server = session.server(PLAIN)
     answers = [(refusal, server.ask(refusal.request)) for refusal in table(session.rows[0])]
-    answers.append((TOO_LARGE, _settled(server)))
+    answers.append((TOO_LARGE, settled(server, TOO_LARGE.request)))
     wrong = [f"{refusal.why}: answered {answer}, not {refusal.status}"
              for refusal, answer in answers if answer.status != refusal.status]  # fmt: skip
     require(not wrong, "; ".join(wrong))
     return ", ".join(sorted({str(refusal.status) for refusal, _ in answers}))
-
-
-def _settled(server: Server) -> Answer:
-    """gunicorn refuses a large body unread and closes; where nginx still writes at that moment it says 502 instead."""
-    for _ in range(_ATTEMPTS):
-        answer = server.ask(TOO_LARGE.request)
-        if answer.status != 502:
-            break
-    return answer
