@@ -1,8 +1,4 @@
-"""What all tests share: the engine, the bases under test, and images patched from them.
-
-`XGBPATCH_TEST_BASE=<image>` (in the local engine) runs the suite on that base instead of the stand-ins; its version
-is its tag, or `XGBPATCH_TEST_VERSION`.
-"""
+"""What all tests share: the engine, the bases under test, and images patched from them."""
 
 from __future__ import annotations
 
@@ -13,26 +9,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from bases_under_test import TEST_BASE, build_spec, versions
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from xgbpatch.building import Built, Workshop, build, render
+from xgbpatch.building import Built, Workshop
 from xgbpatch.engine.client import Engine
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.resolution import resolve
 from xgbpatch.spec import Spec
-
-TEST_BASE = os.environ.get("XGBPATCH_TEST_BASE", "")
-STANDINS = ("1.5-1", "3.2-0")
-
-
-def versions() -> tuple[str, ...]:
-    """The versions under test, oldest first."""
-    if not TEST_BASE:
-        return STANDINS
-    return (os.environ.get("XGBPATCH_TEST_VERSION") or ImageReference.parse(TEST_BASE).tag,)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -120,9 +105,3 @@ def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Iterator[Call
     yield image
     for built in made.values():
         workshop.engine.remove(built.reference)
-
-
-def build_spec(workshop: Workshop, spec: Spec) -> Built:
-    """The pipeline, from spec to image."""
-    base = resolve(spec, Registry(workshop.credentials_for), workshop.engine)
-    return build(workshop, render(workshop, spec, base))

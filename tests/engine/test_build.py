@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from conftest import build_spec
+from bases_under_test import build_spec
 
 from xgbpatch import inspection, inventory, layout, provenance, verification
 from xgbpatch.building import render

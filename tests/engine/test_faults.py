@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import versions
+from bases_under_test import versions
 
 from xgbpatch.engine.client import Engine
 from xgbpatch.reference import ImageReference

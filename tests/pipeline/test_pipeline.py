@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import TEST_BASE, versions
+from bases_under_test import TEST_BASE, versions
 
 from xgbpatch import sandbox
 from xgbpatch.engine.values import Credentials, Mount, Run

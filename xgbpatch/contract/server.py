@@ -9,7 +9,9 @@ from pathlib import Path
 from xgbpatch.contract.exchange import Answer, Request, send
 from xgbpatch.contract.finding import Violation
 from xgbpatch.engine.container import Container
+from xgbpatch.engine.failures import EngineGoneError
 from xgbpatch.engine.values import Mount, Run
+from xgbpatch.errors import EngineError
 
 _POLL_SECONDS = 0.1
 _ONE_WORKER = ("SAGEMAKER_MODEL_SERVER_WORKERS", "1")  # where concurrency is not what is checked: half the start
@@ -94,7 +96,9 @@ class Server:
     def _ping(self) -> int:
         try:
             return send(self._where(), Request(path="/ping")).status if self.container.running else 0
-        except Violation:
+        except EngineGoneError:
+            raise
+        except (Violation, EngineError):  # its port goes with a container that ends
             return 0
 
     def _where(self) -> str:
