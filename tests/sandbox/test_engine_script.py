@@ -35,8 +35,8 @@ class Site:
             "--pidfile", f"{self.root}/pid",
         ]  # fmt: skip
 
-    def run(self, *arguments):
-        variables = {**os.environ, "DOCKER_HOST": self.socket, "ENGINE_LOG": f"{self.root}/log"}
+    def run(self, *arguments, **more):
+        variables = {**os.environ, "DOCKER_HOST": self.socket, "ENGINE_LOG": f"{self.root}/log", **more}
         return subprocess.run(
             ["unshare", "--net", SCRIPT, *arguments], env=variables, capture_output=True, text=True, check=False
         )
@@ -80,6 +80,15 @@ def test_dockerd_is_started_once(site):
     second = site.run(*site.arguments)
     assert (second.stdout, second.stderr, site.pid()) == (first.stdout, "", pid)
     assert os.getsid(pid) != os.getsid(0)  # it outlives this shell
+
+
+def test_pid_file_of_a_killed_dockerd_does_not_stop_the_next(site):
+    left = site.root / "docker.pid"
+    left.write_text(str(os.getpid()))  # a living process, but no dockerd
+    ended = site.run(*site.arguments, ENGINE_RUN=str(site.root))
+    assert ended.returncode == 0, ended.stderr
+    assert f"removing {left}, left by a process that was killed" in ended.stderr
+    assert not left.exists()
 
 
 def test_dockerd_that_fails_shows_its_last_words(site):
