@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import Credentials
+from xgbpatch.errors import RegistryError
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
 from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxState
+
+_ATTEMPTS, _PAUSE_SECONDS = 6, 2.0
 
 _IMAGE_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"  # on every base, and on every image built from one
 
@@ -45,8 +49,20 @@ def _push_one(engine: Engine, state: SandboxState, version: str, progress: Progr
     progress.line(f"{reference}: building the stand-in")
     image = build_standin(engine, version, progress)
     with _tagged(engine, image.id, reference):
-        digest = engine.push(reference, _credentials(registry), progress)
+        digest = _pushed(engine, reference, (_credentials(registry), progress))
     progress.line(f"{reference}@{digest}: pushed")
+
+
+def _pushed(engine: Engine, reference: ImageReference, with_: tuple[Credentials, Progress]) -> str:
+    """The engine's Go resolver keeps the hosts file for 5 s: a name that `up` has just written may be unknown to it."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return engine.push(reference, *with_)
+        except RegistryError as error:
+            if "no such host" not in error.message:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    return engine.push(reference, *with_)
 
 
 @contextmanager
