@@ -12,9 +12,10 @@ from xgbpatch_overlays import settings
 FEATURES = {"XGBPATCH_FEATURES": "shap,daal4py"}
 SHAP = dict(FEATURES, XGBPATCH_SHAP_LAYOUT="append")
 NAMES = (
-    (serve_utils, ("predict", "get_loaded_booster", "parse_content_data", "xgb", "SAGEMAKER_INFERENCE_OUTPUT")),
+    (serve_utils, ("predict", "get_loaded_booster", "parse_content_data", "xgb")),
+    (serve_utils, ("SAGEMAKER_INFERENCE_OUTPUT", "SAGEMAKER_BATCH")),
     (encoder, ("xgb",)),
-    (serve, ("SAGEMAKER_BATCH",)),
+    (serve, ("SAGEMAKER_BATCH", "_handle_selectable_inference_response")),
     (serve.ScoringService, ("MODEL_PATH", "booster", "format", "config_json", "objective")),
 )
 
@@ -25,8 +26,9 @@ class Endpoint:
     def __init__(self, client):
         self.client = client
 
-    def post(self, body, accept="text/csv", content_type="text/csv"):
-        return self.client.post("/invocations", data=body, headers={"Accept": accept}, content_type=content_type)
+    def post(self, body, accept="text/csv", content_type="text/csv", **headers):
+        sent = dict({"Accept": accept}, **headers)
+        return self.client.post("/invocations", data=body, headers=sent, content_type=content_type)
 
     def ping(self):
         return self.client.get("/ping")
@@ -53,7 +55,7 @@ class Stage:
         self._restore()
         os.environ.update(environment)
         serve.ScoringService.MODEL_PATH = str(self._models(specimens))
-        serve.SAGEMAKER_BATCH = environment.get("SAGEMAKER_BATCH")
+        serve.SAGEMAKER_BATCH = serve_utils.SAGEMAKER_BATCH = environment.get("SAGEMAKER_BATCH")
         serve_utils.SAGEMAKER_INFERENCE_OUTPUT = environment.get("SAGEMAKER_INFERENCE_OUTPUT")
         for name in ("booster", "format", "config_json", "objective"):
             setattr(serve.ScoringService, name, None)

@@ -203,39 +203,6 @@ def test_ensemble_members_are_all_accelerated(server, monkeypatch):
     assert asked == [7, 7, 7]
 
 
-def test_unsupported_trees_are_guarded():
-    document = {
-        "learner": {
-            "gradient_booster": {"name": "gbtree", "model": {"trees": [{"tree_param": {}, "split_type": [0, 1]}]}},
-            "objective": {"name": "reg:squarederror"},
-            "learner_model_param": {"num_target": "1"},
-        }
-    }
-    assert guards.model(document) == "the model has categorical splits"
-    tree = document["learner"]["gradient_booster"]["model"]["trees"][0]
-    tree.update(split_type=[0], tree_param={"size_leaf_vector": "3"})
-    assert guards.model(document) == "the model has vector leaves"
-    document["learner"]["gradient_booster"]["model"]["trees"] = []
-    assert guards.model(document) == "the model has no trees"
-    document["learner"]["learner_model_param"]["num_target"] = "2"
-    assert guards.model(document) == "the model has several targets"
-    document["learner"]["objective"]["name"] = "custom"
-    assert guards.model(document) == 'the objective "custom" is not known'
-
-
-def test_deep_trees_are_refused_under_the_old_layout():
-    chain = 30
-    left, right = [], []
-    for node in range(chain):  # node i splits into a leaf and node i + 1
-        left.append(node + 1)
-        right.append(chain + 1 + node)
-    tree = trees.Tree(left + [-1] * (chain + 1), right + [-1] * (chain + 1), [], [], [], [], np.float32(1))
-    forest = trees.Forest("reg:squarederror", 1, ((tree,),), (np.float32(0),))
-    assert tree.depth == chain
-    assert "MiB for its deep trees" in guards.size(forest, 2024)
-    assert guards.size(forest, 2026) == ""
-
-
 def test_the_booster_is_left_as_it_was(server):
     server("early-stopping", **ENGINE)
     booster = serve.ScoringService.booster
@@ -253,13 +220,6 @@ def test_importing_daal4py_leaves_the_root_logger_alone():
         [sys.executable, "-W", "ignore", "-c", program], stdout=subprocess.PIPE, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_contributions_are_untouched_by_the_link(server):
-    x = zoo.inputs(rows=6)
-    both = dict(ENGINE, XGBPATCH_SHAP_LAYOUT="append")
-    shap_alone = dict(FEATURES, XGBPATCH_SHAP_LAYOUT="append")
-    assert server("binary", **both).post(zoo.csv(x)).data == server("binary", **shap_alone).post(zoo.csv(x)).data
 
 
 def test_a_model_is_forgotten_when_it_is_unloaded(server):

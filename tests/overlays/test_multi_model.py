@@ -1,5 +1,6 @@
 """The handler under the model server's own loader, and the command `serve`."""
 
+import csv
 import importlib
 import json
 import os
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import xgboost
 import zoo
-from endpoint import SHAP
+from endpoint import FEATURES, SHAP
 from mms.model_loader import MmsModelLoader, ModelLoader
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 OURS = "xgbpatch_overlays.handler"
 BASES = "sagemaker_xgboost_container.algorithm_mode.handler_service"
 
@@ -22,19 +24,22 @@ class Worker:
     """A worker of the model server, without its sockets: its loader, its service, its context."""
 
     def __init__(self, folder, handler):
+        self.headers = {}
         self._service = MmsModelLoader().load("model", str(folder), handler, None, 1)
 
-    def post(self, body, accept="application/json", content_type="text/csv"):
+    def post(self, body, accept="application/json", content_type="text/csv", **headers):
         """(status, body)"""
         from mms.context import RequestProcessor
 
         context = self._service.context
-        context.request_processor = [RequestProcessor({"Content-Type": content_type, "Accept": accept})]
+        sent = dict({"Content-Type": content_type, "Accept": accept}, **headers)
+        context.request_processor = [RequestProcessor(sent)]
         try:
             answer = self._service._entry_point([{"body": body.encode()}], context)
         except Exception as error:  # the model server makes its 503 of it
             return 503, str(error)
         text = answer[0].decode() if isinstance(answer[0], bytes) else answer[0]
+        self.headers = context.get_response_headers(0)
         return context.request_processor[0].get_response_status_code(), text
 
 
@@ -44,10 +49,11 @@ def worker(server, tmp_path, monkeypatch):
 
     def start(*names, **environment):
         server(names[0])  # leaves the base unhooked
-        for name in ("XGBPATCH_FEATURES", "XGBPATCH_SHAP_LAYOUT", "XGBPATCH_ENGINE"):
-            monkeypatch.delenv(name, raising=False)
+        for name in [name for name in os.environ if name.startswith("XGBPATCH_")]:
+            monkeypatch.delenv(name)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr(serve_utils, "SAGEMAKER_INFERENCE_OUTPUT", environment.get("SAGEMAKER_INFERENCE_OUTPUT"))
         folder = tmp_path / "-".join(("mme", str(len(list(tmp_path.iterdir()))), *names))
         folder.mkdir()
         for number, name in enumerate(names):
@@ -91,6 +97,73 @@ def test_csv_is_one_line_a_record_with_the_bases_numbers(worker):
     assert {len(line.split(",")) for line in text.splitlines()} == {2 + zoo.FEATURES}
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+@pytest.mark.parametrize("name", ["regression", "softprob"])
+def test_one_request_asks_and_the_next_is_the_bases(worker, name, accept):
+    body = zoo.csv(zoo.inputs(rows=3))
+    plain = worker(name).post(body, accept=accept)
+    configured = worker(name, **SHAP).post(body, accept=accept)
+    carried = worker(name, **FEATURES)
+    assert carried.post(body, accept=accept, **{ATTRIBUTES.lower(): "shap=on"}) == configured
+    assert carried.headers[ATTRIBUTES] == "shap=on;space=margin;approximate=off"
+    assert carried.post(body, accept=accept + "; shap=on") == configured
+    assert carried.headers["content-type"] == accept
+    assert carried.post(body, accept=accept) == plain
+    assert carried.headers == {"content-type": accept}
+    assert carried.post(body, accept=accept + ";shap=off") == plain
+
+
+def test_options_of_one_request(worker):
+    body = zoo.csv(zoo.inputs(rows=2))
+    carried = worker("binary", **FEATURES)
+    _, text = carried.post(body, **{ATTRIBUTES: "shap=on;top_k=2;interactions=on"})
+    (first, _) = json.loads(text)["predictions"]
+    assert list(first) == ["score", "base_value", "shap_top_k", "shap_interactions"]
+    _, text = carried.post(body, accept="text/csv;shap=on;header=on;top_k=1")
+    assert text.splitlines()[0] == "prediction,base_value,top_1"
+    assert len(text.splitlines()) == 3
+
+
+def test_a_bad_option_is_refused(worker):
+    carried = worker("regression", **FEATURES)
+    refusal = carried.post(zoo.csv(zoo.inputs(rows=1)), accept="text/csv;shap=perhaps")
+    assert refusal == (400, 'shap="perhaps" is not allowed; allowed: on, off')
+    assert carried.post(zoo.csv(zoo.inputs(rows=1)))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["binary", "softprob", "poisson"])
+def test_selected_keys_where_the_base_ignores_them(worker, name):
+    x = zoo.inputs(rows=3)
+    keys = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label,predicted_score,base_value,shap_values"}
+    _, plain = worker(name).post(zoo.csv(x))
+    explaining = worker(name, **dict(FEATURES, **keys))
+    status, text = explaining.post(zoo.csv(x))
+    records = json.loads(text)["predictions"]
+    assert status == 200
+    assert [set(record) for record in records] == [set(keys["SAGEMAKER_INFERENCE_OUTPUT"].split(","))] * 3
+    scores = np.array(json.loads(plain))
+    if name == "poisson":
+        assert [record["predicted_score"] for record in records] == scores.tolist()
+    else:
+        labels = scores.argmax(axis=1) if scores.ndim == 2 else scores > 0.5
+        assert [record["predicted_label"] for record in records] == labels.tolist()
+    rows = list(csv.reader(explaining.post(zoo.csv(x), accept="text/csv")[1].split("\n")))
+    assert [json.loads(row[3]) for row in rows] == [record["shap_values"] for record in records]
+    assert explaining.post(zoo.csv(x), accept="application/json;shap=off") == (200, plain)
+
+
+def test_the_bases_own_keys_alone_stay_ignored(worker):
+    body = zoo.csv(zoo.inputs(rows=3))
+    plain = worker("binary").post(body)
+    assert worker("binary", **dict(FEATURES, SAGEMAKER_INFERENCE_OUTPUT="predicted_label")).post(body) == plain
+
+
+def test_a_response_above_the_limit_is_refused(worker):
+    limited = worker("regression", XGBPATCH_SHAP_MEGABYTES="0.001", **SHAP)
+    status, reason = limited.post(zoo.csv(zoo.inputs(rows=100)))
+    assert (status, "the limit is 1048 bytes (XGBPATCH_SHAP_MEGABYTES)" in reason) == (413, True)
+
+
 def test_engine_answers_with_the_bases_bytes(worker):
     x = zoo.inputs(rows=4)
     _, plain = worker("softprob").post(zoo.csv(x))
@@ -109,11 +182,10 @@ def test_errors_stay_the_bases(worker, body, accept):
     assert plain[0] == 503
 
 
-def test_too_many_records_are_refused(worker, caplog):
+def test_too_many_records_are_refused(worker):
     limited = worker("forest-softprob", XGBPATCH_SHAP_SECONDS="0.001", **SHAP)
-    status, _ = limited.post(zoo.csv(zoo.inputs(rows=3000)))
-    assert status == 503
-    assert "the limit is 0.001 s" in caplog.text
+    status, reason = limited.post(zoo.csv(zoo.inputs(rows=3000)))
+    assert (status, "the limit is 0.001 s" in reason) == (413, True)
 
 
 PROGRAM = """
@@ -132,11 +204,12 @@ MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
     [
         (SHAP, "gunicorn: xgbpatch_overlays.serve:main"),
         (MANY, "model server: " + BASES),
-        (dict(MANY, XGBPATCH_FEATURES="shap,daal4py"), "model server: " + BASES),
+        (dict(MANY, XGBPATCH_FEATURES="daal4py"), "model server: " + BASES),
+        (dict(MANY, XGBPATCH_FEATURES="shap"), "model server: " + OURS),
         (dict(MANY, **SHAP), "model server: " + OURS),
         (dict(MANY, SAGEMAKER_PROGRAM="user.py", **SHAP), "model server: " + BASES),
     ],
-    ids=["one model", "nothing on", "carried but off", "on", "script mode"],
+    ids=["one model", "nothing on", "carried but off", "requests may ask", "on", "script mode"],
 )
 def test_serve_starts_the_bases_server_with_the_right_handler(environment, started):
     done = _serve(environment)

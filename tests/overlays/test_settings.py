@@ -1,7 +1,7 @@
 """Environment variables: what is accepted, and what a refusal says."""
 
 import pytest
-from xgbpatch_overlays import settings
+from xgbpatch_overlays import request_options, settings
 
 CARRIED = {"XGBPATCH_FEATURES": "shap,daal4py"}
 
@@ -12,8 +12,30 @@ def test_nothing_set_asks_for_nothing():
     assert asked.shap_seconds == 50
 
 
-def test_features_carried_ask_for_nothing_by_themselves():
-    assert not settings.read(CARRIED).active
+def test_daal4py_carried_asks_for_nothing_by_itself():
+    assert not settings.read({"XGBPATCH_FEATURES": "daal4py"}).active
+
+
+def test_shap_carried_lets_requests_ask():
+    asked = settings.read(CARRIED)
+    assert (asked.active, asked.explains, asked.shap) == (True, True, False)
+    assert asked.manner == request_options.Manner()
+
+
+@pytest.mark.parametrize(
+    ("environment", "size"),
+    [({}, 6), ({"SAGEMAKER_BATCH": "true"}, 100), ({"SAGEMAKER_BATCH": "1", "XGBPATCH_SHAP_MEGABYTES": "2.5"}, 2.5)],
+    ids=["endpoint", "batch transform", "set"],
+)
+def test_a_response_may_have_what_sagemaker_takes(environment, size):
+    assert settings.read(dict(CARRIED, **environment)).shap_bytes == size * 1024**2
+
+
+def test_how_an_explanation_is_made_is_read():
+    carried = {"XGBPATCH_FEATURES": "shap,shap-probability"}
+    names = {"SPACE": "probability", "APPROXIMATE": "on", "HEADER": "On", "TOP_K": " 3 "}
+    asked = settings.read(dict(carried, **{"XGBPATCH_SHAP_" + name: value for name, value in names.items()}))
+    assert asked.manner == request_options.Manner("probability", approximate=True, top_k=3, header=True)
 
 
 @pytest.mark.parametrize("value", ["append", " Append ", "APPEND"])
@@ -33,6 +55,16 @@ def test_shap_layout_switches_shap_on(value):
         ({"XGBPATCH_SHAP_SECONDS": "0"}, 'XGBPATCH_SHAP_SECONDS="0" is not a number'),
         ({"XGBPATCH_SHAP_SECONDS": "nan"}, 'XGBPATCH_SHAP_SECONDS="nan" is not a number'),
         ({"XGBPATCH_SHAP_SECONDS": "inf"}, 'XGBPATCH_SHAP_SECONDS="inf" is not a number'),
+        ({"XGBPATCH_SHAP_TOP_K": "0"}, 'XGBPATCH_SHAP_TOP_K="0" is not a whole number above 0'),
+        ({"XGBPATCH_SHAP_TOP_K": "1.5"}, 'XGBPATCH_SHAP_TOP_K="1.5" is not a whole number above 0'),
+        ({"XGBPATCH_SHAP_MEGABYTES": "-1"}, 'XGBPATCH_SHAP_MEGABYTES="-1" is not a number of megabytes above 0'),
+        ({"XGBPATCH_SHAP_SPACE": "log"}, 'XGBPATCH_SHAP_SPACE="log" is not known; allowed: margin, probability'),
+        ({"XGBPATCH_SHAP_SPACE": "probability"}, "build it with --feature shap-probability"),
+        ({"XGBPATCH_SHAP_HEADER": "yes"}, 'XGBPATCH_SHAP_HEADER="yes" is not known; allowed: off, on'),
+        (
+            {"XGBPATCH_FEATURES": "", "XGBPATCH_SHAP_TOP_K": "3"},
+            "(it carries: none); build it with --feature shap",
+        ),
         (
             {"XGBPATCH_FEATURES": "", "XGBPATCH_SHAP_LAYOUT": "append"},
             "(it carries: none); build it with --feature shap",

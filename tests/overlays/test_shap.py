@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xgboost
 import zoo
-from endpoint import FEATURES, SHAP
+from endpoint import SHAP
 from sagemaker_xgboost_container.algorithm_mode import serve
 
 NAMES = sorted(zoo.ZOO)
@@ -178,13 +178,13 @@ def test_errors_stay_the_bases(server):
     assert {status for status, _ in errors.values()} >= {204, 400, 406, 415}
 
 
-def test_features_carried_but_off_leave_the_base_untouched(server):
+def test_a_feature_without_shap_leaves_the_base_untouched(server):
     from sagemaker_xgboost_container import encoder
     from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
     names = (serve_utils.predict, serve_utils.get_loaded_booster, serve_utils.xgb, encoder.xgb)
     views = dict(serve.ScoringService.app.view_functions)
-    endpoint = server("regression", **dict(FEATURES, XGBPATCH_SHAP_LAYOUT="off"))
+    endpoint = server("regression", XGBPATCH_FEATURES="daal4py")
     assert names == (serve_utils.predict, serve_utils.get_loaded_booster, serve_utils.xgb, encoder.xgb)
     assert views == serve.ScoringService.app.view_functions
     assert "X-Xgbpatch-Engine" not in endpoint.ping().headers

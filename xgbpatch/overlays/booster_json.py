@@ -23,6 +23,11 @@ def width(booster: xgboost.Booster) -> int:
     return int(configuration(booster)["learner"]["learner_model_param"]["num_feature"])
 
 
+def kind(booster: xgboost.Booster) -> str:
+    """What boosts: "gbtree", "dart" or "gblinear"."""
+    return configuration(booster)["learner"]["gradient_booster"]["name"]
+
+
 def document(booster: xgboost.Booster) -> Dict[str, Any]:
     """The whole model. Format: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html"""
     if "raw_format" in inspect.signature(booster.save_raw).parameters:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Mapping, Optional, Tuple
 import numpy as np
 import xgboost
 
-from . import booster_json, guards, links, onedal_model, proof, request_data, trees
+from . import booster_json, guards, links, memory, onedal_model, proof, request_data, trees
 
 logger = logging.getLogger(__name__)
 SIZES = (1, 16, 128)  # rows at which `auto` compares the engines
@@ -23,20 +23,29 @@ class Unsuitable(Exception):
 
 @dataclass(frozen=True)
 class Choice:
-    """`answer(dmatrix, options)` predicts, or returns None for the booster to do it; None where that is always so."""
+    """`answer(dmatrix, options)` predicts, or returns None for the booster to do it; None where that is always so.
+
+    `accelerator` is the proved Accelerator behind it, if there is one.
+    """
 
     answer: Any
     engine: str
     reason: str
+    accelerator: Any = None
 
 
 @dataclass(frozen=True)
 class Accelerator:
-    """A proved oneDAL model. `options` are those it was proved with; requests of fewer than `least` rows stay away."""
+    """A oneDAL model, proved with `options`; `sample`: some rows of the proof.
+
+    `compares`: it serves only where it is the faster; requests of fewer than `least` rows stay away.
+    """
 
     model: Any
     link: links.Link
     options: Any
+    sample: np.ndarray
+    compares: bool = False
     least: int = 1
 
     def evaluate(self, rows: np.ndarray, dmatrix: xgboost.DMatrix) -> Tuple[np.ndarray, np.ndarray]:
@@ -46,11 +55,18 @@ class Accelerator:
 
     def answer(self, dmatrix: xgboost.DMatrix, options: Mapping[str, Any]) -> Optional[np.ndarray]:
         """The booster's prediction of a request, or None where a guard sends the request to the booster."""
+        if dmatrix.num_row() < self.least:
+            return None
+        rows = self.rows(dmatrix, options)
+        return None if rows is None else self.evaluate(rows, dmatrix)[1]
+
+    def rows(self, dmatrix: xgboost.DMatrix, options: Mapping[str, Any]) -> Optional[np.ndarray]:
+        """The request's float32 (n, features), or None where a guard sends the request to the booster."""
         recorded = request_data.recorded(dmatrix)
-        if options != self.options or guards.data(recorded, self.model.features) or recorded.shape[0] < self.least:
+        if options != self.options or guards.data(recorded, self.model.features) or guards.margin(dmatrix):
             return None
         rows = request_data.dense(recorded, self.model.features)
-        return None if guards.rows(rows) else self.evaluate(rows, dmatrix)[1]
+        return None if guards.rows(rows) else rows
 
 
 def booster_for(reason: str) -> Choice:
@@ -79,20 +95,21 @@ def choose(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optiona
 def _accelerated(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optional[str]):
     _hold(guards.machine())
     daal4py = load()
-    start = time.perf_counter()
+    start, held = time.perf_counter(), memory.peak()
     document = booster_json.document(booster)
     forest = _admitted(daal4py, document, options)
-    accelerator = Accelerator(onedal_model.OnedalModel(daal4py, forest), links.Link(document), options)
+    model, rows = onedal_model.OnedalModel(daal4py, forest), proof.rows(forest)
+    sample = rows[np.linspace(0, len(rows) - 1, SIZES[-1]).astype(int)]
+    accelerator = Accelerator(model, links.Link(document), options, sample, compares=wanted == "auto")
     built = time.perf_counter()
-    rows = proof.rows(forest)
     _hold(proof.check(booster, options, accelerator.evaluate, rows))
-    reason = "converted in {:.2f} s, proved equal on {} rows in {:.2f} s".format(
-        built - start, len(rows), time.perf_counter() - built
+    reason = "converted in {:.2f} s and {} MiB, proved equal on {} rows in {:.2f} s".format(
+        built - start, (memory.peak() - held) >> 20, len(rows), time.perf_counter() - built
     )
-    if wanted == "auto":
-        accelerator = replace(accelerator, least=_least_rows(booster, accelerator, rows))
+    if accelerator.compares:
+        accelerator = replace(accelerator, least=_least_rows(booster, accelerator))
         reason += ", faster from {} rows on".format(accelerator.least)
-    return Choice(accelerator.answer, "daal4py", reason)
+    return Choice(accelerator.answer, "daal4py", reason, accelerator)
 
 
 def _admitted(daal4py: Any, document: Mapping[str, Any], options: Mapping[str, Any]):
@@ -129,11 +146,11 @@ def year(daal4py: Any) -> int:
         return 0
 
 
-def _least_rows(booster: xgboost.Booster, accelerator: Accelerator, proof_rows: np.ndarray):
+def _least_rows(booster: xgboost.Booster, accelerator: Accelerator):
     """The smallest of SIZES from which on oneDAL was the faster; above the largest where it never was."""
     least = 4 * SIZES[-1]
     for size in reversed(SIZES):
-        rows = proof_rows[:size]
+        rows = accelerator.sample[:size]
         theirs = _quickest(lambda matrix: booster.predict(matrix, **accelerator.options), rows)
         ours = _quickest(lambda matrix: accelerator.answer(matrix, accelerator.options), rows)
         if ours > theirs:

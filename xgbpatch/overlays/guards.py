@@ -6,6 +6,7 @@ import platform
 from typing import Any, Mapping
 
 import numpy as np
+import xgboost
 
 from . import links, trees
 
@@ -59,6 +60,11 @@ def data(recorded: Any, features: int) -> str:
     if recorded.shape[0] * features * 4 > DENSE:
         return "the dense matrix would pass {} MiB".format(DENSE >> 20)
     return ""
+
+
+def margin(dmatrix: xgboost.DMatrix) -> str:
+    """No base content type carries one; a script may."""
+    return "a base margin" if dmatrix.get_base_margin().size else ""
 
 
 def rows(dense: np.ndarray) -> str:

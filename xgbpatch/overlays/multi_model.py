@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import http.client
 import json
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, Optional
 
 from sagemaker_containers.beta.framework import env
 from sagemaker_inference import content_types
@@ -14,7 +16,18 @@ from sagemaker_inference.errors import BaseInferenceToolkitError
 from sagemaker_xgboost_container import encoder, serving, serving_mms
 from sagemaker_xgboost_container.algorithm_mode import handler_service, serve_utils
 
-from . import contributions, prediction, settings, shap_output
+from . import (
+    booster_json,
+    contributions,
+    prediction,
+    repairs,
+    request_options,
+    selectable,
+    settings,
+    shap_output,
+    version_guard,
+)
+from .explaining import Explaining
 
 HANDLER = __name__.rpartition(".")[0] + ".handler"
 BaseInferenceHandler = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
@@ -26,49 +39,130 @@ def main() -> Any:
         asked = settings.read(os.environ)
     except settings.SettingsError as error:
         sys.exit(str(error))
-    if asked.active and serving.is_multi_model() and env.ServingEnv().module_name is None:
+    repairs.install(asked.fixes, repairs.COMMAND)
+    ours = asked.active or asked.fixes or asked.guarded
+    if ours and serving.is_multi_model() and env.ServingEnv().module_name is None:
         serving_mms.ALGO_HANDLER_SERVICE = HANDLER
     return serving.serving_entrypoint()
-
-
-@dataclass(frozen=True)
-class Explained:
-    """A prediction and its contributions, between two functions of the handler."""
-
-    prediction: Any
-    values: Any
 
 
 def inference_handler() -> type:
     """Hook prediction in this worker, and return the class of the inference handler it needs."""
     asked = settings.read(os.environ)
-    predictor = prediction.install(asked, serve_utils, encoder)
-    if not asked.shap:
+    repairs.install(asked.fixes, repairs.MODEL_SERVER)
+    if asked.guarded:
+        version_guard.install(serve_utils)
+    if not asked.active:
         return BaseInferenceHandler
-    return type("InferenceHandler", (ExplainingHandler,), {"predictor": predictor})
+    predictor = prediction.install(asked, serve_utils, encoder)
+    if not asked.explains:
+        return BaseInferenceHandler
+    return type("InferenceHandler", (ExplainingHandler,), {"predictor": predictor, "settings": asked})
+
+
+@dataclass
+class Request:
+    """What a worker, which has one request at a time, knows of it.
+
+    `manner` is None where it is not explained; `refusal` is ours, not the base's.
+    """
+
+    context: Any
+    manner: Optional[request_options.Manner] = None
+    evaluation: Any = None
+    refusal: Optional[BaseInferenceToolkitError] = None
+
+    def refuse(self, status: int, reason: str) -> BaseInferenceToolkitError:
+        """The toolkit's error, for the base to handle as its own."""
+        self.refusal = BaseInferenceToolkitError(status, reason, http.client.responses[status])
+        return self.refusal
+
+
+def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
+    """`base()`, of a request whose headers `handler` knows meanwhile; the base sees its own Accept.
+
+    The base makes a 503 of every error by raising another one: a refusal of ours keeps its status and its reason.
+    """
+    if not issubclass(handler, ExplainingHandler):
+        return base()
+    handler.request = request = Request(context)
+    try:
+        _read(request, handler.settings)
+        return base()
+    except Exception:
+        if request.refusal is None:
+            raise
+        context.set_response_status(request.refusal.status_code, request.refusal.phrase)
+        return [request.refusal.message]
+    finally:
+        handler.request = Request(None)
 
 
 class ExplainingHandler(BaseInferenceHandler):
-    """The base's inference handler; SHAP values follow the base's own text of each record."""
+    """The base's inference handler; a request that asks for it gets SHAP values."""
 
     predictor = None
+    settings = None
+    request = Request(None)
 
-    def default_predict_fn(self, data: Any, model: Any) -> Explained:
-        """An Explained; raises what the base raises, and the toolkit's error where there is no explanation."""
+    def default_predict_fn(self, data: Any, model: Any) -> Any:
+        """The base's prediction, remembered where it is to be explained; raises what the base raises."""
+        base = super(ExplainingHandler, self).default_predict_fn
+        if self.request.manner is None:
+            return base(data, model)
         with prediction.captured() as seen:
-            predicted = super(ExplainingHandler, self).default_predict_fn(data, model)
-        try:
-            return Explained(predicted, self.predictor.explain(seen[-1]))
-        except contributions.NotExplained as refusal:
-            raise BaseInferenceToolkitError(refusal.status, refusal.reason, refusal.reason) from refusal
+            predicted = base(data, model)
+        self.request.evaluation = seen[-1]
+        return predicted
 
-    def default_output_fn(self, prediction: Any, accept: str) -> bytes:
-        """CSV: one line a record. JSON: `{"predictions": [{"score", "base_value", "shap_values"}]}`. bytes."""
+    def default_output_fn(self, prediction: Any, accept: str) -> Any:
+        """The base's, or of an explained request bytes, CSV one line a record, JSON `{"predictions": [{...}]}`.
+
+        Raises what the base raises, and the toolkit's error where there is no explanation.
+        """
+        text = super(ExplainingHandler, self).default_output_fn(prediction, accept)
+        if self.request.evaluation is None:
+            return text
+        try:
+            body = self._explained(text, prediction, accept)
+        except contributions.NotExplained as refusal:
+            raise self.request.refuse(refusal.status, refusal.reason) from refusal
+        self.request.context.set_response_header(0, request_options.ATTRIBUTES, self.request.manner.stated())
+        return body
+
+    def _explained(self, text: Any, prediction: Any, accept: str):
+        evaluation, manner = self.request.evaluation, self.request.manner
+        if handler_service.SAGEMAKER_BATCH:
+            manner = dataclasses.replace(manner, header=False)
+        explaining = Explaining(lambda wish: self.predictor.explain(evaluation, wish), manner, self.settings.shap_bytes)
+        json_asked = accept.lower() == content_types.JSON
+        if selectable.keys():
+            learner = booster_json.configuration(evaluation.members[0].booster)["learner"]
+            return explaining.selected(prediction, learner, content_types.JSON if json_asked else selectable.CSV)
+        if json_asked:
+            scores = serve_utils.encode_predictions_as_json(json.loads(text))
+            return explaining.appended(scores, shap_output.to_json)
+        return explaining.appended(self._lines(prediction, accept), shap_output.to_lines)
+
+    def _lines(self, prediction: Any, accept: str):
+        """The base writes one line for all records; we ask it for each."""
         encode = super(ExplainingHandler, self).default_output_fn
-        if accept.lower() == content_types.JSON:
-            scores = json.loads(encode(prediction.prediction, accept))
-            text = serve_utils.encode_predictions_as_json(scores)
-            return shap_output.append_to_json(text, prediction.values).encode("utf-8")
-        records = range(len(prediction.prediction))
-        lines = [encode(prediction.prediction[i : i + 1], accept).decode("utf-8").rstrip("\n") for i in records]
-        return shap_output.append_to_lines("\n".join(lines) + "\n", prediction.values).encode("utf-8")
+        lines = [encode(prediction[i : i + 1], accept).decode("utf-8").rstrip("\n") for i in range(len(prediction))]
+        return "\n".join(lines) + "\n"
+
+
+def _read(request: Request, asked: Any):
+    """Take what is ours out of the headers; raises the refusal of a bad option."""
+    headers = request.context.get_all_request_header(0)
+    names = {name.lower(): name for name in headers}
+    own = headers.get(names.get(request_options.ATTRIBUTES.lower()))
+    accept, options = request_options.of_request(own, headers.get(names.get("accept")))
+    if not options:
+        request.manner = asked.manner if asked.shap or selectable.keys() else None
+        return
+    if "accept" in names:
+        headers[names["accept"]] = accept
+    try:
+        request.manner = request_options.apply(options, asked)
+    except request_options.BadOption as bad:
+        raise request.refuse(400, str(bad)) from bad

@@ -24,6 +24,7 @@ class OnedalModel(object):
         self._last = np.array(forest.base, dtype=np.float32) if BASE_LAST else None
         self._models = [_regression(daal4py, forest, group) for group in range(len(forest.groups))]
         self._algorithm = daal4py.gbt_regression_prediction
+        self.explains = keeps_cover(daal4py)
 
     def margins(self, rows: np.ndarray) -> np.ndarray:
         columns = [self._column(rows, model) for model in self._models]
@@ -31,6 +32,19 @@ class OnedalModel(object):
         if self._last is not None:
             margins = margins + self._last
         return margins[:, 0] if len(self._models) == 1 else margins
+
+    def explain(self, rows: np.ndarray, interactions: bool) -> np.ndarray:
+        """Contributions, float32 (n, [groups,] features + 1), or with `interactions` one more such axis; bias last.
+
+        Where `explains` only.
+        """
+        kind = "shapInteractions" if interactions else "shapContributions"
+        shape = (len(rows),) + (self.features + 1,) * (2 if interactions else 1)
+        found = [
+            self._algorithm(fptype="float", resultsToCompute=kind).compute(rows, model).prediction.reshape(shape)
+            for model in self._models
+        ]
+        return found[0] if len(found) == 1 else np.stack(found, axis=1)
 
     def _column(self, rows: np.ndarray, model: Any):
         """An algorithm keeps the table of its first result, so each computation has its own."""
@@ -42,14 +56,19 @@ def routes_missing(daal4py: Any) -> bool:
     return "default_left" in (daal4py.gbt_reg_model_builder(n_features=1, n_iterations=1).add_split.__doc__ or "")
 
 
+def keeps_cover(daal4py: Any) -> bool:
+    """Whether this daal4py's builder takes the cover of a node, which contributions weigh by (from 2024.0.1 on)."""
+    return "cover" in (daal4py.gbt_reg_model_builder(n_features=1, n_iterations=1).add_split.__doc__ or "")
+
+
 def _regression(daal4py: Any, forest: trees.Forest, group: int):
     chosen = forest.groups[group]
     builder = daal4py.gbt_reg_model_builder(n_features=forest.features, n_iterations=len(chosen))
-    keeps_cover = "cover" in (builder.add_split.__doc__ or "")
+    covers = keeps_cover(daal4py)
     for position, tree in enumerate(chosen):
         base = forest.base[group] if position == 0 and not BASE_LAST else None
-        _add(builder, tree, _Nodes(tree, base, keeps_cover))
-    return builder.model(base_score=0.0) if keeps_cover else builder.model()
+        _add(builder, tree, _Nodes(tree, base, covers))
+    return builder.model(base_score=0.0) if covers else builder.model()
 
 
 class _Nodes(object):

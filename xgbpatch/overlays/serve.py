@@ -11,22 +11,28 @@ import os
 from typing import Any, Callable, Mapping
 
 from sagemaker_containers.beta.framework import env
-from sagemaker_xgboost_container import serving
 
-from . import settings
+from . import repairs, settings, version_guard
 
 logger = logging.getLogger(__name__)
+SCRIPT_MODE = __name__.rpartition(".")[0] + ".script_mode"
 
 
 def application(environment: Mapping[str, str]) -> Callable[..., Any]:
-    """The base's own WSGI function; hooks are installed only where `environment` asks for a feature."""
+    """The base's own WSGI function; hooks are installed only where `environment` asks for a feature or a fix."""
     asked = settings.read(environment)
+    repairs.install(asked.fixes, repairs.LOADING)
+    if asked.guarded:
+        version_guard.check(environment.get("SM_MODEL_DIR", "/opt/ml/model"))
+    from sagemaker_xgboost_container import serving  # this loads the model
+
+    repairs.install(asked.fixes, repairs.SERVING)
     if asked.active and env.ServingEnv().module_name is None:
         from . import single_model
 
         single_model.install(asked)
     elif asked.active:
-        logger.warning("Script mode: your own functions predict; XGBPATCH_* settings change nothing")
+        logger.warning("Script mode: your own functions predict; %s gives them the same", SCRIPT_MODE)
     return serving.main
 
 

@@ -1,4 +1,4 @@
-"""The environment variables of the overlays: one table, read once, checked before anything is served."""
+"""What the environment asks of the overlays: read once, checked before anything is served."""
 
 from __future__ import annotations
 
@@ -6,63 +6,64 @@ import difflib
 from dataclasses import dataclass
 from typing import FrozenSet, Mapping, Optional, Tuple
 
+from .explanation import PROBABILITY
+from .request_options import SHAP_PROBABILITY, Manner
+from .variables import (
+    ENGINE,
+    FEATURES,
+    FIXES,
+    SHAP_APPROXIMATE,
+    SHAP_HEADER,
+    SHAP_LAYOUT,
+    SHAP_MEGABYTES,
+    SHAP_SECONDS,
+    SHAP_SPACE,
+    SHAP_TOP_K,
+    VARIABLES,
+    Variable,
+)
+
+__all__ = ["VARIABLES", "Settings", "SettingsError", "read"]
+
+SHAP = "shap"
+TRAINING = "training"
+REQUEST_MEGABYTES = 6
+BATCH_MEGABYTES = 100
+
 
 class SettingsError(ValueError):
     """A variable that cannot be accepted; the message names it, its value and what would be accepted."""
 
 
 @dataclass(frozen=True)
-class Variable:
-    """One variable: the values it takes (empty: free text, checked by its reader) and what each does."""
-
-    name: str
-    allowed: Tuple[str, ...]
-    default: str
-    meaning: str
-
-
-FEATURES = Variable(
-    "XGBPATCH_FEATURES",
-    (),
-    "",
-    "Features this image carries, comma-separated. Baked by the build; not for users.",
-)
-SHAP_LAYOUT = Variable(
-    "XGBPATCH_SHAP_LAYOUT",
-    ("off", "append"),
-    "off",
-    "append: base value and one SHAP value a feature follow the prediction of each record. Needs the feature shap.",
-)
-SHAP_SECONDS = Variable(
-    "XGBPATCH_SHAP_SECONDS",
-    (),
-    "50",
-    "Seconds that the SHAP values of one request may take, by an estimate made when the model is loaded; "
-    "a request above it is refused (413) with the number of records that fit. SageMaker ends a request after 60.",
-)
-ENGINE = Variable(
-    "XGBPATCH_ENGINE",
-    ("booster", "auto", "daal4py"),
-    "booster",
-    "booster: xgboost predicts. daal4py: oneDAL predicts where it was proved bit for bit equal. auto: the same, where "
-    "it was also measured to be faster. Needs the feature daal4py, which sets it to auto.",
-)
-VARIABLES = (FEATURES, SHAP_LAYOUT, SHAP_SECONDS, ENGINE)
-
-
-@dataclass(frozen=True)
 class Settings:
-    """What the environment asks for; `engine` is None where XGBPATCH_ENGINE is not set."""
+    """What the environment asks for; `engine` is None where XGBPATCH_ENGINE is not set.
+
+    `shap` is the layout append for every response, `manner` how an explanation is made where a request does not say.
+    """
 
     features: FrozenSet[str]
+    fixes: Tuple[str, ...]
     shap: bool
     shap_seconds: float
+    shap_bytes: int
+    manner: Manner
     engine: Optional[str]
 
     @property
     def active(self) -> bool:
         """Whether anything of the base has to be hooked."""
-        return self.shap or self.engine is not None
+        return self.explains or self.engine is not None
+
+    @property
+    def explains(self) -> bool:
+        """Whether a request may ask for SHAP values."""
+        return SHAP in self.features
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a model of a newer xgboost is refused."""
+        return TRAINING in self.features
 
     @property
     def accelerated(self) -> bool:
@@ -71,15 +72,49 @@ class Settings:
 
 def read(environment: Mapping[str, str]) -> Settings:
     """The settings of this process; raises SettingsError on a bad value or a feature that the image does not carry."""
-    features = frozenset(name.strip() for name in environment.get(FEATURES.name, "").split(",") if name.strip())
-    shap = _choice(environment, SHAP_LAYOUT) == "append"
-    engine = _choice(environment, ENGINE)
-    settings = Settings(features, shap, _seconds(environment), engine)
-    if settings.shap:
-        _require("shap", SHAP_LAYOUT, settings)
-    if settings.accelerated:
-        _require("daal4py", ENGINE, settings)
+    settings = Settings(
+        features=frozenset(_names(environment, FEATURES)),
+        fixes=_names(environment, FIXES),
+        shap=_choice(environment, SHAP_LAYOUT) == "append",
+        shap_seconds=_number(environment, SHAP_SECONDS, 50.0),
+        shap_bytes=int(_number(environment, SHAP_MEGABYTES, _megabytes(environment)) * 1024**2),
+        manner=_manner(environment),
+        engine=_choice(environment, ENGINE),
+    )
+    _check_features(settings)
     return settings
+
+
+def _manner(environment: Mapping[str, str]):
+    return Manner(
+        space=_choice(environment, SHAP_SPACE) or SHAP_SPACE.default,
+        approximate=_choice(environment, SHAP_APPROXIMATE) == "on",
+        top_k=_count(environment, SHAP_TOP_K),
+        header=_choice(environment, SHAP_HEADER) == "on",
+    )
+
+
+def _check_features(settings: Settings):
+    needs = (
+        (SHAP, SHAP_LAYOUT, settings.shap),
+        (SHAP, SHAP_HEADER, settings.manner.header),
+        (SHAP, SHAP_TOP_K, settings.manner.top_k is not None),
+        (SHAP, SHAP_APPROXIMATE, settings.manner.approximate),
+        (SHAP, SHAP_SPACE, settings.manner.space == PROBABILITY),
+        (SHAP_PROBABILITY, SHAP_SPACE, settings.manner.space == PROBABILITY),
+        ("daal4py", ENGINE, settings.accelerated),
+    )
+    for feature, variable, asked in needs:
+        if asked and feature not in settings.features:
+            carried = ", ".join(sorted(settings.features)) or "none"
+            raise SettingsError(
+                "{} asks for a feature that this image does not carry (it carries: {}); build it with "
+                "--feature {}".format(variable.name, carried, feature)
+            )
+
+
+def _names(environment: Mapping[str, str], variable: Variable):
+    return tuple(name.strip() for name in environment.get(variable.name, "").split(",") if name.strip())
 
 
 def _choice(environment: Mapping[str, str], variable: Variable):
@@ -93,21 +128,26 @@ def _choice(environment: Mapping[str, str], variable: Variable):
     return value or None
 
 
-def _seconds(environment: Mapping[str, str]):
-    text = environment.get(SHAP_SECONDS.name, "").strip() or SHAP_SECONDS.default
+def _number(environment: Mapping[str, str], variable: Variable, default: float):
+    text = environment.get(variable.name, "").strip() or str(default)
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise SettingsError('{}="{}" is not a number of seconds above 0'.format(SHAP_SECONDS.name, text))
-    return seconds
+        number = 0.0
+    if not 0 < number < float("inf"):
+        unit = variable.name.rpartition("_")[2].lower()
+        raise SettingsError('{}="{}" is not a number of {} above 0'.format(variable.name, text, unit))
+    return number
 
 
-def _require(feature: str, variable: Variable, settings: Settings):
-    if feature not in settings.features:
-        raise SettingsError(
-            "{} asks for a feature that this image does not carry (it carries: {}); build it with --feature {}".format(
-                variable.name, ", ".join(sorted(settings.features)) or "none", feature
-            )
-        )
+def _count(environment: Mapping[str, str], variable: Variable):
+    text = environment.get(variable.name, "").strip()
+    if not text:
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise SettingsError('{}="{}" is not a whole number above 0'.format(variable.name, text))
+    return int(text)
+
+
+def _megabytes(environment: Mapping[str, str]):
+    return BATCH_MEGABYTES if environment.get("SAGEMAKER_BATCH") else REQUEST_MEGABYTES

@@ -1,7 +1,8 @@
-"""The single-model server (Flask under gunicorn): the base's views, wrapped where something was asked for."""
+"""The single-model server (Flask under gunicorn): the base's views, wrapped where something may be asked for."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, Callable
 
@@ -9,9 +10,11 @@ import flask
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
-from . import contributions, prediction, shap_output
+from . import contributions, prediction, request_options, selectable, shap_output
+from .explaining import Explaining
 
 ENGINE_HEADER = "X-Xgbpatch-Engine"
+EXPLAINING = "xgbpatch_explaining"  # of flask.g, which ends with the request
 
 
 def install(settings: Any) -> None:
@@ -19,31 +22,43 @@ def install(settings: Any) -> None:
     predictor = prediction.install(settings, serve_utils, encoder)
     service = serve.ScoringService
     if service.booster is not None:
-        predictor.prepare(service.booster, service.format)
+        predictor.prepare(service.booster, service.format, service.MODEL_PATH)
     views = service.app.view_functions  # routes are bound to functions early: serve.invocations is not asked again
-    if settings.shap:
-        views["invocations"] = explained(views["invocations"], predictor)
+    if settings.explains:
+        serve._handle_selectable_inference_response = selecting(serve._handle_selectable_inference_response)
+        views["invocations"] = explained(views["invocations"], predictor, settings)
     if settings.engine is not None:
         views["ping"] = announced(views["ping"], predictor)
 
 
-def explained(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
-    """`view`, whose successful responses get SHAP values. Its errors, and 204, pass through as they are."""
+def explained(view: Callable[..., Any], predictor: Any, settings: Any) -> Callable[..., Any]:
+    """`view`, whose successful responses are explained where that is asked. Its errors, and 204, pass as they are."""
 
     @functools.wraps(view)
     def invocations():
-        with prediction.captured() as seen:
-            response = view()
-        if response.status_code != 200 or not seen:
-            return response
         try:
-            append = _layout(response)
-            response.set_data(append(response.get_data(as_text=True), predictor.explain(seen[-1])))
-            return response
+            manner = _manner(settings)
+            return view() if manner is None else _explained(view, manner, predictor, settings)
+        except request_options.BadOption as bad:
+            return flask.Response(response=str(bad), status=400)
         except contributions.NotExplained as refusal:
             return flask.Response(response=refusal.reason, status=refusal.status)
 
     return invocations
+
+
+def selecting(handle: Callable[..., Any]) -> Callable[..., Any]:
+    """The base's response of selectable inference, with our keys where the request is explained and one is selected."""
+
+    @functools.wraps(handle)
+    def _handle_selectable_inference_response(predictions: Any, accept: str) -> Any:
+        explaining = flask.g.get(EXPLAINING)
+        if explaining is None or accept not in selectable.ENCODINGS or not selectable.keys():
+            return handle(predictions, accept)
+        learner = serve.ScoringService.get_config_json()["learner"]
+        return flask.Response(response=explaining.selected(predictions, learner, accept), status=200, mimetype=accept)
+
+    return _handle_selectable_inference_response
 
 
 def announced(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
@@ -58,21 +73,53 @@ def announced(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
     return ping
 
 
-def _layout(response: Any):
+def _manner(settings: Any):
+    """How this request is explained, or None; the base sees its Accept without our parameters."""
+    headers = flask.request.headers
+    accept, options = request_options.of_request(headers.get(request_options.ATTRIBUTES), headers.get("Accept"))
+    if options:
+        if accept is not None:
+            flask.request.environ["HTTP_ACCEPT"] = accept
+        return request_options.apply(options, settings)
+    return settings.manner if settings.shap or selectable.keys() else None
+
+
+def _explained(view: Callable[..., Any], manner: Any, predictor: Any, settings: Any):
+    if serve.SAGEMAKER_BATCH:
+        manner = dataclasses.replace(manner, header=False)
+    with prediction.captured() as seen:
+        explaining = Explaining(lambda wish: predictor.explain(seen[-1], wish), manner, settings.shap_bytes)
+        setattr(flask.g, EXPLAINING, explaining)
+        response = view()
+    if response.status_code != 200 or not seen:
+        return response
+    if not selectable.keys():
+        _append(response, explaining)
+    response.headers[request_options.ATTRIBUTES] = manner.stated()
+    return response
+
+
+def _append(response: Any, explaining: Explaining):
+    writer = _writer(response)
+    predicted = serve_utils.get_selected_output_keys() if serve_utils.is_selectable_inference_output() else ()
+    response.set_data(explaining.appended(response.get_data(as_text=True), writer, predicted))
+
+
+def _writer(response: Any):
     """How SHAP values are put into the base's response. In batch transform it is lines whatever its type says."""
-    selectable = serve_utils.is_selectable_inference_output()
-    if serve.SAGEMAKER_BATCH and not selectable:
-        return shap_output.append_to_lines
-    layouts = {
-        "text/csv": shap_output.append_to_lines,
-        "application/json": shap_output.append_to_json,
-        "application/jsonlines": shap_output.append_to_json_lines,
+    if serve.SAGEMAKER_BATCH and not serve_utils.is_selectable_inference_output():
+        return shap_output.to_lines
+    writers = {
+        "text/csv": shap_output.to_lines,
+        "application/json": shap_output.to_json,
+        "application/jsonlines": shap_output.to_json_lines,
     }
-    if response.mimetype not in layouts:
+    if response.mimetype not in writers:
         raise contributions.NotExplained(
             406,
-            "Accept type {} cannot carry SHAP values. Please use one of: {}, or set XGBPATCH_SHAP_LAYOUT=off.".format(
-                response.mimetype, ", ".join(sorted(layouts))
+            "Accept type {} cannot carry SHAP values in the layout append. Please use one of: {}, or select the keys "
+            "base_value and shap_values (SAGEMAKER_INFERENCE_OUTPUT).".format(
+                response.mimetype, ", ".join(sorted(writers))
             ),
         )
-    return layouts[response.mimetype]
+    return writers[response.mimetype]

@@ -1,10 +1,20 @@
-"""`SAGEMAKER_TRAINING_MODULE=xgbpatch_overlays.train:main`: the base's training."""
+"""`SAGEMAKER_TRAINING_MODULE=xgbpatch_overlays.train:main`: the base's training, with what the image adds."""
 
 from __future__ import annotations
 
+import os
+
 from sagemaker_xgboost_container import training
+
+from . import repairs, settings
 
 
 def main() -> None:
     """Train as the base does; its SystemExit, and whatever else it raises, passes."""
+    asked = settings.read(os.environ)
+    repairs.install(asked.fixes, repairs.TRAINING)
+    if settings.TRAINING in asked.features:
+        from . import training_artefacts
+
+        training_artefacts.install()
     training.main()

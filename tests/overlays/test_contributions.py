@@ -1,0 +1,200 @@
+"""Contributions of every kind of model: exact, cut as the prediction, refused with a reason where there are none."""
+
+import explaining
+import numpy as np
+import pytest
+import xgboost
+import zoo
+from sagemaker_xgboost_container.algorithm_mode import serve_utils
+from xgbpatch_overlays import booster_json, contributions, cost, limits, ways
+from xgbpatch_overlays.contributions import NotExplained
+from xgbpatch_overlays.explanation import Wish
+
+INTERACTIONS = Wish(interactions=True)
+NONE = [name for name in ("vector-leaves",) if name in zoo.SPECIMENS]
+HEAVY = {"thousand-trees", "thousand-trees-softprob", "twenty-classes", "deep-large"}
+KINDS = sorted(set(zoo.SPECIMENS) - set(NONE) - HEAVY)
+
+
+def close(found, expected):
+    return np.all(np.abs(found - expected) <= 1e-4 * np.maximum(1, np.abs(expected)))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_values_add_up_to_the_margin_and_are_xgboosts_own(tmp_path, name):
+    served = explaining.serve(tmp_path, name)
+    x = zoo.inputs_of(zoo.SPECIMENS[name], rows=12).astype(np.float32)
+    _, explanation = served.explain(x)
+    assert close(explanation.values.sum(axis=-1), served.margins(x))
+    assert explanation.values.shape[-1] == x.shape[1] + 1 == len(explanation.names) + 1
+    assert explanation.interactions is None
+    cut = {"ntree_limit": getattr(served.model, "best_ntree_limit", 0)} if zoo.XGBOOST < (2, 0) else {}
+    native = served.model.predict(xgboost.DMatrix(x), pred_contribs=True, validate_features=False, **cut)
+    assert explanation.values.tobytes() == native.tobytes()
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"thousand-features", "forty-features"}))
+def test_interactions_add_up_to_the_values(tmp_path, name):
+    served = explaining.serve(tmp_path, name)
+    x = zoo.inputs_of(zoo.SPECIMENS[name], rows=3).astype(np.float32)
+    _, explanation = served.explain(x, INTERACTIONS)
+    assert explanation.interactions.shape == explanation.values.shape + explanation.values.shape[-1:]
+    assert close(explanation.interactions.sum(axis=-1), explanation.values)
+    assert close(explanation.interactions.sum(axis=(-1, -2)), served.margins(x))
+
+
+@pytest.mark.parametrize("name", ["regression", "softprob", "dart", "gblinear", "early-stopping", "missing"])
+def test_approximate_values_are_xgboosts_and_add_up(tmp_path, name):
+    served = explaining.serve(tmp_path, name)
+    x = zoo.inputs_of(zoo.SPECIMENS[name], rows=12).astype(np.float32)
+    _, explanation = served.explain(x, Wish(approximate=True))
+    assert close(explanation.values.sum(axis=-1), served.margins(x))
+    exact = served.explain(x)[1].values
+    assert (explanation.values.tobytes() == exact.tobytes()) == (name == "gblinear")
+
+
+@pytest.mark.parametrize("name", NONE)
+@pytest.mark.parametrize("wish", [Wish(), INTERACTIONS], ids=["values", "interactions"])
+def test_vector_leaves_are_refused_where_xgboost_answers_nonsense_too(tmp_path, name, wish):
+    served = explaining.serve(tmp_path, name)
+    with pytest.raises(NotExplained) as refusal:
+        served.explain(zoo.inputs_of(zoo.SPECIMENS[name], rows=2).astype(np.float32), wish)
+    assert refusal.value.status == 400
+    assert "Unable to explain" in refusal.value.reason
+
+
+NARROW = {"csv": "text/csv", "libsvm": "text/libsvm"}
+
+
+@pytest.mark.parametrize("form", sorted(NARROW))
+@pytest.mark.parametrize("name", ["regression", "softprob", "dart", "gblinear"])
+@pytest.mark.parametrize("wish", [Wish(), Wish(approximate=True), INTERACTIONS], ids=["exact", "approximate", "pairs"])
+def test_narrow_records_are_explained_as_missing(tmp_path, name, form, wish):
+    served = explaining.serve(tmp_path, name)
+    x = zoo.inputs(rows=4).astype(np.float32)
+    x[:, -2:] = np.nan
+    body = getattr(zoo, form)(x[:, :-2])
+    _, narrow = served.explain(explaining.parsed(body.encode(), NARROW[form]), wish)
+    _, wide = served.explain(x, wish)
+    assert np.array_equal(narrow.values, wide.values)
+    assert wish != INTERACTIONS or np.array_equal(narrow.interactions, wide.interactions)
+
+
+def test_an_ensemble_is_explained_by_the_mean_of_its_members(tmp_path):
+    served = explaining.serve(tmp_path, "regression", "regression-base-score", "dart")
+    x = zoo.inputs(rows=5).astype(np.float32)
+    predicted, explanation = served.explain(x, INTERACTIONS)
+    assert close(explanation.values.sum(axis=-1), predicted)
+    assert close(explanation.interactions.sum(axis=-1), explanation.values)
+
+
+@pytest.mark.parametrize("names", [("regression", "softprob"), ("regression", "one-feature")], ids="-".join)
+def test_members_of_different_shape_are_refused(tmp_path, names):
+    served = explaining.serve(tmp_path, *names)
+    x = zoo.inputs(rows=2).astype(np.float32)
+    evaluation = explaining.prediction.Evaluation(
+        explaining.request_data.RecordedDMatrix(x[:, :1]),
+        tuple(contributions.Asked(booster, {"validate_features": False}) for booster in served.boosters),
+    )
+    with pytest.raises(NotExplained, match="different features or classes"):
+        served.predictor.explain(evaluation)
+
+
+def test_names_are_the_models_then_those_beside_it_then_numbers(tmp_path):
+    x = zoo.inputs(rows=1).astype(np.float32)
+    plain, own = tmp_path / "plain", tmp_path / "own"
+    plain.mkdir()
+    own.mkdir()
+    assert explaining.serve(plain, "regression").explain(x)[1].names == ("f0", "f1", "f2", "f3", "f4", "f5")
+    for folder in (plain, own):
+        with open(explaining.beside(folder, "feature_names.json"), "w") as file:
+            file.write('["a", "b", "c", "d", "e", "ö"]')
+    assert explaining.serve(plain, "regression").explain(x)[1].names == ("a", "b", "c", "d", "e", "ö")
+    carries = explaining.serve(own, "named-pickled").explain(x)[1].names
+    assert carries == tuple(f"feature {letter}" for letter in "abcdef")
+
+
+@pytest.mark.parametrize("text", ['["a", "b"]', "{}", "["], ids=["few", "object", "broken"])
+def test_names_that_do_not_fit_fail_the_explanation_and_not_the_prediction(tmp_path, text):
+    with open(explaining.beside(tmp_path, "feature_names.json"), "w") as file:
+        file.write(text)
+    served = explaining.serve(tmp_path, "regression")
+    x = zoo.inputs(rows=1).astype(np.float32)
+    with pytest.raises(NotExplained, match=r"feature_names\.json") as refusal:
+        served.explain(x)
+    assert refusal.value.status == 500
+    assert served.predictor.predict(served.model, served.form, xgboost.DMatrix(x), "text/csv").shape == (1,)
+
+
+def test_a_model_that_nobody_asks_about_is_neither_run_nor_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(explaining.prediction.witness, "options_of", lambda *_: pytest.fail("asked to predict"))
+    served = explaining.serve(tmp_path, "regression")
+    x = zoo.inputs(rows=2).astype(np.float32)
+    predicted = served.predictor.predict(served.model, served.form, xgboost.DMatrix(x), "text/csv")
+    assert predicted.tobytes() == served.model.predict(xgboost.DMatrix(x)).tobytes()
+
+
+def test_costs_are_measured_at_load_where_every_response_is_explained(tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr(ways.cost, "measure", lambda *_: measured.append(1) or cost.Cost(0.0, 1e-6))
+    explaining.serve(tmp_path, "regression", XGBPATCH_FEATURES="shap", XGBPATCH_SHAP_LAYOUT="append")
+    assert measured == [1]
+
+
+@pytest.mark.parametrize("wish", [Wish(), INTERACTIONS], ids=["values", "interactions"])
+def test_too_many_records_are_refused_with_the_number_that_fits(tmp_path, wish):
+    served = explaining.serve(tmp_path, "forest-softprob", XGBPATCH_FEATURES="shap", XGBPATCH_SHAP_SECONDS="0.05")
+    x = zoo.inputs(rows=40000).astype(np.float32)
+    with pytest.raises(NotExplained) as refusal:
+        served.explain(x, wish)
+    assert refusal.value.status == 413
+    fit = int(refusal.value.reason.split("send at most ")[1].split()[0])
+    assert 0 < fit < 40000
+    assert len(served.explain(x[:fit], wish)[1].values) == fit
+
+
+def test_more_values_than_memory_are_refused_with_the_number_that_fits(tmp_path, monkeypatch):
+    served = explaining.serve(tmp_path, "softprob")
+    values = 3 * 7 * (1 + 7) * 4
+    assert contributions.numbers(served.model, INTERACTIONS) * 4 == values
+    monkeypatch.setattr(limits, "MEMORY", 10 * values)
+    x = zoo.inputs(rows=11).astype(np.float32)
+    with pytest.raises(NotExplained, match="at most 10 records") as refusal:
+        served.explain(x, INTERACTIONS)
+    assert refusal.value.status == 413
+    assert len(served.explain(x[:10], INTERACTIONS)[1].values) == 10
+
+
+def test_interactions_too_dear_to_be_timed_are_bounded_by_the_values(tmp_path, monkeypatch):
+    served = explaining.serve(tmp_path, "thousand-features")
+    asked = contributions.Asked(served.model, {})
+    monkeypatch.setattr(cost, "DEAR", 1e-6)
+    monkeypatch.setattr(contributions, "interactions", lambda *_: pytest.fail("they were timed"))
+    assert ways.native_cost(asked, INTERACTIONS).row > cost.DEAR * 1000
+    assert booster_json.width(served.model) == 1000
+
+
+def test_costs_are_measured_at_load_where_a_key_of_ours_is_selected(tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr(ways.cost, "measure", lambda *_: measured.append(1) or cost.Cost(0.0, 1e-6))
+    monkeypatch.setenv("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
+    monkeypatch.setattr(serve_utils, "SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
+    served = explaining.serve(tmp_path, "regression")
+    assert set(served.member._ways) == {Wish(), INTERACTIONS}
+
+
+def test_a_refusal_is_found_out_once(tmp_path, monkeypatch):
+    served = explaining.serve(tmp_path, "regression")
+    asked = []
+    refuse = NotExplained(400, "for a reason")
+
+    def refusing(*_):
+        asked.append(1)
+        raise refuse
+
+    monkeypatch.setattr(ways, "ways", refusing)
+    for _ in range(3):
+        with pytest.raises(NotExplained, match="for a reason"):
+            served.explain(zoo.inputs(rows=1).astype(np.float32))
+    assert asked == [1]

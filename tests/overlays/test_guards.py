@@ -1,0 +1,134 @@
+"""Each guard of the daal4py path, on a real model of the kind where the xgboost at hand can make one."""
+
+import pickle
+
+import explaining
+import numpy as np
+import pytest
+import scipy.sparse
+import xgboost
+import zoo
+from xgbpatch_overlays import booster_json, engine, guards, onedal_model, request_data, trees
+
+RELEASE = engine.year(engine.load())
+MODELS = {
+    "gblinear": 'the booster is "gblinear"',
+    "two-targets": "the model has several targets",
+    "quantiles": "the model has several targets",
+    "vector-leaves": "the model has several targets",
+    "categorical": "the model has categorical splits",
+    "categorical-binary": "the model has categorical splits",
+}
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The list of row counts that oneDAL predicts, from now on."""
+    asked = []
+    margins = onedal_model.OnedalModel.margins
+    monkeypatch.setattr(
+        onedal_model.OnedalModel, "margins", lambda self, rows: asked.append(len(rows)) or margins(self, rows)
+    )
+    return asked
+
+
+def document_of(name):
+    return booster_json.document(zoo.train(zoo.SPECIMENS[name]))
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) & set(zoo.SPECIMENS)))
+def test_models_that_onedal_cannot_express_stay_with_the_booster(tmp_path, name):
+    served = explaining.serve(tmp_path, name, **explaining.ONEDAL)
+    assert (served.member.choice.engine, served.member.choice.reason) == ("booster", MODELS[name])
+    x = zoo.inputs_of(zoo.SPECIMENS[name], rows=5).astype(np.float32)
+    assert served.predict(x).tobytes() == served.model.predict(xgboost.DMatrix(x)).tobytes()
+
+
+@pytest.mark.skipif("vector-leaves" not in zoo.SPECIMENS, reason="trees have vector leaves from xgboost 2.0 on")
+def test_vector_leaves_are_seen_in_the_trees_too():
+    document = document_of("vector-leaves")
+    document["learner"]["learner_model_param"]["num_target"] = "1"
+    assert guards.model(document) == "the model has vector leaves"
+
+
+def test_an_objective_of_a_newer_xgboost_is_not_known():
+    document = document_of("regression")
+    assert guards.model(document) == ""
+    document["learner"]["objective"]["name"] = "reg:newer"
+    assert guards.model(document) == 'the objective "reg:newer" is not known'
+
+
+def chain(folder, depth=30):
+    """A pickled model of one tree, a chain: each split takes the last rows off the others."""
+    x = np.arange(2.0 * depth).reshape(-1, 1)
+    matrix = xgboost.DMatrix(x, label=2.0 ** np.arange(2 * depth))
+    parameters = {"tree_method": "exact", "max_depth": depth, "min_child_weight": 0, "lambda": 0, "nthread": 1}
+    booster = xgboost.train(dict(parameters, base_score=0.0), matrix, 1)
+    (folder / "xgboost-model").write_bytes(pickle.dumps(booster))
+    forest = trees.forest(booster_json.document(booster), {})
+    assert forest.trees[0].depth >= 25
+    return x.astype(np.float32)
+
+
+def test_deep_trees_are_refused_under_the_old_layout(tmp_path):
+    x = chain(tmp_path)
+    served = explaining.serve(tmp_path, **explaining.ONEDAL)
+    if RELEASE < guards.LINEAR_LAYOUT:
+        assert "MiB for its deep trees, the limit is 256" in served.member.choice.reason
+    else:
+        assert served.member.choice.engine == "daal4py", served.member.choice.reason
+    assert served.predict(x).tobytes() == served.model.predict(xgboost.DMatrix(x)).tobytes()
+
+
+def test_a_model_above_the_bound_is_refused_with_the_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(guards, "NODES", 100)
+    served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
+    assert served.member.choice.reason.endswith(" nodes, the limit is 100")
+
+
+def test_another_machine_stays_with_the_booster(tmp_path, monkeypatch):
+    monkeypatch.setattr(guards.platform, "machine", lambda: "aarch64")
+    served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
+    assert served.member.choice.reason == "oneDAL is not built for aarch64"
+
+
+def test_requests_are_guarded_and_get_the_boosters_bytes(tmp_path, counted):
+    served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
+    x = zoo.inputs(missing=True, rows=11).astype(np.float32)
+    margin = request_data.RecordedDMatrix(x)
+    margin.set_base_margin(np.full(11, 0.7, dtype=np.float32))
+    unknown = xgboost.DMatrix(x)
+    for matrix, engine_answers in [(request_data.RecordedDMatrix(x), True), (margin, False), (unknown, False)]:
+        del counted[:]
+        answered = served.predictor.predict(served.model, served.form, matrix, "text/csv")
+        assert (11 in counted) == engine_answers
+        again = xgboost.DMatrix(x)
+        again.set_base_margin(matrix.get_base_margin())
+        assert answered.tobytes() == served.model.predict(again).tobytes()
+
+
+def test_sparse_requests_are_made_dense_with_absent_cells_missing(tmp_path, counted):
+    served = explaining.serve(tmp_path, "missing", **explaining.ONEDAL)
+    cells = scipy.sparse.csr_matrix((np.zeros(6, dtype=np.float32), range(6), [0, 6, 6]), shape=(2, 6))
+    matrix = request_data.RecordedDMatrix(cells)
+    answered = served.predictor.predict(served.model, served.form, matrix, "text/libsvm")
+    assert 2 in counted
+    assert answered.tobytes() == served.model.predict(xgboost.DMatrix(cells)).tobytes()
+    assert answered[0] != answered[1]  # zeros that are there, and cells that are not
+
+
+def test_requests_wider_than_the_model_are_the_boosters(tmp_path):
+    served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
+    accelerator = served.member.choice.accelerator
+    wide = request_data.RecordedDMatrix(np.zeros((3, 7), dtype=np.float32))
+    assert accelerator.rows(wide, accelerator.options) is None
+    with pytest.raises(ValueError, match="feature"):
+        served.predictor.predict(served.model, served.form, wide, "text/csv")
+
+
+def test_another_cut_than_the_proved_one_is_the_boosters(tmp_path):
+    served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
+    accelerator = served.member.choice.accelerator
+    matrix = request_data.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
+    assert accelerator.answer(matrix, accelerator.options) is not None
+    assert accelerator.answer(matrix, dict(accelerator.options, output_margin=True)) is None

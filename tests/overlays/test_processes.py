@@ -1,0 +1,130 @@
+"""oneDAL in a worker: one thread, sound after a fork, under gevent and from several threads."""
+
+import os
+import subprocess
+import sys
+
+from xgbpatch_overlays import engine, onedal_model
+
+EXPLAINS = onedal_model.keeps_cover(engine.load())
+START = """
+import os, sys
+import numpy as np, xgboost, zoo
+from xgbpatch_overlays import engine, request_data
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def ready():
+    booster = zoo.train(zoo.ZOO["softprob"])
+    booster.set_param("nthread", 1)
+    choice = engine.choose(booster, {}, "daal4py")
+    assert choice.engine == "daal4py", choice.reason
+    return booster, choice
+
+def rows(count=10000, seed=1):
+    return zoo.inputs(missing=True, rows=count, seed=seed).astype(np.float32)
+
+def answers(choice, x):
+    found = choice.answer(request_data.RecordedDMatrix(x), {}).tobytes()
+    explains = choice.accelerator.model.explains
+    return found, choice.accelerator.model.explain(x[:200], False).tobytes() if explains else b""
+"""
+GEVENT_FIRST = "from gevent import monkey; monkey.patch_all()\n" + START
+MAPPED = """
+import daal4py, pathlib
+booster, choice = ready()
+answers(choice, rows())
+model = choice.accelerator.model
+model.explains and model.explain(rows(20), True)
+packages = pathlib.Path(daal4py.__file__).resolve().parents[4]
+held = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
+mapped = {line.split()[-1] for line in open("/proc/self/maps") if str(packages) in line}
+print(sum(os.path.getsize(path) for path in mapped) / held)
+"""
+ONE_THREAD = """
+xgboost.DMatrix(rows())
+before = threads()
+booster, choice = ready()
+for _ in range(3):
+    answers(choice, rows())
+print(threads() - before)
+"""
+SEVERAL = """
+import daal4py
+
+def several():
+    daal4py.daalinit(2)
+    return daal4py
+
+engine.load = several
+xgboost.DMatrix(rows())
+before = threads()
+booster, choice = ready()
+for _ in range(3):
+    answers(choice, rows())
+print(threads() - before)
+"""
+FORK = """
+booster, choice = ready()
+x = rows()
+expected = answers(choice, x)
+child = os.fork()
+if not child:
+    theirs = booster.predict(xgboost.DMatrix(x)).tobytes()
+    os._exit(0 if answers(choice, x) == expected and theirs == expected[0] else 3)
+print(os.waitpid(child, 0)[1], answers(choice, x) == expected)
+"""
+GEVENT = """
+import gevent
+booster, choice = ready()
+inputs = [rows(500, seed) for seed in range(8)]
+expected = [(booster.predict(xgboost.DMatrix(x)).tobytes(), answers(choice, x)[1]) for x in inputs]
+jobs = [gevent.spawn(answers, choice, x) for x in inputs * 5]
+gevent.joinall(jobs)
+print([job.value for job in jobs] == expected * 5)
+"""
+
+# Without gevent: its import lock and a DMatrix of xgboost 1.5, which imports, stop each other across real threads.
+THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+booster, choice = ready()
+inputs = [rows(500, seed) for seed in range(8)]
+expected = [(booster.predict(xgboost.DMatrix(x)).tobytes(), answers(choice, x)[1]) for x in inputs]
+with ThreadPoolExecutor(8) as pool:
+    print(list(pool.map(lambda x: answers(choice, x), inputs * 5)) == expected * 5)
+"""
+
+
+def run(program, start=START):
+    """The words of the last line that the program prints in a process of its own, within a minute."""
+    here = f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r})\n"
+    command = [sys.executable, "-W", "ignore", "-c", here + start + program]
+    done = subprocess.run(command, capture_output=True, timeout=60, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
+
+
+def test_large_predictions_and_contributions_start_no_thread():
+    assert run(ONE_THREAD) == ["0"]
+
+
+def test_a_fork_after_use_answers_as_its_parent():
+    assert run(FORK) == ["0", "True"]
+
+
+def test_greenlets_get_their_own_answers():
+    assert run(GEVENT, start=GEVENT_FIRST) == ["True"]
+
+
+def test_threads_get_their_own_answers():
+    assert run(THREADS) == ["True"]
+
+
+def test_the_slimmed_packages_hold_little_that_serving_does_not_map():
+    assert float(run(MAPPED)[0]) > 0.95
+
+
+def test_threads_are_seen_where_there_are_more():
+    """The first test fails with oneDAL's own default, a thread for each processor."""
+    assert int(run(SEVERAL)[0]) > 0

@@ -1,0 +1,374 @@
+"""The feature `training`: real jobs of the base with and without it, and what stands beside the model afterwards."""
+
+import csv
+import functools
+import importlib.util
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xgboost
+from sagemaker_xgboost_container.algorithm_mode import serve_utils
+from training_jobs import Job, Trainer, lay_out
+from xgbpatch_overlays import model_folder, training_artefacts, training_files, training_rows
+
+XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
+BASE = "repository/sagemaker-xgboost:1.5-1@sha256:" + "ab" * 32
+DRAWS = importlib.util.find_spec("matplotlib") is not None  # every official base; not the stand-ins
+FILES = {"record.json", "feature_names.json", "background.npy", "importance.csv", "importance.json"}
+FILES |= {"importance.png"} if DRAWS else set()
+FEATURES = 4
+
+
+def table(classes, count=240):
+    """Label, then four features of falling weight, the last without any; one in ten of the third is missing."""
+    random = np.random.RandomState(7)
+    features = random.rand(count, FEATURES).round(5)
+    score = 3 * features[:, 0] + features[:, 1] + 0.1 * random.rand(count)
+    label = np.floor(classes * (score - score.min()) / (np.ptp(score) + 1e-6)) if classes else score
+    return np.column_stack([label, features]).round(6)
+
+
+def job(objective="reg:squarederror", validation=True, **hyperparameters):
+    classes = {"binary": 2, "multi:": 3}.get(objective[:6], 0)
+    rows = table(classes)
+    channels = {"train": rows[:160], "validation": rows[160:]} if validation else {"train": rows}
+    known = {"objective": objective, "num_round": "6", "max_depth": "3", "seed": "3"}
+    known.update({"num_class": "3"} if classes == 3 else {})
+    return Job(dict(known, **hyperparameters), channels)
+
+
+def workplace(folder):
+    """A folder for a Trainer; the base, imported in its own time, would make a directory where there is no link yet."""
+    (folder / "first").mkdir(parents=True)
+    (folder / "ml").symlink_to(folder / "first")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trainers(tmp_path_factory):
+    """(without the feature, with it)"""
+    before = dict(os.environ)
+    os.environ["OMP_WAIT_POLICY"] = (
+        "PASSIVE"  # xgboost 1.x takes all processors: threads that spin would wait for each other
+    )
+    with Trainer(workplace(tmp_path_factory.mktemp("base"))) as base:
+        os.environ.update(XGBPATCH_FEATURES="training", XGBPATCH_BASE=BASE, XGBPATCH_RELEASE="0.3.0")
+        os.environ["PYTHONPATH"] += ":" + os.path.dirname(__file__)
+        with Trainer(workplace(tmp_path_factory.mktemp("ours"))) as ours:
+            os.environ.clear()
+            os.environ.update(before)
+            yield base, ours
+
+
+@pytest.fixture(scope="module")
+def trainer(trainers):
+    return trainers[1]
+
+
+def written(outcome, name):
+    return json.loads((outcome.folder / "model" / "xgbpatch" / name).read_text())
+
+
+def served(outcome):
+    """(booster, options of prediction) of the one model, as the base serves it."""
+    model, form = serve_utils.get_loaded_booster(str(outcome.folder / "model"))
+    return training_artefacts._explained(model, form)
+
+
+CASES = {
+    "regression": job(save_model_on_termination="true"),
+    "train-only": job("multi:softmax", validation=False),
+    "dart": job("binary:logistic", booster="dart", rate_drop="0.5", eval_metric="logloss,auc"),
+    "gblinear": job(booster="gblinear", updater="coord_descent"),
+    "forest": job("multi:softprob", num_parallel_tree="2", subsample="0.7"),
+    "early-stopping": job(early_stopping_rounds="2", eval_metric="rmse", eta="1", num_round="60"),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(trainers):
+    """outcomes(name): of that case (without the feature, with it), run once."""
+    return functools.lru_cache(None)(lambda name: tuple(trainer.run(CASES[name]) for trainer in trainers))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_the_model_and_the_log_are_the_bases_and_the_files_stand_beside_it(outcomes, name):
+    plain, ours = outcomes(name)
+    assert plain.code == ours.code == 0, ours.output
+    assert [path.read_bytes() for path in ours.models] == [path.read_bytes() for path in plain.models]
+    assert [path.name for path in ours.models] == [path.name for path in plain.models]
+    common = min(len(ours.rounds), len(plain.rounds))
+    assert ours.rounds[:common] == plain.rounds[:common] != []
+    # xgboost 1.x keeps callbacks in a set: whether the round that stops early is printed depends on addresses
+    assert abs(len(ours.rounds) - len(plain.rounds)) <= (name == "early-stopping")
+    assert not (plain.folder / "model" / "xgbpatch").exists()
+    assert set(os.listdir(str(ours.folder / "model" / "xgbpatch"))) == FILES, ours.output
+    assert "Traceback" not in ours.output
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_importance_is_the_mean_of_native_contributions_with_the_bases_tree_cut(outcomes, name):
+    outcome = outcomes(name)[1]
+    member, split = served(outcome), "train" if name == "train-only" else "validation"
+    rows = CASES[name].channels[split][:, 1:]
+    values = member.booster.predict(xgboost.DMatrix(rows), pred_contribs=True, **member.options)
+    mean = np.abs(values.reshape(len(rows), -1, FEATURES + 1)[:, :, :-1]).mean(axis=0, dtype=np.float64)
+    about = written(outcome, "importance.json")
+    found = {row["name"]: row for row in about["features"]}
+    for number in range(FEATURES):
+        row = found[f"f{number}"]
+        assert row["importance"] == pytest.approx(mean[:, number].sum(), rel=1e-4, abs=1e-6)
+        assert row.get("classes", [row["importance"]]) == pytest.approx(list(mean[:, number]), rel=1e-4, abs=1e-6)
+    assert [row["importance"] for row in about["features"]] == sorted(r["importance"] for r in about["features"])[::-1]
+    assert (about["split"], about["rows"], about["rows_of_split"], about["models"]) == (split, len(rows), len(rows), 1)
+    assert about["features"][0]["name"] == "f0"
+    cut = {key: value for key, value in member.options.items() if key != "validate_features" and np.any(value)}
+    assert [{key: np.ravel(value).tolist() for key, value in found.items()} for found in about["tree_cuts"]] == [
+        {key: np.ravel(value).tolist() for key, value in cut.items()}
+    ]
+
+
+def test_the_csv_has_the_numbers_of_the_json(outcomes):
+    outcome = outcomes("forest")[1]
+    with (outcome.folder / "model/xgbpatch/importance.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["feature", "importance", "class_0", "class_1", "class_2"]
+    expected = [
+        [row["name"], row["importance"], *row["classes"]] for row in written(outcome, "importance.json")["features"]
+    ]
+    assert [[row[0], *map(float, row[1:])] for row in rows[1:]] == expected
+
+
+def test_the_record_names_what_the_model_was_trained_with(outcomes):
+    outcome = outcomes("forest")[1]
+    assert written(outcome, "record.json") == {
+        "xgboost": xgboost.__version__,
+        "xgbpatch": "0.3.0",
+        "base": BASE,
+        "objective": "multi:softprob",
+        "features": FEATURES,
+        "models": 1,
+        "rounds": [6],
+    }
+
+
+def test_the_background_is_rows_of_the_train_channel(outcomes):
+    outcome = outcomes("regression")[1]
+    found = model_folder.background(str(outcome.folder / "model"))
+    train = {tuple(row) for row in CASES["regression"].channels["train"][:, 1:].astype(np.float32).tolist()}
+    assert found.shape == (100, FEATURES)
+    assert len({tuple(row) for row in found.tolist()}) == 100
+    assert {tuple(row) for row in found.tolist()} <= train
+
+
+def test_what_is_asked_for_by_hyperparameter(trainer, tmp_path):
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(["Länge", "a,b", "c", "d"]))
+    asked = {"xgbpatch_feature_names": str(names), "xgbpatch_importance_rows": "30", "xgbpatch_background_rows": "0"}
+    outcome = trainer.run(job(**asked))
+    assert outcome.code == 0, outcome.output
+    assert written(outcome, "feature_names.json") == ["Länge", "a,b", "c", "d"]
+    assert written(outcome, "importance.json")["rows"] == 30
+    assert written(outcome, "importance.json")["rows_of_split"] == 80
+    assert written(outcome, "importance.json")["features"][0]["name"] == "Länge"
+    assert not (outcome.folder / "model/xgbpatch/background.npy").exists()
+    assert (
+        json.loads((outcome.folder / "input/config/hyperparameters.json").read_text()) == job(**asked).hyperparameters
+    )
+
+
+def test_no_importance_where_none_is_asked_for(trainer):
+    outcome = trainer.run(job(xgbpatch_importance_rows="0", xgbpatch_feature_names="a, b,c ,d"))
+    assert set(os.listdir(str(outcome.folder / "model/xgbpatch"))) == {
+        "record.json",
+        "feature_names.json",
+        "background.npy",
+    }
+    assert written(outcome, "feature_names.json") == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"xgbpatch_feature_name": "a"}, 'did you mean "xgbpatch_feature_names"?'),
+        ({"xgbpatch_feature_names": "a,b"}, "xgbpatch_feature_names has 2 names, the train channel 4 columns"),
+        ({"xgbpatch_feature_names": "a,b,a,c"}, 'names "a" more than once'),
+        ({"xgbpatch_feature_names": "/nowhere.json"}, "is not a file with a JSON list"),
+        ({"xgbpatch_background_rows": "-1"}, 'xgbpatch_background_rows="-1" is not a whole number from 0 to 1000'),
+        ({"xgbpatch_importance_rows": "many"}, 'xgbpatch_importance_rows="many" is not a whole number'),
+        ({"xgbpatch_metrics": "spread"}, '"spread" is not a dotted path'),
+        ({"xgbpatch_metrics": "no_such_module.f"}, '"no_such_module.f" is no function(y_true, y_pred) of this image'),
+        ({"xgbpatch_metrics": "training_metrics_of_user.one"}, "too many positional arguments"),
+        ({"xgbpatch_metrics": "training_metrics_of_user.rmse"}, "has the name of a metric of the base"),
+        ({"xgbpatch_metrics": "training_metrics_of_user.spread:up"}, 'ends in "up", which is not minimize or maximize'),
+        ({"max_deth": "3"}, "max_deth"),
+    ],
+    ids=lambda value: next(iter(value.items()))[1][:30] if isinstance(value, dict) else "",
+)
+def test_a_bad_hyperparameter_ends_the_job_before_it_trains(trainer, asked, message):
+    outcome = trainer.run(job(**asked))
+    assert outcome.code == 1
+    assert "UserError: " in outcome.output
+    assert message in outcome.output
+    assert not outcome.rounds
+
+
+def test_without_the_feature_own_hyperparameters_are_the_bases_to_refuse(trainers):
+    outcome = trainers[0].run(job(xgbpatch_background_rows="0"))
+    assert outcome.code == 1
+    assert "xgbpatch_background_rows" in outcome.output
+
+
+def test_folds_share_one_importance(trainer):
+    outcome = trainer.run(job("binary:logistic", _kfold="3"))
+    assert outcome.code == 0, outcome.output
+    models, forms = serve_utils.get_loaded_booster(str(outcome.folder / "model"), True)
+    means = []
+    for model, form in zip(models, forms):
+        member = training_artefacts._explained(model, form)
+        rows = xgboost.DMatrix(CASES["dart"].channels["validation"][:, 1:])
+        means.append(np.abs(model.predict(rows, pred_contribs=True, **member.options))[:, :-1].mean(axis=0))
+    found = {row["name"]: row["importance"] for row in written(outcome, "importance.json")["features"]}
+    assert [found[f"f{i}"] for i in range(FEATURES)] == pytest.approx(list(np.mean(means, axis=0)), rel=1e-4)
+    assert written(outcome, "record.json")["models"] == 3
+
+
+def test_the_fixes_of_training_go_with_it(trainer):
+    fixes = ("custom-metrics", "kfold-eval", "checkpoint-resume", "eval-metric-without-objective")
+    asked = job("binary:logistic", eval_metric="accuracy", _kfold="2", xgbpatch_metrics="training_metrics_of_user.seen")
+    outcome = trainer.run(asked, *fixes)
+    assert outcome.code == 0, outcome.output
+    assert set(os.listdir(str(outcome.folder / "model" / "xgbpatch"))) == FILES, outcome.output
+    assert all({"validation-accuracy", "validation-seen"} <= set(metrics) for _, metrics in outcome.rounds)
+    assert outcome.rounds[-1][1]["validation-accuracy"] > 0.5
+
+
+def test_a_job_that_the_base_finishes_is_finished_whatever_fails_here(trainer):
+    """A file stands where the folder should be: nothing can be written."""
+    folder = trainer.new(job())
+    (folder / "model" / "xgbpatch").write_text("in the way")
+    outcome = trainer.start(folder)
+    assert outcome.code == 0
+    assert "could not be written; the model is complete without" in outcome.output
+    assert "Traceback" in outcome.output
+
+
+def test_a_job_that_the_base_fails_fails_as_there(trainers):
+    bad = job(objective="binary:logistic")
+    bad.channels["train"][:, 0] = 7
+    endings = [trainer.run(bad) for trainer in trainers]
+    assert [outcome.code for outcome in endings] == [1, 1]
+    errors = [re.findall(r"\w+Error: (?:\[[\d:]+\])?(.*)", outcome.output) for outcome in endings]
+    assert errors[0] == errors[1] != []
+    assert not (endings[1].folder / "model" / "xgbpatch").exists()
+
+
+def test_checkpoints_are_the_bases(trainers):
+    plain, ours = (trainer.run(Job(job().hyperparameters, job().channels, checkpoints=True)) for trainer in trainers)
+    found = [sorted(os.listdir(str(outcome.folder / "checkpoints"))) for outcome in (plain, ours)]
+    assert found[0] == found[1] != []
+    assert set(os.listdir(str(ours.folder / "model" / "xgbpatch"))) == FILES
+
+
+HOST = """
+import sys, training_jobs
+from sagemaker_xgboost_container import distributed
+distributed._FIRST_PORT, distributed._SECOND_PORT = int(sys.argv[2]), int(sys.argv[3])
+training_jobs.become_job(training_jobs.Path(sys.argv[1]) / "ml", {"fixes": "", "interrupt": None})
+"""
+
+
+def test_of_two_hosts_the_master_writes(tmp_path):
+    """Both end, which they would not if one waited for the other in an operation of the group."""
+    hosts, ports, processes = ["127.0.0.1", "localhost"], free_ports(2), []
+    for host in hosts:
+        folder = workplace(tmp_path / host) / "first"
+        lay_out(folder, job("binary:logistic", xgbpatch_feature_names="a,b,c,d"))
+        resources = {"current_host": host, "hosts": hosts, "network_interface_name": "lo"}
+        (folder / "input/config/resourceconfig.json").write_text(json.dumps(resources))
+        base = {"SAGEMAKER_BASE_DIR": str(tmp_path / host / "ml"), "SM_INPUT": str(tmp_path / host / "ml/input")}
+        known = {**os.environ, **base, "XGBPATCH_FEATURES": "training"}
+        known["PYTHONPATH"] += ":" + os.path.dirname(__file__)
+        command = [sys.executable, "-W", "ignore", "-c", HOST, str(tmp_path / host), *ports]
+        processes.append(subprocess.Popen(command, env=known))
+    try:
+        assert [process.wait(120) for process in processes] == [0, 0], (tmp_path / hosts[0] / "ml/stderr").read_text()
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert set(os.listdir(str(tmp_path / hosts[0] / "ml/model/xgbpatch"))) == FILES
+    assert os.listdir(str(tmp_path / hosts[1] / "ml/model")) == []
+
+
+def free_ports(count):
+    """Texts; all held at once, so that they differ."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("", 0))
+    ports = [str(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def test_a_program_of_the_users_writes_the_same_files(tmp_path):
+    rows = table(0)
+    names = ["a", "b", "c", "d"]
+    dtrain = xgboost.DMatrix(rows[:, 1:], label=rows[:, 0], feature_names=names)
+    booster = xgboost.train({"max_depth": 2}, dtrain, 3)
+    training_artefacts.write(booster, dtrain, model_dir=str(tmp_path), background_rows=5)
+    assert set(os.listdir(str(tmp_path / "xgbpatch"))) == FILES
+    assert model_folder.feature_names(str(tmp_path)) == tuple(names)
+    assert model_folder.background(str(tmp_path)).shape == (5, FEATURES)
+    assert json.loads((tmp_path / "xgbpatch/importance.json").read_text())["split"] == "train"
+
+
+def test_the_plot_is_a_picture_where_the_base_draws(tmp_path):
+    """With names that a formula or another alphabet would upset, and no state of pyplot in the base's process."""
+    values = np.arange(75.0).reshape(25, 3)
+    names = ["$a^b$", "Länge" * 20, "_c", ""] + [str(number) for number in range(21)]
+    training_files.write_importance(str(tmp_path), {}, names, values)
+    training_files.write_importance(str(tmp_path), {}, names[:1], values[:1, :1])
+    path = tmp_path / "xgbpatch" / "importance.png"
+    assert path.exists() == DRAWS
+    assert not DRAWS or path.read_bytes().startswith(b"\x89PNG\r\n")
+    assert "matplotlib.pyplot" not in sys.modules
+    assert not list((tmp_path / "xgbpatch").glob("*.partial"))
+
+
+def test_a_program_that_is_still_in_a_group_of_hosts_is_told_so(tmp_path, monkeypatch, caplog):
+    """The group of two is pretended: in a real one, the other host would have to take part."""
+    group = xgboost.rabit if XGBOOST < (2, 0) else importlib.import_module("xgboost.collective")
+    monkeypatch.setattr(group, "get_world_size", lambda: 2)
+    training_artefacts.write(None, None, model_dir=str(tmp_path))
+    assert "is still in a group of 2 hosts" in caplog.text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_call_of_the_users_program_is_logged(tmp_path, caplog):
+    training_artefacts.write(None, None, model_dir=str(tmp_path), colour="red")
+    assert "could not be written" in caplog.text
+
+
+@pytest.mark.parametrize("width", [5, 7])
+def test_rows_come_back_as_they_were(width):
+    random = np.random.RandomState(0)
+    data = random.rand(50, 5).astype(np.float32)
+    data[random.rand(50, 5) < 0.4] = np.nan
+    data[random.rand(50, 5) < 0.2] = 0
+    numbers = training_rows.sample(50, 20)
+    found = training_rows.dense(training_rows.read(xgboost.DMatrix(data), numbers, width))
+    expected = np.column_stack([data[list(numbers)], np.full((20, width - 5), np.nan, dtype=np.float32)])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_sample_is_the_same_at_every_call():
+    assert training_rows.sample(1000000000, 3) == training_rows.sample(1000000000, 3)
+    assert sorted(training_rows.sample(4, 100)) == [0, 1, 2, 3]

@@ -1,0 +1,74 @@
+"""Checkpoints under a name that is never looked for, so a restarted job begins at round 0 (1.3-1 and later)."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from typing import Any, Callable, Dict
+
+import xgboost
+from sagemaker_xgboost_container import checkpointing
+
+from .. import train_job
+from ..checkpoints import Checkpoints
+
+_JOB = {"objective": "reg:squarederror"}
+
+logger = logging.getLogger(__name__)
+
+
+def not_needed() -> str:
+    """Whether the base finds again what it has kept."""
+    if not hasattr(xgboost.callback, "TrainingCheckPoint"):
+        return "this base writes its own checkpoints and resumes from them"
+    with tempfile.TemporaryDirectory() as folder:
+        return train_job.judge(lambda call: _verdict(call, folder), _JOB, folder)
+
+
+def _verdict(call: train_job.Call, folder: str) -> str:
+    """Has the base's own callbacks write what they write in three rounds, and asks its loader."""
+    booster = xgboost.train({}, call.matrix, num_boost_round=1)
+    for each in call.arguments["callbacks"]:
+        for epoch in range(3):
+            each.after_iteration(booster, epoch, {})
+    path, _ = checkpointing.load_checkpoint(folder)
+    return "its checkpoints are found again" if path else ""
+
+
+def install() -> None:
+    """Keep checkpoints that are found again."""
+    train_job.adapt(_resume)
+
+
+def _resume(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
+    folder = job["checkpoint_dir"]
+    if not folder or "_kfold" in job["train_cfg"]:
+        return train
+    job["checkpoint_dir"] = None  # the base has no part in it
+    is_master = job["is_master"]
+
+    def train_on(parameters: Any, matrix: Any, *, num_boost_round: int, callbacks: Any, **named: Any) -> Any:
+        from .. import resumption
+
+        checkpoints = Checkpoints(folder)
+        done = resumption.rounds_done(checkpoints, resumption.Request(parameters, matrix, num_boost_round))
+        if done:
+            logger.info("Checkpoint loaded from %s", checkpoints.path(done - 1))
+            logger.info("Resuming from iteration %s", done)
+            named["xgb_model"] = checkpoints.path(done - 1)
+        keep = checkpoints.keep if is_master else _keep_nothing
+        own = [each for each in callbacks if resumption.is_own(each)]
+        others = [each for each in callbacks if not resumption.is_own(each)]
+        return train(
+            parameters,
+            matrix,
+            num_boost_round=num_boost_round - done,
+            callbacks=[*others, resumption.Continued(own, done, keep)],
+            **named,
+        )
+
+    return train_on
+
+
+def _keep_nothing(booster: xgboost.Booster, number: int) -> None:
+    """A host that is not the master."""

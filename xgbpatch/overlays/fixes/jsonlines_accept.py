@@ -1,0 +1,48 @@
+"""jsonlines-accept: the two types that the base accepts and cannot write are written, from the base's own parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagemaker_xgboost_container import encoder
+from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
+
+JSON_LINES = "application/jsonlines"
+RECORDIO_PROTOBUF = "application/x-recordio-protobuf"
+
+
+def not_needed() -> str:
+    """Whether the base's encoder knows JSON Lines."""
+    try:
+        serve.encoders.encode([0.5], JSON_LINES)
+    except Exception:
+        return ""
+    return "the base writes JSON Lines by itself"
+
+
+def install() -> None:
+    """In the place of the encoders, as the view of /invocations calls them."""
+    serve.encoders = _Encoders(serve.encoders)
+
+
+class _Encoders(object):
+    """The base's encoders and two more."""
+
+    def __init__(self, encoders: Any):
+        self._encoders = encoders
+
+    def __getattr__(self, name: str):
+        return getattr(self._encoders, name)
+
+    def encode(self, predictions: Any, content_type: str):
+        """`{"score": x}` a line, records with the one label `score`, or what the base makes of another type."""
+        if content_type == JSON_LINES:
+            return encoder.json_to_jsonlines(serve_utils.encode_predictions_as_json(predictions))
+        if content_type == RECORDIO_PROTOBUF:
+            return b"".join(_record(prediction) for prediction in predictions)
+        return self._encoders.encode(predictions, content_type)
+
+
+def _record(prediction: Any) -> bytes:
+    encode = serve_utils._encode_selected_predictions_recordio_protobuf  # of several, it repeats: recordio-growth
+    return encode([{serve_utils.SCORE_OUT_KEY: prediction}])

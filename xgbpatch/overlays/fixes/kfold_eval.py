@@ -1,0 +1,49 @@
+"""Folds that are evaluated on the whole channels, their own training rows among them (1.7-1 and later)."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, Callable, Deque, Dict
+
+from .. import train_job
+
+
+def not_needed() -> str:
+    """Whether a fold is evaluated on the rows that it is trained on."""
+    return train_job.judge(_verdict, {"objective": "reg:squarederror", "_kfold": 2})
+
+
+def _verdict(call: train_job.Call) -> str:
+    return "folds are evaluated on their own rows" if call.arguments["evals"][0][0] is call.matrix else ""
+
+
+def install() -> None:
+    """Evaluate each fold on its own parts."""
+    train_job.adapt(_evaluate_folds)
+
+
+def _evaluate_folds(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
+    if "_kfold" not in job["train_cfg"]:
+        return train
+    parts = _watch_slices(job["train_val_dmatrix"])
+
+    def train_fold(parameters: Any, matrix: Any, *positional: Any, **named: Any) -> Any:
+        if len(parts) == 2 and parts[0] is matrix:
+            own = {"train": parts[0], "validation": parts[1]}
+            named["evals"] = [(own.get(name, given), name) for given, name in named["evals"]]
+        return train(parameters, matrix, *positional, **named)
+
+    return train_fold
+
+
+def _watch_slices(matrix: Any) -> Deque[Any]:
+    """The last two slices of `matrix`: while a fold trains, its rows and those held out."""
+    parts = collections.deque(maxlen=2)  # type: Deque[Any]
+    cut = matrix.slice
+
+    def cut_and_keep(*positional: Any, **named: Any) -> Any:
+        parts.append(cut(*positional, **named))
+        return parts[-1]
+
+    matrix.slice = cut_and_keep
+    return parts

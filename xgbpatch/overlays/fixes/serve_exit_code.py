@@ -1,0 +1,67 @@
+"""serve-exit-code: `serve` ends with the exit code of the server process that ended, and says which that was."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+from typing import Any, Callable
+
+from sagemaker_xgboost_container import serving
+
+REASONS = {3: "gunicorn could not boot a worker", 4: "gunicorn could not load the application"}  # gunicorn.arbiter
+
+logger = logging.getLogger(__name__)
+
+
+def not_needed() -> str:
+    """Whether the function that waits for nginx and gunicorn does something with how they ended."""
+    source = inspect.getsource(serving.server.start)
+    if "os.wait()" not in source:
+        return "the base waits for its server in a way that this fix does not know"
+    return "the base ends with an exit code of its own" if "sys.exit(" in source or "raise" in source else ""
+
+
+def install() -> None:
+    """Watch how the child ends that the base waits for."""
+    start = serving.server.start
+    module = sys.modules[start.__module__]  # 1.5-1 has a copy of its own
+    module.os = _Watching(module.os)
+    serving.server.start = _ending(start, module.os)
+
+
+class _Watching(object):
+    """The module `os`; `status` is that of the last child for which it waited."""
+
+    def __init__(self, os: Any):
+        self._os = os
+        self.status = 0
+
+    def __getattr__(self, name: str):
+        return getattr(self._os, name)
+
+    def wait(self):
+        """As `os.wait`: (pid, status)."""
+        pid, self.status = self._os.wait()
+        return pid, self.status
+
+    @property
+    def code(self) -> int:
+        """The exit code of that child as a shell says it: 128 and the signal's number for one that was killed."""
+        killed = self._os.WIFSIGNALED(self.status)
+        return 128 + self._os.WTERMSIG(self.status) if killed else self._os.WEXITSTATUS(self.status)
+
+
+def _ending(start: Callable[..., Any], watching: Any):
+    """`start`, after which the process ends with the code of the child whose end made `start` return."""
+
+    @functools.wraps(start)
+    def started(*arguments, **named):
+        start(*arguments, **named)
+        if watching.code:
+            reason = REASONS.get(watching.code, "nginx or gunicorn failed")
+            logger.error("The server ended with exit code %d: %s", watching.code, reason)
+            sys.exit(watching.code)
+
+    return started

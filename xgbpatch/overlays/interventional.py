@@ -1,0 +1,130 @@
+"""SHAP values in probability space: the model's probability, split against a background of rows.
+
+Interventional tree SHAP (Lundberg et al. 2020) by the compiled part of the package `shap`, which is all that is loaded
+of it: the package itself imports a compiler. As `shap.TreeExplainer(feature_perturbation="interventional",
+model_output="probability")`, each background row's margin values are scaled to the difference in probability.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+from typing import Any, Callable
+
+import numpy as np
+
+from . import trees
+
+INTERVENTIONAL, LOGISTIC = 0, 1  # the codes of shap's compiled part
+DEEPEST = 30  # its binomial coefficients overflow beyond
+CHUNK = 8  # rows a call: it holds the interpreter meanwhile, and draws a progress bar after ten seconds
+TOLERANCE = 1e-4
+
+
+class Unavailable(Exception):
+    """Why a model has no values in probability space; the message ends in the next step."""
+
+
+class Explainer(object):
+    """`values(rows)`: float32 (n, features) to float32 (n, features + 1), base value last, adding up to probabilities.
+
+    Raises Unavailable for trees that the compiled part cannot walk.
+    """
+
+    def __init__(self, compiled: Any, forest: trees.Forest, background: np.ndarray):
+        deepest = max(tree.depth for tree in forest.trees)
+        if deepest > DEEPEST:
+            raise Unavailable("trees of depth {} are too deep for it (at most {})".format(deepest, DEEPEST))
+        self._compiled = compiled
+        self._forest = _arrays(forest, typed=_takes_types(compiled))
+        self._depth = max(1, deepest)
+        self._count = len(forest.trees)
+        self._base = np.array(forest.base, dtype=np.float64)
+        self._background = _cells(background)
+
+    def values(self, rows: np.ndarray) -> np.ndarray:
+        parts = [self._values(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
+        return np.concatenate(parts or [np.zeros((0, rows.shape[1] + 1), dtype=np.float32)])
+
+    def _values(self, rows: np.ndarray):
+        found = np.zeros((rows.shape[0], rows.shape[1] + 1, 1))
+        self._compiled.dense_tree_shap(
+            *self._forest,
+            self._depth,
+            *_cells(rows),
+            None,
+            *self._background,
+            self._count,
+            self._base,
+            found,
+            INTERVENTIONAL,
+            LOGISTIC,
+            False,
+        )
+        return found[:, :, 0].astype(np.float32)
+
+
+def compiled() -> Any:
+    """shap's compiled part; raises Unavailable where the image does not carry it."""
+    package = importlib.util.find_spec("shap")
+    places = list(package.submodule_search_locations or ()) if package else []
+    found = importlib.machinery.PathFinder.find_spec("_cext", places) if places else None
+    if found is None or found.loader is None:
+        raise Unavailable("the image does not carry the package shap: build it with --feature shap-probability")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def check(explainer: Explainer, probabilities: Callable[[np.ndarray], np.ndarray], background: np.ndarray) -> str:
+    """Why the values do not add up to `probabilities(rows)`, or an empty string; held to 1e-4 on background rows."""
+    rows = background[:64]
+    found, expected = explainer.values(rows).astype(float), probabilities(rows)
+    worst = np.max(np.abs(found.sum(axis=1) - expected))
+    if not worst <= TOLERANCE:
+        return "its values miss the probability of a background row by {:.2g}".format(worst)
+    worst = np.max(np.abs(found[:, -1] - np.mean(probabilities(background), dtype=float)))
+    return "" if worst <= TOLERANCE else "its base value misses the background's mean by {:.2g}".format(worst)
+
+
+def _cells(rows: np.ndarray):
+    """The compiled part's two arrays of rows: float64 numbers, and where they are missing."""
+    return np.ascontiguousarray(rows, dtype=np.float64), np.isnan(rows)
+
+
+def _takes_types(compiled_part: Any):
+    """Newer releases take an array of threshold types, for categories, after the thresholds."""
+    nothing, integers, cells = np.zeros((0, 1)), np.zeros((0, 1), dtype=np.int32), np.zeros((0, 1))
+    node = [integers] * 4 + [nothing]
+    rest = [np.zeros((0, 1, 1)), nothing, 1, cells, cells == 1, None, cells, cells == 1, 0, np.zeros(1)]
+    last = [np.zeros((0, 2, 1)), INTERVENTIONAL, LOGISTIC, False]
+    try:
+        compiled_part.dense_tree_shap(*node, *rest, *last)
+    except TypeError:
+        return True
+    return False
+
+
+def _arrays(forest: trees.Forest, typed: bool):
+    """(trees, nodes) arrays of children, features, thresholds and values; nodes that no row reaches hold -1."""
+    shape = (len(forest.trees), max(len(tree.left) for tree in forest.trees))
+    children = [np.full(shape, -1, dtype=np.int32) for _ in range(4)]  # left, right, default, and the feature
+    thresholds, leaves = np.zeros(shape), np.zeros(shape)
+    for number, tree in enumerate(forest.trees):
+        _fill(tree, [array[number] for array in children], (thresholds[number], leaves[number]))
+    types = [np.zeros(shape, dtype=np.int32)] if typed else []
+    return [*children, thresholds, *types, leaves[:, :, None], np.ones(shape)]
+
+
+def _fill(tree: trees.Tree, children: Any, numbers: Any):
+    nodes = np.array([node for level in tree.levels() for node in level])
+    left, right = np.asarray(tree.left)[nodes], np.asarray(tree.right)[nodes]
+    splits = left != -1
+    inner = nodes[splits]
+    default = np.where(np.asarray(tree.default_left, dtype=bool)[inner], left[splits], right[splits])
+    columns = (left[splits], right[splits], default, np.asarray(tree.feature)[inner])
+    for array, column in zip(children, columns):
+        array[inner] = column
+    thresholds, leaves = numbers
+    thresholds[inner] = np.nextafter(tree.condition[inner], np.float32(-np.inf))
+    leaves[nodes[~splits]] = tree.condition[nodes[~splits]] * tree.weight

@@ -1,0 +1,47 @@
+"""The fixes that the image carries (`XGBPATCH_FIXES`), installed where the base in it still has the bug."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Iterable
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "command"  # the command `serve`, before it starts a server
+LOADING = "loading"  # a worker of the single-model server, before the base is imported and loads the model
+SERVING = "serving"  # a worker of the single-model server, with the base imported
+MODEL_SERVER = "model server"  # a worker of a multi-model endpoint
+TRAINING = "training"
+
+# Where each fix acts. Known without importing it, because it imports the base's modules: in a worker that would load
+# the model before LOADING is done, and in serving bring what only training needs.
+STAGES = {
+    "checkpoint-resume": (TRAINING,),
+    "custom-metrics": (TRAINING,),
+    "ensemble-vote": (SERVING,),
+    "eval-metric-without-objective": (TRAINING,),
+    "jsonlines-accept": (SERVING,),
+    "kfold-checkpoint": (TRAINING,),
+    "kfold-eval": (TRAINING,),
+    "libsvm-skew": (SERVING, MODEL_SERVER),
+    "mme-ensemble-vote": (MODEL_SERVER,),
+    "mme-errors": (MODEL_SERVER,),
+    "pickle-refused": (LOADING, MODEL_SERVER),
+    "recordio-growth": (SERVING,),
+    "serve-exit-code": (COMMAND,),
+}
+
+
+def install(names: Iterable[str], stage: str) -> None:
+    """Install those of `names` that act at `stage`; the log says which, and which step aside and why."""
+    for name in names:
+        if stage not in STAGES[name]:
+            continue
+        fix = importlib.import_module("{}.fixes.{}".format(__package__, name.replace("-", "_")))
+        reason = fix.not_needed()
+        if reason:
+            logger.info("Fix %s steps aside: %s", name, reason)
+            continue
+        fix.install()
+        logger.info("Fix %s: installed", name)

@@ -1,0 +1,143 @@
+"""The hyperparameters of the training overlay: one table, taken out before the base looks at the others."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
+
+PREFIX = "xgbpatch_"
+MOST_BACKGROUND_ROWS = 1000
+MOST_IMPORTANCE_ROWS = 100000
+
+
+class OptionError(ValueError):
+    """A hyperparameter that cannot be accepted; the message names it, its value and what would be accepted."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the user's: `function(y_true, y_pred) -> float` by its dotted path, printed by its last name."""
+
+    path: str
+    maximize: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a training job asks of the overlay; `feature_names` is None where it names none."""
+
+    feature_names: Optional[Tuple[str, ...]] = None
+    importance_rows: int = 1000
+    background_rows: int = 100
+    metrics: Tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One hyperparameter: the field of Options that it sets, how its text is read, and what it does."""
+
+    field: str
+    read: Callable[[str, str], Any]
+    allowed: str
+    meaning: str
+
+    @property
+    def name(self) -> str:
+        return PREFIX + self.field
+
+
+def take(hyperparameters: Mapping[str, Any]) -> Tuple[Options, Dict[str, Any]]:
+    """The Options, and the hyperparameters that are the base's; the mapping is left as it is. Raises OptionError."""
+    own = {name: str(value) for name, value in hyperparameters.items() if name.startswith(PREFIX)}
+    rest = {name: value for name, value in hyperparameters.items() if name not in own}
+    known = {row.name: row for row in TABLE}
+    for name in own:
+        if name not in known:
+            raise OptionError(_unknown(name, sorted(known)))
+    return Options(**{known[name].field: known[name].read(name, text.strip()) for name, text in own.items()}), rest
+
+
+def _unknown(name: str, known: Sequence[str]):
+    nearest = difflib.get_close_matches(name, known, 1)
+    hint = '; did you mean "{}"?'.format(nearest[0]) if nearest else ""
+    return 'The hyperparameter "{}" is not known; of xgbpatch there are: {}{}'.format(name, ", ".join(known), hint)
+
+
+def _number(most: int):
+    def read(name: str, text: str):
+        if not text.isdigit() or int(text) > most:
+            raise OptionError('{}="{}" is not a whole number from 0 to {}'.format(name, text, most))
+        return int(text)
+
+    return read
+
+
+def _names(name: str, text: str):
+    """A comma list, or the path of a JSON list: a value of a hyperparameter has at most 2,500 characters."""
+    found = _names_of_file(name, text) if text.startswith("/") else [part.strip() for part in text.split(",")]
+    if not isinstance(found, list) or not all(isinstance(each, str) and each for each in found):
+        raise OptionError('{}="{}" is not a list of names'.format(name, text))
+    repeated = sorted({each for each in found if found.count(each) > 1}) if len(set(found)) < len(found) else []
+    if repeated:
+        raise OptionError('{} names "{}" more than once'.format(name, repeated[0]))
+    return tuple(found)
+
+
+def _names_of_file(name: str, path: str):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise OptionError('{}="{}" is not a file with a JSON list: {}'.format(name, path, error)) from error
+
+
+def _metrics(name: str, text: str):
+    found = tuple(_metric(name, each.strip()) for each in text.split(",") if each.strip())
+    names = [metric.name for metric in found]
+    if len(set(names)) < len(names):
+        raise OptionError('{}="{}" names two metrics alike'.format(name, text))
+    return found
+
+
+def _metric(name: str, text: str):
+    path, colon, direction = text.partition(":")
+    dotted = path.split(".")
+    if len(dotted) < 2 or not all(part.isidentifier() for part in dotted):
+        raise OptionError('{}: "{}" is not a dotted path, such as my_module.my_metric'.format(name, path))
+    if colon and direction not in ("minimize", "maximize"):
+        raise OptionError('{}: "{}" ends in "{}", which is not minimize or maximize'.format(name, text, direction))
+    return Metric(path, direction == "maximize")
+
+
+TABLE = (
+    Hyperparameter(
+        "feature_names",
+        _names,
+        "a comma list, or the absolute path of a file with a JSON list",
+        "The names of the features, in the order of the columns; without them they are f0, f1 and so on.",
+    ),
+    Hyperparameter(
+        "importance_rows",
+        _number(MOST_IMPORTANCE_ROWS),
+        "0 to {}".format(MOST_IMPORTANCE_ROWS),
+        "How many rows the global SHAP importance is computed on at the most; 0 switches it off.",
+    ),
+    Hyperparameter(
+        "background_rows",
+        _number(MOST_BACKGROUND_ROWS),
+        "0 to {}".format(MOST_BACKGROUND_ROWS),
+        "How many training rows are stored with the model, for SHAP values in probability space; 0 stores none.",
+    ),
+    Hyperparameter(
+        "metrics",
+        _metrics,
+        "dotted paths with commas, each with :minimize (the default) or :maximize behind it",
+        "Metrics of yours, function(y_true, y_pred) -> float, printed in each round beside the base's.",
+    ),
+)
