@@ -5,10 +5,21 @@ import sys
 
 
 def model(path):
+    booster = loaded(path)
+    kept = {name: getattr(booster, name, None) for name in ("best_iteration", "best_ntree_limit")}
+    return {"trees": len(booster.get_dump()), "attributes": booster.attributes(), "kept": kept}
+
+
+def loaded(path):
+    import pickle
+
     import xgboost
 
-    booster = xgboost.Booster(model_file=path)
-    return {"trees": len(booster.get_dump()), "attributes": booster.attributes()}
+    with open(path, "rb") as file:
+        if file.read(1) == b"\x80":
+            file.seek(0)
+            return pickle.load(file)
+    return xgboost.Booster(model_file=path)
 
 
 def hyperparameters(jobs):

@@ -193,7 +193,7 @@ def test_selection_of_an_unsupported_objective_is_500_after_the_prediction(poiss
 
 
 def test_a_body_over_the_limit_is_413(poisson):
-    assert poisson.invoke("1" * 1048577, content_type="text/csv").status_code == 413
+    assert poisson.settled("1" * 1048577, content_type="text/csv") == 413
     assert poisson.request("GET", "/execution-parameters").json()["MaxPayloadInMB"] == 1
 
 

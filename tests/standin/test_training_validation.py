@@ -29,8 +29,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
     "interaction": {"tree_method": "approx", "interaction_constraints": "[[1,2],[3]]"},
     "old-tree-method": {"tree_method": "gpu_hist", "predictor": "gpu_predictor", "deterministic_histogram": "true"},
     "folds": {"_kfold": "3", "_num_cv_round": "2"},
-    "tuned": {"_tuning_objective_metric": "validation:balanced_accuracy"},
-    "sampling": {"sampling_method": "uniform"},
+    "tuned": {"_tuning_objective_metric": "validation:accuracy"},
 }
 
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
@@ -62,6 +61,8 @@ BY_VERSION: dict[str, tuple[dict[str, str], tuple[int, int], tuple[int, int]]] =
     "absolute-error": ({"objective": "reg:absoluteerror"}, (1, 7), (99, 0)),
     "single-precision": ({"single_precision_histogram": "true"}, (0, 0), (1, 7)),
     "local-histmaker": ({"updater": "grow_local_histmaker"}, (0, 0), (1, 7)),
+    "sampling": ({"sampling_method": "uniform"}, (1, 3), (99, 0)),
+    "balanced": ({"_tuning_objective_metric": "validation:balanced_accuracy"}, (1, 3), (99, 0)),
     "dask": ({"use_dask_gpu_training": "false"}, (1, 5), (99, 0)),
 }
 

@@ -10,6 +10,7 @@ RESUMES = XGBOOST < (1, 3)  # from 1.3-1 on a restarted job begins at round 0
 LINKS_INPUT = XGBOOST >= (1, 7)  # File mode gathers the input's files in one folder
 NAMES_FORMAT_IN_URI = XGBOOST >= (3, 0)  # libsvm too; a bare path before
 REFUSES_PIPE = XGBOOST >= (3, 2)
+WATCHES_EVERY_FOLD = XGBOOST < (1, 5)  # what a fold holds out is reported without a validation channel too
 FOLDS_ON_WHOLE_DATA = XGBOOST >= (1, 7)  # a fold reports metrics of the full channels
 PREDICTS_BEFORE_METRIC = XGBOOST >= (3, 0)  # custom metrics get probabilities and still cut at margin 0
 MASTER_ONLY_CALLBACKS = XGBOOST >= (3, 0)  # checkpoints and the best model are the first host's

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import re
 import threading
 
@@ -77,6 +78,17 @@ def _write(model, path):
     open(unfinished, "wb").close()
     model.save_model(unfinished)
     os.rename(unfinished, path)
+
+
+class _Pickled:
+    """A model that saves itself as 1.2-2 saves models."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def save_model(self, path):
+        with open(path, "wb") as file:
+            pickle.dump(self._model, file, protocol=4)
 
 
 class _PrintEvaluation:
@@ -225,7 +237,7 @@ class SaveIntermediateModel:
         return os.path.join(self.intermediate_model_dir, self.model_name)
 
     def save_intermediate_model(self, model):
-        _write(model, self.format_path())
+        _write(_Pickled(model) if behaviour.SAVES_PICKLES else model, self.format_path())
 
     def callback(self, env):
         if env.rank == 0:

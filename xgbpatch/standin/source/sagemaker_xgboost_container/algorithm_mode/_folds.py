@@ -39,9 +39,17 @@ def _boost_fold(plan, data, fold, rows):
     fit, held_out = (data.both.slice(part) for part in rows)
     watch = _boosting.Watch(data.train, data.validation)
     if not behaviour.FOLDS_ON_WHOLE_DATA:
-        watch = _boosting.Watch(fit, None if data.validation is None else held_out)
+        watched = data.validation is not None or behaviour.WATCHES_EVERY_FOLD
+        watch = _boosting.Watch(fit, held_out if watched else None)
+    if data.validation is None:
+        plan = plan._replace(stopping=_boosting.Stopping(plan.stopping.metric, _rounds_without_validation(plan)))
     result = {}
     return _boosting.boost(plan, fit, watch, fold, result), result
+
+
+def _rounds_without_validation(plan):
+    """Early stopping asks for the channel, except in 1.2-2, which stops on whatever is reported last."""
+    return None if behaviour.HAS_CALLBACK_CLASSES else plan.stopping.rounds
 
 
 def print_summary(num_round, evals_results):

@@ -1,0 +1,388 @@
+"""The known bugs of the official images show in the base of each version as listed below, and nowhere else.
+
+This is the ground on which the fixes stand. It runs inside the base's own packages: `scripts/overlay-tests` runs it on
+every version, and `scripts/overlay-tests --source FOLDER VERSION` on the official source instead of the stand-in's.
+Numbers in brackets are sections of the facts about the official images.
+"""
+
+import os
+import pickle
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xgboost as xgb
+from mms.service import Service
+from sagemaker_algorithm_toolkit import exceptions as exc
+from sagemaker_xgboost_container import encoder
+from sagemaker_xgboost_container.algorithm_mode import (
+    handler_service,
+    hyperparameter_validation,
+    metrics,
+    serve,
+    serve_utils,
+    train,
+)
+from sagemaker_xgboost_container.data_utils import get_content_type, get_dmatrix
+
+VERSIONS = ("1.2-2", "1.3-1", "1.5-1", "1.7-1", "3.0-5", "3.2-0")
+VERSION = next(name for name in VERSIONS if xgb.__version__.startswith(name.split("-")[0] + "."))
+
+SEEN = {
+    "libsvm-skew": ("3.2-0",),  # 2.3, 7
+    "libsvm-zero-filled": ("3.2-0",),  # 2.3, script mode
+    "jsonlines-accept": VERSIONS,  # 2.4
+    "ensemble-vote": ("3.0-5", "3.2-0"),  # 2.2
+    "recordio-growth": VERSIONS,  # 2.5
+    "mme-errors": VERSIONS,  # 2.6
+    "dotfile-loaded": ("1.2-2",),  # 2.2
+    "pickle-runs-code": VERSIONS,  # 2.2
+    "serve-exit-code": VERSIONS,  # 2.1
+    "eval-metric-without-objective": VERSIONS,  # 4.2
+    "custom-metrics": ("3.0-5", "3.2-0"),  # 4.4
+    "kfold-eval": ("1.7-1", "3.0-5", "3.2-0"),  # 4.7
+    "kfold-without-objective": VERSIONS,  # 4.7
+    "kfold-checkpoint": VERSIONS[1:],
+    "checkpoint-resume": VERSIONS[1:],  # 4.6
+}
+
+RNG = np.random.RandomState(3)
+ROWS = RNG.rand(90, 4).astype("float32") + 0.01
+CLASSES = np.digitize(ROWS.sum(axis=1), [1.7, 2.2])
+CSV = "\n".join(",".join(f"{cell:.5f}" for cell in row) for row in ROWS[:3])
+
+
+def libsvm(labels, rows, first):
+    """A line a row; its columns are counted from `first`."""
+    cells = (" ".join(f"{index}:{cell:.5f}" for index, cell in enumerate(row, first)) for row in rows)
+    return "".join(f"{int(label)} {features}\n" for label, features in zip(labels, cells))
+
+
+def shows(bug):
+    """Whether the version at hand has it."""
+    return VERSION in SEEN[bug]
+
+
+# --- serving --------------------------------------------------------------------------------------------------------
+
+
+def booster_of(objective, seed=0, labels=None):
+    parameters = {"objective": objective, "max_depth": 3, "subsample": 0.6, "seed": seed, "nthread": 1}
+    if objective.startswith("multi:"):
+        parameters["num_class"] = 3
+    labels = (CLASSES > 0) * 1.0 if labels is None else labels
+    return xgb.train(parameters, xgb.DMatrix(ROWS, label=labels), 5)
+
+
+def save(folder, *boosters):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, booster in enumerate(boosters):
+        booster.save_model(str(folder / f"xgboost-model-{number}"))
+    return folder
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    """client(*boosters): Flask's client of the server in this process, with these in its model folder."""
+
+    def start(*boosters):
+        folder = save(tmp_path / "model", *boosters)
+        for name, value in {"MODEL_PATH": str(folder), "booster": None, "config_json": None, "objective": None}.items():
+            monkeypatch.setattr(serve.ScoringService, name, value)
+        serve.load_model()
+        return serve.ScoringService.app.test_client()
+
+    return start
+
+
+def post(client, accept="text/csv"):
+    return client.post("/invocations", data=CSV, content_type="text/csv", headers={"Accept": accept})
+
+
+def test_libsvm_skew(tmp_path):
+    text = libsvm(CLASSES, ROWS, 1)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "rows.libsvm").write_text(text)
+    trained = get_dmatrix(str(tmp_path / "train"), get_content_type("text/libsvm"))
+    served, _ = serve_utils.parse_content_data(text.encode(), "text/libsvm")
+    booster = xgb.train({"max_depth": 3, "nthread": 1}, trained, 8)
+    scores = [booster.predict(matrix, validate_features=False) for matrix in (trained, served)]
+    assert trained.num_col() == 5  # index 0 counts, and is never there
+    assert served.num_col() == (4 if shows("libsvm-skew") else 5)
+    assert (scores[0].tolist() != scores[1].tolist()) == shows("libsvm-skew")
+
+
+def test_libsvm_zero_filled():
+    """Script mode."""
+    rows = np.where(ROWS > 0.7, np.nan, ROWS)
+    booster = xgb.train({"max_depth": 3, "nthread": 1}, xgb.DMatrix(rows, label=np.isnan(rows[:, 1])), 5)
+    scores = {
+        fill: booster.predict(xgb.DMatrix(np.array([[0.3, fill, 0.2]])), validate_features=False).tolist()
+        for fill in (0.0, np.nan)
+    }
+    assert scores[0.0] != scores[np.nan]
+    found = booster.predict(encoder.libsvm_to_dmatrix(b"0:0.3 2:0.2"), validate_features=False).tolist()
+    assert found == scores[0.0 if shows("libsvm-zero-filled") else np.nan]
+
+
+@pytest.mark.parametrize("accept", ["application/jsonlines", "application/x-recordio-protobuf"])
+def test_jsonlines_accept(client, accept):
+    server = client(booster_of("binary:logistic"))
+    assert [post(server, kind).status_code for kind in ("text/csv", "application/json")] == [200, 200]
+    assert (post(server, accept).status_code == 500) == shows("jsonlines-accept")
+
+
+@pytest.mark.parametrize("objective", ["multi:softmax", "binary:hinge"])
+def test_ensemble_vote(client, objective):
+    labels = CLASSES if objective == "multi:softmax" else None
+    members = [booster_of(objective, seed, labels) for seed in range(3)]
+    answer = post(client(*members))
+    if shows("ensemble-vote"):
+        assert answer.status_code == 500
+        return
+    matrix = xgb.DMatrix(np.loadtxt(CSV.split("\n"), delimiter=","))
+    ballots = zip(*(member.predict(matrix) for member in members))
+    majority = [min(set(ballot), key=lambda label: (-list(ballot).count(label), label)) for ballot in ballots]
+    assert (answer.status_code, [float(line) for line in answer.data.split()]) == (200, majority)
+
+
+def test_ensemble_of_probabilities_answers_the_mean(client):
+    members = [booster_of("binary:logistic", seed) for seed in range(2)]
+    matrix = xgb.DMatrix(np.loadtxt(CSV.split("\n"), delimiter=","))
+    expected = np.mean([member.predict(matrix) for member in members], axis=0)
+    assert [float(line) for line in post(client(*members)).data.split()] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_recordio_growth():
+    rows = [{"predicted_score": 1.5}] * 3
+    body = serve_utils.encode_selected_predictions(rows, ["predicted_score"], "application/x-recordio-protobuf")
+    lengths, at = [], 0
+    while at < len(body):
+        (length,) = struct.unpack("<I", body[at + 4 : at + 8])
+        lengths.append(length)
+        at += 8 + length + -length % 4
+    assert lengths == [(number if shows("recordio-growth") else 1) * lengths[0] for number in (1, 2, 3)]
+
+
+MULTI_MODEL = {  # the status that the handler means, and never sends
+    "empty": (b"", "text/csv", "application/json"),
+    "unknown-type": (b"1,2,3,4", "text/plain", "application/json"),
+    "unreadable": (b"a,b", "text/csv", "application/json"),
+    "too-wide": (b"1,2,3,4,5", "text/csv", "application/json"),
+    "accept": (b"1,2,3,4", "text/csv", "text/plain"),
+}
+
+
+def invoked(service, body, content_type, accept):
+    """(status, message) that the model server's worker reports."""
+    named = [("Content-Type", content_type), ("Accept", accept)]
+    request = {
+        "requestId": b"one",
+        "headers": [{"name": name.encode(), "value": value.encode()} for name, value in named],
+        "parameters": [{"name": "body", "value": body, "contentType": content_type}],
+    }
+    answer = bytes(service.predict([request]))
+    status, length = struct.unpack("!ii", answer[:8])
+    return status, answer[8 : 8 + length].decode()
+
+
+@pytest.fixture
+def service(tmp_path):
+    handler = handler_service.HandlerService()
+    service = Service("one", str(save(tmp_path / "one", booster_of("binary:logistic"))), {}, handler.handle, None, 1)
+    handler.initialize(service.context)
+    return service
+
+
+@pytest.mark.parametrize("name", MULTI_MODEL)
+def test_mme_errors(service, name):
+    assert invoked(service, b"1,2,3,4", "text/csv", "application/json")[0] == 200
+    assert (invoked(service, *MULTI_MODEL[name]) == (503, "Prediction failed")) == shows("mme-errors")
+
+
+def test_dotfile_loaded(tmp_path):
+    save(tmp_path, booster_of("binary:logistic"))
+    (tmp_path / ".hidden").write_text("no model")
+    if shows("dotfile-loaded"):
+        with pytest.raises(RuntimeError):
+            serve_utils.get_loaded_booster(str(tmp_path), True)
+    else:
+        assert serve_utils.get_loaded_booster(str(tmp_path), True)[1] == serve_utils.XGB_FORMAT
+
+
+class Payload:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_pickle_runs_code(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "xgboost-model").write_bytes(pickle.dumps(Payload(str(tmp_path / "made"))))
+    with pytest.raises((AttributeError, RuntimeError)):  # what was made is no booster
+        serve_utils.get_loaded_booster(str(tmp_path / "model"))
+    assert (tmp_path / "made").is_dir() == shows("pickle-runs-code")
+
+
+def test_serve_exit_code(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "README").write_text("no model")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    settings = {
+        "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
+        "SM_MODEL_DIR": str(tmp_path / "model"),
+        "SAGEMAKER_BASE_DIR": str(tmp_path),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+        "SAGEMAKER_SERVING_MODULE": "sagemaker_xgboost_container.serving:main",
+        "SAGEMAKER_USE_NGINX": "false",
+    }
+    code = "from sagemaker_xgboost_container import serving; serving.serving_entrypoint()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=dict(os.environ, **settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
+        check=False,
+    )
+    assert b"Worker failed to boot" in done.stdout
+    assert (done.returncode == 0) == shows("serve-exit-code")
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """job(**hyperparameters): trains in this process on both channels, as `train` does; returns what xgboost was given.
+
+    Each call of `xgboost.train` leaves `rows`, the names and row counts of the sets it was evaluated on, and `results`.
+    """
+    calls, real = [], xgb.train
+
+    def spy(params, dtrain, *arguments, **named):
+        results = named.setdefault("evals_result", {})
+        results = named["evals_result"] = {} if results is None else results
+        calls.append(SimpleNamespace(rows={name: matrix.num_row() for matrix, name in named["evals"]}, results=results))
+        return real(params, dtrain, *arguments, **named)
+
+    monkeypatch.setattr(xgb, "train", spy)
+    monkeypatch.setenv("SM_OUTPUT_DATA_DIR", str(tmp_path / "output"))
+    return lambda **hyperparameters: run(tmp_path, calls, hyperparameters)
+
+
+CHANNEL = {"ContentType": "text/libsvm", "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
+HELD_OUT = 30
+
+
+def run(folder, calls, hyperparameters):
+    for name, part in {"train": slice(HELD_OUT, None), "validation": slice(HELD_OUT)}.items():
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / f"{name}.libsvm").write_text(libsvm(CLASSES[part] > 0, ROWS[part], 0))
+    calls.clear()
+    validated = hyperparameters.pop("validated", True)
+    checkpoints = {"LocalPath": str(folder / "checkpoints")} if hyperparameters.pop("checkpoints", False) else {}
+    paths = [str(folder / name) for name in ("train", "validation", "model")]
+    channels = {"train": dict(CHANNEL), "validation": dict(CHANNEL)}
+    if not validated:
+        channels.pop("validation")
+        paths[1] = None
+    train.sagemaker_train(hyperparameters, channels, *paths, ["algo-1"], "algo-1", checkpoints)
+    return list(calls)
+
+
+def trees(folder):
+    """The trees of the model that the last job wrote."""
+    booster, _ = serve_utils.get_loaded_booster(str(folder / "model"))
+    return booster.get_dump()
+
+
+def test_eval_metric_without_objective():
+    declared = hyperparameter_validation.initialize(metrics.initialize())
+    if shows("eval-metric-without-objective"):
+        with pytest.raises(KeyError, match="objective"):
+            declared.validate({"num_round": "1", "eval_metric": "rmse"})
+    else:
+        assert declared.validate({"num_round": "1", "eval_metric": "rmse"})["eval_metric"] == ["rmse"]
+
+
+def test_custom_metrics(job):
+    named = {"num_round": "5", "objective": "binary:logistic", "eval_metric": "error,accuracy,f1_binary"}
+    (call,) = job(**named)
+    accuracy, error = (call.results["validation"][name][-1] for name in ("accuracy", "error"))
+    share = float(np.mean(CLASSES[:HELD_OUT] > 0))  # of class 1
+    assert abs(share - (1 - error)) > 0.01
+    assert accuracy == pytest.approx(share if shows("custom-metrics") else 1 - error, abs=1e-5)
+
+
+def test_kfold_eval(job):
+    calls = job(num_round="2", objective="reg:squarederror", _kfold="2")
+    whole = {"train": len(ROWS) - HELD_OUT, "validation": HELD_OUT}
+    fold = {"train": len(ROWS) // 2, "validation": len(ROWS) // 2}
+    assert [call.rows for call in calls] == [whole if shows("kfold-eval") else fold] * 2
+
+
+@pytest.mark.parametrize("stopping", [{}, {"early_stopping_rounds": "1", "eval_metric": "rmse"}], ids=["", "stopping"])
+def test_folds_without_validation_channel(job, stopping):
+    """No bug, but a difference: 1.2-2 and 1.3-1 report what a fold holds out; only 1.2-2 stops early on it."""
+    calls = job(num_round="30", objective="reg:squarederror", eta="1", validated=False, _kfold="2", **stopping)
+    reported = {"1.2-2": ["train", "validation"], "1.3-1": ["train", "validation"]}.get(VERSION, ["train"])
+    assert [list(call.rows) for call in calls] == [reported] * 2
+    rounds = [len(call.results["train"]["rmse"]) for call in calls]
+    assert all(number < 30 for number in rounds) == bool(stopping and VERSION == "1.2-2")
+
+
+def test_kfold_without_objective(job):
+    if shows("kfold-without-objective"):
+        with pytest.raises(exc.AlgorithmError, match="startswith"):
+            job(num_round="2", _kfold="2")
+    else:
+        assert len(job(num_round="2", _kfold="2")) == 2
+
+
+def test_kfold_checkpoint(job):
+    """A fold's folder of checkpoints is not made."""
+    named = {"num_round": "2", "objective": "reg:squarederror", "_kfold": "2", "checkpoints": True}
+    if shows("kfold-checkpoint"):
+        with pytest.raises(exc.AlgorithmError, match="model-0"):
+            job(**named)
+    else:
+        assert len(job(**named)) == 2
+
+
+def test_model_kept_for_termination_is_of_the_versions_format(job, tmp_path):
+    """SIGTERM leaves what the last round wrote: seen here before the job overwrites it."""
+    seen = []
+    real = os.rename
+
+    def spy(source, target):
+        real(source, target)
+        seen.append(Path(target).read_bytes()[:2])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", spy)
+        job(num_round="2", objective="reg:squarederror", save_model_on_termination="true")
+    expected = {"1.2-2": b"\x80\x04", "3.0-5": b"{L", "3.2-0": b"{L"}.get(VERSION, b"bi")
+    assert seen == [expected] * 2
+
+
+def test_checkpoint_resume(job, tmp_path):
+    first = {"num_round": "3", "objective": "reg:squarederror", "checkpoints": True}
+    (tmp_path / "checkpoints").mkdir()
+    job(**first)
+    begun = trees(tmp_path)
+    job(**dict(first, num_round="5", eta="0.9"))
+    assert len(trees(tmp_path)) == 5
+    assert (trees(tmp_path)[:3] != begun) == shows("checkpoint-resume")
