@@ -64,14 +64,15 @@ def render(workshop: Workshop, spec: Spec, base: Base) -> Rendered:
 
     Raises `BaseImageError`, `ReplacementError`, `PackageError`, `RegistryError` and `EngineError`.
     """
-    spec = replace(spec, features=tuple(sorted(set(spec.features))))  # a set: their order must not name another image
+    features, fixes = tuple(sorted(set(spec.features))), tuple(sorted(set(spec.fixes)))
+    spec = replace(spec, features=features, fixes=fixes)  # sets: their order must not name another image
     image = pull(workshop, base)
     workshop.progress.line(f"Inspecting {base.reference}")
     facts = inspection.inspect(workshop.engine, image, workshop.cache / "facts")
     for item in spec.replacements:
         replacement.check(item, facts)
     provided = provision(spec, facts, workshop.cache, workshop.progress)
-    patch = compose(Ingredients(spec, facts, provided.folder))
+    patch = compose(Ingredients(spec, facts, provided.folder, str(base.reference), installed_version("xgbpatch")))
     remembered = replace(_provenance(spec, base, patch, provided), created=_rfc3339(workshop.moment))
     return Rendered(
         spec=spec, base=base, base_image=image, facts=facts, patch=patch, provenance=remembered,
@@ -168,6 +169,7 @@ def _provenance(spec: Spec, base: Base, patch: Patch, provided: Provision) -> pr
         patch_digest=f"sha256:{patch.digest}",
         overlay_digest=f"sha256:{overlay_digest()}",
         features=spec.features,
+        fixes=spec.fixes,
         packages=tuple(str(pin) for pin in provided.pins),
         created="",
     )

@@ -12,7 +12,8 @@ import click
 from xgbpatch.errors import XgbpatchError
 
 COMMANDS = (
-    "build", "test-local", "push", "render", "inspect", "versions", "features", "doctor", "init", "sandbox",
+    "build", "test-local", "push", "render", "inspect", "versions", "features", "fixes", "metrics",
+    "doctor", "init", "sandbox",
 )  # fmt: skip
 
 

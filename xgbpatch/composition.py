@@ -20,11 +20,14 @@ FINDER = "sitecustomize.py"  # the overlay that finds replaced modules
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What a patch is made from: the spec, the base's facts, and a folder with the unpacked packages (or None)."""
+    """What a patch is made from: the spec, the base's facts, a folder with the unpacked packages (or None), and what a
+    training job of the feature `training` is told of the image: its base, and the xgbpatch that made it."""
 
     spec: Spec
     facts: Facts
     packages: Path | None = None
+    base: str = ""
+    release: str = ""
 
 
 def compose(ingredients: Ingredients) -> Patch:
@@ -64,7 +67,7 @@ def overlay_digest() -> str:
 def _files(ingredients: Ingredients) -> Iterator[PatchFile]:
     spec = ingredients.spec
     yield from overlay_files()
-    if spec.features:
+    if spec.features or spec.fixes:
         yield _serve_script(ingredients.facts)
     if ingredients.packages:
         yield from tree(ingredients.packages, layout.PACKAGES)
@@ -97,9 +100,14 @@ def _environment(ingredients: Ingredients) -> Mapping[str, str]:
         "SAGEMAKER_TRAINING_MODULE": f"{layout.OVERLAY_PACKAGE}.train:main",
         "PYTHONPATH": extended(base.get("PYTHONPATH"), _import_folders(ingredients)),
     }
-    if spec.features:
+    if spec.features or spec.fixes:
         added["PATH"] = f"{layout.BIN}:{base['PATH']}" if base.get("PATH") else layout.BIN
+    if spec.features:
         added["XGBPATCH_FEATURES"] = ",".join(spec.features)
+    if spec.fixes:
+        added["XGBPATCH_FIXES"] = ",".join(spec.fixes)
+    if "training" in spec.features:
+        added.update(XGBPATCH_BASE=ingredients.base, XGBPATCH_RELEASE=ingredients.release)
     for name in spec.features:
         added.update(feature(name).environment)
     return {**added, **dict(spec.environment)}

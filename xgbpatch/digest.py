@@ -12,7 +12,7 @@ from xgbpatch.spec import Spec
 
 
 def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
-    """`sha256:…` over version, features, packages as they were resolved, files by content, variables and our overlay.
+    """`sha256:…` over version, features, fixes, packages as resolved, files by content, variables and our overlay.
 
     Equal on any machine and day for equal input; `packages` are `name==version sha256` lines.
     """
@@ -20,6 +20,7 @@ def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
         "version": spec.version,
         "architecture": spec.architecture.value,
         "features": sorted(spec.features),
+        "fixes": sorted(spec.fixes),
         "packages": sorted(packages),
         "files": sorted((file.target, _hash(file.source)) for file in spec.files),
         "replacements": sorted((item.module, _hash(item.source), item.sha256) for item in spec.replacements),

@@ -25,11 +25,13 @@ else:
 class Pins:
     """What a feature installs on one base: exact requirements, and globs below the prefix that are left out.
 
-    Without requirements `reason` says why there are none, or is empty where the feature needs none.
+    `partial` names distributions of which a part is used that needs nothing else. Without requirements `reason` says
+    why there are none, or is empty where the feature needs none.
     """
 
     requirements: tuple[str, ...] = ()
     slim: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -119,13 +121,13 @@ def _feature(name: str, row: Mapping[str, Any]) -> Feature:
         xgboost=SpecifierSet(row["xgboost"]),
         machine=row.get("machine", ""),
         environment=MappingProxyType(row["environment"]),
-        packages=tuple(_packages(choice, tuple(row["slim"])) for choice in row.get("packages", ())),
+        packages=tuple(_packages(choice, row) for choice in row.get("packages", ())),
     )
 
 
-def _packages(row: Mapping[str, Any], slim: tuple[str, ...]) -> _Packages:
-    conditions = {subject: SpecifierSet(text) for subject, text in row.items() if subject != "requirements"}
-    return _Packages(conditions, Pins(tuple(row["requirements"]), slim))
+def _packages(choice: Mapping[str, Any], row: Mapping[str, Any]) -> _Packages:
+    conditions = {subject: SpecifierSet(text) for subject, text in choice.items() if subject != "requirements"}
+    return _Packages(conditions, Pins(tuple(choice["requirements"]), tuple(row["slim"]), tuple(row.get("partial", ()))))
 
 
 def _load() -> Mapping[str, Feature]:

@@ -18,6 +18,7 @@ SPEC_DIGEST = f"{LABEL_PREFIX}spec-digest"
 PATCH_DIGEST = f"{LABEL_PREFIX}patch-digest"
 OVERLAY_DIGEST = f"{LABEL_PREFIX}overlay-digest"
 FEATURES = f"{LABEL_PREFIX}features"
+FIXES = f"{LABEL_PREFIX}fixes"
 PACKAGES = f"{LABEL_PREFIX}packages"
 PROJECT = "https://github.com/xgbpatch/xgbpatch"
 
@@ -38,6 +39,7 @@ class Provenance:
     patch_digest: str
     overlay_digest: str
     features: tuple[str, ...]
+    fixes: tuple[str, ...]
     packages: tuple[str, ...]
     created: str
 
@@ -60,6 +62,7 @@ def write(provenance: Provenance) -> dict[str, str]:
         PATCH_DIGEST: provenance.patch_digest,
         OVERLAY_DIGEST: provenance.overlay_digest,
         FEATURES: ",".join(provenance.features),
+        FIXES: ",".join(provenance.fixes),
         PACKAGES: ",".join(provenance.packages),
         CREATED: provenance.created,
     }
@@ -78,6 +81,7 @@ def read(labels: Mapping[str, str]) -> Provenance | None:
         patch_digest=labels.get(PATCH_DIGEST, ""),
         overlay_digest=labels.get(OVERLAY_DIGEST, ""),
         features=_items(labels.get(FEATURES, "")),
+        fixes=_items(labels.get(FIXES, "")),
         packages=_items(labels.get(PACKAGES, "")),
         created=labels.get(CREATED, ""),
     )

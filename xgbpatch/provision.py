@@ -29,10 +29,12 @@ class Provision:
 class _Wanted:
     pins: tuple[Pin, ...]
     slim: tuple[str, ...]
+    partial: tuple[str, ...]
 
     @property
     def digest(self) -> str:
         lines = [f"{pin} {pin.sha256}" for pin in self.pins] + [f"slim {pattern}" for pattern in self.slim]
+        lines += [f"partial {name}" for name in self.partial]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -54,6 +56,7 @@ def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Prov
 def _wanted(spec: Spec, facts: Facts, progress: Progress) -> _Wanted:
     pins: tuple[Pin, ...] = ()
     slim: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
     for name in spec.features:
         asked = feature(name).pins(facts)
         if asked.reason:
@@ -62,10 +65,11 @@ def _wanted(spec: Spec, facts: Facts, progress: Progress) -> _Wanted:
             progress.line(f"Resolving {' '.join(asked.requirements)}")
             pins += packages.resolve(Request(asked.requirements, alone=True), facts)
             slim += asked.slim
+            partial += asked.partial
     if spec.packages:
         progress.line(f"Resolving {' '.join(spec.packages)}")
         pins += _new(packages.resolve(Request(spec.packages, beside=pins), facts), pins)
-    return _Wanted(tuple(sorted(pins, key=lambda pin: pin.name)), slim)
+    return _Wanted(tuple(sorted(pins, key=lambda pin: pin.name)), slim, partial)
 
 
 def _new(found: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
@@ -80,6 +84,7 @@ def _unpack(wanted: _Wanted, facts: Facts, places: tuple[Path, Path, Progress]) 
     try:
         wheels.unpack(files, part, facts.python)
         freed = wheels.slim(part, wanted.slim)
+        wheels.undeclare(part, wanted.partial)
         progress.line(f"Unpacked {len(files)} packages" + (f", left out {freed / 1e6:.0f} MB" if freed else ""))
         part.rename(folder)
     finally:

@@ -55,6 +55,7 @@ class Spec:
     architecture: Architecture = Architecture.AMD64
     base_image: ImageReference | None = None
     features: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     files: tuple[UserFile, ...] = ()
     replacements: tuple[Replacement, ...] = ()

@@ -61,6 +61,19 @@ def slim(prefix: Path, patterns: Iterable[str]) -> int:
     return freed
 
 
+def undeclare(prefix: Path, names: Iterable[str]) -> None:
+    """Take the requirements out of the metadata of the distributions `names`, of which a part is used that has none.
+
+    `pip check` would report them in an image that does without.
+    """
+    for name in names:
+        for metadata in prefix.glob(f"lib/python*/site-packages/{name}-*.dist-info/METADATA"):
+            lines = metadata.read_text(encoding="utf-8").splitlines(keepends=True)
+            metadata.write_text(
+                "".join(line for line in lines if not line.startswith("Requires-Dist:")), encoding="utf-8"
+            )
+
+
 def refuse_shadowing(prefix: Path, facts: Facts) -> None:
     """Raises `PackageError` where an unpacked module would hide one of the base's; namespace packages may share."""
     for entry in sorted((prefix / layout.site(facts.python.minor)).iterdir()):

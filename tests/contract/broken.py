@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from xgbpatch.engine.client import BuildRequest, Engine
 from xgbpatch.progress import Silent
-from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, FEATURES, SPEC_DIGEST
+from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, FEATURES, FIXES, SPEC_DIGEST
 from xgbpatch.reference import ImageReference
 
 # First on PATH, so that the base's own command stays reachable behind it.
@@ -60,9 +60,10 @@ def original(command: str, before: str) -> str:
     return f"#!/bin/sh\n{before}\n{BEHIND}; exec {command}\n"
 
 
-def claims(base_name: str, base_id: str, features: str = "") -> dict[str, str]:
+def claims(base_name: str, base_id: str, features: str = "", fixes: str = "") -> dict[str, str]:
     """The labels of an image that says it was patched from that base."""
-    return {SPEC_DIGEST: "sha256:" + "0" * 64, BASE_NAME: base_name, BASE_DIGEST: base_id, FEATURES: features}
+    made = {SPEC_DIGEST: "sha256:" + "0" * 64, BASE_NAME: base_name, BASE_DIGEST: base_id}
+    return made | {FEATURES: features, FIXES: fixes}
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from broken import ANSWERS_ANYTHING, FORGETS, Breakage, claims, original
 
 from xgbpatch import contract
 from xgbpatch.contract import CHECKS, Options
-from xgbpatch.contract.session import ABALONE, Session
+from xgbpatch.contract.jobs import ABALONE
+from xgbpatch.contract.session import Session
 from xgbpatch.report import Verdict
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 SERVING = tuple(check.name for check in CHECKS if check.group in ("serve", "batch", "ensemble", "multi-model"))
-OURS = ("shap", "daal4py")
+OURS = ("shap", "shap-probability", "daal4py", "training", "fix")
 BREAKAGES = {
     "lies": Breakage("lies", {"serve": ANSWERS_ANYTHING}),
     "forgets": Breakage("forgets", {"serve": original("serve", f"unset {' '.join(FORGETS)}")},
@@ -103,14 +104,6 @@ def test_a_server_deaf_to_sigterm_fails(report_on, model):
     assert result.verdict is Verdict.FAILED
     assert "still running 5 s after SIGTERM" in result.reason
     assert "serve.plain.log" in result.log
-
-
-def test_a_label_that_names_features_the_image_lacks_fails(engine, base, model, report_on):
-    labels = claims(base, engine.image(base).id, "shap")
-    results = report_on(Breakage("empty-promise", labels=labels), ("shap",), model=model)
-    assert {name for name, result in results.items() if result.verdict is Verdict.FAILED} == {
-        "shap.csv", "shap.json", "shap.batch", "shap.multi-model",
-    }  # fmt: skip
 
 
 def test_an_overlay_that_adds_to_answers_unasked_fails(engine, base, model, report_on):

@@ -1,11 +1,15 @@
 """Which checks run, and what the tables hold."""
 
+from itertools import groupby
+
 import pytest
 
-from xgbpatch.contract import CHECKS, Options, dialogue
-from xgbpatch.contract.abalone import FEATURES, rows
+from xgbpatch.contract import CHECKS, Options, abalone, dialogue
+from xgbpatch.contract.server import PLAIN, Stack
 from xgbpatch.contract.table import selected
 from xgbpatch.errors import ConfigurationError
+from xgbpatch.features import FEATURES
+from xgbpatch.fixes import FIXES
 
 
 def names(**options):
@@ -15,6 +19,19 @@ def names(**options):
 def test_names_are_unique_and_every_check_says_what_it_proves():
     assert len({check.name for check in CHECKS}) == len(CHECKS)
     assert [check.name for check in CHECKS if not check.what.endswith(".")] == []
+
+
+def test_every_feature_and_every_fix_has_a_check_of_its_own():
+    assert {check.feature for check in CHECKS} - {""} == set(FEATURES)
+    assert {check.name for check in CHECKS if check.group == "fix"} == {f"fix.{name}" for name in FIXES}
+
+
+def test_a_server_is_needed_by_checks_that_stand_together():
+    """So that few run at a time; the plain server, which is stopped last, is the exception."""
+    needs = [need for check in CHECKS if check.group != "base" for need in check.needs]
+    needs = [need for need in needs if isinstance(need, Stack) and need is not PLAIN]
+    runs = [need for need, _ in groupby(needs)]
+    assert len(runs) == len(set(runs))
 
 
 def test_the_base_is_compared_on_request_only():
@@ -37,12 +54,13 @@ def test_an_unknown_check_is_refused_with_the_nearest(wrong, meant):
 
 
 def test_the_comparison_sends_at_least_sixty_different_requests_to_the_plain_server():
-    questions = dialogue.plain(rows())
+    questions = dialogue.plain(abalone.rows())
     assert len({question.request for question in questions}) >= 60
     assert len({question.name for question in questions}) == len(questions)
 
 
 def test_abalone_rows_are_as_wide_as_the_model_sees_them():
-    assert len(rows()) == 626
-    assert {len(row) for row in rows()} == {FEATURES}
-    assert rows()[0][:3] == (0.0, 2.0, 0.645)
+    rows = abalone.rows()
+    assert len(rows) == 626
+    assert {len(row) for row in rows} == {abalone.FEATURES}
+    assert rows[0][:3] == (0.0, 2.0, 0.645)

@@ -94,8 +94,12 @@ def test_building_again_is_up_to_date(xgbpatch, built, version):
 def test_it_keeps_sagemakers_contract_and_answers_as_its_base(xgbpatch, built):
     against = ["--base", TEST_BASE] if TEST_BASE else ["--against-base"]
     report = json.loads(xgbpatch("test-local", built, *against, "--json"))
-    assert {check["verdict"] for check in report["checks"]} == {"passed"}
-    assert len(report["checks"]) > 40
+    verdicts = {check["name"]: check["verdict"] for check in report["checks"]}
+    assert "failed" not in verdicts.values()
+    skipped = {name for name, verdict in verdicts.items() if verdict == "skipped"} - {"shap.vote"}
+    groups = {name.partition(".")[0] for name in skipped}
+    assert groups == {"fix", "training", "shap-probability"}, "what this image does not carry"
+    assert list(verdicts.values()).count("passed") > 50
 
 
 def test_a_further_tag_names_the_same_image(engine, xgbpatch, built, version):

@@ -133,14 +133,14 @@ def test_all_of_the_variables(tmp_path):
         "XGBPATCH_VERSION": "1.5-1", "XGBPATCH_REGION": "eu-west-1", "XGBPATCH_ARCH": "arm64",
         "XGBPATCH_BASE_IMAGE": "r.io/b:1", "XGBPATCH_FEATURES": "shap, daal4py", "XGBPATCH_PACKAGES": "a>1,<2; b",
         "XGBPATCH_REQUIREMENTS": "r.txt", "XGBPATCH_REPOSITORY": "r", "XGBPATCH_TAG_PATTERN": "{base}",
-        "XGBPATCH_ALIASES": "x,y",
+        "XGBPATCH_ALIASES": "x,y", "XGBPATCH_FIXES": "mme-errors, checkpoint-resume",
     }  # fmt: skip
     assert set(values) | {"XGBPATCH_CONFIG", "XGBPATCH_IMAGE"} == {item.name for item in variables.VARIABLES}
     spec = one(Flags(), values, tmp_path)
     assert spec == Spec(
         "1.5-1", "eu-west-1", architecture=Architecture.ARM64, base_image=ImageReference("r.io", "b", "1"),
         features=("shap", "daal4py"), packages=("a<2,>1", "b", "tqdm"), repository="r", tag="{base}",
-        aliases=("x", "y"),
+        aliases=("x", "y"), fixes=("checkpoint-resume", "mme-errors"),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from xgbpatch.configuration.variables import VARIABLES
 from xgbpatch.overlays import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/abalone/README.md")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/abalone/README.md")
 
 
 def command_lines() -> list[tuple[str, str]]:

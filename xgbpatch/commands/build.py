@@ -32,6 +32,7 @@ def command(selection: Selection, names: tuple[str, ...], no_cache: bool, as_jso
     Examples:
       xgbpatch build --version 1.5-1
       xgbpatch build --version 3.2-0 --feature shap,daal4py
+      xgbpatch build --version 3.2-0 --fix libsvm-skew,ensemble-vote
       xgbpatch build --version 3.2-0 --file my_preprocessing.py --package 'category_encoders<3'
       xgbpatch build --version 1.5-1 --tag fraud-base:candidate --no-cache
       xgbpatch build --config xgbpatch.toml --image fraud --json
@@ -68,6 +69,7 @@ def document(built: Built, rendered: Rendered) -> dict[str, object]:
         "base": str(rendered.base.reference),
         "up_to_date": built.up_to_date,
         "features": list(rendered.provenance.features),
+        "fixes": list(rendered.provenance.fixes),
         "packages": list(rendered.provenance.packages),
         "spec_digest": rendered.provenance.spec_digest,
         "patch_digest": rendered.provenance.patch_digest,

@@ -75,6 +75,7 @@ def _rows(made: Provenance | None) -> list[tuple[str, str]]:
         ("version", made.version),
         ("base", f"{made.base_name}@{made.base_digest}"),
         ("features", ", ".join(made.features) or "none"),
+        ("fixes", ", ".join(made.fixes) or "none"),
         ("packages", ", ".join(made.packages) or "none"),
         ("spec", made.spec_digest),
         ("patch", made.patch_digest),

@@ -63,6 +63,13 @@ _IMAGE_OPTIONS = (
         help="Feature to switch on; repeatable (xgbpatch features).",
     ),
     click.option(
+        "--fix",
+        "fixes",
+        metavar="NAME[,NAME]",
+        multiple=True,
+        help="Known bug of the base to fix, or all; repeatable (xgbpatch fixes).",
+    ),
+    click.option(
         "--package",
         "packages",
         metavar="REQUIREMENT",

@@ -158,7 +158,7 @@ def _parsed(name: ImageReference, tag: str) -> ImageReference:
 
 
 def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, ...]:
-    """The aliases of the configured image that this one was built from: same version, repository and features."""
+    """Those of the configured image that this one was built from: same version, repository, features and fixes."""
     made = provenance.read(image.labels)
     if made is None or not made.base_name:
         return ()
@@ -166,10 +166,11 @@ def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, .
         flags = replace(selection.flags, version=made.version, base_image=made.base_name)
         return Selection(flags).specs()[0].aliases
     repositories = {name.repository for name in _names(image)}
+    asked = (made.version, set(made.features), set(made.fixes))
     found = {
         spec.aliases
         for spec in selection.specs()
-        if (spec.version, set(spec.features)) == (made.version, set(made.features)) and spec.repository in repositories
+        if (spec.version, set(spec.features), set(spec.fixes)) == asked and spec.repository in repositories
     }
     if len(found) > 1:
         raise ConfigurationError("several images of the configuration file could be this one", "Give --alias.")

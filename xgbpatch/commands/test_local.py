@@ -57,14 +57,16 @@ def command(
 ) -> None:
     """Prove an image locally under SageMaker's contract.
 
-    Trains, serves, batches and loads models on the local engine as SageMaker would. IMAGE is a reference or an ID; by
-    default the newest image that `xgbpatch build` made. Exit code 8 when a check failed.
+    Trains, serves, batches and loads models on the local engine as SageMaker would, and proves each feature and fix
+    that the image carries. IMAGE is a reference or an ID; by default the newest image that `xgbpatch build` made. Exit
+    code 8 when a check failed.
 
     \b
     Examples:
       xgbpatch test-local
       xgbpatch test-local my/image:tag --against-base --junit report.xml
       xgbpatch test-local --check serve --check batch.lines --json
+      xgbpatch test-local --check shap --check fix
     """
     from xgbpatch.contract import Options
     from xgbpatch.progress import shown

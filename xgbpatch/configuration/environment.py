@@ -21,6 +21,9 @@ RESERVED = MappingProxyType({
     "SAGEMAKER_SERVING_MODULE": "the overlay is switched in through it",
     "SAGEMAKER_TRAINING_MODULE": "the overlay is switched in through it",
     "XGBPATCH_FEATURES": "the features of the image are written there",
+    "XGBPATCH_FIXES": "the fixes of the image are written there",
+    "XGBPATCH_BASE": "the base of the image is written there",
+    "XGBPATCH_RELEASE": "the xgbpatch that made the image is written there",
 })  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from xgbpatch.configuration.settings import Given, Settings, blamed_on
 from xgbpatch.configuration.user_files import existing, replacements, user_files
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.features import FEATURES
+from xgbpatch.fixes import ALL, fix
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Architecture
 from xgbpatch.suggestion import choose_from
@@ -67,6 +68,14 @@ def _features(value: Any, _: Path) -> tuple[str, ...]:
     for name in names:
         if name not in FEATURES:
             raise ConfigurationError(f'"{name}" is not a feature', choose_from(name, tuple(FEATURES)))
+    return names
+
+
+def _fixes(value: Any, _: Path) -> tuple[str, ...]:
+    names = shapes.texts(value)
+    for name in names:
+        if name != ALL:
+            fix(name)
     return names
 
 
@@ -135,6 +144,7 @@ PARSERS: Mapping[str, Callable[[Any, Path], Any]] = MappingProxyType({
     "architecture": _architecture,
     "base_image": _base_image,
     "features": _features,
+    "fixes": _fixes,
     "packages": _packages,
     "requirements": _requirements,
     "files": user_files,

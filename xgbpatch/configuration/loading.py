@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from xgbpatch import catalogue
+from xgbpatch import catalogue, fixes
 from xgbpatch.configuration import region, toml_file, variables
 from xgbpatch.configuration.grammar import parse
 from xgbpatch.configuration.settings import FILE_NAME, Flags, Given, Settings, blamed_on
@@ -76,6 +76,7 @@ def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
         architecture=architecture,
         base_image=settings.base_image,
         features=_features(settings),
+        fixes=_fixes(settings, _version(settings, architecture)),
         packages=tuple(dict.fromkeys((settings.packages or ()) + (settings.requirements or ()))),
         files=settings.files or (),
         replacements=settings.replace or (),
@@ -126,6 +127,14 @@ def _features(settings: Settings) -> tuple[str, ...]:
     return wanted
 
 
+def _fixes(settings: Settings, version: str) -> tuple[str, ...]:
+    wanted = settings.fixes or ()
+    if settings.base_image is not None:
+        return fixes.chosen_for_own_base(wanted, version)
+    with blamed_on(settings.origin("fixes")):
+        return fixes.chosen(wanted, version)
+
+
 def _region(settings: Settings, environ: Mapping[str, str]) -> str:
     """Empty only for a base outside ECR where nobody names a region: such an image can be built, not pushed to ECR."""
     base = settings.base_image
@@ -150,6 +159,7 @@ def _given(flags: Flags) -> dict[str, Given]:
         "--arch": ("architecture", flags.architecture),
         "--base-image": ("base_image", flags.base_image),
         "--feature": ("features", _listed(flags.features)),
+        "--fix": ("fixes", _listed(flags.fixes)),
         "--package": ("packages", list(flags.packages)),
         "--requirements": ("requirements", flags.requirements),
         "--file": ("files", [_file_entry(text) for text in flags.files]),

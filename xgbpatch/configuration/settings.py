@@ -35,6 +35,7 @@ class Settings:
     architecture: Architecture | None = None
     base_image: ImageReference | None = None
     features: tuple[str, ...] | None = None
+    fixes: tuple[str, ...] | None = None
     packages: tuple[str, ...] | None = None
     requirements: tuple[str, ...] | None = None
     files: tuple[UserFile, ...] | None = None
@@ -63,7 +64,7 @@ KEYS = tuple(item.name for item in fields(Settings) if item.name != "origins")
 class Flags:
     """The command line's image selection as text; None or empty where a flag was not given.
 
-    `files` are `SRC[:TARGET]`, `environment` is `NAME=VALUE`, `features` and `aliases` may hold commas.
+    `files` are `SRC[:TARGET]`, `environment` is `NAME=VALUE`, `features`, `fixes` and `aliases` may hold commas.
     """
 
     config: Path | None = None
@@ -73,6 +74,7 @@ class Flags:
     architecture: str | None = None
     base_image: str | None = None
     features: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     requirements: str | None = None
     files: tuple[str, ...] = ()

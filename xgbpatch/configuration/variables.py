@@ -29,6 +29,7 @@ VARIABLES = (
     Variable("XGBPATCH_ARCH", "architecture", "amd64 or arm64"),
     Variable("XGBPATCH_BASE_IMAGE", "base_image", "a base other than the official image"),
     Variable("XGBPATCH_FEATURES", "features", "features, with commas", is_list=True),
+    Variable("XGBPATCH_FIXES", "fixes", "fixes, with commas, or all", is_list=True),
     Variable("XGBPATCH_PACKAGES", "packages", "requirements to install beside the base, with semicolons", is_list=True),
     Variable("XGBPATCH_REQUIREMENTS", "requirements", "path of a requirements file"),
     Variable("XGBPATCH_REPOSITORY", "repository", "repository to push to"),

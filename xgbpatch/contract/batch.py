@@ -9,9 +9,10 @@ from xgbpatch.contract.exchange import Answer, invocation
 from xgbpatch.contract.finding import Violation, require
 from xgbpatch.contract.payload import CONTENT_TYPES, Row
 from xgbpatch.contract.refusal import LIMIT
-from xgbpatch.contract.serve import SAMPLE, equal, execution, ok
+from xgbpatch.contract.serve import equal, execution, ok
 from xgbpatch.contract.server import BATCH, PAYLOAD_MEGABYTES
 from xgbpatch.contract.session import Session
+from xgbpatch.contract.truth import SAMPLE
 
 _DIGITS = 300  # a column of the large body, in characters
 

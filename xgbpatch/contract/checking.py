@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from xgbpatch.contract.finding import NotApplicable, Violation
 from xgbpatch.contract.options import Options
@@ -15,6 +16,8 @@ from xgbpatch.engine.values import LocalImage
 from xgbpatch.errors import ConfigurationError, EngineError
 from xgbpatch.reference import ImageReference
 from xgbpatch.report import CheckResult, Report, Verdict
+
+_JOBS_AHEAD = 3  # at once, before the first check; the others begin one by one, before they are asked
 
 
 def check(engine: Engine, image: ImageReference | str, options: Options) -> Report:
@@ -41,20 +44,30 @@ def _local(engine: Engine, reference: ImageReference | str) -> LocalImage:
 
 
 def _results(session: Session, checks: Sequence[Check]) -> Iterator[CheckResult]:
-    for job in {check.need for check in checks if isinstance(check.need, Job)}:
+    applicable = [check for check in checks if not check.missing(session.carried)]
+    for job in _jobs(applicable)[:_JOBS_AHEAD]:
         session.warm(job)
-    for position, current in enumerate(checks):
-        session.retain({later.need for later in checks[position:]})
-        session.options.progress.line(f"[{position + 1}/{len(checks)}] {current.name}")
+    for position, current in enumerate(checks, 1):
+        session.options.progress.line(f"[{position}/{len(checks)}] {current.name}")
+        missing = current.missing(session.carried)
+        if missing:
+            yield CheckResult(current.name, Verdict.SKIPPED, missing, 0.0)
+            continue
+        session.retain({need for later in applicable for need in later.needs})
         yield _result(session, current)
-        _warm_next(session, current.need, checks[position + 1 :])
+        applicable.remove(current)
+        _warm_next(session, current.needs, applicable)
 
 
-def _warm_next(session: Session, current: Need | None, later: Sequence[Check]) -> None:
-    """The next server boots while this one is still asked."""
-    following = next((check.need for check in later if check.need is not None and check.need != current), None)
-    if following is not None:
-        session.warm(following)
+def _jobs(checks: Sequence[Check]) -> list[Job]:
+    return list(dict.fromkeys(need for check in checks for need in check.needs if isinstance(need, Job)))
+
+
+def _warm_next(session: Session, current: Sequence[Need], later: Sequence[Check]) -> None:
+    """The next server boots, or the next job trains, while this one is still asked."""
+    following = (need for check in later for need in check.needs if need not in current)
+    for need in islice(following, 1):
+        session.warm(need)
 
 
 def _result(session: Session, current: Check) -> CheckResult:

@@ -45,7 +45,7 @@ def multi_model(rows: tuple[Row, ...], name: str, load: Request) -> list[Questio
     """A model's life on a multi-model server, in order."""
     path = f"/models/{name}"
     asked = [replace(question, request=replace(question.request, path=f"{path}/invoke"))
-             for question in [*matrix(rows[:3], ("", CSV, JSON)), *bodies(rows)[:4]]]  # fmt: skip
+             for question in [*matrix(rows[:3], ("", CSV, JSON)), *bodies(rows)[:4], *_refused(rows)]]  # fmt: skip
     return [
         Question("list before", Request(path="/models")), Question("load", load), Question("load again", load),
         Question("list", Request(path="/models")), *asked,
@@ -53,6 +53,11 @@ def multi_model(rows: tuple[Row, ...], name: str, load: Request) -> list[Questio
         Question("unload", Request("DELETE", path)), Question("invoke after unload", Request("POST", f"{path}/invoke")),
         Question("unload unknown", Request("DELETE", "/models/no-such")),
     ]  # fmt: skip
+
+
+def _refused(rows: tuple[Row, ...]) -> list[Question]:
+    """Requests that a multi-model server refuses."""
+    return [Question(case.why, case.request) for case in refusal.table(rows[0]) if case.request.method == "POST"]
 
 
 def matrix(rows: tuple[Row, ...], accepts: Iterable[str]) -> list[Question]:

@@ -6,9 +6,10 @@ from xgbpatch.contract import abalone
 from xgbpatch.contract.exchange import invocation
 from xgbpatch.contract.finding import require
 from xgbpatch.contract.payload import csv, csv_scores
-from xgbpatch.contract.serve import SAMPLE, equal, ok
+from xgbpatch.contract.serve import equal, ok
 from xgbpatch.contract.server import ENSEMBLE
 from xgbpatch.contract.session import Session
+from xgbpatch.contract.truth import SAMPLE
 
 _FLOAT32 = 1e-6  # the server takes the mean in single precision
 

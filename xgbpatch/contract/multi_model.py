@@ -7,9 +7,10 @@ import json
 from xgbpatch.contract.exchange import Answer, Request, invocation
 from xgbpatch.contract.finding import Violation, require
 from xgbpatch.contract.payload import Row, csv
-from xgbpatch.contract.serve import SAMPLE, equal
+from xgbpatch.contract.serve import equal
 from xgbpatch.contract.server import MODEL_FOLDER, MULTI_MODEL
 from xgbpatch.contract.session import Session
+from xgbpatch.contract.truth import SAMPLE
 
 NAME = MODEL_FOLDER
 URL = MULTI_MODEL.folder
@@ -35,7 +36,7 @@ def load(session: Session) -> str:
 
 def listing(session: Session) -> str:
     """GET /models names the loaded model and its folder."""
-    _ensure_loaded(session)
+    ensure_loaded(session)
     found = _listed(session)
     require(found.get(NAME) == URL, f'GET /models names {found}, not "{NAME}" at "{URL}"')
     return f"{len(found)} model"
@@ -43,7 +44,7 @@ def listing(session: Session) -> str:
 
 def double_load(session: Session) -> str:
     """Loading a loaded model again is a conflict, which SageMaker takes for success."""
-    _ensure_loaded(session)
+    ensure_loaded(session)
     answer = _post_models(session)
     require(answer.status == 409, f"the second load answered {answer}, not 409")
     return "409"
@@ -51,11 +52,11 @@ def double_load(session: Session) -> str:
 
 def invoke(session: Session) -> str:
     """POST /models/<name>/invoke scores as the image's own xgboost does: a JSON list by default, CSV where asked."""
-    _ensure_loaded(session)
+    ensure_loaded(session)
     rows = session.rows[:SAMPLE]
     expected = session.truth(MULTI_MODEL, len(rows)).served
     as_json = _invoke(session, rows, "application/json")
-    equal(_scores(as_json.json(), as_json), expected)
+    equal(scores(as_json), expected)
     as_csv = _invoke(session, rows, "text/csv")
     if len(expected[0]) == 1:
         equal(_line(as_csv), expected)
@@ -73,7 +74,7 @@ def unknown(session: Session) -> str:
 
 def unload(session: Session) -> str:
     """DELETE /models/<name> removes the model: no longer listed, invoke is 404."""
-    _ensure_loaded(session)
+    ensure_loaded(session)
     answer = _ask(session, "DELETE", f"/models/{NAME}")
     require(answer.status == 200, f"DELETE answered {answer}, not 200")
     require(NAME not in _listed(session), "the model is still listed after DELETE")
@@ -95,7 +96,8 @@ def _load(session: Session) -> None:
     require(answer.status == 200, f"POST /models answered {answer}, not 200")
 
 
-def _ensure_loaded(session: Session) -> None:
+def ensure_loaded(session: Session) -> None:
+    """Load the model unless it is listed."""
     if NAME not in _listed(session):
         _load(session)
 
@@ -117,9 +119,11 @@ def _invoke(session: Session, rows: tuple[Row, ...], accept: str) -> Answer:
     return answer
 
 
-def _scores(document: object, answer: Answer) -> list[Row]:
+def scores(answer: Answer) -> list[Row]:
+    """The numbers of a JSON list, one or a list of them a record; raises `Violation` on another shape."""
+    document = answer.json()
     try:
-        return [tuple(map(float, row)) if isinstance(row, list) else (float(row),) for row in document]  # type: ignore
+        return [tuple(map(float, row)) if isinstance(row, list) else (float(row),) for row in document]
     except (TypeError, ValueError) as error:
         raise Violation(f"answered {answer}, not a JSON list of scores") from error
 

@@ -56,6 +56,12 @@ def json_scores(answer: Answer, key: str = "score") -> list[Row]:
         raise Violation(f'answered {answer}, not {{"predictions": [{{"{key}": …}}]}}') from error
 
 
+def json_lines_scores(answer: Answer, key: str = "score") -> list[Row]:
+    """The numbers under `key` of each line; raises `Violation` on another shape."""
+    lines = [Answer(answer.status, {}, b'{"predictions": [' + line + b"]}") for line in answer.body.splitlines()]
+    return [score for line in lines for score in json_scores(line, key)]
+
+
 def _row(score: object) -> Row:
     return tuple(map(float, score)) if isinstance(score, list) else (float(score),)  # type: ignore[arg-type]
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from xgbpatch.contract import recordio
 from xgbpatch.contract.exchange import Answer, Request, invocation
 from xgbpatch.contract.finding import Violation, require
-from xgbpatch.contract.payload import CONTENT_TYPES, Row, csv, csv_scores, json_scores
+from xgbpatch.contract.payload import CONTENT_TYPES, Row, csv, csv_scores, json_lines_scores, json_scores
 from xgbpatch.contract.server import BOUND, PLAIN, SELECTABLE, Stack
 from xgbpatch.contract.session import Session
+from xgbpatch.contract.truth import SAMPLE
 
 PING_SECONDS = 2  # SageMaker's limit for /ping
-SAMPLE = 25  # rows, where their number does not matter
 UNSUPPORTED = "unsupported for selectable inference predictions"
 
 
@@ -107,9 +107,7 @@ def accept_jsonlines(session: Session) -> str:
         return f"refused as documented: objective {session.description(SELECTABLE).objective}"
     require(answer.status == 200, f"answered {answer}, not 200")
     typed(answer, "application/jsonlines")
-    lines = [Answer(200, {}, b'{"predictions": [' + line + b"]}") for line in answer.body.splitlines()]
-    scores = [score for line in lines for score in json_scores(line, _keys(session)[0])]
-    return equal(scores, _selected(session))
+    return equal(json_lines_scores(answer, _keys(session)[0]), _selected(session))
 
 
 def bind_port(session: Session) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 
 from xgbpatch.contract.exchange import Answer, Request, send
@@ -17,16 +18,32 @@ _POLL_SECONDS = 0.1
 _ONE_WORKER = ("SAGEMAKER_MODEL_SERVER_WORKERS", "1")  # where concurrency is not what is checked: half the start
 
 
+class Models(Enum):
+    """What lies in a model folder: one model, several, a file beside it, or no model at all."""
+
+    ABALONE = "abalone"  # one regression model
+    NAMED = "named"  # the same, with the names of its features beside it
+    MEAN = "mean"  # two regression models
+    VOTES = "votes"  # three models that say 0 or 1
+    LOGISTIC = "logistic"  # one binary model, with background rows beside it
+    NEWER = "newer"  # one regression model, and beside it a record that a newer xgboost made it
+    PICKLE = "pickle"  # a pickle that runs code where it is loaded
+
+
 @dataclass(frozen=True)
 class Stack:
-    """One way to start `serve`. `abalone` models are mounted, or the user's own where `foreign` allows it."""
+    """One way to start `serve`, and what is mounted as its model: the user's own takes the place of ABALONE."""
 
     name: str
     environment: tuple[tuple[str, str], ...] = ()
     port: int = 8080
-    members: int = 1
+    models: Models = Models.ABALONE
     multi_model: bool = False
-    foreign: bool = True
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it serves a model of the user's."""
+        return self.models is Models.ABALONE
 
     @property
     def folder(self) -> str:
@@ -56,13 +73,31 @@ SELECTED = one_worker(
 )
 BOUND = replace(one_worker("bind-port", ("SAGEMAKER_BIND_TO_PORT", "9090")), port=9090)
 BATCH = one_worker("batch", ("SAGEMAKER_BATCH", "true"), ("MAX_CONTENT_LENGTH", str(PAYLOAD_MEGABYTES * 2**20)))
-ENSEMBLE = replace(one_worker("ensemble"), members=2, foreign=False)
+ENSEMBLE = replace(one_worker("ensemble"), models=Models.MEAN)
+VOTES = replace(one_worker("votes"), models=Models.VOTES)
+NEWER = replace(one_worker("newer"), models=Models.NEWER)
+UNLOADABLE = replace(one_worker("unloadable"), models=Models.PICKLE)
 MULTI_MODEL = Stack("multi-model", (("SAGEMAKER_MULTI_MODEL", "true"),), multi_model=True)
+SHAP_LIMIT = 2**18  # bytes of an explained response: one that is above it is not dear to make
+SHAP_SELECTION = ("predicted_score", "base_value", "shap_values", "shap_interactions", "shap_top_k")
+VOTES_MULTI_MODEL = replace(MULTI_MODEL, name="votes-multi-model", models=Models.VOTES)
 _APPEND = ("XGBPATCH_SHAP_LAYOUT", "append")
 SHAP = one_worker("shap", _APPEND)
 SHAP_BATCH = one_worker("shap-batch", _APPEND, ("SAGEMAKER_BATCH", "true"))
 SHAP_MULTI_MODEL = replace(MULTI_MODEL, name="shap-multi-model", environment=(*MULTI_MODEL.environment, _APPEND))
+SHAP_SELECTED = replace(
+    one_worker(
+        "shap-selected",
+        ("SAGEMAKER_INFERENCE_OUTPUT", ",".join(SHAP_SELECTION)),
+        ("XGBPATCH_SHAP_MEGABYTES", str(SHAP_LIMIT / 2**20)),
+    ),
+    models=Models.NAMED,
+)
+SHAP_PROBABILITY = replace(
+    one_worker("shap-probability", _APPEND, ("XGBPATCH_SHAP_SPACE", "probability")), models=Models.LOGISTIC
+)
 DAAL4PY = one_worker("daal4py", ("XGBPATCH_ENGINE", "daal4py"))  # not `auto`, which times the engines and then chooses
+BOOSTER = one_worker("booster", ("XGBPATCH_ENGINE", "booster"))
 
 
 @dataclass
@@ -89,6 +124,16 @@ class Server:
                 raise Violation(f"`serve` ({self.stack.name}) not ready within {limit:g} s: {last}")
             else:
                 time.sleep(_POLL_SECONDS)
+
+    def end(self, limit: float) -> int:
+        """Block until it ends by itself; raises `Violation` where it is ready instead, or runs for `limit` seconds."""
+        while self.container.running:
+            if self._ping() == 200:
+                raise Violation(f"`serve` ({self.stack.name}) is ready, and its model should not have been loaded")
+            if time.monotonic() - self.begun > limit:
+                raise Violation(f"`serve` ({self.stack.name}) still runs after {limit:g} s, without an answer to /ping")
+            time.sleep(_POLL_SECONDS)
+        return self.container.wait(5)
 
     def ask(self, request: Request) -> Answer:
         return send(self._where(), request)

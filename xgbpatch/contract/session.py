@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from xgbpatch.contract import abalone, training
+from xgbpatch.contract import abalone, carried, models, training
+from xgbpatch.contract.carried import Carried
 from xgbpatch.contract.finding import Violation
 from xgbpatch.contract.options import Options
 from xgbpatch.contract.payload import Row
-from xgbpatch.contract.server import PLAIN, Server, Stack
+from xgbpatch.contract.server import PLAIN, Models, Server, Stack
 from xgbpatch.contract.training import Job, Trained
 from xgbpatch.contract.truth import Description, Truth, describe, predict
 from xgbpatch.contract.workspace import workspace
 from xgbpatch.engine.client import Engine, save_log
 from xgbpatch.engine.container import Container
-from xgbpatch.engine.values import LocalImage, Run
+from xgbpatch.engine.values import Completed, LocalImage, Run
 from xgbpatch.errors import ConfigurationError, EngineError
 
 Need = Job | Stack
 
-ABALONE = Job("abalone")
-ABALONE_CSV = Job("abalone-csv", content_type="text/csv", eta="0.2")
-BAD = Job("user-error", eta="2")  # outside [0, 1]
-
 _FOREIGN_ROWS_BYTES = 60_000
+_SAME = {Models.NAMED: Models.ABALONE}  # the same model
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Session:
         self._jobs: dict[Job, _Started] = {}
         self._trained: dict[Job, Trained] = {}
         self._servers: dict[tuple[str, Stack], tuple[Server, _Started]] = {}
-        self._truths: dict[tuple[bool, int], Truth] = {}
+        self._truths: dict[Models | None, Truth] = {}
         self._used: dict[str, Container] = {}
 
     @classmethod
@@ -86,6 +83,13 @@ class Session:
             else:
                 self._serve(need, image or self.image)
 
+    def ended(self, stack: Stack) -> Completed:
+        """How the server of `stack`, which cannot start, ends; raises `Violation` where it still runs at the limit."""
+        server = self._serve(stack, self.image)
+        self._used[f"serve.{stack.name}"] = server.container
+        code = server.end(self.options.ready)
+        return Completed(code, server.container.stdout(), server.container.stderr())
+
     def retain(self, needs: Collection[Need | None]) -> None:
         """Stop every server that no remaining check needs."""
         for key in [key for key in self._servers if key[1] not in needs]:
@@ -96,7 +100,7 @@ class Session:
 
         Asked once for all rows and all stacks of the same models, because importing xgboost takes seconds.
         """
-        key = self._own(stack), stack.members
+        key = None if self._own(stack) else _SAME.get(stack.models, stack.models)
         if key not in self._truths:
             rows = self.rows if self._own(stack) else abalone.rows()
             self._truths[key] = predict(self.server(stack).container, stack.folder, rows)
@@ -105,6 +109,11 @@ class Session:
     def description(self, stack: Stack) -> Description:
         """The model that `stack` serves, as the image's own xgboost reads it."""
         return self.truth(stack, 0).description
+
+    @cached_property
+    def carried(self) -> Carried:
+        """What of ours the image says that it carries."""
+        return carried.read(self.image)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -128,10 +137,12 @@ class Session:
 
     def _begin(self, job: Job) -> None:
         if job not in self._jobs:
+            if job.after:
+                self.trained(job.after)
             root = self._root(job)
             if not root.exists():
                 training.prepare(job, root)
-            self._jobs[job] = self._start(training.run(self.image.id, root))
+            self._jobs[job] = self._start(training.run(self.image.id, job, root))
 
     def _serve(self, stack: Stack, image: LocalImage) -> Server:
         key = (image.id, stack)
@@ -151,19 +162,13 @@ class Session:
     def _models(self, stack: Stack) -> Path:
         if self.options.model and self._own(stack):
             return self.options.model.resolve()
-        if stack.members == 1:
-            return self._model(ABALONE).parent
-        folder = self._directory / "ensemble"
-        folder.mkdir(exist_ok=True)
-        for number, job in enumerate((ABALONE, ABALONE_CSV)):
-            shutil.copyfile(self._model(job), folder / f"xgboost-model-{number}")
-        return folder
+        return models.assemble(stack.models, self._directory, self._succeeded)
 
-    def _model(self, job: Job) -> Path:
+    def _succeeded(self, job: Job) -> Trained:
         outcome = self.trained(job)
-        if outcome.exit_code != 0 or not outcome.model.is_file():
+        if outcome.exit_code != 0 or not outcome.models:
             raise Violation(f'no model to serve: training job "{job.name}": {outcome.ending}')
-        return outcome.model
+        return outcome
 
     def _root(self, job: Job) -> Path:
         return self._directory / job.name

@@ -11,29 +11,56 @@ from xgbpatch.contract import (
     daal4py,
     dialogue,
     ensemble,
+    fix_serving,
+    fix_training,
     image,
     multi_model,
     refusal,
     serve,
     shap,
+    shap_probability,
+    shap_request,
+    shap_selected,
     train,
+    training_feature,
 )  # fmt: skip
+from xgbpatch.contract.carried import Carried
+from xgbpatch.contract.jobs import (
+    ABALONE,
+    ABALONE_CSV,
+    BAD,
+    FOLDS,
+    FOLDS_AGAIN,
+    INTERRUPTED,
+    K_FOLD,
+    LOGISTIC,
+    OBSERVED,
+    RESUMED,
+    UNSTATED,
+)
 from xgbpatch.contract.options import Options
 from xgbpatch.contract.payload import CONTENT_TYPES
 from xgbpatch.contract.server import (
     BATCH,
+    BOOSTER,
     BOUND,
     DAAL4PY,
     ENSEMBLE,
     MULTI_MODEL,
+    NEWER,
     PLAIN,
     SELECTABLE,
     SELECTED,
     SHAP,
     SHAP_BATCH,
     SHAP_MULTI_MODEL,
+    SHAP_PROBABILITY,
+    SHAP_SELECTED,
+    UNLOADABLE,
+    VOTES,
+    VOTES_MULTI_MODEL,
 )
-from xgbpatch.contract.session import ABALONE, ABALONE_CSV, BAD, Need, Session
+from xgbpatch.contract.session import Need, Session
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.suggestion import nearest
 
@@ -42,12 +69,21 @@ AGAINST_BASE = "base"  # the group that runs on request
 
 @dataclass(frozen=True)
 class Check:
-    """A check's stable name (`group.what`), its code, and the job or server it needs, so that it starts in time."""
+    """A check's stable name (`group.what`), its code, and the jobs and servers it needs, so that they start in time.
+
+    `feature` or `fix` is the one that it is about: it applies to images that carry it.
+    """
 
     name: str
     observe: Callable[[Session], str]
-    need: Need | None = None
+    need: Need | tuple[Need, ...] = ()
     purpose: str = ""
+    feature: str = ""
+    fix: str = ""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        return self.need if isinstance(self.need, tuple) else (self.need,)
 
     @property
     def group(self) -> str:
@@ -58,7 +94,22 @@ class Check:
         """One line for `--list`."""
         return self.purpose or (self.observe.__doc__ or "").partition("\n")[0]
 
+    def missing(self, carried: Carried) -> str:
+        """Why it does not apply to an image that carries that, or nothing."""
+        return carried.missing(self.feature, self.fix)
 
+
+def _of(feature: str, what: str, observe: Callable[[Session], str], *needs: Need) -> Check:
+    """A check of a feature, in the group of its name."""
+    return Check(f"{feature}.{what}", observe, needs, feature=feature)
+
+
+def _fix(name: str, observe: Callable[[Session], str], *needs: Need) -> Check:
+    """The check of a fix."""
+    return Check(f"fix.{name}", observe, needs, fix=name)
+
+
+# By server, so that each runs as short as possible: a group's checks need not stand together.
 CHECKS = (
     Check("image.commands", image.commands),
     Check("image.labels", image.labels),
@@ -68,6 +119,15 @@ CHECKS = (
     Check("train.metrics", train.metrics, ABALONE),
     Check("train.user-error", train.user_error, BAD),
     Check("train.csv", train.csv, ABALONE_CSV),
+    _of("training", "files", training_feature.files, ABALONE),
+    _of("training", "importance", training_feature.importance, ABALONE),
+    _of("training", "hyperparameters", training_feature.hyperparameters, OBSERVED),
+    _of("training", "metrics", training_feature.metrics, OBSERVED),
+    _fix("custom-metrics", fix_training.custom_metrics, LOGISTIC),
+    _fix("kfold-eval", fix_training.kfold_eval, K_FOLD),
+    _fix("kfold-checkpoint", fix_training.kfold_checkpoint, FOLDS, FOLDS_AGAIN),
+    _fix("eval-metric-without-objective", fix_training.eval_metric_without_objective, UNSTATED),
+    _fix("checkpoint-resume", fix_training.checkpoint_resume, INTERRUPTED, RESUMED),
     Check("serve.cold-start", serve.cold_start, PLAIN),
     Check("serve.ping", serve.ping, PLAIN),
     Check("serve.execution-parameters", serve.execution_parameters, PLAIN),
@@ -79,26 +139,54 @@ CHECKS = (
     Check("serve.accept-json", serve.accept_json, PLAIN),
     Check("serve.errors", refusal.errors, PLAIN),
     Check("serve.predictions", serve.predictions, PLAIN),
+    _fix("libsvm-skew", fix_serving.libsvm_skew, PLAIN),
+    _fix("jsonlines-accept", fix_serving.jsonlines_accept, PLAIN),
+    _of("shap", "off", shap.off, PLAIN),
+    _of("shap", "attributes", shap_request.attributes, PLAIN),
+    _of("shap", "accept", shap_request.accept, PLAIN),
+    _of("shap", "top-k", shap_request.top_k, PLAIN),
+    _of("shap", "interactions", shap_request.interactions, PLAIN),
+    _of("shap", "approximate", shap_request.approximate, PLAIN),
+    _of("shap", "column-names", shap_request.column_names, PLAIN),
+    _of("shap", "bad-option", shap_request.bad_option, PLAIN),
     Check("serve.selectable", serve.selectable, SELECTABLE),
     Check("serve.accept-jsonlines", serve.accept_jsonlines, SELECTABLE),
+    _fix("recordio-growth", fix_serving.recordio_growth, SELECTABLE),
     Check("serve.bind-port", serve.bind_port, BOUND),
     Check("batch.lines", batch.lines, BATCH),
     Check("batch.payload", batch.payload, BATCH),
     Check("ensemble.mean", ensemble.mean, ENSEMBLE),
+    _of("shap", "mean", shap_request.mean, ENSEMBLE),
+    _fix("ensemble-vote", fix_serving.ensemble_vote, VOTES),
+    Check("shap.vote", shap_request.vote, VOTES, feature="shap", fix="ensemble-vote"),
+    _fix("mme-ensemble-vote", fix_serving.mme_ensemble_vote, VOTES_MULTI_MODEL),
     Check("multi-model.ping", multi_model.ping, MULTI_MODEL),
     Check("multi-model.load", multi_model.load, MULTI_MODEL),
     Check("multi-model.list", multi_model.listing, MULTI_MODEL),
     Check("multi-model.double-load", multi_model.double_load, MULTI_MODEL),
     Check("multi-model.invoke", multi_model.invoke, MULTI_MODEL),
+    _fix("mme-errors", fix_serving.mme_errors, MULTI_MODEL),
+    _of("shap", "multi-model-attributes", shap_request.from_multi_model, MULTI_MODEL),
     Check("multi-model.unknown", multi_model.unknown, MULTI_MODEL),
     Check("multi-model.unload", multi_model.unload, MULTI_MODEL),
-    Check("shap.off", shap.off, PLAIN),
-    Check("shap.csv", shap.csv, SHAP),
-    Check("shap.json", shap.json, SHAP),
-    Check("shap.batch", shap.batch, SHAP_BATCH),
-    Check("shap.multi-model", shap.from_multi_model, SHAP_MULTI_MODEL),
-    Check("daal4py.engine", daal4py.engine, DAAL4PY),
-    Check("daal4py.predictions", daal4py.predictions, DAAL4PY),
+    _of("shap", "csv", shap.csv, SHAP),
+    _of("shap", "json", shap.json, SHAP),
+    _of("shap", "batch", shap.batch, SHAP_BATCH),
+    _of("shap", "multi-model", shap.from_multi_model, SHAP_MULTI_MODEL),
+    _of("shap", "keys-json", shap_selected.json, SHAP_SELECTED),
+    _of("shap", "keys-jsonlines", shap_selected.json_lines, SHAP_SELECTED),
+    _of("shap", "keys-csv", shap_selected.csv, SHAP_SELECTED),
+    _of("shap", "keys-recordio-protobuf", shap_selected.recordio_protobuf, SHAP_SELECTED),
+    _of("shap", "payload", shap_selected.payload, SHAP_SELECTED),
+    _of("shap-probability", "refused", shap_probability.refused, SHAP_SELECTED),
+    _of("shap-probability", "values", shap_probability.values, SHAP_PROBABILITY),
+    _of("shap-probability", "base-value", shap_probability.base_value, SHAP_PROBABILITY),
+    _of("daal4py", "engine", daal4py.engine, DAAL4PY),
+    _of("daal4py", "predictions", daal4py.predictions, DAAL4PY),
+    _of("daal4py", "same-bytes", daal4py.same_bytes, DAAL4PY, BOOSTER),
+    _fix("serve-exit-code", fix_serving.serve_exit_code, UNLOADABLE),
+    _fix("pickle-refused", fix_serving.pickle_refused, UNLOADABLE),
+    _of("training", "newer", training_feature.newer, NEWER),
     *(
         Check(f"base.{stack.name}", against_base.same_answers(stack, questions), stack,
               f"The {stack.name} server answers as the base's, byte for byte.")

@@ -7,7 +7,8 @@ import re
 
 from xgbpatch.contract import abalone
 from xgbpatch.contract.finding import Violation, require
-from xgbpatch.contract.session import ABALONE, ABALONE_CSV, BAD, Session
+from xgbpatch.contract.jobs import ABALONE, ABALONE_CSV, BAD
+from xgbpatch.contract.session import Session
 from xgbpatch.contract.training import ROUNDS, Trained
 
 # The published regex (facts 4.4), with the dataset left open; CloudWatch shows a tab as #011.
@@ -16,19 +17,18 @@ METRIC = r".*\[[0-9]+\].*#011{dataset}-{metric}:(\S+)"
 
 def model(session: Session) -> str:
     """A libsvm job ends with exit code 0 and leaves `/opt/ml/model/xgboost-model`."""
-    return _completed(session.trained(ABALONE))
+    return completed(session.trained(ABALONE))
 
 
 def csv(session: Session) -> str:
     """The same data as a CSV channel."""
-    return _completed(session.trained(ABALONE_CSV))
+    return completed(session.trained(ABALONE_CSV))
 
 
 def metrics(session: Session) -> str:
     """stdout carries one line a round that the published metric regexes read."""
-    lines = session.trained(ABALONE).stdout.replace("\t", "#011").splitlines()
-    _, validation = (_matches(lines, METRIC.format(dataset=name, metric="rmse")) for name in abalone.CHANNELS)
-    values = [_metric(text) for text in validation]
+    _, values = (metric(session.trained(ABALONE), name, "rmse") for name in abalone.CHANNELS)
+    require(len(values) == ROUNDS, f"stdout has the metrics of {len(values)} rounds, not of {ROUNDS}")
     require(values[-1] < values[0], f"validation-rmse does not fall: {values[0]} to {values[-1]}")
     return f"{ROUNDS} rounds, validation-rmse {values[0]:g} to {values[-1]:g}"
 
@@ -37,20 +37,26 @@ def user_error(session: Session) -> str:
     """A hyperparameter out of range: exit code not 0, `/opt/ml/output/failure` names it, no model."""
     outcome = session.trained(BAD)
     require(outcome.exit_code is not None, outcome.ending)
-    require(outcome.exit_code != 0, f'exit code 0, although the hyperparameter "eta" was "{BAD.eta}"')
+    require(
+        outcome.exit_code != 0, f'exit code 0, although the hyperparameter "eta" was "{BAD.hyperparameters["eta"]}"'
+    )
     require(bool(outcome.failure), "/opt/ml/output/failure was not written")
     require("eta" in outcome.failure, f'/opt/ml/output/failure does not name "eta": {outcome.failure[-200:]!r}')
     require(not outcome.model.exists(), "a model was written although the job failed")
     return f"{outcome.ending}, failure written"
 
 
-def _matches(lines: list[str], pattern: str) -> list[str]:
-    found = [match[1] for line in lines if (match := re.match(pattern, line))]
-    require(len(found) == ROUNDS, f'{len(found)} lines of stdout match "{pattern}", not {ROUNDS}, one a round')
+def metric(outcome: Trained, dataset: str, name: str) -> list[float]:
+    """The values of a metric that the published regex finds in stdout, one a line, in order."""
+    lines = outcome.stdout.replace("\t", "#011").splitlines()
+    pattern = METRIC.format(dataset=dataset, metric=name)
+    found = [_number(match[1].partition("#011")[0]) for line in lines if (match := re.match(pattern, line))]
+    require(bool(found), f'0 lines of stdout match "{pattern}": {outcome.failure.strip()[-300:] or outcome.ending}')
     return found
 
 
-def _completed(outcome: Trained) -> str:
+def completed(outcome: Trained) -> str:
+    """Exit code 0, a model and no `/opt/ml/output/failure`; returns the reason for a pass."""
     require(outcome.exit_code == 0, outcome.failure.strip()[-300:] or outcome.ending)
     written = outcome.model.stat().st_size if outcome.model.is_file() else 0
     require(written > 0, "exit code 0, but no /opt/ml/model/xgboost-model was written")
@@ -58,7 +64,7 @@ def _completed(outcome: Trained) -> str:
     return f"model of {written / 1000:.0f} kB"
 
 
-def _metric(text: str) -> float:
+def _number(text: str) -> float:
     try:
         value = float(text)
     except ValueError as error:

@@ -17,17 +17,38 @@ ROUNDS = 10
 TIMEOUT_SECONDS = 180
 
 
+DEFAULTS = {"num_round": str(ROUNDS), "objective": "reg:squarederror", "max_depth": "5", "eta": "0.3"}
+CHECKPOINTS = "/opt/ml/checkpoints"
+
+
 @dataclass(frozen=True)
 class Job:
-    """A training job on abalone; hyperparameters are strings, as SageMaker passes them."""
+    """A training job on abalone; hyperparameters are strings, as SageMaker passes them.
+
+    `changed` are hyperparameters beside or in the place of `DEFAULTS`, an empty one takes it away; `old` asks whether a
+    shell has more than 9 rings, and not how many. `keeps_checkpoints` sets a checkpoint folder up; the job begins after
+    the job named `after`, and finds what that one left there.
+    """
 
     name: str
     content_type: str = "text/libsvm"
-    eta: str = "0.3"
+    changed: tuple[tuple[str, str], ...] = ()
+    old: bool = False
+    keeps_checkpoints: bool = False
+    after: Job | None = None
 
     @property
     def hyperparameters(self) -> Mapping[str, str]:
-        return {"num_round": str(ROUNDS), "objective": "reg:squarederror", "max_depth": "5", "eta": self.eta}
+        return {name: value for name, value in {**DEFAULTS, **dict(self.changed)}.items() if value}
+
+    @property
+    def rounds(self) -> int:
+        return int(self.hyperparameters["num_round"])
+
+    @property
+    def checkpoints(self) -> str:
+        """The name of its checkpoint folder, which is that of the job before it."""
+        return self.after.checkpoints if self.after else f"{self.name}-checkpoints" if self.keeps_checkpoints else ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +70,16 @@ class Trained:
         return self.root / "model" / "xgboost-model"
 
     @property
+    def models(self) -> list[Path]:
+        """The model file, or those of a k-fold job."""
+        return sorted(self.root.glob("model/xgboost-model*"))
+
+    @property
+    def beside(self) -> Path:
+        """The folder that the feature `training` writes beside the model."""
+        return self.root / "model" / "xgbpatch"
+
+    @property
     def failure(self) -> str:
         """The text of `/opt/ml/output/failure`, empty when it was not written."""
         path = self.root / "output" / "failure"
@@ -57,7 +88,7 @@ class Trained:
 
 def prepare(job: Job, root: Path) -> None:
     """Lay out `/opt/ml` at `root`: configuration, channels and empty output folders."""
-    abalone.write_channels(root / "input" / "data", job.content_type)
+    abalone.write_channels(root / "input" / "data", job.content_type, job.old)
     for folder in ("input/config", "model", "output/data"):
         (root / folder).mkdir(parents=True)
     channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
@@ -66,14 +97,20 @@ def prepare(job: Job, root: Path) -> None:
         "inputdataconfig": {name: {"ContentType": job.content_type, **channel} for name in abalone.CHANNELS},
         "resourceconfig": {"current_host": HOST, "hosts": [HOST], "network_interface_name": "eth0"},
     }
+    if job.checkpoints:
+        settings["checkpointconfig"] = {"S3Uri": "s3://bucket/checkpoints", "LocalPath": CHECKPOINTS}
+        (root.parent / job.checkpoints).mkdir(exist_ok=True)
     for name, content in settings.items():
         (root / "input" / "config" / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def run(image: str, root: Path) -> Run:
+def run(image: str, job: Job, root: Path) -> Run:
     """The container as SageMaker starts it: argument `train`, `/opt/ml` mounted, the host name of resourceconfig."""
+    mounts = [Mount(root, "/opt/ml")]
+    if job.checkpoints:
+        mounts.append(Mount(root.parent / job.checkpoints, CHECKPOINTS))
     environment = {"TRAINING_JOB_NAME": "xgbpatch-test-local"}
-    return Run(image, ("train",), environment=environment, mounts=(Mount(root, "/opt/ml"),), hostname=HOST)
+    return Run(image, ("train",), environment=environment, mounts=tuple(mounts), hostname=HOST)
 
 
 def finish(container: Container, root: Path) -> Trained:

@@ -11,6 +11,7 @@ from xgbpatch.contract.finding import Violation
 from xgbpatch.contract.payload import Row, csv
 from xgbpatch.engine.container import Container
 
+SAMPLE = 25  # rows, where their number does not matter; and as many are explained
 _MARK = "XGBPATCH-TRUTH:"
 _SHELL = 'for p in python python3; do command -v $p >/dev/null && exec $p -c "$@"; done; echo no python on PATH; exit 1'
 _SCRIPT = """
@@ -44,7 +45,13 @@ def mode(members):
 def table(values):
     return values.reshape(len(values), -1).tolist()
 
-folder, text = sys.argv[1:3]
+def contributions(matrix, **options):
+    try:
+        return table(mean([predict(booster, matrix, pred_contribs=True, **options) for booster in boosters]))
+    except xgb.core.XGBoostError:
+        return []
+
+folder, text, few = sys.argv[1:4]
 names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
 boosters = [load(os.path.join(folder, name)) for name in names if not name.startswith(".")]
 learner = json.loads(boosters[0].save_config())["learner"]
@@ -62,6 +69,9 @@ if text:
     answer["members"] = [table(member) for member in members]
     answer["served"] = table((mode if votes else mean)(members))
     answer["margins"] = table(mean(margins))
+    matrix = xgb.DMatrix(np.array(rows[: int(few)], dtype=np.float64))
+    answer["contributions"] = contributions(matrix)
+    answer["approximations"] = contributions(matrix, approx_contribs=True)
 print("%s")
 print(json.dumps(answer))
 """.replace("%s", _MARK)
@@ -86,11 +96,14 @@ class Truth:
     members: tuple[tuple[Row, ...], ...]
     served: tuple[Row, ...]
     margins: tuple[Row, ...]
+    contributions: tuple[Row, ...] = ()
+    approximations: tuple[Row, ...] = ()
 
     def head(self, count: int) -> Truth:
         """The same for the first `count` rows."""
         members = tuple(member[:count] for member in self.members)
-        return Truth(self.description, members, self.served[:count], self.margins[:count])
+        by_row = (self.served, self.margins, self.contributions, self.approximations)
+        return Truth(self.description, members, *(rows[:count] for rows in by_row))
 
     @property
     def mean(self) -> list[Row]:
@@ -108,7 +121,8 @@ def predict(container: Container, folder: str, rows: Sequence[Row]) -> Truth:
     """Predict `rows` (under 100 kB as CSV, the limit of one argument) with every model in `folder`."""
     answer = _ask(container, folder, csv(rows).decode())
     members = tuple(_rows(member) for member in answer["members"])
-    return Truth(_description(answer), members, _rows(answer["served"]), _rows(answer["margins"]))
+    by_row = ("served", "margins", "contributions", "approximations")
+    return Truth(_description(answer), members, *(_rows(answer[name]) for name in by_row))
 
 
 def _description(answer: dict[str, Any]) -> Description:
@@ -120,7 +134,7 @@ def _rows(values: list[list[float]]) -> tuple[Row, ...]:
 
 
 def _ask(container: Container, folder: str, text: str) -> dict[str, Any]:
-    code, output = container.execute(["/bin/sh", "-c", _SHELL, "sh", _SCRIPT, folder, text])
+    code, output = container.execute(["/bin/sh", "-c", _SHELL, "sh", _SCRIPT, folder, text, str(SAMPLE)])
     printed = output.decode("utf-8", "replace")
     _, mark, after = printed.partition(f"{_MARK}\n")
     if code or not mark:

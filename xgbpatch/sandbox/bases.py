@@ -49,11 +49,11 @@ def _push_one(engine: Engine, state: SandboxState, version: str, progress: Progr
     progress.line(f"{reference}: building the stand-in")
     image = build_standin(engine, version, progress)
     with _tagged(engine, image.id, reference):
-        digest = _pushed(engine, reference, (_credentials(registry), progress))
+        digest = push_when_known(engine, reference, (_credentials(registry), progress))
     progress.line(f"{reference}@{digest}: pushed")
 
 
-def _pushed(engine: Engine, reference: ImageReference, with_: tuple[Credentials, Progress]) -> str:
+def push_when_known(engine: Engine, reference: ImageReference, with_: tuple[Credentials, Progress]) -> str:
     """The engine's Go resolver keeps the hosts file for 5 s: a name that `up` has just written may be unknown to it."""
     for _ in range(_ATTEMPTS):
         try:
