@@ -39,16 +39,16 @@ class ImageReference:
     @classmethod
     def parse(cls, text: str) -> ImageReference:
         """Read a reference; raises `ConfigurationError` that names the part which is wrong."""
-        rest, _, digest = text.partition("@")
+        rest, at, digest = text.partition("@")
         host, rest = _split_host(rest)
-        repository, _, tag = rest.partition(":")
-        for part, value, pattern in (
-            ("registry host", host, _HOST),
-            ("repository", repository, _PATH),
-            ("tag", tag, _TAG),
-            ("digest", digest, _DIGEST),
+        repository, colon, tag = rest.partition(":")
+        for part, value, announced, pattern in (
+            ("registry host", host, "", _HOST),
+            ("repository", repository, "always", _PATH),
+            ("tag", tag, colon, _TAG),
+            ("digest", digest, at, _DIGEST),
         ):
-            if (value or part == "repository") and not pattern.fullmatch(value):
+            if (value or announced) and not pattern.fullmatch(value):
                 raise ConfigurationError(
                     f'"{text}" is not an image reference: its {part} "{value}" is not valid',
                     "Write host/repository:tag or host/repository@sha256:… (repositories are lower case).",

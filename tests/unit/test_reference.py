@@ -57,6 +57,8 @@ def test_parts(text, expected):
         pytest.param("Upper/case", "repository", id="upper-case"),
         pytest.param("r.io/", "repository", id="host-alone"),
         pytest.param("image:a b", "tag", id="blank-in-tag"),
+        pytest.param("image:", "tag", id="no-tag-after-the-colon"),
+        pytest.param("image:1.0@", "digest", id="no-digest-after-the-at"),
         pytest.param("image@sha256:12", "digest", id="short-digest"),
         pytest.param("-bad.io/image", "registry host", id="host-with-dash"),
         pytest.param("image:tag\n", "tag", id="line-break"),
