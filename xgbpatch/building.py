@@ -1,24 +1,20 @@
-"""From a spec to an image: pull, inspect, check, provision, compose, render, build, verify, tag."""
+"""From a spec to an image in the engine: pull, inspect, design, render, build, verify, tag."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from importlib.metadata import version as installed_version
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 
-from xgbpatch import context, dockerfile, inspection, provenance, replacement, verification
-from xgbpatch.composition import Ingredients, compose, overlay_digest
-from xgbpatch.digest import spec_digest
+from xgbpatch import context, dockerfile, inspection, provenance, verification
+from xgbpatch.design import Design, Tools, design
 from xgbpatch.engine.client import BuildRequest, Engine
 from xgbpatch.engine.values import Credentials, LocalImage
-from xgbpatch.errors import ConfigurationError, EngineError
-from xgbpatch.facts import Facts
+from xgbpatch.errors import EngineError
 from xgbpatch.patch import Patch
 from xgbpatch.progress import Progress
-from xgbpatch.provision import Provision, provision
 from xgbpatch.reference import ImageReference
 from xgbpatch.resolution import Base
 from xgbpatch.spec import Spec
@@ -37,17 +33,11 @@ class Workshop:
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """All that is known before anything is built. `reference` is the local name that the image will get."""
+class Rendered(Design):
+    """A design for the engine's builder; its `reference` is the local name that the image will get."""
 
-    spec: Spec
-    base: Base
     base_image: LocalImage
-    facts: Facts
-    patch: Patch
-    provenance: provenance.Provenance
     dockerfile: str
-    reference: ImageReference
 
 
 @dataclass(frozen=True)
@@ -64,21 +54,12 @@ def render(workshop: Workshop, spec: Spec, base: Base) -> Rendered:
 
     Raises `BaseImageError`, `ReplacementError`, `PackageError`, `RegistryError` and `EngineError`.
     """
-    features, fixes = tuple(sorted(set(spec.features))), tuple(sorted(set(spec.fixes)))
-    spec = replace(spec, features=features, fixes=fixes)  # sets: their order must not name another image
     image = pull(workshop, base)
     workshop.progress.line(f"Inspecting {base.reference}")
     facts = inspection.inspect(workshop.engine, image, workshop.cache / "facts")
-    for item in spec.replacements:
-        replacement.check(item, facts)
-    provided = provision(spec, facts, workshop.cache, workshop.progress)
-    patch = compose(Ingredients(spec, facts, provided.folder, str(base.reference), installed_version("xgbpatch")))
-    remembered = replace(_provenance(spec, base, patch, provided), created=_rfc3339(workshop.moment))
-    return Rendered(
-        spec=spec, base=base, base_image=image, facts=facts, patch=patch, provenance=remembered,
-        dockerfile=_dockerfile(base, patch, remembered),
-        reference=ImageReference("", spec.repository, image_tag(spec, base, remembered.spec_digest)),
-    )  # fmt: skip
+    made = design(spec, base, facts, Tools(workshop.cache, workshop.progress, workshop.moment))
+    parts = {field.name: getattr(made, field.name) for field in fields(made)}
+    return Rendered(**parts, base_image=image, dockerfile=_dockerfile(base, made.patch, made.provenance))
 
 
 def build(workshop: Workshop, rendered: Rendered, no_cache: bool = False) -> Built:
@@ -105,20 +86,6 @@ def pull(workshop: Workshop, base: Base) -> LocalImage:
         return held
     workshop.progress.line(f"Pulling {base.reference}")
     return workshop.engine.pull(base.reference, workshop.credentials_for(base.reference), workshop.progress)
-
-
-def image_tag(spec: Spec, base: Base, digest: str) -> str:
-    """The tag that the spec's pattern gives: see `Spec.tag`."""
-    try:
-        return spec.tag.format(
-            version=spec.version,
-            base=base.reference.digest.removeprefix("sha256:")[:12],
-            spec=digest.removeprefix("sha256:")[:8],
-        )
-    except (KeyError, IndexError, ValueError) as error:
-        raise ConfigurationError(
-            f'the tag pattern "{spec.tag}" cannot be filled in: {error}', "It knows {version}, {base} and {spec}."
-        ) from error
 
 
 def _build_verified(workshop: Workshop, rendered: Rendered, no_cache: bool) -> LocalImage:
@@ -156,27 +123,6 @@ def _required(image: LocalImage | None, reference: ImageReference) -> LocalImage
             f'the engine holds no image "{reference}"', "Name it with its registry, so that it is pulled."
         )
     return image
-
-
-def _provenance(spec: Spec, base: Base, patch: Patch, provided: Provision) -> provenance.Provenance:
-    lines = [f"{pin} {pin.sha256}" for pin in provided.pins]
-    return provenance.Provenance(
-        base_name=str(replace(base.reference, digest="")),
-        base_digest=base.reference.digest,
-        version=spec.version,
-        tool_version=installed_version("xgbpatch"),
-        spec_digest=spec_digest(spec, lines),
-        patch_digest=f"sha256:{patch.digest}",
-        overlay_digest=f"sha256:{overlay_digest()}",
-        features=spec.features,
-        fixes=spec.fixes,
-        packages=tuple(str(pin) for pin in provided.pins),
-        created="",
-    )
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _dockerfile(base: Base, patch: Patch, remembered: provenance.Provenance) -> str:

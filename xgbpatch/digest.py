@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xgbpatch.composition import overlay_digest
 from xgbpatch.spec import Spec
@@ -16,17 +17,27 @@ def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
 
     Equal on any machine and day for equal input; `packages` are `name==version sha256` lines.
     """
-    document = {
+    return _digest({**_wish(spec), "packages": sorted(packages), "overlay": overlay_digest()})
+
+
+def asked_digest(spec: Spec) -> str:
+    """`sha256:…` over the same without our overlay, and with the packages as they were asked for: needs no base."""
+    return _digest({**_wish(spec), "packages": sorted(spec.packages)})
+
+
+def _wish(spec: Spec) -> dict[str, Any]:
+    return {
         "version": spec.version,
         "architecture": spec.architecture.value,
         "features": sorted(spec.features),
         "fixes": sorted(spec.fixes),
-        "packages": sorted(packages),
         "files": sorted((file.target, _hash(file.source)) for file in spec.files),
         "replacements": sorted((item.module, _hash(item.source), item.sha256) for item in spec.replacements),
         "environment": list(spec.environment),
-        "overlay": overlay_digest(),
     }
+
+
+def _digest(document: Mapping[str, Any]) -> str:
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 
@@ -31,15 +32,26 @@ class Patch:
     files: tuple[PatchFile, ...]
     environment: Mapping[str, str]
 
-    @property
-    def digest(self) -> str:
-        """sha256 over targets, modes, contents and environment: equal for equal patches, on any machine."""
+    @cached_property
+    def files_digest(self) -> str:
+        """sha256 over targets, modes and contents."""
         total = hashlib.sha256()
         for file in self.files:
             total.update(f"{file.target}\0{int(file.executable)}\0{file.sha256}\n".encode())
-        for name, value in sorted(self.environment.items()):
-            total.update(f"{name}={value}\0".encode())
         return total.hexdigest()
+
+    @property
+    def digest(self) -> str:
+        """sha256 over files and environment: equal for equal patches, on any machine."""
+        return digest_of(self.files_digest, self.environment)
+
+
+def digest_of(files_digest: str, environment: Mapping[str, str]) -> str:
+    """`Patch.digest` where the files are known by their digest alone."""
+    total = hashlib.sha256(f"{files_digest}\n".encode())
+    for name, value in sorted(environment.items()):
+        total.update(f"{name}={value}\0".encode())
+    return total.hexdigest()
 
 
 def tree(root: Path, target: str, pattern: str = "**/*") -> Iterable[PatchFile]:

@@ -20,6 +20,12 @@ OVERLAY_DIGEST = f"{LABEL_PREFIX}overlay-digest"
 FEATURES = f"{LABEL_PREFIX}features"
 FIXES = f"{LABEL_PREFIX}fixes"
 PACKAGES = f"{LABEL_PREFIX}packages"
+IMAGE = f"{LABEL_PREFIX}image"
+ASKED_DIGEST = f"{LABEL_PREFIX}asked-digest"
+FILES_DIGEST = f"{LABEL_PREFIX}files-digest"
+HOOKS = f"{LABEL_PREFIX}hooks"
+PYTHON = f"{LABEL_PREFIX}python"
+BASE_PACKAGES = f"{LABEL_PREFIX}base-packages"
 PROJECT = "https://github.com/xgbpatch/xgbpatch"
 
 
@@ -28,7 +34,11 @@ class Provenance:
     """The base (its name and digest), the SageMaker version, what was asked and with which xgbpatch.
 
     Digests are `sha256:` and 64 hexadecimal digits; `created` is RFC 3339; `packages` are `name==version`.
-    `patch_digest` covers every byte and variable the patch adds: images with equal base and patch digests are equal.
+    `patch_digest` covers every byte and variable the patch adds: images with equal base and patch digests are equal;
+    `files_digest` covers the files alone. `image` is the spec's name, `asked_digest` covers what was asked before any
+    package was resolved. `hooks` are `module:function=hash` of the base's functions that the patch relies on. `python`
+    (`3.12.8 x86_64 glibc-2.34`) and `base_packages` tell for which base the packages were resolved; both are empty
+    where there are none.
     """
 
     base_name: str
@@ -42,6 +52,12 @@ class Provenance:
     fixes: tuple[str, ...]
     packages: tuple[str, ...]
     created: str
+    image: str = ""
+    asked_digest: str = ""
+    files_digest: str = ""
+    hooks: tuple[str, ...] = ()
+    python: str = ""
+    base_packages: tuple[str, ...] = ()
 
     @property
     def base(self) -> ImageReference | None:
@@ -65,6 +81,12 @@ def write(provenance: Provenance) -> dict[str, str]:
         FIXES: ",".join(provenance.fixes),
         PACKAGES: ",".join(provenance.packages),
         CREATED: provenance.created,
+        IMAGE: provenance.image,
+        ASKED_DIGEST: provenance.asked_digest,
+        FILES_DIGEST: provenance.files_digest,
+        HOOKS: ",".join(provenance.hooks),
+        PYTHON: provenance.python,
+        BASE_PACKAGES: ",".join(provenance.base_packages),
     }
 
 
@@ -84,6 +106,12 @@ def read(labels: Mapping[str, str]) -> Provenance | None:
         fixes=_items(labels.get(FIXES, "")),
         packages=_items(labels.get(PACKAGES, "")),
         created=labels.get(CREATED, ""),
+        image=labels.get(IMAGE, ""),
+        asked_digest=labels.get(ASKED_DIGEST, ""),
+        files_digest=labels.get(FILES_DIGEST, ""),
+        hooks=_items(labels.get(HOOKS, "")),
+        python=labels.get(PYTHON, ""),
+        base_packages=_items(labels.get(BASE_PACKAGES, "")),
     )
 
 

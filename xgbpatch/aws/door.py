@@ -1,17 +1,16 @@
-"""The one door to AWS: nothing else imports `boto3`, and none of its objects or errors leaves this module."""
+"""ECR's repositories and tokens, and who we are (STS)."""
 
 from __future__ import annotations
 
 import base64
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
+from xgbpatch.aws.access import client_config, code, session, translated
 from xgbpatch.engine.values import Credentials
 from xgbpatch.errors import AwsError
 
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 _EARLY = timedelta(minutes=15)  # a token must outlive the push that it starts
-_CONFIGURE = "Run `aws configure` or `aws sso login`, set AWS_PROFILE, or give this machine a role."
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
-_NEXT_STEPS = {
-    "ExpiredToken": "The session has ended: run `aws sso login`, or get new credentials.",
-    "ExpiredTokenException": "The session has ended: run `aws sso login`, or get new credentials.",
-    "InvalidClientTokenId": f"AWS does not know this access key, or the region is not enabled. {_CONFIGURE}",
-    "UnrecognizedClientException": f"AWS does not know this access key, or the region is not enabled. {_CONFIGURE}",
-    "InvalidSignatureException": "Check the secret key, and this machine's clock (`xgbpatch doctor`).",
-    "SignatureDoesNotMatch": "Check the secret key, and this machine's clock (`xgbpatch doctor`).",
-    "RequestTimeTooSkewed": "Set this machine's clock.",
-    "ThrottlingException": "AWS slows this account down: try again in a minute.",
-    "LimitExceededException": "Ask AWS to raise the quota of ECR repositories, or delete some.",
-    "KmsException": "ECR needs kms:CreateGrant and kms:DescribeKey on that key, in the same region.",
-    "InvalidParameterException": "Correct the repository's name, tags or key.",
-}
 
 
 @dataclass(frozen=True)
@@ -74,14 +58,14 @@ class AwsDoor:
 
     def identity(self) -> Identity:
         """The account and principal behind the credentials."""
-        with _translated("sts:GetCallerIdentity", self.region):
+        with translated("sts:GetCallerIdentity", self.region):
             answer = self._sts.get_caller_identity()
             return Identity(answer["Account"], answer["Arn"])
 
     @property
     def endpoint(self) -> str:
         """The URL at which STS is asked."""
-        with _translated("sts", self.region):
+        with translated("sts", self.region):
             return str(self._sts.meta.endpoint_url)
 
     def registry_credentials(self, account: str) -> Credentials:
@@ -91,7 +75,7 @@ class AwsDoor:
         for the caller's registry, and the base stands in AWS's.
         """
         if account not in self._tokens or self._tokens[account][1] < datetime.now(timezone.utc):
-            with _translated("ecr:GetAuthorizationToken", self.registry_host(account)):
+            with translated("ecr:GetAuthorizationToken", self.registry_host(account)):
                 answer = self._ecr.get_authorization_token(registryIds=[account])
                 self._tokens[account] = _token(answer["authorizationData"])
         return self._tokens[account][0]
@@ -102,7 +86,7 @@ class AwsDoor:
 
     def remove_tag(self, account: str, name: str, tag: str) -> bool:
         """Take `tag` off its image (the image goes with its last tag); returns whether the tag was there."""
-        with _translated("ecr:BatchDeleteImage", f"{self.registry_host(account)}/{name}:{tag}"):
+        with translated("ecr:BatchDeleteImage", f"{self.registry_host(account)}/{name}:{tag}"):
             answer = self._ecr.batch_delete_image(
                 registryId=account, repositoryName=name, imageIds=[{"imageTag": tag}]
             )  # fmt: skip
@@ -115,11 +99,11 @@ class AwsDoor:
     def _has_repository(self, account: str, name: str) -> bool:
         from botocore.exceptions import ClientError
 
-        with _translated("ecr:DescribeRepositories", f"{self.registry_host(account)}/{name}"):
+        with translated("ecr:DescribeRepositories", f"{self.registry_host(account)}/{name}"):
             try:
                 self._ecr.describe_repositories(registryId=account, repositoryNames=[name])
             except ClientError as error:
-                if _code(error) == "RepositoryNotFoundException":
+                if code(error) == "RepositoryNotFoundException":
                     return False
                 raise
             return True
@@ -127,35 +111,33 @@ class AwsDoor:
     def _create_repository(self, account: str, name: str, options: RepositoryOptions) -> bool:
         from botocore.exceptions import ClientError
 
-        with _translated("ecr:CreateRepository", f"{self.registry_host(account)}/{name}"):
+        with translated("ecr:CreateRepository", f"{self.registry_host(account)}/{name}"):
             try:
                 self._ecr.create_repository(**_creation(account, name, options))
             except ClientError as error:
-                if _code(error) == "RepositoryAlreadyExistsException":  # somebody else's push came between
+                if code(error) == "RepositoryAlreadyExistsException":  # somebody else's push came between
                     return False
                 raise
             return True
 
     @cached_property
     def _session(self) -> boto3.Session:
-        import boto3
-
-        return boto3.Session(region_name=self.region)
+        return session(self.region)
 
     @cached_property
     def _ecr(self) -> ECRClient:
-        return self._session.client("ecr", config=_client_config())
+        return self._session.client("ecr", config=client_config())
 
     @cached_property
     def _sts(self) -> STSClient:
-        return self._session.client("sts", config=_client_config())
+        return self._session.client("sts", config=client_config())
 
 
 def configured_region() -> str:
     """The region of the environment or of the AWS profile, as the AWS CLI finds it; empty where there is none."""
     import boto3
 
-    with _translated("read the configuration", os.environ.get("AWS_PROFILE", "default")):
+    with translated("read the configuration", os.environ.get("AWS_PROFILE", "default")):
         return os.environ.get("AWS_REGION") or boto3.Session().region_name or ""
 
 
@@ -180,13 +162,6 @@ def _partition(region: str) -> dict[str, Any]:
     raise AwsError(f'"{region}" is not an AWS region', "Write it as us-west-2; `xgbpatch versions` lists regions.")
 
 
-def _client_config() -> Any:
-    from botocore.config import Config
-
-    retries: Any = {"mode": "standard", "total_max_attempts": 4}
-    return Config(retries=retries, connect_timeout=10, read_timeout=30, user_agent_extra="xgbpatch")
-
-
 def _token(data: list[AuthorizationDataTypeDef]) -> tuple[Credentials, datetime]:
     username, _, password = base64.b64decode(data[0]["authorizationToken"]).decode().partition(":")
     return Credentials(username, password), data[0]["expiresAt"] - _EARLY
@@ -203,37 +178,3 @@ def _creation(account: str, name: str, options: RepositoryOptions) -> CreateRepo
     if options.kms_key:
         request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": options.kms_key}
     return request
-
-
-@contextmanager
-def _translated(action: str, resource: str) -> Iterator[None]:
-    """Turn every failure of boto3 into an `AwsError` that names the IAM action, the resource and the next step."""
-    from botocore import exceptions
-
-    unidentified = (
-        exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError,
-        exceptions.ProfileNotFound, exceptions.TokenRetrievalError, exceptions.SSOError,
-    )  # fmt: skip
-    try:
-        yield
-    except exceptions.ClientError as error:
-        raise _refused(error, action, resource) from error
-    except unidentified as error:
-        raise AwsError(f'no AWS credentials for "{action}": {error}', _CONFIGURE) from error
-    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
-        step = "Is the region's name right, and does this machine reach AWS (proxy, AWS_CA_BUNDLE, AWS_ENDPOINT_URL)?"
-        raise AwsError(f'AWS did not answer "{action}" on "{resource}": {error}', step) from error
-    except (exceptions.BotoCoreError, ValueError) as error:
-        raise AwsError(f'"{action}" on "{resource}" could not be asked: {error}', _CONFIGURE) from error
-
-
-def _refused(error: Any, action: str, resource: str) -> AwsError:
-    code, words = _code(error), error.response.get("Error", {}).get("Message", "")
-    step = _NEXT_STEPS.get(code, "")
-    if code in _DENIED or (error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 403 and not step):
-        step = f'Allow "{action}" for this identity; `aws sts get-caller-identity` shows which one it is.'
-    return AwsError(f'AWS refused "{action}" on "{resource}": {code}: {words}', step)
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))

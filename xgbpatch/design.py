@@ -1,0 +1,112 @@
+"""From a base's facts to all that will be added to it; only packages have to be fetched. Builds nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from xgbpatch import provenance, replacement
+from xgbpatch.composition import Ingredients, compose, overlay_digest
+from xgbpatch.digest import asked_digest, spec_digest
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.facts import Facts
+from xgbpatch.patch import Patch
+from xgbpatch.progress import Progress
+from xgbpatch.provision import Provision, provision
+from xgbpatch.reference import ImageReference
+from xgbpatch.resolution import Base
+from xgbpatch.spec import Spec
+
+
+@dataclass(frozen=True)
+class Tools:
+    """A cache folder, where progress goes, and the moment (UTC) that the image says it was created."""
+
+    cache: Path
+    progress: Progress
+    moment: datetime
+
+
+@dataclass(frozen=True)
+class Design:
+    """All that is known before anything is built. `reference` is the image's repository and tag, without a host."""
+
+    spec: Spec
+    base: Base
+    facts: Facts
+    patch: Patch
+    provenance: provenance.Provenance
+    reference: ImageReference
+
+
+def design(spec: Spec, base: Base, facts: Facts, tools: Tools) -> Design:
+    """What `spec` adds to `base`, whichever way `facts` were gathered.
+
+    Raises `ReplacementError`, `PackageError` and `ConfigurationError`.
+    """
+    spec = replace(spec, features=_set(spec.features), fixes=_set(spec.fixes))
+    for item in spec.replacements:
+        replacement.check(item, facts)
+    provided = provision(spec, facts, tools.cache, tools.progress)
+    patch = compose(Ingredients(spec, facts, provided.folder, str(base.reference), installed_version("xgbpatch")))
+    remembered = replace(_provenance(spec, base, patch), **_packages(provided, facts), created=rfc3339(tools.moment))
+    remembered = replace(remembered, spec_digest=spec_digest(spec, [f"{pin} {pin.sha256}" for pin in provided.pins]))
+    name = ImageReference("", spec.repository, image_tag(spec, base, remembered.spec_digest))
+    return Design(spec, base, facts, patch, remembered, name)
+
+
+def image_tag(spec: Spec, base: Base, digest: str) -> str:
+    """The tag that the spec's pattern gives: see `Spec.tag`."""
+    try:
+        return spec.tag.format(
+            version=spec.version,
+            base=base.reference.digest.removeprefix("sha256:")[:12],
+            spec=digest.removeprefix("sha256:")[:8],
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigurationError(
+            f'the tag pattern "{spec.tag}" cannot be filled in: {error}', "It knows {version}, {base} and {spec}."
+        ) from error
+
+
+def rfc3339(moment: datetime) -> str:
+    """In UTC, to the second."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _set(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Their order must not name another image."""
+    return tuple(sorted(set(names)))
+
+
+def _packages(provided: Provision, facts: Facts) -> dict[str, Any]:
+    if not provided.pins:
+        return {}
+    python = facts.python
+    return {
+        "packages": tuple(str(pin) for pin in provided.pins),
+        "python": f"{python.version} {python.machine} glibc-{python.glibc}",
+        "base_packages": tuple(f"{held.name}=={held.version}" for held in facts.distributions.values()),
+    }
+
+
+def _provenance(spec: Spec, base: Base, patch: Patch) -> provenance.Provenance:
+    return provenance.Provenance(
+        base_name=str(replace(base.reference, digest="")),
+        base_digest=base.reference.digest,
+        version=spec.version,
+        tool_version=installed_version("xgbpatch"),
+        spec_digest="",
+        patch_digest=f"sha256:{patch.digest}",
+        overlay_digest=f"sha256:{overlay_digest()}",
+        features=spec.features,
+        fixes=spec.fixes,
+        packages=(),
+        created="",
+        image=spec.name,
+        asked_digest=asked_digest(spec),
+        files_digest=f"sha256:{patch.files_digest}",
+    )

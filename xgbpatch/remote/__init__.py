@@ -1,0 +1,1 @@
+"""Images read, built and moved in their registries, without an engine."""
