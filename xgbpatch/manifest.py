@@ -49,7 +49,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+        return digest_of(self.content)
 
     @property
     def is_index(self) -> bool:
@@ -75,6 +75,11 @@ class Manifest:
     def layers(self) -> tuple[Descriptor, ...]:
         """Base first."""
         return tuple(_descriptor(self, layer) for layer in self.document.get("layers") or ())
+
+
+def digest_of(content: bytes) -> str:
+    """`sha256:…` of any stored object."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def complaints(manifest: Manifest) -> tuple[str, ...]:

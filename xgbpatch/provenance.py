@@ -115,5 +115,16 @@ def read(labels: Mapping[str, str]) -> Provenance | None:
     )
 
 
+def equal(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether images with these labels are the same patch on the same base, whenever each was made."""
+    first, second = _substance(one), _substance(other)
+    return first is not None and first == second
+
+
+def _substance(labels: Mapping[str, str]) -> tuple[str, str] | None:
+    pair = labels.get(BASE_DIGEST, ""), labels.get(PATCH_DIGEST, "")
+    return pair if all(pair) else None
+
+
 def _items(text: str) -> tuple[str, ...]:
     return tuple(item for item in text.split(",") if item)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xgbpatch import inspection, inventory, layout
+from xgbpatch import inspection, inventory, promise
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import LocalImage
 from xgbpatch.errors import BaseImageError, ContractError
 from xgbpatch.facts import Facts
 from xgbpatch.interpreter import run_python
 from xgbpatch.patch import Patch
+from xgbpatch.promise import Seen
 
 _IMPORTS = "import xgbpatch_overlays.serve, xgbpatch_overlays.train"
 
@@ -30,8 +31,7 @@ class Subject:
 def verify(engine: Engine, subject: Subject, cache: Path | None) -> None:
     """Raises `ContractError` that lists every way in which the image differs from its base unasked."""
     findings = [
-        *layers(subject.base, subject.image),
-        *configuration(subject),
+        *promise.findings(_seen(subject.base), _seen(subject.image), subject.patch.environment),
         *_files(engine, subject, cache),
         *_python(engine, subject),
     ]
@@ -43,30 +43,8 @@ def verify(engine: Engine, subject: Subject, cache: Path | None) -> None:
         )
 
 
-def layers(base: LocalImage, image: LocalImage) -> Iterator[str]:
-    """The base's layers must be the image's first ones."""
-    if image.layers[: len(base.layers)] != base.layers:
-        yield "the base's layers are not the first layers of the image"
-
-
-def configuration(subject: Subject) -> Iterator[str]:
-    """Every variable and label of the base must stand, but for the variables that the patch names."""
-    for name, value in subject.base.environment.items():
-        expected = subject.patch.environment.get(name, value)
-        if subject.image.environment.get(name) != expected:
-            yield f'variable "{name}" is "{subject.image.environment.get(name)}" instead of "{expected}"'
-    for name, value in subject.patch.environment.items():
-        if subject.image.environment.get(name) != value:
-            yield f'variable "{name}" is "{subject.image.environment.get(name)}" instead of "{value}"'
-    for name, value in _kept(subject.base.labels).items():
-        if subject.image.labels.get(name) != value:
-            yield f'label "{name}" is "{subject.image.labels.get(name)}" instead of "{value}"'
-
-
-def _kept(labels: Mapping[str, str]) -> dict[str, str]:
-    """The base's labels without those by which an image describes itself (a base may carry OCI labels of its own)."""
-    own = ("org.opencontainers.image.", layout.LABEL_PREFIX)
-    return {name: value for name, value in labels.items() if not name.startswith(own)}
+def _seen(image: LocalImage) -> Seen:
+    return Seen(image.layers, image.environment, image.labels)
 
 
 def _files(engine: Engine, subject: Subject, cache: Path | None) -> Iterator[str]:

@@ -33,11 +33,16 @@ def cache_folder() -> Path:
 
 
 def moment() -> datetime:
-    """Now, or `SOURCE_DATE_EPOCH` (seconds, reproducible-builds.org) where it is set."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not epoch:
-        return datetime.now(timezone.utc)
+    """Now, or the moment that `epoch` tells."""
+    return epoch() or datetime.now(timezone.utc)
+
+
+def epoch() -> datetime | None:
+    """`SOURCE_DATE_EPOCH` (seconds, reproducible-builds.org) where it is set."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
     try:
-        return datetime.fromtimestamp(int(epoch), timezone.utc)
+        return datetime.fromtimestamp(int(text), timezone.utc)
     except (ValueError, OverflowError, OSError) as error:
-        raise ConfigurationError(f'SOURCE_DATE_EPOCH "{epoch}" is no number of seconds since 1970') from error
+        raise ConfigurationError(f'SOURCE_DATE_EPOCH "{text}" is no number of seconds since 1970') from error

@@ -1,0 +1,43 @@
+"""Where the image of a spec is published: a repository in ECR, or in a registry of the user's own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.reference import ImageReference
+from xgbpatch.spec import Spec
+
+_ACCOUNT = re.compile(r"\d{12}")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What the command line says: the host of a private registry, or the account whose ECR is meant (empty: the
+    caller's own). The region is the spec's."""
+
+    registry: str = ""
+    account: str = ""
+
+    def __post_init__(self) -> None:
+        if self.account and not _ACCOUNT.fullmatch(self.account):
+            raise ConfigurationError(f'--account "{self.account}" is not an AWS account', "It has 12 digits.")
+        if self.registry and self.account:
+            raise ConfigurationError("--registry is for a registry outside ECR", "Leave out --account.")
+
+
+def of(spec: Spec, shelf: Shelf) -> ImageReference:
+    """Host and repository, without a tag. Asks STS for the caller's account where none is named.
+
+    Raises `ConfigurationError` where no region is known, and `AwsError`.
+    """
+    if shelf.registry:
+        return ImageReference.parse(f"{shelf.registry}/{spec.repository}")
+    if not spec.region:
+        raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
+    from xgbpatch.aws import AwsDoor
+
+    door = AwsDoor(spec.region)
+    host = door.registry_host(shelf.account or door.identity().account)
+    return replace(ImageReference("", spec.repository), host=host)
