@@ -13,7 +13,7 @@ from xgbpatch.errors import XgbpatchError
 
 COMMANDS = (
     "build", "test-local", "push", "render", "inspect", "versions", "features", "fixes", "metrics",
-    "doctor", "init", "sandbox",
+    "rebase", "promote", "rollback", "doctor", "init", "ci", "plan", "usage", "prune", "sandbox",
 )  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from xgbpatch import provenance, replacement
+from xgbpatch import hooks, provenance, replacement
 from xgbpatch.composition import Ingredients, compose, overlay_digest
 from xgbpatch.digest import asked_digest, spec_digest
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.facts import Facts
+from xgbpatch.packages import Pin
 from xgbpatch.patch import Patch
 from xgbpatch.progress import Progress
 from xgbpatch.provision import Provision, provision
@@ -32,7 +33,8 @@ class Tools:
 
 @dataclass(frozen=True)
 class Design:
-    """All that is known before anything is built. `reference` is the image's repository and tag, without a host."""
+    """All that is known before anything is built. `reference` is the image's repository and tag, without a host; `pins`
+    are the wheels behind `provenance.packages`, with their hashes."""
 
     spec: Spec
     base: Base
@@ -40,6 +42,7 @@ class Design:
     patch: Patch
     provenance: provenance.Provenance
     reference: ImageReference
+    pins: tuple[Pin, ...]
 
 
 def design(spec: Spec, base: Base, facts: Facts, tools: Tools) -> Design:
@@ -53,9 +56,11 @@ def design(spec: Spec, base: Base, facts: Facts, tools: Tools) -> Design:
     provided = provision(spec, facts, tools.cache, tools.progress)
     patch = compose(Ingredients(spec, facts, provided.folder, str(base.reference), installed_version("xgbpatch")))
     remembered = replace(_provenance(spec, base, patch), **_packages(provided, facts), created=rfc3339(tools.moment))
-    remembered = replace(remembered, spec_digest=spec_digest(spec, [f"{pin} {pin.sha256}" for pin in provided.pins]))
+    held = hooks.recorded(spec.features, spec.fixes, [item.module for item in spec.replacements], facts)
+    resolved = [f"{pin} {pin.sha256}" for pin in provided.pins]
+    remembered = replace(remembered, hooks=held, spec_digest=spec_digest(spec, resolved))
     name = ImageReference("", spec.repository, image_tag(spec, base, remembered.spec_digest))
-    return Design(spec, base, facts, patch, remembered, name)
+    return Design(spec, base, facts, patch, remembered, name, provided.pins)
 
 
 def image_tag(spec: Spec, base: Base, digest: str) -> str:

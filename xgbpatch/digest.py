@@ -29,8 +29,8 @@ def _wish(spec: Spec) -> dict[str, Any]:
     return {
         "version": spec.version,
         "architecture": spec.architecture.value,
-        "features": sorted(spec.features),
-        "fixes": sorted(spec.fixes),
+        "features": sorted(set(spec.features)),
+        "fixes": sorted(set(spec.fixes)),
         "files": sorted((file.target, _hash(file.source)) for file in spec.files),
         "replacements": sorted((item.module, _hash(item.source), item.sha256) for item in spec.replacements),
         "environment": list(spec.environment),

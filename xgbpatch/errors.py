@@ -85,3 +85,21 @@ class SandboxError(XgbpatchError):
     """The AWS on loopback could not be started or stopped."""
 
     exit_code = 13
+
+
+class ScanError(XgbpatchError):
+    """The patch added a finding to its base's, or the scans of the two could not be compared."""
+
+    exit_code = 14
+
+
+class SigningError(XgbpatchError):
+    """cosign is not installed, or did not sign."""
+
+    exit_code = 15
+
+
+class DriftError(XgbpatchError):
+    """The new base differs in what the patch relies on: a person is needed."""
+
+    exit_code = 20

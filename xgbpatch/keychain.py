@@ -30,10 +30,15 @@ class Keychain:
 
     def __call__(self, reference: ImageReference) -> Credentials | None:
         """For the registry of `reference`, or None to stay anonymous; raises `AwsError` or `RegistryError`."""
-        registry = reference.ecr
-        if registry and self._is_amazons(reference.host, registry):
-            return self.door(registry.region).registry_credentials(registry.account)
+        registry, door = reference.ecr, self.amazon(reference)
+        if registry and door:
+            return door.registry_credentials(registry.account)
         return _stored(reference.host) if reference.host else None
+
+    def amazon(self, reference: ImageReference) -> AwsDoor | None:
+        """The door to the ECR registry that `reference` lies in, None where its registry is none of Amazon's."""
+        registry = reference.ecr
+        return self.door(registry.region) if registry and self._is_amazons(reference.host, registry) else None
 
     def door(self, region: str) -> AwsDoor:
         """The region's door, kept so that its tokens are."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,22 @@ class PatchFile:
     def read(self) -> bytes:
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
+    def opened(self) -> IO[bytes]:
+        """The content as a stream to be closed by the caller; a local file is never held in memory as a whole."""
+        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.read()).hexdigest()
+        total = hashlib.sha256()
+        with self.opened() as stream:
+            while piece := stream.read(1 << 20):
+                total.update(piece)
+        return total.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -35,15 +50,20 @@ class Patch:
     @cached_property
     def files_digest(self) -> str:
         """sha256 over targets, modes and contents."""
-        total = hashlib.sha256()
-        for file in self.files:
-            total.update(f"{file.target}\0{int(file.executable)}\0{file.sha256}\n".encode())
-        return total.hexdigest()
+        return files_digest_of((file.target, file.executable, file.sha256) for file in self.files)
 
     @property
     def digest(self) -> str:
         """sha256 over files and environment: equal for equal patches, on any machine."""
         return digest_of(self.files_digest, self.environment)
+
+
+def files_digest_of(files: Iterable[tuple[str, bool, str]]) -> str:
+    """`Patch.files_digest` from targets (sorted), whether they are executable, and the sha256 of their content."""
+    total = hashlib.sha256()
+    for target, executable, sha256 in files:
+        total.update(f"{target}\0{int(executable)}\0{sha256}\n".encode())
+    return total.hexdigest()
 
 
 def digest_of(files_digest: str, environment: Mapping[str, str]) -> str:

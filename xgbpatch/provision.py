@@ -53,6 +53,11 @@ def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Prov
     return Provision(wanted.pins, folder)
 
 
+def pins(spec: Spec, facts: Facts, progress: Progress) -> tuple[Pin, ...]:
+    """What `provision` would put beside the base today; only resolved. Raises as `packages.resolve`."""
+    return _wanted(spec, facts, progress).pins
+
+
 def _wanted(spec: Spec, facts: Facts, progress: Progress) -> _Wanted:
     pins: tuple[Pin, ...] = ()
     slim: tuple[str, ...] = ()

@@ -10,7 +10,8 @@ The sequence, and why it has no bad moment:
    replication rules see every tag, and to remove one takes a permission that a pushing role seldom has.)
 3. The manifest is read back by digest, verified and held to `manifest.complaints`; a wrong one is written anew.
 4. The right manifest is put under the tag, if it is not there already. One PUT: the tag is either absent or right.
-5. The aliases move by a PUT of the same manifest each, after the tag stands.
+5. The scan gate (`xgbpatch.scans`), where one is given, looks at what stands under the tag.
+6. The aliases move by a PUT of the same manifest each, after that.
 
 However that ends (failure, SIGINT, SIGTERM), the local name and the throw-away tag are removed again. A killed push
 leaves blobs without a name at most, which registries collect.
@@ -19,12 +20,12 @@ leaves blobs without a name at most, which registries collect.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from xgbpatch import manifest as manifests
-from xgbpatch import provenance
+from xgbpatch import provenance, repository
 from xgbpatch.aws import AwsDoor, RepositoryOptions
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import LocalImage
@@ -36,6 +37,7 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Registry
 
 INCOMING = "xgbpatch-incoming-"
+Gate = Callable[[ImageReference | None, ImageReference], None]  # the base and the image; raises what keeps aliases back
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,17 @@ class Refused:
 
 
 class Publisher:
-    """Pushes from one engine to any registry; `registry` brings its own credentials."""
+    """Pushes from one engine to any registry; `registry` brings its own credentials, `gate` stands before aliases."""
 
-    def __init__(self, engine: Engine, registry: Registry, progress: Progress) -> None:
+    def __init__(self, engine: Engine, registry: Registry, progress: Progress, gate: Gate | None = None) -> None:
         self._engine = engine
         self._registry = registry
         self._progress = progress
+        self._gate = gate
 
     def push(self, parcel: Parcel) -> Pushed:
-        """Push one parcel, as the module's docstring says; raises `RegistryError`, `AwsError` or `EngineError`."""
+        """Push one parcel, as the module's docstring says; raises `RegistryError`, `AwsError` or `EngineError`, and
+        what the gate raises: the image then stands, and no alias has moved."""
         if not parcel.image.tags:  # the name it gets for the push would be its last, and go with the image
             raise ConfigurationError(
                 f'image "{parcel.image.id}" has no name in the engine', f"docker tag {parcel.image.id[7:19]} NAME:TAG"
@@ -95,7 +99,15 @@ class Publisher:
                 self._registry.put_manifest(parcel.destination, manifest)
         reference = parcel.destination.with_digest(manifest.digest)
         self._progress.line(f'"{reference}" {"is up to date" if held else "stands"}')
-        return Pushed(reference, held is not None, repaired, tuple(self._aliased(parcel, manifest)))
+        behind = self._behind(parcel, manifest)
+        if self._gate and (behind or repaired or held is None):
+            made = provenance.read(parcel.image.labels)
+            self._gate(made.base if made and made.base_name else None, reference)
+        for alias in behind:
+            self._registry.put_manifest(alias, manifest)
+            self._progress.line(f'alias "{alias}" points to "{manifest.digest}"')
+        aliases = tuple(reference.with_tag(alias).with_digest(manifest.digest) for alias in parcel.aliases)
+        return Pushed(reference, held is not None, repaired, aliases)
 
     def push_each(self, parcels: Sequence[Parcel]) -> Iterator[Pushed | Refused]:
         """Push one parcel after another; one that fails does not stop the others."""
@@ -108,12 +120,8 @@ class Publisher:
                 yield Refused(parcel.destination, error)
 
     def _ensure_repository(self, parcel: Parcel) -> None:
-        """ECR creates no repository by itself; other registries do, or refuse in their own words."""
-        destination, registry = parcel.destination, parcel.destination.ecr
-        if registry and AwsDoor(registry.region).ensure_repository(
-            registry.account, destination.repository, parcel.options
-        ):
-            self._progress.line(f'created repository "{destination.name}"')
+        if repository.ensure(parcel.destination, parcel.options):
+            self._progress.line(f'created repository "{parcel.destination.name}"')
 
     def _held(self, parcel: Parcel) -> Manifest | None:
         """The manifest under the tag where it is this very image, None where the tag is free."""
@@ -132,8 +140,7 @@ class Publisher:
         if parcel.image.id in (manifest.digest, manifest.config.digest):
             return True
         config = self._registry.config(parcel.destination, manifest)
-        local, remote = _substance(parcel.image.labels), _substance((config.get("config") or {}).get("Labels") or {})
-        return bool(local) and local == remote
+        return provenance.equal(parcel.image.labels, (config.get("config") or {}).get("Labels") or {})
 
     def _send(self, parcel: Parcel) -> tuple[Manifest, bool]:
         """Send the image and put the right manifest under its tag; returns that, and whether it had to be repaired."""
@@ -203,15 +210,13 @@ class Publisher:
         self._progress.line(f"SageMaker would refuse the manifest, so it is written anew: {'; '.join(found)}")
         return manifests.repaired(manifest), True
 
-    def _aliased(self, parcel: Parcel, manifest: Manifest) -> Iterator[ImageReference]:
-        """Each alias after it points to `manifest`; one that does already is left alone."""
-        for alias in parcel.aliases:
-            reference = parcel.destination.with_tag(alias)
-            there = self._registry.head(reference)
-            if there is None or there.digest != manifest.digest:
-                self._registry.put_manifest(reference, manifest)
-                self._progress.line(f'alias "{reference}" points to "{manifest.digest}"')
-            yield reference.with_digest(manifest.digest)
+    def _behind(self, parcel: Parcel, manifest: Manifest) -> list[ImageReference]:
+        """The aliases that do not point to `manifest` yet."""
+        places = [parcel.destination.with_tag(alias) for alias in parcel.aliases]
+        held = [self._registry.head(place) for place in places]
+        return [
+            place for place, there in zip(places, held, strict=True) if not there or there.digest != manifest.digest
+        ]
 
 
 def push(engine: Engine, parcel: Parcel, progress: Progress | None = None) -> Pushed:
@@ -222,9 +227,3 @@ def push(engine: Engine, parcel: Parcel, progress: Progress | None = None) -> Pu
 def ecr_destination(account: str, region: str, name: ImageReference) -> ImageReference:
     """Where `name` (repository and tag) stands in `account`'s registry of `region`."""
     return replace(name, host=AwsDoor(region).registry_host(account))
-
-
-def _substance(labels: Mapping[str, str]) -> tuple[str, str] | None:
-    """Digests of base and patch: images that have both in common are equal."""
-    made = provenance.read(labels)
-    return (made.base_digest, made.patch_digest) if made and made.base_digest and made.patch_digest else None

@@ -8,12 +8,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import requests.utils
+
 from xgbpatch.errors import RegistryError
 from xgbpatch.manifest import MEDIA_TYPES, Descriptor, Manifest
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry_refusal import require, verify
 from xgbpatch.registry_session import Answer, CredentialsFor, RegistrySession, Request
 
 _ACCEPT = {"Accept": ", ".join(MEDIA_TYPES)}
+_TAGS_A_PAGE = 1000
 _UNDELETABLE = frozenset({400, 405})  # distribution 2 takes digests only, or has deletion switched off
 
 
@@ -27,12 +31,17 @@ class Registry:
         self.credentials_for = credentials_for
         self._session = RegistrySession(credentials_for, pause)
 
+    @property
+    def session(self) -> RegistrySession:
+        """For what is no image: blobs, referrers."""
+        return self._session
+
     def head(self, reference: ImageReference) -> Descriptor | None:
         """What stands under the reference, or None; nothing is downloaded."""
         answer = self._session.send(Request(reference, "HEAD", _manifest_path(reference), _ACCEPT))
         if answer.status == 404:
             return None
-        _require(answer, (200,), f'look up "{reference}"')
+        require(answer, (200,), f'look up "{reference}"')
         digest = answer.headers.get("Docker-Content-Digest")
         if not digest:  # the specification makes the header optional
             manifest = self.manifest(reference)
@@ -44,10 +53,10 @@ class Registry:
         answer = self._session.send(Request(reference, "GET", _manifest_path(reference), _ACCEPT))
         if answer.status == 404:
             return None
-        _require(answer, (200,), f'read the manifest of "{reference}"')
+        require(answer, (200,), f'read the manifest of "{reference}"')
         manifest = Manifest(answer.body, _media_type(answer))
         for claimed in (reference.digest, answer.headers.get("Docker-Content-Digest", "")):
-            _verify(reference, claimed, manifest.digest)
+            verify(reference, claimed, manifest.digest)
         return manifest
 
     def manifest(self, reference: ImageReference) -> Manifest:
@@ -61,26 +70,55 @@ class Registry:
         """The image's configuration, which holds its labels, environment and layers' diff IDs."""
         digest = manifest.config.digest
         answer = self._session.send(Request(reference, "GET", f"blobs/{digest}"))
-        _require(answer, (200,), f'read the configuration of "{reference}"')
-        _verify(reference, digest, f"sha256:{hashlib.sha256(answer.body).hexdigest()}")
+        require(answer, (200,), f'read the configuration of "{reference}"')
+        verify(reference, digest, f"sha256:{hashlib.sha256(answer.body).hexdigest()}")
         document = json.loads(answer.body)
         assert isinstance(document, dict), "a verified configuration is what its builder wrote"
         return document
 
     def put_manifest(self, reference: ImageReference, manifest: Manifest) -> ImageReference:
-        """Put `manifest` under the reference's tag, in one step; returns the reference with its digest."""
-        path, headers = f"manifests/{reference.tag}", {"Content-Type": manifest.media_type}
+        """Put `manifest` under the reference's tag, or under its digest alone where there is no tag, in one step.
+
+        Returns the reference with the manifest's digest. A reference by digest must carry the manifest's own.
+        """
+        if not reference.tag:
+            verify(reference, reference.digest, manifest.digest)
+        path, headers = f"manifests/{reference.tag or manifest.digest}", {"Content-Type": manifest.media_type}
         answer = self._session.send(Request(reference, "PUT", path, headers, manifest.content))
-        _require(answer, (200, 201, 202), f'put a manifest under "{reference}"')
-        _verify(reference, answer.headers.get("Docker-Content-Digest", ""), manifest.digest)
+        require(answer, (200, 201, 202), f'put a manifest under "{reference}"')
+        verify(reference, answer.headers.get("Docker-Content-Digest", ""), manifest.digest)
         return reference.with_digest(manifest.digest)
+
+    def tags(self, reference: ImageReference) -> tuple[str, ...]:
+        """Of the whole repository, as the registry orders them; empty where there is no such repository."""
+        found: list[str] = []
+        path, seen = f"tags/list?n={_TAGS_A_PAGE}", set[str]()
+        while path and path not in seen:
+            seen.add(path)
+            answer = self._session.send(Request(reference, "GET", path))
+            if answer.status == 404:
+                break
+            require(answer, (200,), f'list the tags of "{reference.name}"')
+            found += json.loads(answer.body).get("tags") or []
+            path = _next_page(answer)
+        return tuple(dict.fromkeys(found))
+
+    def delete(self, reference: ImageReference) -> bool:
+        """Delete the image under the reference's digest, and with it its tags; False where this registry cannot.
+
+        One that is not there is no error.
+        """
+        return self._delete(reference, reference.pinned.digest, f'delete "{reference.pinned}"')
 
     def remove_tag(self, reference: ImageReference) -> bool:
         """Take the tag away, leaving its image; False where this registry cannot. A missing tag is no error."""
-        answer = self._session.send(Request(reference, "DELETE", f"manifests/{reference.tag}"))
+        return self._delete(reference, reference.tag, f'remove the tag "{reference}"')
+
+    def _delete(self, reference: ImageReference, name: str, what: str) -> bool:
+        answer = self._session.send(Request(reference, "DELETE", f"manifests/{name}"))
         if answer.status in _UNDELETABLE:
             return False
-        _require(answer, (200, 202, 404), f'remove the tag "{reference}"')
+        require(answer, (200, 202, 404), what)
         return True
 
 
@@ -92,36 +130,6 @@ def _media_type(answer: Answer) -> str:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip()
 
 
-def _verify(reference: ImageReference, claimed: str, seen: str) -> None:
-    if claimed and claimed != seen:
-        raise RegistryError(
-            f'the registry sent wrong bytes for "{reference}": "{claimed}" was announced and "{seen}" came',
-            "Try again; a proxy or a damaged registry stands between.",
-        )
-
-
-def _require(answer: Answer, allowed: tuple[int, ...], what: str) -> None:
-    if answer.status not in allowed:
-        words = _words(answer)
-        raise RegistryError(f"the registry refused to {what}: HTTP {answer.status}{words}", _next_step(answer))
-
-
-def _words(answer: Answer) -> str:
-    """The registry's own error codes and messages, which a HEAD never carries."""
-    try:
-        errors = json.loads(answer.body)["errors"]
-        return ": " + "; ".join(f"{error.get('code')}: {error.get('message', '')}" for error in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        text = answer.body.decode("utf-8", "replace").strip()[:200]
-        return f": {text}" if text else ""
-
-
-def _next_step(answer: Answer) -> str:
-    if answer.status == 401:
-        return "Check the credentials: for ECR those of AWS, for another registry those of `docker login`."
-    if answer.status == 403:
-        return "This identity lacks the permission: see the repository's policy and the identity's own."
-    if answer.status == 429:
-        wait = answer.headers.get("Retry-After", "")
-        return f"The registry asks to wait {wait} s." if wait.isdigit() else "The registry is busy: try again later."
-    return "The registry has a fault of its own: try again later." if answer.status >= 500 else ""
+def _next_page(answer: Answer) -> str:
+    links = requests.utils.parse_header_links(answer.headers.get("Link", ""))
+    return next((str(link["url"]) for link in links if link.get("rel") == "next"), "")

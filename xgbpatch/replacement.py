@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from xgbpatch import definitions
 from xgbpatch.errors import ReplacementError
 from xgbpatch.facts import Facts, UpstreamModule
 from xgbpatch.spec import Replacement
@@ -54,8 +55,8 @@ def needs(sources: Mapping[str, str]) -> set[Need]:
 def provided(text: str) -> frozenset[str] | None:
     """The top-level names of a module's text; None where it cannot be told (`import *`, a module `__getattr__`)."""
     names: set[str] = set()
-    for node in _top_level(ast.parse(text)):
-        names.update(_bound(node))
+    for node in definitions.top_level(ast.parse(text)):
+        names.update(definitions.bound(node))
     return None if names & {"*", "__getattr__"} else frozenset(names)
 
 
@@ -126,22 +127,3 @@ def _absolute(name: str, node: ast.ImportFrom, known: frozenset[str]) -> str:
     is_package = any(other.startswith(f"{name}.") for other in known)
     parts = name.split(".")[: len(name.split(".")) - node.level + is_package]
     return ".".join([*parts, node.module] if node.module else parts)
-
-
-def _top_level(tree: ast.AST) -> Iterator[ast.AST]:
-    """Statements that run at import, those inside `if`, `try`, `with`, `for` and `while` included."""
-    for node in ast.iter_child_nodes(tree):
-        yield node
-        if isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While | ast.ExceptHandler):
-            yield from _top_level(node)
-
-
-def _bound(node: ast.AST) -> Iterator[str]:
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.name
-        case ast.Import() | ast.ImportFrom():
-            yield from ((item.asname or item.name).split(".")[0] for item in node.names)
-        case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.For() | ast.With():
-            names = (child for child in ast.walk(node) if isinstance(child, ast.Name))
-            yield from (child.id for child in names if isinstance(child.ctx, ast.Store))

@@ -1,7 +1,6 @@
 """The main job through the command line, on an AWS on loopback: build, test-local, push, pull, serve."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,8 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 from bases_under_test import TEST_BASE, versions
+from loopback_aws import ACCOUNT, REGION
 
-from xgbpatch import sandbox
 from xgbpatch.engine.values import Credentials, Mount, Run
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
@@ -23,44 +22,11 @@ pytestmark = [
     pytest.mark.parametrize("version", versions(), scope="module"),  # one sandbox for all of them
 ]
 ROOT = Path(__file__).resolve().parents[2]
-REGION = "ap-northeast-1"  # not one of the default sandbox's, which may be running beside this one
-ACCOUNT = "210987654321"
 
 TRAIN = (
     "import numpy, xgboost; matrix = xgboost.DMatrix(numpy.eye(4), numpy.arange(4)); "
     "xgboost.train({}, matrix, 2).save_model('/opt/ml/model/xgboost-model')"
 )
-
-
-@pytest.fixture(scope="module")
-def cloud(engine, base_of, tmp_path_factory):
-    """Environment variables that point the command line at a sandbox of its own, with the bases pushed."""
-    options = sandbox.SandboxOptions(
-        account=ACCOUNT,
-        regions=(REGION,),
-        versions=() if TEST_BASE else versions(),
-        first_address="127.77.0.2",
-        state=tmp_path_factory.mktemp("state") / "sandbox",
-    )
-    try:
-        state = sandbox.up(options, Silent())
-        yield {**os.environ, **sandbox.environment(state), "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
-    finally:
-        sandbox.down(options, images=True)
-
-
-@pytest.fixture(scope="module")
-def xgbpatch(cloud, tmp_path_factory):
-    """`xgbpatch(arguments…)`: stdout of a command that must succeed; its folder keeps no state between commands."""
-    folder = tmp_path_factory.mktemp("work")
-
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "xgbpatch", *arguments]
-        result = subprocess.run(command, env=cloud, cwd=folder, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout.strip()
-
-    return run
 
 
 @pytest.fixture(scope="module")

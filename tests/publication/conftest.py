@@ -17,6 +17,9 @@ from publication_parts import Kind, LoopbackRegistry, free_port, registry, runni
 
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import LocalImage
+from xgbpatch.progress import Silent
+from xgbpatch.registry import Registry
+from xgbpatch.remote.image import RemoteImage, load
 
 
 @pytest.fixture
@@ -30,6 +33,25 @@ def guarded(tmp_path: Path) -> Iterator[LoopbackRegistry]:
     """TLS under a CA of its own, and a password."""
     with registry(tmp_path, Kind(tls=True)) as started:
         yield started
+
+
+@pytest.fixture
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
+    """A second registry, without a password."""
+    with registry(tmp_path_factory.mktemp("other")) as started:
+        yield started
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """What `client` would have waited."""
+    return []
+
+
+@pytest.fixture
+def client(pauses: list[float]) -> Registry:
+    """Nobody's, and never waiting."""
+    return Registry(lambda reference: None, pauses.append)
 
 
 MakeImage = Callable[..., LocalImage]
@@ -89,3 +111,32 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     requests.post(f"{moto_url}/moto-api/reset", timeout=10)
     yield moto_url
     requests.post(f"{moto_url}/moto-api/reset-auth", data="Infinity", timeout=10)
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
+    """A registry for whole images."""
+    with registry(tmp_path_factory.mktemp("target")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def base_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
+    with registry(tmp_path_factory.mktemp("bases")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def pushed_base(
+    engine: Engine, base_registry: LoopbackRegistry, base_of: Callable[[str], str], version: str
+) -> RemoteImage:
+    """The base in a registry, pushed by the engine; its name there is taken from the engine again."""
+    reference = base_registry.reference(f"sagemaker-xgboost:{version}")
+    image = engine.image(base_of(version))
+    assert image is not None
+    engine.tag(image.id, reference)
+    try:
+        engine.push(reference, None, Silent())
+    finally:
+        engine.remove(reference)
+    return load(Registry(lambda reference: None), reference)

@@ -89,3 +89,12 @@ def test_a_second_write_replaces_the_block(tmp_path):
 def test_hosts_file_that_is_not_there_names_itself(tmp_path):
     with pytest.raises(SandboxError, match=str(tmp_path / "none")):
         hosts.write(tmp_path / "none", MARK, REGISTRIES)
+
+
+def test_a_change_shows_in_the_file_s_time(tmp_path):
+    """Another sandbox's block is often as long, and dockerd would go on with the lines that it read before."""
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost\n")
+    os.utime(path, (1, 1))
+    hosts.write(path, MARK, REGISTRIES)
+    assert path.stat().st_mtime > 1

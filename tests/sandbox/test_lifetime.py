@@ -37,7 +37,7 @@ def no_trace_of(options):
 def test_down_leaves_no_trace(options):
     state = sandbox.up(options, Silent())
     assert sandbox.status(options).healthy
-    assert len(processes_naming(str(options.state))) == 2  # one for each registry; moto's names no file
+    assert len(processes_naming(str(options.state))) == 3  # one for each registry, and AWS
     assert sandbox.down(options)
     assert no_trace_of(options)
     assert not processes_naming(state.endpoint.rpartition(":")[2])

@@ -1,19 +1,15 @@
 """Any AWS client, pointed at the sandbox by its variables alone, finds ECR and STS there."""
 
-import io
 import json
 import ssl
 import subprocess
 import sys
-import tarfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import docker
 import pytest
+from tiny_images import credentials_of, tiny_image
 
-from xgbpatch.aws import AwsDoor
-from xgbpatch.engine.client import BuildRequest
 from xgbpatch.engine.values import Credentials
 from xgbpatch.errors import RegistryError, XgbpatchError
 from xgbpatch.progress import Silent
@@ -29,28 +25,6 @@ def pointed_at_the_sandbox(running, monkeypatch):
     for name, value in environment(running).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-
-
-@contextmanager
-def tiny_image(engine, reference, label="probe"):
-    """An image of one file and one label, named `reference`."""
-    dockerfile = f"FROM scratch\nLABEL {label}=true\nCOPY word /word\n".encode()
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        for name, content in (("Dockerfile", dockerfile), ("word", str(reference).encode())):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    context.seek(0)
-    image = engine.build(BuildRequest(context=context, tag=reference, platform="linux/amd64"), Silent())
-    try:
-        yield image
-    finally:
-        engine.remove(reference)
-
-
-def credentials_of(registry):
-    return AwsDoor(registry.region).registry_credentials(registry.account)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3], ids=["base", "own", "base-second-region", "own-second-region"])

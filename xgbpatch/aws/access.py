@@ -23,6 +23,7 @@ _NEXT_STEPS = {
     "RequestTimeTooSkewed": "Set this machine's clock.",
     "ThrottlingException": "AWS slows this account down: try again in a minute.",
     "LimitExceededException": "Ask AWS to raise the quota of ECR repositories, or delete some.",
+    "RepositoryNotFoundException": "Create the repository, or check its name, the account and the region.",
     "KmsException": "ECR needs kms:CreateGrant and kms:DescribeKey on that key, in the same region.",
     "InvalidParameterException": "Correct the repository's name, tags or key.",
 }

@@ -8,9 +8,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache, cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from xgbpatch.aws.access import client_config, code, session, translated
+from xgbpatch.aws.ecr_blobs import EcrLayers
 from xgbpatch.engine.values import Credentials
 from xgbpatch.errors import AwsError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ecr.type_defs import AuthorizationDataTypeDef, CreateRepositoryRequestTypeDef
     from mypy_boto3_sts import STSClient
 
+_CREATION = Lock()  # clients are for many threads, the session that makes them is for one
 _EARLY = timedelta(minutes=15)  # a token must outlive the push that it starts
 
 
@@ -92,6 +95,10 @@ class AwsDoor:
             )  # fmt: skip
             return bool(answer["imageIds"])
 
+    def layers(self, account: str, repository: str) -> EcrLayers:
+        """Blobs and manifests of one repository."""
+        return EcrLayers(self._ecr, account, repository, f"{self.registry_host(account)}/{repository}")
+
     def registry_host(self, account: str) -> str:
         """`<account>.dkr.ecr.<region>.<the partition's own domain>`."""
         return f"{account}.dkr.ecr.{self.region}.{_partition(self.region)['outputs']['dnsSuffix']}"
@@ -126,11 +133,13 @@ class AwsDoor:
 
     @cached_property
     def _ecr(self) -> ECRClient:
-        return self._session.client("ecr", config=client_config())
+        with _CREATION:
+            return self._session.client("ecr", config=client_config())
 
     @cached_property
     def _sts(self) -> STSClient:
-        return self._session.client("sts", config=client_config())
+        with _CREATION:
+            return self._session.client("sts", config=client_config())
 
 
 def configured_region() -> str:

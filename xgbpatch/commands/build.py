@@ -3,30 +3,65 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands.options import Selection, image_options, json_option, quiet_option
+from xgbpatch.commands.options import (
+    Selection,
+    builder_option,
+    image_options,
+    json_option,
+    quiet_option,
+    shelf_options,
+)  # fmt: skip
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
     from xgbpatch.building import Built, Rendered
+    from xgbpatch.design import Design
+    from xgbpatch.destination import Shelf
+    from xgbpatch.remote.assembly import Assembled
+    from xgbpatch.spec import Spec
+
+_SBOM = "Also write what the patch adds, as a CycloneDX document, to this file."
 
 
-@click.command("build")
+@dataclass(frozen=True)
+class _Wish:
+    """What is asked beside the image itself."""
+
+    names: tuple[str, ...]
+    no_cache: bool
+    as_json: bool
+    quiet: bool
+    sbom: Path | None
+
+
+@click.command("build", short_help="Build the patched image, with the engine or straight into a registry.")
 @image_options
+@builder_option
+@shelf_options
 @click.option("--tag", "-t", "names", multiple=True, metavar="NAME:TAG", help="A further local name; repeatable.")
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even when the image is up to date.")
+@click.option("--sbom", type=click.Path(dir_okay=False, path_type=Path), help=_SBOM)
 @json_option
 @quiet_option
-def command(selection: Selection, names: tuple[str, ...], no_cache: bool, as_json: bool, quiet: bool) -> None:
+def command(
+    selection: Selection, builder: str, shelf: Shelf, names: tuple[str, ...], no_cache: bool, sbom: Path | None,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
     """Build the patched image; prints its reference.
 
     Resolves the official image for a version, pins it by digest, looks inside, and adds one folder, /opt/xgbpatch. The
     image is verified before it gets its name: no file, variable, label or package of the base may differ unasked. An
     image that is up to date is not built again.
+
+    `--builder registry` needs no engine and pulls nothing: it reads the base in its registry and puts the image
+    straight into yours (your ECR, or --registry), under its version tag; prints its name by digest.
 
     \b
     Examples:
@@ -36,20 +71,64 @@ def command(selection: Selection, names: tuple[str, ...], no_cache: bool, as_jso
       xgbpatch build --version 3.2-0 --file my_preprocessing.py --package 'category_encoders<3'
       xgbpatch build --version 1.5-1 --tag fraud-base:candidate --no-cache
       xgbpatch build --config xgbpatch.toml --image fraud --json
+      xgbpatch build --version 3.2-0 --feature shap --builder registry
     """
+    wish = _Wish(names, no_cache, as_json, quiet, sbom)
+    specs = selection.specs()
+    if sbom and len(specs) > 1:
+        raise ConfigurationError("--sbom names one file, and several images are built", "Choose one with --image.")
+    if builder == "registry":
+        _into_registry(specs, shelf, wish)
+    else:
+        _with_engine(specs, shelf, wish)
+
+
+def _with_engine(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
     from xgbpatch import building
     from xgbpatch.commands import workshop
     from xgbpatch.commands.stages import resolved
 
-    wanted = further_names(names)
-    for spec in selection.specs():
-        with workshop.opened(quiet) as shop:
+    if shelf != type(shelf)():
+        raise ConfigurationError("--registry and --account are for --builder registry", "`xgbpatch push` takes both.")
+    wanted = further_names(wish.names)
+    for spec in specs:
+        with workshop.opened(wish.quiet) as shop:
             rendered = building.render(shop, spec, resolved(shop, spec))
-            built = building.build(shop, rendered, no_cache)
+            built = building.build(shop, rendered, wish.no_cache)
             for name in wanted:
                 shop.engine.tag(built.image.id, name)
             shop.progress.line("up to date" if built.up_to_date else "built")
-        click.echo(json.dumps(document(built, rendered), indent=2) if as_json else str(built.reference))
+        _write_sbom(wish.sbom, rendered)
+        click.echo(json.dumps(document(built, rendered), indent=2) if wish.as_json else str(built.reference))
+
+
+def _into_registry(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
+    from xgbpatch import destination, repository, resolution
+    from xgbpatch.aws import RepositoryOptions
+    from xgbpatch.commands import depot
+    from xgbpatch.remote import assembly
+
+    if wish.names or wish.no_cache:
+        raise ConfigurationError("--tag and --no-cache are for --builder docker", "The image is not in the engine.")
+    for spec in specs:
+        with depot.opened(wish.quiet) as opened:
+            base = resolution.resolve(spec, opened.registry)
+            opened.progress.line(f"Base: {base.reference}")
+            made = assembly.render(opened, spec, base)
+            place = destination.of(spec, shelf).with_tag(made.reference.tag)
+            repository.ensure(place, RepositoryOptions())
+            assembled = assembly.assemble(opened, made, place)
+            opened.progress.line("up to date" if assembled.up_to_date else "built")
+        _write_sbom(wish.sbom, made)
+        shown = remote_document(assembled, made)
+        click.echo(json.dumps(shown, indent=2) if wish.as_json else str(assembled.reference))
+
+
+def _write_sbom(path: Path | None, made: Design) -> None:
+    if path is not None:
+        from xgbpatch import sbom
+
+        path.write_bytes(sbom.document(made))
 
 
 def further_names(names: tuple[str, ...]) -> list[ImageReference]:
@@ -66,12 +145,29 @@ def document(built: Built, rendered: Rendered) -> dict[str, object]:
     return {
         "image": str(built.reference),
         "id": built.image.id,
-        "base": str(rendered.base.reference),
         "up_to_date": built.up_to_date,
-        "features": list(rendered.provenance.features),
-        "fixes": list(rendered.provenance.fixes),
-        "packages": list(rendered.provenance.packages),
-        "spec_digest": rendered.provenance.spec_digest,
-        "patch_digest": rendered.provenance.patch_digest,
+        **_made(rendered),
         "added_bytes": built.image.size - rendered.base_image.size,
+    }
+
+
+def remote_document(assembled: Assembled, made: Design) -> dict[str, object]:
+    """What `--json` prints of an image that stands in a registry; `sent` and `received` are bytes of blobs."""
+    return {
+        "image": str(assembled.reference),
+        "digest": assembled.reference.digest,
+        "up_to_date": assembled.up_to_date,
+        **_made(made),
+        **asdict(assembled.traffic),
+    }
+
+
+def _made(made: Design) -> dict[str, object]:
+    return {
+        "base": str(made.base.reference),
+        "features": list(made.provenance.features),
+        "fixes": list(made.provenance.fixes),
+        "packages": list(made.provenance.packages),
+        "spec_digest": made.provenance.spec_digest,
+        "patch_digest": made.provenance.patch_digest,
     }

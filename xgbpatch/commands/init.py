@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
 import click
 
+from xgbpatch import whole_file
 from xgbpatch.configuration.settings import FILE_NAME
 from xgbpatch.errors import ConfigurationError
 
@@ -37,10 +36,7 @@ def example() -> str:
 def write(path: Path, force: bool) -> None:
     """Write the example to `path`, whole or not at all; raises `ConfigurationError` where it would be overwritten."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".xgbpatch-", dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            part.write_text(example(), encoding="utf-8")
-            part.replace(path) if force else os.link(part, path)  # link() alone refuses an existing name without a race
+        whole_file.write(path, example(), force)
     except FileExistsError as error:
         raise ConfigurationError(f'"{path}" is there already', "`xgbpatch init --force` replaces it.") from error
     except OSError as error:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 import click
 
 from xgbpatch.configuration.settings import Flags
+from xgbpatch.destination import Shelf
+from xgbpatch.errors import ConfigurationError
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -106,6 +108,28 @@ _FLAG_NAMES = tuple(field.name for field in fields(Flags))
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
+all_option = click.option(
+    "--all", "everything", is_flag=True, help="Every image of the file, even where XGBPATCH_IMAGE chooses some."
+)
+builder_option = click.option(
+    "--builder",
+    type=click.Choice(["docker", "registry"]),
+    default="docker",
+    show_default=True,
+    help="With the local engine, or without any, straight into the registry.",
+)
+
+
+def shelf_options(function: F) -> F:
+    """Where an image is published: `--registry` and `--account`; the command receives them as `shelf: Shelf`."""
+
+    @click.option("--registry", default="", metavar="HOST", help="A private registry instead of ECR.")
+    @click.option("--account", default="", metavar="ID", help="Account whose ECR is meant.  [default: your own]")
+    @wraps(function)
+    def collected(registry: str, account: str, **kwargs: Any) -> Any:
+        return function(shelf=Shelf(registry, account), **kwargs)
+
+    return cast(F, collected)
 
 
 @dataclass(frozen=True)
@@ -114,11 +138,16 @@ class Selection:
 
     flags: Flags
 
-    def specs(self) -> tuple[Spec, ...]:
-        """The images asked for; raises `ConfigurationError`."""
+    def specs(self, everything: bool = False) -> tuple[Spec, ...]:
+        """The images asked for, or all of the file, whatever a variable says; raises `ConfigurationError`."""
         from xgbpatch.configuration.loading import load
+        from xgbpatch.configuration.variables import IMAGE
 
-        return load(self.flags, os.environ, Path.cwd())
+        if not everything:
+            return load(self.flags, os.environ, Path.cwd())
+        if self.flags.images:
+            raise ConfigurationError("--all and --image exclude each other", "Leave one of them out.")
+        return load(self.flags, {**os.environ, IMAGE.name: ""}, Path.cwd())
 
     def has_file(self) -> bool:
         """Whether a configuration file takes part."""

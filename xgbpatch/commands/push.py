@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.engine.client import Engine
     from xgbpatch.engine.values import LocalImage
-    from xgbpatch.publication import Pushed, Refused
+    from xgbpatch.keychain import Keychain
+    from xgbpatch.progress import Progress
+    from xgbpatch.publication import Gate, Pushed, Refused
+    from xgbpatch.registry import Registry
 
 _ACCOUNT = re.compile(r"\d{12}")
 _AS_BUILD = "[default: as `build` finds it]"
 _AS_NAMED = "[default: that of the local name]"
 _AS_CONFIGURED = "[default: the configuration's]"
 _REPOSITORY_TAG = "AWS resource tag of a new repository; repeatable."
+_SCAN_GATE = "Compare ECR's scans of base and image before an alias moves.  [default: yes]"
+_SCAN_TIMEOUT = "Seconds to wait for both scans.  [default: 300]"
 _MANIFEST_GATE = "Hold the manifest to SageMaker's demands, and repair it.  [default: yes]"
 
 
@@ -59,18 +64,22 @@ class _Target:
 @click.option("--kms-key", default="", metavar="KEY", help="A new repository is encrypted with this KMS key.")
 @click.option("--repository-tag", "repository_tags", multiple=True, metavar="K=V", help=_REPOSITORY_TAG)
 @click.option("--manifest-gate/--no-manifest-gate", default=True, help=_MANIFEST_GATE)
+@click.option("--scan-gate/--no-scan-gate", default=True, help=_SCAN_GATE)
+@click.option("--scan-timeout", metavar="SECONDS", type=click.FloatRange(0), default=300.0, help=_SCAN_TIMEOUT)
 @json_option
 @quiet_option
 def command(
     image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool, account: str, registry: str,
     repository: str, tag: str, aliases: tuple[str, ...], immutable: bool, scan_on_push: bool, kms_key: str,
-    repository_tags: tuple[str, ...], manifest_gate: bool, as_json: bool, quiet: bool,
+    repository_tags: tuple[str, ...], manifest_gate: bool, scan_gate: bool, scan_timeout: float, as_json: bool,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Push IMAGE (default: the newest image that xgbpatch built) and print its name by digest.
 
     The repository is created where it is missing. A tag that holds this very image is left alone ("up to date", exit
     0); one that holds another is refused. The manifest is read back and, where SageMaker would refuse it, repaired.
-    For a registry outside ECR (--registry) the logins of `docker login` are used.
+    For a registry outside ECR (--registry) the logins of `docker login` are used. In ECR the scans of the image and
+    of its base are compared: where the patch added a finding, no alias moves (exit 14).
 
     \b
     Examples:
@@ -95,11 +104,26 @@ def command(
         moving = tuple(_parsed(name, alias).tag for alias in aliases or _configured_aliases(selection, local))
         _check_aliases(options, moving)
         parcels = [Parcel(local, place, moving, options, manifest_gate) for place in _destinations(target, name)]
-        publisher = Publisher(engine, Registry(registry_keychain()), progress)
+        keychain = registry_keychain()
+        registries = Registry(keychain)
+        gate = _gate(registries, keychain, progress, scan_timeout) if scan_gate else None
+        publisher = Publisher(engine, registries, progress, gate)
         outcomes = list(_told(publisher.push_each(parcels), as_json))
     if as_json:
         click.echo(json.dumps(_document(local, outcomes), indent=2))
     _raise_first(outcomes)
+
+
+def _gate(registry: Registry, keychain: Keychain, progress: Progress, seconds: float) -> Gate:
+    from functools import partial
+
+    from xgbpatch import scans
+    from xgbpatch.commands.workshop import cache_folder
+    from xgbpatch.remote.depot import Depot
+    from xgbpatch.remote.doors import blob_doors
+
+    depot = Depot(registry, blob_doors(registry, keychain), cache_folder(), progress)
+    return partial(scans.gate, depot, patience=scans.Patience(seconds))
 
 
 def _checked(target: _Target) -> _Target:

@@ -14,16 +14,24 @@ from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from xgbpatch.building import Workshop
+    from xgbpatch.progress import Progress
 
 
 @contextmanager
 def opened(quiet: bool) -> Iterator[Workshop]:
     """A workshop on the engine that `DOCKER_HOST` names; raises `EngineError` where none answers."""
+    with progress.shown(quiet) as shown, connected(shown) as shop:
+        yield shop
+
+
+@contextmanager
+def connected(shown: Progress) -> Iterator[Workshop]:
+    """The same, with a progress that somebody else shows."""
     from xgbpatch.building import Workshop
     from xgbpatch.engine.client import Engine
     from xgbpatch.keychain import registry_keychain
 
-    with Engine.connect() as engine, progress.shown(quiet) as shown:
+    with Engine.connect() as engine:
         yield Workshop(engine, registry_keychain(), cache_folder(), shown, moment())
 
 

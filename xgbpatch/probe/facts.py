@@ -22,8 +22,17 @@ def python_facts():
         "prefix": sys.prefix,
         "site_packages": sysconfig.get_paths()["purelib"],
         "machine": platform.machine(),
-        "glibc": "".join(platform.libc_ver()[1:]) if platform.libc_ver()[0] == "glibc" else "",
+        "glibc": glibc(),
     }
+
+
+def glibc():
+    """What runs here; up to Python 3.7 `platform.libc_ver` tells what the interpreter was built for."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (OSError, ValueError):
+        return ""
+    return version if name == "glibc" else ""
 
 
 def site_directories():

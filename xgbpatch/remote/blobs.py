@@ -7,7 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from xgbpatch.errors import RegistryError
 from xgbpatch.reference import ImageReference
+
+
+class UploadLost(RegistryError):
+    """The registry no longer knows an upload, or has lost a part of it: it must be begun again from the first byte."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,11 @@ class Upload(Protocol):
         ...
 
     def send(self, piece: bytes) -> None:
-        """Append `piece`; tries again by itself, from where the registry says it stands."""
+        """Append `piece`; tries again by itself, from where the registry says it stands. May raise `UploadLost`."""
         ...
 
     def finish(self, digest: str) -> None:
-        """Make the blob visible under `digest`, which the registry verifies."""
+        """Make the blob visible under `digest`, which the registry verifies. May raise `UploadLost`."""
         ...
 
     def cancel(self) -> None:

@@ -1,4 +1,4 @@
-"""moto's server: AWS's control plane (ECR, STS, SageMaker, …) on a free loopback port."""
+"""AWS's control plane (ECR, STS, SageMaker, …) on a free loopback port: moto, with ECR's images from the registries."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _START_SECONDS = 60.0
 
 
 def start(journal: Journal) -> None:
-    """Start moto and wait until it answers; raises `SandboxError` with the end of its log."""
-    state = journal.state
+    """Start it and wait until it answers; raises `SandboxError` with the end of its log."""
     port = _free_port()
-    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    process = processes.start("aws", command, _environment(state.account), state.directory / "aws.log")
-    state = journal.update(processes=(*state.processes, process), endpoint=f"http://127.0.0.1:{port}")
+    state = journal.update(endpoint=f"http://127.0.0.1:{port}")
+    command = [sys.executable, "-m", "xgbpatch.sandbox.ecr_server", str(state.directory)]
+    variables = {**_environment(state.account), "MOTO_PORT": str(port)}
+    process = processes.start("aws", command, variables, state.directory / "aws.log")
+    state = journal.update(processes=(*state.processes, process))
     deadline = time.monotonic() + _START_SECONDS
     while not answers(state):
         if time.monotonic() > deadline or not processes.running(process):

@@ -75,6 +75,7 @@ def _replace(path: Path, content: bytes) -> None:
     try:
         draft.write_bytes(content)
         shutil.copystat(path, draft)
+        os.utime(draft)  # Go's resolver, and so dockerd, reads a file anew by its time and size alone
         owner = path.stat()
         os.chown(draft, owner.st_uid, owner.st_gid)
         _rename(draft, path, content)

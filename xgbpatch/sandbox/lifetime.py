@@ -119,8 +119,7 @@ def _make(journal: Journal, options: SandboxOptions, progress: Progress) -> None
     binary = program.find_registry(options.state / "program", progress)
     installation = registries.Installation.make(binary, journal.state)
     for registry in journal.state.registries:
-        store = "bases" if registries.is_base(registry, journal.state) else registry.host
-        process = installation.start(registry, store)
+        process = installation.start(registry, registries.store(registry, journal.state))
         journal.update(processes=(*journal.state.processes, process))
     names.trust_authority(journal, options.certificates)
     names.publish_names(journal)

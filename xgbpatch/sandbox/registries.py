@@ -50,6 +50,11 @@ def is_base(registry: RegistryHost, state: SandboxState) -> bool:
     return registry.account != state.account
 
 
+def store(registry: RegistryHost, state: SandboxState) -> Path:
+    """Where that registry keeps its images; AWS's have one store in all regions."""
+    return state.directory / "store" / ("bases" if is_base(registry, state) else registry.host)
+
+
 def require_free_addresses(registries: tuple[RegistryHost, ...]) -> None:
     """Raises `SandboxError` where port 443 of an address is taken, or is not ours to take."""
     for registry in registries:
@@ -90,8 +95,8 @@ class Installation:
         state.bundle.write_bytes(certificates.machine_authorities() + b"\n" + pair.authority)
         return cls(program, state.directory)
 
-    def start(self, registry: RegistryHost, store: str) -> Process:
-        """Start the process that answers under `registry.host`, with its images under the directory `store`."""
+    def start(self, registry: RegistryHost, store: Path) -> Process:
+        """Start the process that answers under `registry.host`, with its images in the directory `store`."""
         home = self.directory / registry.host
         home.mkdir()
         _private(home / "htpasswd", _htpasswd(registry.password))
@@ -99,13 +104,13 @@ class Installation:
         command = [self.program, "serve", str(home / "config.yml")]
         return processes.start(registry.host, command, {"OTEL_TRACES_EXPORTER": "none"}, home / "log")
 
-    def _configuration(self, registry: RegistryHost, store: str) -> dict[str, object]:
+    def _configuration(self, registry: RegistryHost, store: Path) -> dict[str, object]:
         tls = {"certificate": str(self.directory / "server.crt"), "key": str(self.directory / "server.key")}
         return {
             "version": "0.1",
             "log": {"level": "warn", "accesslog": {"disabled": True}},
             "storage": {
-                "filesystem": {"rootdirectory": str(self.directory / "store" / store)},
+                "filesystem": {"rootdirectory": str(store)},
                 "delete": {"enabled": True},
             },
             "http": {"addr": f"{registry.address}:{_PORT}", "secret": secrets.token_hex(16), "tls": tls},

@@ -1,0 +1,110 @@
+"""Images made by hand and put into a registry by HTTP: no engine, and every byte of them is the test's own."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xgbpatch import manifest as manifests
+from xgbpatch.manifest import Descriptor, Manifest
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Registry
+from xgbpatch.remote import transfer
+from xgbpatch.remote.depot import Depot
+from xgbpatch.remote.http_blobs import HttpBlobs
+
+
+def depot_on(cache: Path, registry: Registry | None = None) -> Depot:
+    """A depot that stays anonymous."""
+    client = registry or Registry(lambda reference: None, lambda seconds: None)
+    return Depot(client, lambda reference: HttpBlobs(reference, client.session), cache, Silent())
+
+
+@dataclass(frozen=True)
+class HandLayer:
+    """A gzip-compressed tar."""
+
+    plain: bytes
+    level: int = 6
+
+    @property
+    def blob(self) -> bytes:
+        return gzip.compress(self.plain, self.level, mtime=0)
+
+    @property
+    def diff_id(self) -> str:
+        return sha256(self.plain)
+
+
+@dataclass(frozen=True)
+class HandImage:
+    """An image's parts, before any registry knows it."""
+
+    layers: Sequence[HandLayer]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    created: str = "2026-11-01T10:00:00Z"
+
+    @property
+    def config(self) -> bytes:
+        document = {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": self.created,
+            "config": {
+                "Env": [f"{name}={value}" for name, value in self.environment.items()],
+                "Labels": dict(self.labels),
+                **self.settings,
+            },
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in self.layers]},
+        }
+        return json.dumps(document).encode()
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def tar(files: Mapping[str, bytes], executable: Sequence[str] = ()) -> HandLayer:
+    """A layer with these files (path without the leading slash → content)."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755 if name in executable else 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return HandLayer(buffer.getvalue())
+
+
+def put(depot: Depot, reference: ImageReference, image: HandImage) -> ImageReference:
+    """Put the image under the reference's tag; returns it with its digest."""
+    blobs = depot.blobs_of(reference)
+    layers = [_blob(blobs, layer.blob, manifests.DOCKER_LAYER) for layer in image.layers]
+    config = _blob(blobs, image.config, manifests.DOCKER_CONFIG)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": manifests.DOCKER_MANIFEST,
+        "config": _entry(config),
+        "layers": [_entry(layer) for layer in layers],
+    }
+    return depot.registry.put_manifest(
+        reference, Manifest(json.dumps(document, indent=3).encode(), manifests.DOCKER_MANIFEST)
+    )
+
+
+def _blob(blobs: HttpBlobs, content: bytes, media_type: str) -> Descriptor:
+    found = Descriptor(sha256(content), media_type, len(content))
+    transfer.put(blobs, io.BytesIO(content), found, Silent())
+    return found
+
+
+def _entry(found: Descriptor) -> dict[str, object]:
+    return {"mediaType": found.media_type, "size": found.size, "digest": found.digest}

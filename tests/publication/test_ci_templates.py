@@ -1,0 +1,192 @@
+"""The CloudFormation templates: clean by cfn-lint, and created and deleted as stacks of moto's server.
+
+moto 5.2 makes roles, policies, rules, the topic, the log group, the repository, the bucket and the notebook. It passes
+over AWS::CodeBuild::Project, AWS::SNS::Subscription and TopicPolicy, AWS::S3::BucketPolicy and AWS::IAM::OIDCProvider:
+those are held to their schemas by cfn-lint, and to the assertions on the text.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from ast import literal_eval
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cfnlint.decode import cfn_yaml
+from publication_parts import ACCOUNT, REGION
+
+from xgbpatch.pipelines.rendering import Kind, Wishes, render
+
+TEMPLATES = [Kind.CODEBUILD, Kind.STARTER]
+CONNECTION = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/0a1b2c3d-0000-4000-8000-000000000000"
+CODEBUILD = {"SourceLocation": "https://github.com/example/images.git", "ConnectionArn": CONNECTION}
+LINTER = Path(sys.executable).with_name("cfn-lint")
+
+
+def client(service: str) -> Any:
+    return boto3.client(service, region_name=REGION)
+
+
+@contextmanager
+def stack(kind: Kind, **parameters: str) -> Iterator[dict[str, str]]:
+    """A stack of the template; gives the physical name of each resource, and deletes the stack at the end."""
+    cloudformation = client("cloudformation")
+    cloudformation.create_stack(
+        StackName="xgbpatch-test",
+        TemplateBody=render(kind, Wishes()),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    (made,) = cloudformation.describe_stacks(StackName="xgbpatch-test")["Stacks"]
+    assert made["StackStatus"] == "CREATE_COMPLETE"
+    found = cloudformation.describe_stack_resources(StackName="xgbpatch-test")["StackResources"]
+    yield {entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in found if "LogicalResourceId" in entry}
+    cloudformation.delete_stack(StackName="xgbpatch-test")
+
+
+def statements(role: str) -> dict[str, Any]:
+    """Every statement of a role's own policies, by its `Sid`."""
+    iam = client("iam")
+    found: dict[str, Any] = {}
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        document = literal_eval(document) if isinstance(document, str) else document  # moto answers Python's own text
+        found |= {entry.get("Sid", name): entry for entry in document["Statement"]}
+    return found
+
+
+def managed(arn: str) -> dict[str, Any]:
+    document = client("iam").get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
+    return {entry.get("Sid", ""): entry for entry in document["Statement"]}
+
+
+def roles() -> set[str]:
+    return {role["RoleName"] for role in client("iam").list_roles()["Roles"]}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_the_template_passes_cfn_lint(tmp_path: Path, kind: Kind):
+    path = tmp_path / "template.yml"
+    path.write_text(render(kind, Wishes()))
+    command = [LINTER, "--include-checks", "I", "--", path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_cfn_lint_would_have_noticed(tmp_path: Path):
+    path = tmp_path / "template.yml"
+    path.write_text(render(Kind.CODEBUILD, Wishes()).replace("PrivilegedMode", "PrivilegeMode"))
+    result = subprocess.run([LINTER, path], capture_output=True, text=True, check=False)
+    assert "PrivilegeMode" in result.stdout
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_template_is_small_enough_to_be_handed_over_as_text(kind: Kind):
+    assert len(render(kind, Wishes()).encode()) < 51_200
+
+
+def test_the_codebuild_stack_exists_and_is_gone_after(aws: str):
+    events, iam = client("events"), client("iam")
+    with stack(Kind.CODEBUILD, **CODEBUILD, BaseMirror="mirror/sagemaker-xgboost") as made:
+        rules = {rule["Name"]: rule for rule in events.list_rules()["Rules"]}
+        assert rules[made["ScheduleRule"]]["ScheduleExpression"] == "cron(17 4 * * ? *)"
+        failed = json.loads(rules[made["FailureRule"]]["EventPattern"])["detail"]
+        assert failed["project-name"] == ["xgbpatch-test-keep-current"]
+        assert "FAILED" in failed["build-status"]
+        mirrored = json.loads(rules[made["MirrorRule"]]["EventPattern"])["detail"]
+        assert mirrored["repository-name"] == ["mirror/sagemaker-xgboost"]
+        (target,) = events.list_targets_by_rule(Rule=made["ScheduleRule"])["Targets"]
+        assert target["RoleArn"] == iam.get_role(RoleName=made["StartRole"])["Role"]["Arn"]
+        assert client("sns").get_topic_attributes(TopicArn=made["Topic"])
+        assert roles() == {made["BuildRole"], made["StartRole"]}
+    assert roles() == set()
+    assert events.list_rules()["Rules"] == []
+    assert client("sns").list_topics()["Topics"] == []
+    assert client("logs").describe_log_groups()["logGroups"] == []
+
+
+def test_the_codebuild_role_may_push_to_one_repository_and_pull_the_base(aws: str):
+    with stack(Kind.CODEBUILD, **CODEBUILD, RepositoryName="team/xgboost") as made:
+        allowed = statements(made["BuildRole"])
+        assert allowed["PushTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
+        base = allowed["PullTheBase"]
+        # moto leaves None for AWS::NoValue
+        assert [arn for arn in base["Resource"] if arn] == [
+            f"arn:aws:ecr:{REGION}:246618743249:repository/sagemaker-xgboost"
+        ]
+        assert "ecr:PutImage" not in base["Action"]
+        anywhere = {name for name, entry in allowed.items() if entry["Resource"] == "*"}
+        assert anywhere == {"Login", "SeeWhatIsInUse"}
+        assert all(
+            action.split(":")[1].startswith(("List", "Describe")) for action in allowed["SeeWhatIsInUse"]["Action"]
+        )
+        assert "MirrorRule" not in made
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_no_role_is_allowed_a_wildcard_of_actions(kind: Kind):
+    assert "Action: '*'" not in render(kind, Wishes())
+    allowed = [line for line in render(kind, Wishes()).splitlines() if ":*" in line and "Action" in line]
+    assert [line.strip() for line in allowed] == (["Action: s3:*"] if kind is Kind.STARTER else [])  # in a Deny
+
+
+def test_the_starter_stack_exists_and_leaves_only_what_holds_data(aws: str):
+    with stack(Kind.STARTER, Notebook="true") as made:
+        (repository,) = client("ecr").describe_repositories()["repositories"]
+        assert repository["repositoryName"] == "xgbpatch/sagemaker-xgboost"
+        assert repository["imageScanningConfiguration"]["scanOnPush"] is True
+        blocked = client("s3").get_public_access_block(Bucket=made["Bucket"])["PublicAccessBlockConfiguration"]
+        assert set(blocked.values()) == {True}
+        encrypted = client("s3").get_bucket_encryption(Bucket=made["Bucket"])["ServerSideEncryptionConfiguration"]
+        assert encrypted["Rules"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+        (notebook,) = client("sagemaker").list_notebook_instances()["NotebookInstances"]
+        assert notebook["InstanceType"] == "ml.t3.medium"
+        assert roles() == {made["ExecutionRole"], made["BuildRole"], made["NotebookRole"]}
+    assert roles() == set()
+    assert client("sagemaker").list_notebook_instances()["NotebookInstances"] == []
+
+
+def test_the_starter_without_a_notebook_has_none(aws: str):
+    with stack(Kind.STARTER) as made:
+        assert {"NotebookInstance", "NotebookSetup", "NotebookRole", "CiIdentity"} & set(made) == set()
+
+
+def test_the_lifecycle_of_the_repository_expires_untagged_images_alone():
+    repository = cfn_yaml.loads(render(Kind.STARTER, Wishes()))["Resources"]["Repository"]["Properties"]
+    (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+    assert rule["selection"]["tagStatus"] == "untagged"
+
+
+@pytest.mark.parametrize(
+    ("provider", "subject", "condition"),
+    [
+        ("github", "repo:example/images:ref:refs/heads/main", "token.actions.githubusercontent.com:sub"),
+        ("gitlab", "project_path:example/images:ref_type:branch:ref:main", "gitlab.com:sub"),
+    ],
+)
+def test_one_repository_and_branch_may_take_the_build_role(aws: str, provider: str, subject: str, condition: str):
+    with stack(Kind.STARTER, CiProvider=provider, CiSubject=subject) as made:
+        role = client("iam").get_role(RoleName=made["BuildRole"])["Role"]
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+        assert trust["Condition"]["StringEquals"][condition] == subject
+
+
+def test_the_build_policy_reaches_one_repository(aws: str):
+    with stack(Kind.STARTER, RepositoryName="team/xgboost") as made:
+        allowed = managed(made["BuildPolicy"])
+        assert allowed["PushTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
+        assert {name for name, entry in allowed.items() if entry["Resource"] == "*"} == {"Login", "SeeWhatIsInUse"}
+
+
+def test_the_execution_role_cannot_push(aws: str):
+    with stack(Kind.STARTER) as made:
+        allowed = statements(made["ExecutionRole"])
+        assert "ecr:BatchGetImage" in allowed["PullTheImages"]["Action"]
+        assert "ecr:PutImage" not in json.dumps(allowed)

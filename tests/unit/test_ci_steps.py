@@ -1,0 +1,274 @@
+"""The pipelines' own steps, taken from the rendered files and run: what follows which exit code of xgbpatch.
+
+`xgbpatch`, `gh` and `aws` are small scripts that record how they were called; GitLab's API is a server on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+from xgbpatch.pipelines.rendering import Kind, Wishes, render
+
+DIFFERENCE = "encoder.py: decode()\n-    return 1\n+    return 2 # `$(id)` '\"~~~"
+KINDS = [Kind.GITHUB, Kind.GITLAB, Kind.CODEBUILD]
+TOKEN = "glpat-not-to-be-seen"
+RECORDER = f"""#!{sys.executable}
+import json, os, pathlib, sys
+name, arguments = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
+with open(os.environ["CALLS"], "a") as calls:
+    print(json.dumps([name, *arguments]), file=calls)
+"""
+XGBPATCH = f"""
+print({DIFFERENCE!r} if arguments[0] == "plan" else json.dumps({{"images": [arguments[0]]}}))
+sys.exit(int(os.environ[arguments[0].upper()]))
+"""
+GH = """
+if arguments[:2] == ["issue", "list"]:
+    print(os.environ.get("OPEN_ISSUE", ""))
+if "--body-file" in arguments:
+    body = pathlib.Path(arguments[arguments.index("--body-file") + 1]).read_text()
+    pathlib.Path(os.environ["CALLS"]).with_name("body").write_text(body)
+"""
+AWS = """
+text = pathlib.Path(arguments[arguments.index("--message") + 1].removeprefix("file://")).read_text()
+pathlib.Path(os.environ["CALLS"]).with_name("body").write_text(text)
+"""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short tags as their plain values."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: f"!{suffix}")
+
+
+def script(kind: Kind) -> str:
+    """The job's own step, as the service would run it."""
+    document = yaml.load(render(kind, Wishes()), _Loader)
+    if kind is Kind.GITHUB:
+        return document["jobs"]["keep-current"]["steps"][-1]["run"]
+    if kind is Kind.GITLAB:
+        return document["keep-current"]["script"][0]
+    buildspec = yaml.safe_load(document["Resources"]["Project"]["Properties"]["Source"]["BuildSpec"])
+    return buildspec["phases"]["build"]["commands"][0]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A folder in which a step runs, with the recorders on PATH and whatever else its environment holds."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, kind: Kind, shell: str = "sh", **codes: object) -> subprocess.CompletedProcess[str]:
+        environment = {**self.environment, **{name: str(code) for name, code in codes.items()}}
+        command = [shell, "-c", script(kind)]
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def calls(self, program: str) -> list[list[str]]:
+        path = self.folder / "calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [rest for name, *rest in map(json.loads, lines) if name == program]
+
+    def text(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, rest in {"xgbpatch": XGBPATCH, "gh": GH, "aws": AWS}.items():
+        (programs / name).write_text(RECORDER + rest)
+        (programs / name).chmod(0o755)
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "CALLS": str(tmp_path / "calls"),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "report.md"),
+        "CI_API_V4_URL": "http://127.0.0.1:9",
+        "CI_PROJECT_ID": "7",
+        "XGBPATCH_TOPIC": "arn:aws:sns:us-west-2:123456789012:xgbpatch",
+    }
+    return Stage(tmp_path, environment)
+
+
+@contextmanager
+def gitlab(open_issues: list[Mapping[str, object]]) -> Iterator[tuple[str, list[dict[str, object]]]]:
+    """GitLab's issues, as much of them as the step uses; gives its address and what it was asked."""
+    asked: list[dict[str, object]] = []
+
+    class Issues(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            fields = parse_qs(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
+            asked.append({"verb": self.command, "path": self.path, "token": self.headers["PRIVATE-TOKEN"], **fields})
+            found: object = open_issues if self.command == "GET" else {"iid": 12}
+            body = json.dumps(found).encode()
+            self.send_response(200 if self.headers["PRIVATE-TOKEN"] == TOKEN else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Issues) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api/v4", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_current_images_are_left_alone(stage: Stage, kind: Kind):
+    result = stage.run(kind, PLAN=0)
+    assert result.returncode == 0, result.stderr
+    assert stage.calls("xgbpatch") == [["plan", "--all"]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_what_is_behind_is_rebuilt_and_reported(stage: Stage, kind: Kind, shell: str):
+    result = stage.run(kind, shell, PLAN=10, REBUILD=0)
+    assert result.returncode == 0, result.stderr
+    assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all", "--json"]]
+    assert '{"images": ["rebuild"]}' in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_options_of_rebuild_are_words(stage: Stage, kind: Kind):
+    stage.run(kind, PLAN=10, REBUILD=0, XGBPATCH_REBUILD_OPTIONS="--builder registry --no-test")
+    assert stage.calls("xgbpatch")[1] == ["rebuild", "--all", "--json", "--builder", "registry", "--no-test"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failed_rebuild_fails_the_job_with_its_exit_code_after_the_report(stage: Stage, kind: Kind):
+    result = stage.run(kind, PLAN=10, REBUILD=8)
+    assert result.returncode == 8
+    assert "exit 8" in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("code", [1, 5, 143])
+def test_a_failed_plan_fails_the_job_and_rebuilds_nothing(stage: Stage, kind: Kind, code: int):
+    assert stage.run(kind, PLAN=code).returncode == code
+    assert stage.calls("xgbpatch") == [["plan", "--all"]]
+    assert stage.calls("gh") == stage.calls("aws") == []
+
+
+@pytest.mark.parametrize("found", ["plan", "rebuild"])
+def test_drift_opens_an_issue_with_the_difference_and_pushes_nothing(stage: Stage, found: str):
+    result = stage.run(Kind.GITHUB, PLAN=20 if found == "plan" else 10, REBUILD=20)
+    assert result.returncode == 0, result.stderr
+    assert len(stage.calls("xgbpatch")) == (1 if found == "plan" else 2)
+    listed, label, created = stage.calls("gh")
+    assert (listed[:2], label[:3]) == (["issue", "list"], ["label", "create", "xgbpatch-drift"])
+    assert created[:2] == ["issue", "create"]
+    assert created[created.index("--label") + 1] == "xgbpatch-drift"
+    assert (DIFFERENCE if found == "plan" else '{"images"') in stage.text("body")
+    assert "::warning" in result.stdout
+
+
+def test_an_open_issue_is_updated_and_no_second_one_opened(stage: Stage):
+    stage.run(Kind.GITHUB, PLAN=20, OPEN_ISSUE=31)
+    assert stage.calls("gh")[1:] == [["issue", "edit", "31", "--body-file", "issue.md"]]
+    assert DIFFERENCE in stage.text("body")
+
+
+@pytest.mark.parametrize("codes", [{"PLAN": 0}, {"PLAN": 10, "REBUILD": 0}], ids=["current", "rebuilt"])
+def test_the_issue_is_closed_when_the_drift_is_gone(stage: Stage, codes: dict[str, int]):
+    stage.run(Kind.GITHUB, **codes, OPEN_ISSUE=31)
+    assert stage.calls("gh")[-1][:3] == ["issue", "close", "31"]
+
+
+def test_a_long_difference_fits_into_an_issue(stage: Stage):
+    program = stage.folder / "bin" / "xgbpatch"
+    program.write_text(RECORDER + "print('x' * 200_000)\nsys.exit(20)\n")
+    assert stage.run(Kind.GITHUB).returncode == 0
+    assert 50_000 < len(stage.text("body")) < 65_536  # what GitHub takes
+
+
+@pytest.mark.parametrize(
+    ("issues", "verb", "path"),
+    [([], "POST", "/issues"), ([{"iid": 31}], "PUT", "/issues/31")],
+    ids=["opened", "updated"],
+)
+def test_gitlab_gets_an_issue_by_the_project_access_token(stage: Stage, issues, verb, path):
+    with gitlab(issues) as (address, asked):
+        result = stage.run(Kind.GITLAB, PLAN=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
+    assert result.returncode == 0, result.stderr
+    looked, written = asked
+    assert parse_qs(urlsplit(str(looked["path"])).query)["labels"] == ["xgbpatch-drift"]
+    assert (written["verb"], written["path"]) == (verb, f"/api/v4/projects/7{path}")
+    assert DIFFERENCE in written["description"][0]
+    assert TOKEN not in result.stdout + result.stderr
+
+
+def test_gitlab_closes_the_issue_when_the_drift_is_gone(stage: Stage):
+    with gitlab([{"iid": 31}]) as (address, asked):
+        result = stage.run(Kind.GITLAB, PLAN=0, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
+    assert result.returncode == 0, result.stderr
+    assert (asked[-1]["verb"], asked[-1]["state_event"]) == ("PUT", ["close"])
+
+
+def test_gitlab_without_a_token_fails_the_job_and_says_which_variable_is_missing(stage: Stage):
+    result = stage.run(Kind.GITLAB, PLAN=20)
+    assert result.returncode == 20
+    assert "XGBPATCH_GITLAB_TOKEN" in result.stderr
+    assert DIFFERENCE in stage.text("report.md")
+
+
+def test_a_token_that_gitlab_refuses_fails_the_job(stage: Stage):
+    with gitlab([]) as (address, _):
+        result = stage.run(Kind.GITLAB, PLAN=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN="expired")
+    assert result.returncode not in (0, 20)
+    assert "401" in result.stderr
+
+
+def test_codebuild_tells_the_topic_of_drift(stage: Stage):
+    assert stage.run(Kind.CODEBUILD, PLAN=20).returncode == 0
+    (call,) = stage.calls("aws")
+    assert call[:4] == ["sns", "publish", "--topic-arn", "arn:aws:sns:us-west-2:123456789012:xgbpatch"]
+    assert len(call[call.index("--subject") + 1]) <= 100  # what SNS takes
+    assert DIFFERENCE in stage.text("body")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_steps_are_portable_shell(stage: Stage, kind: Kind, shellcheck: Callable[[str], str]):
+    assert shellcheck(f"#!/bin/sh\n{script(kind)}") == ""
+
+
+def test_the_setup_of_gitlab_is_sound_shell(shellcheck: Callable[[str], str]):
+    lines = yaml.safe_load(render(Kind.GITLAB, Wishes()))["keep-current"]["before_script"]
+    assert shellcheck("#!/bin/bash\n" + "\n".join(lines)) == ""
+
+
+def test_shellcheck_would_have_noticed(shellcheck: Callable[[str], str]):
+    assert "SC2154" in shellcheck("#!/bin/sh\necho $never_set\n")
+
+
+@pytest.fixture
+def shellcheck(tmp_path: Path) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        path = tmp_path / "step.sh"
+        path.write_text(text)
+        program = Path(sys.executable).with_name("shellcheck")
+        result = subprocess.run([program, "--severity=style", path], capture_output=True, text=True, check=False)
+        return result.stdout + result.stderr
+
+    return check

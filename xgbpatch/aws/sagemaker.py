@@ -1,0 +1,281 @@
+"""What SageMaker in one account and region runs, or would run when asked: models, endpoints, jobs, pipelines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from xgbpatch.aws.access import client_config, code, session, translated
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.reference import ImageReference
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+
+T = TypeVar("T")
+_AT_ONCE = 4  # SageMaker's Describe calls are throttled early; botocore's adaptive mode slows down by itself
+_IMAGE = re.compile(r'[^\s"\'\\{}(),]+\.dkr\.ecr[^\s"\'\\{}(),]+')  # in a pipeline's definition
+
+
+class Kind(Enum):
+    """What uses an image."""
+
+    MODEL = "model"
+    ENDPOINT = "endpoint"
+    PACKAGE = "model package"
+    TRAINING = "training job"
+    TUNING = "tuning job"
+    PROCESSING = "processing job"
+    PIPELINE = "pipeline"
+
+
+@dataclass(frozen=True)
+class Model:
+    """`images` as AWS names them, by tag or digest; `request` is what CreateModel would have to be sent to make it."""
+
+    name: str
+    region: str
+    images: tuple[ImageReference, ...]
+    request: Mapping[str, Any] = field(compare=False, hash=False)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`models` by name; `images` that its instances run, by tag and by the digest that this was when they started.
+
+    `config` is its configuration's name, `request` what CreateEndpointConfig would have to be sent to make that.
+    """
+
+    name: str
+    region: str
+    config: str
+    models: tuple[str, ...]
+    images: tuple[ImageReference, ...]
+    request: Mapping[str, Any] = field(compare=False, hash=False)
+
+
+@dataclass(frozen=True)
+class Use:
+    """Something that needs `images`."""
+
+    kind: Kind
+    name: str
+    region: str
+    images: tuple[ImageReference, ...]
+
+    def __str__(self) -> str:
+        return f'{self.kind.value} "{self.name}" in {self.region}'
+
+
+class SageMaker:
+    """SageMaker of one region, read only. Raises nothing but `AwsError`; nothing is left out in silence."""
+
+    def __init__(self, region: str) -> None:
+        self.region = region
+
+    def models(self) -> tuple[Model, ...]:
+        """Every model; those that name a model package get the package's images."""
+        return self._described(self._names("ListModels", "list_models", "Models", "ModelName"), self._model)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint, whatever its state."""
+        return self._described(
+            self._names("ListEndpoints", "list_endpoints", "Endpoints", "EndpointName"), self._endpoint
+        )
+
+    def other_uses(self) -> tuple[Use, ...]:
+        """Model packages, jobs that are in progress, and pipelines, which name images for jobs to come.
+
+        A transform job runs a model, and an endpoint configuration names models: they need no look of their own.
+        """
+        running = {"StatusEquals": "InProgress"}
+        packages = self._names(
+            "ListModelPackages", "list_model_packages", "ModelPackageSummaryList", "ModelPackageArn",
+            ModelPackageType="Both",
+        )  # fmt: skip
+        training = self._names(
+            "ListTrainingJobs", "list_training_jobs", "TrainingJobSummaries", "TrainingJobName", **running
+        )
+        tuning = self._names(
+            "ListHyperParameterTuningJobs", "list_hyper_parameter_tuning_jobs",
+            "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", **running,
+        )  # fmt: skip
+        processing = self._names(
+            "ListProcessingJobs", "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName", **running
+        )
+        pipelines = self._names("ListPipelines", "list_pipelines", "PipelineSummaries", "PipelineName")
+        return (
+            *self._described(packages, self._package),
+            *self._described(training, self._training),
+            *self._described(tuning, self._tuning),
+            *self._described(processing, self._processing),
+            *self._described(pipelines, self._pipeline),
+        )
+
+    def _model(self, name: str) -> Model:
+        answer = self._asked("DescribeModel", name, lambda: self._client.describe_model(ModelName=name))
+        containers = [answer.get("PrimaryContainer") or {}, *(answer.get("Containers") or ())]
+        images = [str(item.get("Image", "")) for item in containers]
+        for package in (str(item["ModelPackageName"]) for item in containers if item.get("ModelPackageName")):
+            with suppress(LookupError):  # the package was deleted, the model still stands
+                images += map(str, self._package(package).images)
+        return Model(name, self.region, _references(images), self._request("CreateModel", answer))
+
+    def _endpoint(self, name: str) -> Endpoint:
+        answer = self._asked("DescribeEndpoint", name, lambda: self._client.describe_endpoint(EndpointName=name))
+        config = str(answer["EndpointConfigName"])
+        request = self._endpoint_config(config)
+        variants = [*_variants(answer), *_variants(answer.get("PendingDeploymentSummary") or {})]
+        deployed = [image for variant in variants for image in variant.get("DeployedImages") or ()]
+        images = [str(image.get(key, "")) for image in deployed for key in ("SpecifiedImage", "ResolvedImage")]
+        models = [str(variant.get("ModelName", "")) for variant in _variants(request)]
+        if not all(models) or not request:
+            images += self._component_images(name)
+        found = tuple(dict.fromkeys(filter(None, models)))
+        return Endpoint(name, self.region, config, found, _references(images), request)
+
+    def _endpoint_config(self, name: str) -> Mapping[str, Any]:
+        """Empty where it was deleted: the endpoint runs on."""
+        with suppress(LookupError):
+            answer = self._asked(
+                "DescribeEndpointConfig", name, lambda: self._client.describe_endpoint_config(EndpointConfigName=name)
+            )
+            return self._request("CreateEndpointConfig", answer)
+        return {}
+
+    def _component_images(self, endpoint: str) -> list[str]:
+        """Of inference components, which an endpoint has whose variants name no model."""
+        names = self._names(
+            "ListInferenceComponents", "list_inference_components", "InferenceComponents",
+            "InferenceComponentName", EndpointNameEquals=endpoint,
+        )  # fmt: skip
+        return [image for found in self._described(names, self._component) for image in found]
+
+    def _component(self, name: str) -> list[str]:
+        answer = self._asked(
+            "DescribeInferenceComponent", name,
+            lambda: self._client.describe_inference_component(InferenceComponentName=name),
+        )  # fmt: skip
+        deployed = answer.get("Specification", {}).get("Container", {}).get("DeployedImage") or {}
+        return [str(deployed.get(key, "")) for key in ("SpecifiedImage", "ResolvedImage")]
+
+    def _package(self, name: str) -> Use:
+        answer = self._asked(
+            "DescribeModelPackage", name, lambda: self._client.describe_model_package(ModelPackageName=name)
+        )
+        offers = [answer.get("InferenceSpecification") or {}, *(answer.get("AdditionalInferenceSpecifications") or ())]
+        containers = [item for offer in offers for item in offer.get("Containers") or ()]
+        images = [str(item.get("Image", "")) for item in containers]
+        digests = [_pinned(str(item.get("Image", "")), str(item.get("ImageDigest", ""))) for item in containers]
+        return self._use(Kind.PACKAGE, name, images + digests)
+
+    def _training(self, name: str) -> Use:
+        answer = self._asked(
+            "DescribeTrainingJob", name, lambda: self._client.describe_training_job(TrainingJobName=name)
+        )
+        return self._use(Kind.TRAINING, name, [_training_image(answer)])
+
+    def _tuning(self, name: str) -> Use:
+        answer = self._asked(
+            "DescribeHyperParameterTuningJob", name,
+            lambda: self._client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
+        )  # fmt: skip
+        jobs = [answer.get("TrainingJobDefinition") or {}, *(answer.get("TrainingJobDefinitions") or ())]
+        return self._use(Kind.TUNING, name, [_training_image(job) for job in jobs])
+
+    def _processing(self, name: str) -> Use:
+        answer = self._asked(
+            "DescribeProcessingJob", name, lambda: self._client.describe_processing_job(ProcessingJobName=name)
+        )
+        return self._use(Kind.PROCESSING, name, [str((answer.get("AppSpecification") or {}).get("ImageUri", ""))])
+
+    def _pipeline(self, name: str) -> Use:
+        answer = self._asked("DescribePipeline", name, lambda: self._client.describe_pipeline(PipelineName=name))
+        return self._use(Kind.PIPELINE, name, _IMAGE.findall(str(answer.get("PipelineDefinition", ""))))
+
+    def _use(self, kind: Kind, name: str, images: Sequence[str]) -> Use:
+        return Use(kind, name.rpartition("/")[2], self.region, _references(images))
+
+    def _names(self, action: str, method: str, listed: str, name: str, **asked: str) -> list[str]:
+        """All pages; every name once."""
+        with translated(f"sagemaker:{action}", self.region):
+            paginator = self._client.get_paginator(method)  # type: ignore[call-overload]
+            names = [str(item[name]) for page in paginator.paginate(**asked) for item in page.get(listed) or ()]
+        return list(dict.fromkeys(names))
+
+    def _described(self, names: Sequence[str], describe: Callable[[str], T]) -> tuple[T, ...]:
+        """Some at a time; what was deleted since it was listed is left out."""
+
+        def one(name: str) -> list[T]:
+            with suppress(LookupError):
+                return [describe(name)]
+            return []
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return tuple(found for several in pool.map(one, names) for found in several)
+
+    def _asked(self, action: str, name: str, ask: Callable[[], Any]) -> Mapping[str, Any]:
+        """The answer; raises `LookupError` where there is no such thing (any more)."""
+        from botocore.exceptions import ClientError
+
+        with translated(f"sagemaker:{action}", name):
+            try:
+                answer: Mapping[str, Any] = ask()
+            except ClientError as error:
+                if _is_missing(error):
+                    raise _Missing(name) from error
+                raise
+            return answer
+
+    def _request(self, operation: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What `operation` takes of what a Describe call has answered."""
+        shape = self._client.meta.service_model.operation_model(operation).input_shape
+        members = shape.members if shape else ()
+        return {key: answer[key] for key in members if answer.get(key) not in (None, [], {})}
+
+    @cached_property
+    def _client(self) -> SageMakerClient:
+        from botocore.config import Config
+
+        retries: Any = {"mode": "adaptive", "total_max_attempts": 10}
+        with translated("sagemaker", self.region):
+            return session(self.region).client("sagemaker", config=client_config().merge(Config(retries=retries)))
+
+
+class _Missing(LookupError):
+    pass
+
+
+def _is_missing(error: Any) -> bool:
+    words = str(error.response.get("Error", {}).get("Message", "")).lower()
+    return code(error) in ("ResourceNotFound", "ResourceNotFoundException") or (
+        code(error).startswith("Validation") and ("could not find" in words or "does not exist" in words)
+    )
+
+
+def _variants(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for key in ("ProductionVariants", "ShadowProductionVariants"):
+        yield from answer.get(key) or ()
+
+
+def _training_image(job: Mapping[str, Any]) -> str:
+    return str((job.get("AlgorithmSpecification") or {}).get("TrainingImage", ""))
+
+
+def _pinned(image: str, digest: str) -> str:
+    return f"{image.partition('@')[0]}@{digest}" if image and digest else ""
+
+
+def _references(texts: Sequence[str]) -> tuple[ImageReference, ...]:
+    """Each once; what no reference can be read from is no image in a registry."""
+    found: dict[ImageReference, None] = {}
+    for text in filter(None, texts):
+        with suppress(ConfigurationError):
+            found[ImageReference.parse(text)] = None
+    return tuple(found)

@@ -1,0 +1,76 @@
+"""`xgbpatch ci`: pipelines that keep images current without anybody looking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from xgbpatch import whole_file
+from xgbpatch.errors import ConfigurationError
+
+_KINDS = ("github", "gitlab", "codebuild", "starter")
+
+
+@click.group("ci")
+def command() -> None:
+    """Pipelines for your own repository: plan, rebuild what is behind, report; nobody has to look.
+
+    \b
+    Examples:
+      xgbpatch ci init github --role-arn arn:aws:iam::123456789012:role/xgbpatch --region us-west-2
+      xgbpatch ci init starter
+    """
+
+
+@command.command("init")
+@click.argument("kind", type=click.Choice(_KINDS), metavar="github|gitlab|codebuild|starter")
+@click.option(
+    "--directory", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(), metavar="DIRECTORY",
+    help="Root of the repository that holds xgbpatch.toml.  [default: the current directory]",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a file that says something else.")
+@click.option("--role-arn", default="", metavar="ARN", help="Role to take.  [default: the variable XGBPATCH_ROLE_ARN]")
+@click.option("--region", default="", metavar="REGION", help="AWS region.  [default: the variable AWS_REGION]")
+@click.option(
+    "--requirement", default="", metavar="TEXT",
+    help="What pip installs for xgbpatch.  [default: this version, from the package index]",
+)  # fmt: skip
+def init_(kind: str, directory: Path, force: bool, role_arn: str, region: str, requirement: str) -> None:
+    """Write a pipeline, or a CloudFormation template; prints its path.
+
+    github and gitlab: `plan` daily and on demand; where something is behind, `rebuild` and a report; where the base
+    has drifted, an issue instead of a push. A role by OpenID Connect, no keys. codebuild: the same as a template,
+    started by EventBridge, reporting to SNS. starter: roles, a repository, a bucket and a notebook for a new account.
+
+    \b
+    Examples:
+      xgbpatch ci init github
+      xgbpatch ci init gitlab --role-arn arn:aws:iam::123456789012:role/xgbpatch --region eu-west-1
+      xgbpatch ci init codebuild --directory infrastructure
+      xgbpatch ci init starter --requirement git+https://github.com/xgbpatch/xgbpatch
+    """
+    from xgbpatch.pipelines.rendering import Kind, Wishes, render
+
+    wanted = Kind(kind)
+    path = directory.resolve() / wanted.path
+    text = render(wanted, Wishes(role_arn, region, requirement))
+    click.echo("written" if write(path, text, force) else "up to date", err=True)
+    click.echo(str(path))
+
+
+def write(path: Path, text: str, force: bool) -> bool:
+    """Write `text` to `path`, whole or not at all; False where it says that already.
+
+    Raises `ConfigurationError` where it says something else and `force` is not given.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_bytes() == text.encode():
+            return False
+        whole_file.write(path, text, force)
+    except FileExistsError as error:
+        raise ConfigurationError(f'"{path}" is there and says something else', "--force replaces it.") from error
+    except OSError as error:
+        raise ConfigurationError(f'cannot write "{path}": {error.strerror}') from error
+    return True

@@ -1,0 +1,167 @@
+"""`xgbpatch plan`: is every published image what a build of today would give?"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgbpatch.commands.options import (
+    Selection,
+    all_option,
+    image_options,
+    json_option,
+    quiet_option,
+    shelf_options,
+)  # fmt: skip
+from xgbpatch.errors import XgbpatchError
+
+if TYPE_CHECKING:
+    from xgbpatch.destination import Shelf
+    from xgbpatch.remote.depot import Depot
+    from xgbpatch.spec import Spec
+    from xgbpatch.upkeep.planning import Plan, Reason
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be looked at, and why."""
+
+    spec: Spec
+    error: XgbpatchError
+
+
+@click.command("plan", short_help="Tell which published images are behind, and why; changes nothing.")
+@all_option
+@image_options
+@shelf_options
+@click.option(
+    "--packages/--no-packages", default=True, help="Ask the package index for newer packages.  [default: yes]"
+)
+@json_option
+@quiet_option
+def command(
+    selection: Selection, everything: bool, shelf: Shelf, packages: bool, as_json: bool, quiet: bool
+) -> None:  # fmt: skip
+    """Compare each image of the configuration with what is published, by registry alone: no engine, nothing is pulled.
+
+    Exit code 0: all are current. 10: one needs a rebuild, because its base moved, the spec, the overlay or a package is
+    newer, or an alias is behind. 20: a base changed something that the patch relies on, and a person has to look. An
+    image that could not be looked at does not hide the others; the exit code is then that of its error.
+
+    Warns 90 days before AWS stops patching the version. A base that has moved is inspected once, from its layers.
+
+    \b
+    Examples:
+      xgbpatch plan
+      xgbpatch plan --all --json
+      xgbpatch plan --config xgbpatch.toml --image fraud --no-packages
+      xgbpatch plan --version 3.2-0 --feature shap --registry registry.example.com:5000
+    """
+    from xgbpatch.commands import depot
+
+    specs = selection.specs(everything)
+    with depot.opened(quiet) as opened:
+        found = [_planned(opened, spec, shelf, packages) for spec in specs]
+    click.echo(json.dumps(document(found), indent=2) if as_json else text(found))
+    _end(found)
+
+
+def _planned(depot: Depot, spec: Spec, shelf: Shelf, packages: bool) -> Plan | Failure:
+    from xgbpatch import destination
+    from xgbpatch.upkeep import planning
+
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    try:
+        return planning.plan(depot, spec, destination.of(spec, shelf), today, packages)
+    except XgbpatchError as error:
+        return Failure(spec, error)
+
+
+def _end(found: Sequence[Plan | Failure]) -> None:
+    failures = [item for item in found if isinstance(item, Failure)]
+    if failures:
+        error = failures[0].error
+        if len(found) > 1:
+            error.message = f"{len(failures)} of {len(found)} images could not be looked at; the first: {error.message}"
+        raise error
+    raise SystemExit(exit_code(found))
+
+
+def exit_code(found: Sequence[Plan | Failure]) -> int:
+    """That of the first failure, else the highest of 0, 10 and 20."""
+    for item in found:
+        if isinstance(item, Failure):
+            return item.error.exit_code
+    return max((item.state.exit_code for item in found if not isinstance(item, Failure)), default=0)
+
+
+def document(found: Sequence[Plan | Failure]) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {"exit_code": exit_code(found), "images": [row(item) for item in found]}
+
+
+def row(item: Plan | Failure) -> dict[str, Any]:
+    """One image of it. What is not known of an image that could not be looked at is null."""
+    if isinstance(item, Failure):
+        error = {
+            "message": item.error.message,
+            "next_step": item.error.next_step,
+            "exit_code": item.error.exit_code,
+        }
+        return {"name": item.spec.name, "version": item.spec.version, "state": "error", "error": error}
+    made = item.published.provenance if item.published else None
+    return {
+        "name": item.spec.name,
+        "version": item.spec.version,
+        "state": item.state.value,
+        "repository": item.place.name,
+        "published": str(item.published.reference) if item.published else None,
+        "base": str(item.base.reference),
+        "published_base": f"{made.base_name}@{made.base_digest}" if made else None,
+        "reasons": [_reason(reason) for reason in item.reasons],
+        "warnings": list(item.warnings),
+        "end_of_patch": item.info.end_of_patch.isoformat() if item.info.end_of_patch else None,
+        "error": None,
+    }
+
+
+def _reason(reason: Reason) -> dict[str, str]:
+    return {"cause": reason.cause.value, "words": reason.words, "difference": reason.difference}
+
+
+def text(found: Sequence[Plan | Failure]) -> str:
+    """A table for people, and below it the reasons of each image that is not current."""
+    from xgbpatch.table import aligned
+
+    headings = ("IMAGE", "VERSION", "STATE", "PUBLISHED", "PATCHED UNTIL")
+    lines = [aligned([headings, *(_cells(item) for item in found)])]
+    remarks = [line for item in found for line in _remarks(item)]
+    return "\n".join([*lines, *(["", *remarks] if remarks else [])])
+
+
+def _cells(item: Plan | Failure) -> tuple[str, ...]:
+    if isinstance(item, Failure):
+        return item.spec.name, item.spec.version, "error", "?", "?"
+    reference = item.published.reference if item.published else None
+    return (
+        item.spec.name,
+        item.spec.version,
+        item.state.value,
+        (reference.tag or reference.digest) if reference else "-",
+        item.info.end_of_patch.isoformat() if item.info.end_of_patch else "not announced",
+    )
+
+
+def _remarks(item: Plan | Failure) -> Iterator[str]:
+    if isinstance(item, Failure):
+        yield f"{item.spec.name}: {item.error.message}"
+        return
+    for reason in item.reasons:
+        yield f"{item.spec.name}: {reason.words}"
+        yield from (f"  {line}" for line in reason.difference.splitlines())
+    yield from (f"{item.spec.name}: warning: {warning}" for warning in item.warnings)

@@ -1,0 +1,195 @@
+"""`xgbpatch prune`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgbpatch.commands.options import Selection, config_option, json_option, quiet_option, shelf_options
+from xgbpatch.commands.usage import known_regions
+from xgbpatch.configuration.settings import Flags
+from xgbpatch.errors import AwsError, RegistryError
+from xgbpatch.progress import shown
+from xgbpatch.reference import ImageReference
+
+if TYPE_CHECKING:
+    from xgbpatch.destination import Shelf
+    from xgbpatch.progress import Progress
+    from xgbpatch.registry import Registry
+    from xgbpatch.spec import Spec
+    from xgbpatch.upkeep.pruning import Deleted, Rules, Verdict
+    from xgbpatch.upkeep.stock import Repository
+
+_DAYS = "Delete nothing that was pushed in the last DAYS days."
+
+
+@dataclass(frozen=True)
+class _Pruned:
+    """One repository: its verdicts, the bytes that the deletion frees, and, where it was applied, what came of it."""
+
+    where: Repository
+    verdicts: tuple[Verdict, ...]
+    freed: int
+    deleted: tuple[Deleted, ...] | None
+
+
+@click.command("prune", short_help="Delete superseded images that no alias, model, endpoint or job uses.")
+@click.argument("repositories", nargs=-1, metavar="[REPOSITORY]...")
+@config_option
+@click.option("--region", "regions", multiple=True, metavar="REGION", help="AWS region; repeatable.  [default: yours]")
+@shelf_options
+@click.option("--keep", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="Newest to keep.")
+@click.option("--older-than", metavar="DAYS", type=click.FloatRange(0), default=None, help=_DAYS)
+@click.option("--apply", "applied", is_flag=True, help="Delete. Without it, only say what would be deleted.")
+@json_option
+@quiet_option
+def command(
+    repositories: tuple[str, ...], config: Path | None, regions: tuple[str, ...], shelf: Shelf, keep: int,
+    older_than: float | None, applied: bool, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Say which images of each REPOSITORY (default: the configuration's) can go, and with --apply delete them.
+
+    An image goes only when xgbpatch made it, at least N newer ones of the same name, version and architecture stand in
+    the repository, no tag but its version tag names it, and no model, endpoint, model package, running job or pipeline
+    of the account needs it. What belongs to an image (SBOM, signature) goes with it. Where SageMaker cannot be asked,
+    nothing is deleted.
+
+    \b
+    Examples:
+      xgbpatch prune
+      xgbpatch prune --keep 5 --older-than 30 --apply
+      xgbpatch prune team/fraud --region us-west-2 --region eu-west-1 --json
+      xgbpatch prune team/fraud --registry registry.example.com:5000 --region us-west-2
+    """
+    from xgbpatch.keychain import registry_keychain
+    from xgbpatch.registry import Registry
+    from xgbpatch.upkeep.pruning import Rules
+
+    places = known_regions(regions, config)
+    specs = [spec for region in places for spec in _specs(Flags(config=config, region=region))]
+    moment = None if older_than is None else datetime.now(timezone.utc) - timedelta(days=older_than)
+    rules = Rules(keep, moment, tuple(spec.tag for spec in specs))
+    with shown(quiet) as progress:
+        wanted = _repositories(repositories, specs, (shelf, places))
+        pruned = list(_pruned(wanted, rules, (Registry(registry_keychain()), places, applied, progress)))
+    click.echo(json.dumps([_document(one) for one in pruned], indent=2) if as_json else _text(pruned))
+    _raise_failures(pruned)
+
+
+def _specs(flags: Flags) -> tuple[Spec, ...]:
+    selection = Selection(flags)
+    return selection.specs() if selection.has_file() else ()
+
+
+def _repositories(
+    names: Sequence[str], specs: Sequence[Spec], where: tuple[Shelf, Sequence[str]]
+) -> list[ImageReference]:
+    """Host and repository of each, once; a name with a host is taken as it is."""
+    from xgbpatch import destination
+    from xgbpatch.spec import DEFAULT_REPOSITORY, Spec
+
+    shelf, regions = where
+    named = [ImageReference.parse(name) for name in names]
+    found = [name for name in named if name.host]
+    plain = [name.repository for name in named if not name.host] or ([] if names or specs else [DEFAULT_REPOSITORY])
+    wanted = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
+    found += [destination.of(spec, shelf) for spec in (wanted if names else [*wanted, *specs])]
+    return list(dict.fromkeys(replace(place, tag="", digest="") for place in found))
+
+
+def _pruned(
+    places: Sequence[ImageReference], rules: Rules, tools: tuple[Registry, Sequence[str], bool, Progress]
+) -> list[_Pruned]:
+    """Who uses what is asked before anything is deleted anywhere."""
+    from xgbpatch.aws import SageMaker
+    from xgbpatch.upkeep import pruning
+    from xgbpatch.upkeep.stock import repository, stock
+
+    registry, regions, applied, progress = tools
+    for place in places:
+        _require_own(place)
+    asked = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
+    progress.line(f"asking SageMaker in {', '.join(asked)} which images are in use")
+    used = pruning.uses([SageMaker(region) for region in asked])
+    found = []
+    for place in places:
+        where = repository(registry, place)
+        items = stock(registry, where)
+        verdicts = pruning.decide(items, pruning.in_use(place, items, used), rules)
+        deleted = tuple(pruning.delete(where, verdicts)) if applied else None
+        found.append(_Pruned(where, verdicts, pruning.freed(verdicts), deleted))
+    return found
+
+
+def _require_own(place: ImageReference) -> None:
+    """Another account's models and endpoints cannot be seen."""
+    from xgbpatch.aws import AwsDoor
+
+    if place.ecr and (own := AwsDoor(place.ecr.region).identity().account) != place.ecr.account:
+        raise AwsError(
+            f'it cannot be told what account "{place.ecr.account}" uses of "{place.name}"',
+            f'These are credentials of account "{own}": prune with those of the repository\'s own.',
+        )
+
+
+def _document(pruned: _Pruned) -> dict[str, Any]:
+    failures = {one.verdict.item.held.digest: one.failure for one in pruned.deleted or ()}
+    return {
+        "repository": pruned.where.place.name,
+        "applied": pruned.deleted is not None,
+        "bytes": pruned.freed,
+        "images": [_entry(verdict, failures) for verdict in pruned.verdicts],
+    }
+
+
+def _entry(verdict: Verdict, failures: dict[str, str]) -> dict[str, Any]:
+    held = verdict.item.held
+    when = verdict.item.when
+    return {
+        "digest": held.digest,
+        "tags": list(held.tags),
+        "date": when.isoformat() if when else None,
+        "action": "delete" if verdict.deleted else "keep",
+        "why": verdict.why,
+        "failure": failures.get(held.digest, ""),
+    }
+
+
+def _text(pruned: Sequence[_Pruned]) -> str:
+    from xgbpatch.table import aligned
+
+    lines = []
+    for one in pruned:
+        rows = [_row(verdict) for verdict in sorted(one.verdicts, key=lambda verdict: verdict.deleted)]
+        lines += [f"{one.where.place.name}:", aligned(rows) if rows else "holds nothing", _summary(one), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _row(verdict: Verdict) -> tuple[str, ...]:
+    held = verdict.item.held
+    return ("delete" if verdict.deleted else "keep", held.digest[:19], ", ".join(held.tags) or "-", verdict.why)
+
+
+def _summary(pruned: _Pruned) -> str:
+    count = sum(verdict.deleted for verdict in pruned.verdicts)
+    freed = f"{pruned.freed / 1e6:.1f} MB"
+    if pruned.deleted is None:
+        return f"{count} would be deleted ({freed}); --apply does it." if count else "Nothing to delete."
+    failed = sum(bool(one.failure) for one in pruned.deleted)
+    return f"{count - failed} deleted" + (f", {failed} not" if failed else f" ({freed})")
+
+
+def _raise_failures(pruned: Sequence[_Pruned]) -> None:
+    failed = [one for each in pruned for one in each.deleted or () if one.failure]
+    if failed:
+        first = failed[0]
+        raise RegistryError(
+            f'{len(failed)} were not deleted; the first, "{first.verdict.item.held.digest}": {first.failure}',
+            "Run it again: what is left is found again.",
+        )

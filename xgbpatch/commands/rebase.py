@@ -1,0 +1,82 @@
+"""`xgbpatch rebase`: a published image onto a new base, without an engine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgbpatch.commands.examination import alias_document, examiner, logs_option
+from xgbpatch.commands.options import json_option, quiet_option
+
+if TYPE_CHECKING:
+    from xgbpatch.reference import ImageReference
+    from xgbpatch.upkeep.promotion import Promotion
+    from xgbpatch.upkeep.rebasing import Rebased
+
+_TO = "The new base.  [default: the old base's tag as it stands now]"
+_TAG = "Tag of the result.  [default: the image's, with the new base's digest in it]"
+_ALIAS = "Tag that moves to the result once test-local has passed on it (needs an engine); repeatable."
+
+
+@click.command("rebase", short_help="Put a published image onto a new base, without an engine.")
+@click.argument("image")
+@click.option("--to", default="", metavar="DIGEST|REFERENCE", help=_TO)
+@click.option("--tag", default="", metavar="TAG", help=_TAG)
+@click.option("--alias", "aliases", multiple=True, metavar="TAG", help=_ALIAS)
+@click.option("--accept-drift", is_flag=True, help="Go on where the bases differ in what the patch relies on.")
+@logs_option
+@json_option
+@quiet_option
+def command(
+    image: str, to: str, tag: str, aliases: tuple[str, ...], accept_drift: bool, logs: Path, as_json: bool, quiet: bool
+) -> None:
+    """Put IMAGE, a reference in a registry, onto a new base and print the result by digest.
+
+    The same layers of ours, a new configuration, and of the base's layers only those that the repository lacks: no
+    engine, no build. First it is proven that IMAGE stands on the base that its label names and holds nothing else.
+    Refused with exit code 20 where the new base differs in what the patch relies on; the difference is printed, and
+    --accept-drift goes on after it. Where the packages of the image were resolved beside other versions, rebuild.
+
+    \b
+    Examples:
+      xgbpatch rebase registry.example.com/xgboost:3.2-0-0123456789ab-89abcdef
+      xgbpatch rebase registry.example.com/xgboost:prod --tag 3.2-0-november --alias prod
+      xgbpatch rebase registry.example.com/xgboost:prod --to registry.example.com/base:3.2-0 --accept-drift --json
+    """
+    from xgbpatch.commands import depot
+    from xgbpatch.reference import ImageReference
+    from xgbpatch.upkeep import promotion, rebasing
+
+    reference = ImageReference.parse(image)
+    tag = ImageReference.parse(f"{reference.name}:{tag}").tag if tag else ""
+    with depot.opened(quiet) as opened:
+        rebased = rebasing.rebase(opened, rebasing.Wish(reference, _base(to), tag, accept_drift))
+        opened.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
+        promoted = promotion.promote(opened, rebased.reference, aliases, examiner(opened, logs)) if aliases else None
+    click.echo(json.dumps(document(rebased, promoted), indent=2) if as_json else str(rebased.reference.pinned))
+
+
+def document(rebased: Rebased, promoted: Promotion | None) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "reference": str(rebased.reference.pinned),
+        "tag": rebased.reference.tag,
+        "base": {"name": str(replace(rebased.base, digest="")), "digest": rebased.base.digest},
+        "up_to_date": rebased.up_to_date,
+        "accepted": list(rebased.accepted),
+        "traffic": asdict(rebased.traffic),
+        "aliases": [alias_document(moved) for moved in promoted.moved] if promoted else [],
+    }
+
+
+def _base(to: str) -> ImageReference | None:
+    """A digest alone is one of the old base's repository."""
+    from xgbpatch.reference import ImageReference
+
+    if to.startswith("sha256:"):
+        return replace(ImageReference.parse(f"base@{to}"), repository="")
+    return ImageReference.parse(to) if to else None

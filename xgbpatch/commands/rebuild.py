@@ -1,0 +1,200 @@
+"""`xgbpatch rebuild`: what `plan` found, done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgbpatch.commands.examination import examiner, logs_option
+from xgbpatch.commands.options import Selection, builder_option, image_options, json_option, quiet_option, shelf_options
+from xgbpatch.destination import Shelf
+from xgbpatch.progress import Progress, shown
+
+if TYPE_CHECKING:
+    from xgbpatch.reference import ImageReference
+    from xgbpatch.remote.depot import Depot
+    from xgbpatch.spec import Spec
+    from xgbpatch.upkeep.planning import Plan
+    from xgbpatch.upkeep.renewal import Crew, Maker, Renewal
+
+_ALL = "Every image of the file, also where XGBPATCH_IMAGE names one."
+_NO_TEST = "Put the images under their version tags only: no engine is needed, and no alias moves."
+_DRIFT = "Also where the base changed what the patch relies on; `xgbpatch plan` shows the difference."
+
+
+@dataclass(frozen=True)
+class _Order:
+    """One image, and how it is to be renewed."""
+
+    spec: Spec
+    shelf: Shelf
+    builder: str
+    test: bool
+    scan_gate: bool
+    accept_drift: bool
+    logs: Path
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+@click.command("rebuild", short_help="Bring published images up to date: build or rebase, test, push, move aliases.")
+@image_options
+@click.option("--all", "everything", is_flag=True, help=_ALL)
+@shelf_options
+@builder_option
+@click.option("--test/--no-test", default=True, help=f"[default: yes]  {_NO_TEST}")
+@click.option("--scan-gate/--no-scan-gate", default=True, help="In ECR, refuse what adds a finding.  [default: yes]")
+@click.option("--accept-drift", is_flag=True, help=_DRIFT)
+@click.option("--jobs", type=click.IntRange(1, 16), default=2, show_default=True, help="Images at a time.")
+@logs_option
+@json_option
+@quiet_option
+def command(
+    selection: Selection, everything: bool, shelf: Shelf, builder: str, test: bool, scan_gate: bool,
+    accept_drift: bool, jobs: int, logs: Path, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Bring the published images of the configuration up to date; prints what became of each.
+
+    Only what `xgbpatch plan` says is made anew: moved onto the new base where nothing else changed, else built. The new
+    image is pushed under its version tag, scanned (ECR), tested by test-local on that very digest, and only then do the
+    aliases move. An image whose base drifted is left to a person (exit code 20). One failure does not stop the others;
+    the exit code is that of the first.
+
+    \b
+    Examples:
+      xgbpatch rebuild --all
+      xgbpatch rebuild --image fraud --builder docker
+      xgbpatch rebuild --all --jobs 4 --json
+      xgbpatch rebuild --no-test --builder registry
+    """
+    from xgbpatch.commands.plan import chosen
+
+    specs = chosen(selection, everything)
+    orders = {spec.name: _Order(spec, shelf, builder, test, scan_gate, accept_drift, logs) for spec in specs}
+    answers: dict[str, dict[str, Any]] = {}
+    with shown(quiet) as progress:
+        for name, answer in _each(orders, jobs, progress):
+            answers[name] = answer
+            progress.line(f"{name}: {answer['outcome']}")
+    found = [answers[name] for name in orders]
+    click.echo(json.dumps({"images": found}, indent=2) if as_json else text(found))
+    sys.exit(exit_code(found))
+
+
+def exit_code(answers: list[dict[str, Any]]) -> int:
+    """That of the first failure, else 20 where a base drifted, else 0."""
+    failed = [answer["exit_code"] for answer in answers if answer["outcome"] == "failed"]
+    return int(failed[0] if failed else max((answer["exit_code"] for answer in answers), default=0))
+
+
+def text(answers: list[dict[str, Any]]) -> str:
+    """A line an image; reasons and errors are on stderr already."""
+    from xgbpatch.table import aligned
+
+    rows = [(answer["name"], answer["outcome"], answer["image"] or "-", _remark(answer)) for answer in answers]
+    return aligned([("IMAGE", "OUTCOME", "REFERENCE", "REMARK"), *rows])
+
+
+def _remark(answer: dict[str, Any]) -> str:
+    if answer["error"]:
+        return str(answer["error"]).splitlines()[0]
+    moved = ", ".join(answer["aliases"])
+    return (moved and f"aliases: {moved}") or ("" if answer["outcome"] == "current" else "; ".join(answer["reasons"]))
+
+
+def _each(orders: dict[str, _Order], jobs: int, progress: Progress) -> Iterator[tuple[str, dict[str, Any]]]:
+    from xgbpatch.commands import crews
+
+    if len(orders) == 1:
+        ((name, order),) = orders.items()
+        yield name, renewed(order, progress)
+        return
+    for name, answer in crews.each(renewed, orders, jobs, progress):
+        if isinstance(answer, crews.Ended):
+            yield name, _document(name, "failed", error=str(answer), exit_code=1)
+        else:
+            yield name, answer
+
+
+def renewed(order: _Order, progress: Progress) -> dict[str, Any]:
+    """What became of one image, as `--json` shows it; runs in a process of its own where there are several."""
+    from xgbpatch.upkeep import renewal
+
+    with _crew(order, progress) as crew:
+        return document(renewal.renew(crew, order.spec))
+
+
+@contextmanager
+def _crew(order: _Order, progress: Progress) -> Iterator[Crew]:
+    from functools import partial
+
+    from xgbpatch import destination, scans
+    from xgbpatch.commands import depot
+    from xgbpatch.commands.versions import today
+    from xgbpatch.upkeep.renewal import Crew
+
+    opened = depot.connected(progress)
+    with ExitStack() as stack:
+        yield Crew(
+            opened,
+            lambda spec: destination.of(spec, order.shelf),
+            _maker(order, opened, stack),
+            today(),
+            partial(scans.gate, opened) if order.scan_gate else None,
+            examiner(opened, order.logs) if order.test else None,
+            order.accept_drift,
+        )
+
+
+def _maker(order: _Order, opened: Depot, stack: ExitStack) -> Maker:
+    """Connects the engine when there is something to make, and before it is made: a test must not fail for want of one
+    when the image stands in the registry already."""
+
+    def make(plan: Plan, place: ImageReference) -> ImageReference:
+        from xgbpatch.commands import workshop
+
+        if order.builder == "docker":
+            from xgbpatch.upkeep.engine_maker import engine_maker
+
+            shop = stack.enter_context(workshop.connected(opened.progress))
+            return engine_maker(opened, shop)(plan, place)
+        from xgbpatch.upkeep.registry_maker import registry_maker
+
+        if order.test:
+            stack.enter_context(workshop.connected(opened.progress))
+        return registry_maker(opened, order.accept_drift)(plan, place)
+
+    return make
+
+
+def document(renewal: Renewal) -> dict[str, Any]:
+    """One image's entry of `--json`; `exit_code` is what it adds to the command's."""
+    from xgbpatch.upkeep.renewal import Outcome
+
+    plan, error = renewal.plan, renewal.error
+    drift = 20 if renewal.outcome is Outcome.DRIFTED else 0
+    return _document(
+        renewal.name,
+        renewal.outcome.value,
+        image=str(renewal.image) if renewal.image else None,
+        base=str(plan.base.reference) if plan else None,
+        reasons=[reason.words for reason in plan.reasons] if plan else [],
+        aliases=list(renewal.aliases),
+        tested=renewal.tested,
+        error=f"{error.message}{' ' + error.next_step if error.next_step else ''}" if error else None,
+        exit_code=error.exit_code if error else drift,
+    )
+
+
+def _document(name: str, outcome: str, **rest: Any) -> dict[str, Any]:
+    empty = {"image": None, "base": None, "reasons": [], "aliases": [], "tested": False, "error": None}
+    return {"name": name, "outcome": outcome, **empty, **rest}

@@ -1,0 +1,104 @@
+"""`xgbpatch usage`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgbpatch.commands.options import Selection, config_option, json_option, quiet_option
+from xgbpatch.configuration.settings import Flags
+from xgbpatch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from xgbpatch.upkeep.usage import Behind, Usage
+
+
+@click.command("usage", short_help="List models and endpoints on superseded images, and what updates each.")
+@click.option("--region", "regions", multiple=True, metavar="REGION", help="AWS region; repeatable.  [default: yours]")
+@config_option
+@json_option
+@quiet_option
+def command(regions: tuple[str, ...], config: Path | None, as_json: bool, quiet: bool) -> None:
+    """List the account's models and endpoints whose image is superseded.
+
+    Every image that a model or an endpoint names is looked up in its registry, and by its labels told whether xgbpatch
+    made it. It is superseded where AWS has moved the tag of its base since, or where its repository holds a newer image
+    of the same name. Behind each stand the AWS CLI commands that update it, ready to paste. Changes nothing.
+
+    \b
+    Examples:
+      xgbpatch usage
+      xgbpatch usage --region us-west-2 --region eu-west-1
+      xgbpatch usage --json | jq -r '.behind[].commands[]'
+    """
+    from xgbpatch.aws import SageMaker
+    from xgbpatch.keychain import registry_keychain
+    from xgbpatch.progress import shown
+    from xgbpatch.registry import Registry
+    from xgbpatch.upkeep.usage import usage
+
+    places = [SageMaker(region) for region in known_regions(regions, config)]
+    with shown(quiet) as progress:
+        found = usage(places, Registry(registry_keychain()))
+        for image, why in found.unknown.items():
+            progress.line(f'"{image}" could not be looked at: {why}')
+    click.echo(json.dumps(_document(found), indent=2) if as_json else _text(found))
+
+
+def known_regions(regions: tuple[str, ...], config: Path | None) -> tuple[str, ...]:
+    """Those of the command line, each once, else the configured one; raises `ConfigurationError` without any."""
+    found = tuple(dict.fromkeys(regions)) or (Selection(Flags(config=config)).region() or "",)
+    if not all(found):
+        raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
+    return found
+
+
+def _document(found: Usage) -> dict[str, Any]:
+    return {
+        "behind": [_entry(item) for item in found.behind],
+        "current": found.current,
+        "unknown": [{"image": str(image), "message": why} for image, why in found.unknown.items()],
+    }
+
+
+def _entry(item: Behind) -> dict[str, Any]:
+    standing = item.standing
+    return {
+        "kind": item.kind.value,
+        "name": item.name,
+        "region": item.region,
+        "image": str(standing.image),
+        "base": standing.made.base_name,
+        "base_digest": standing.made.base_digest,
+        "reasons": list(standing.reasons),
+        "newest": str(standing.newest) if standing.newest else None,
+        "commands": list(item.commands),
+        "advice": item.advice,
+    }
+
+
+def _text(found: Usage) -> str:
+    """A table, and below it the commands by name."""
+    from xgbpatch.table import aligned
+
+    if not found.behind:
+        return f"No model and no endpoint runs a superseded image; {found.current} run a current one of xgbpatch."
+    rows = [
+        (item.kind.value, item.name, item.region, _short(item), "; ".join(item.standing.reasons))
+        for item in found.behind
+    ]
+    steps = [_steps(item) for item in found.behind]
+    return "\n".join([aligned([("KIND", "NAME", "REGION", "IMAGE", "WHY"), *rows]), "", *steps]).rstrip()
+
+
+def _short(item: Behind) -> str:
+    image = item.standing.image
+    return f"{image.repository}:{image.tag}" if image.tag else f"{image.repository}@{image.digest[:19]}"
+
+
+def _steps(item: Behind) -> str:
+    advice = [f"# {item.advice}"] if item.advice else []
+    return "\n".join([f"# {item.kind.value} {item.name} ({item.region})", *advice, *item.commands, ""])

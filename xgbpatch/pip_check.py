@@ -1,0 +1,86 @@
+"""What `pip check` would say of a set of distributions on an image's Python: the same lines, nothing run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from xgbpatch import core_metadata
+from xgbpatch.facts import Distribution, Facts, PythonFacts
+from xgbpatch.layout import PACKAGES
+from xgbpatch.patch import Patch
+
+_METADATA = re.compile(rf"{re.escape(PACKAGES)}/.+\.dist-info/METADATA")
+
+
+def complaints(distributions: Iterable[Distribution], python: PythonFacts) -> tuple[str, ...]:
+    """A line for each requirement that is missing or not met, sorted; lines that cannot be parsed are passed over.
+
+    Wheels built for another platform, of which pip 24.1 and newer complain too, are not looked for.
+    """
+    held = {distribution.name: distribution for distribution in distributions}
+    environment = _environment(python)
+    return tuple(sorted({line for each in held.values() for line in _of(each, held, environment)}))
+
+
+def added_complaints(facts: Facts, patch: Patch) -> tuple[str, ...]:
+    """The lines that `pip check` would print in the patched image and does not print in the base of `facts`."""
+    base = facts.distributions.values()
+    before = set(complaints(base, facts.python))
+    return tuple(line for line in complaints([*base, *added(patch)], facts.python) if line not in before)
+
+
+def added(patch: Patch) -> tuple[Distribution, ...]:
+    """The distributions that `patch` brings."""
+    found = [core_metadata.parse(file.read()) for file in patch.files if _METADATA.fullmatch(file.target)]
+    return tuple(Distribution(canonicalize_name(each.name), each.version, each.requires) for each in found)
+
+
+def _of(distribution: Distribution, held: Mapping[str, Distribution], environment: dict[str, str]) -> Iterator[str]:
+    for requirement in _requirements(distribution, environment):
+        name = canonicalize_name(requirement.name)
+        other = held.get(name)
+        subject = f"{distribution.name} {distribution.version}"
+        if other is None:
+            yield f"{subject} requires {name}, which is not installed."
+        elif not _met(requirement.specifier, other.version):
+            yield f"{subject} has requirement {requirement}, but you have {name} {other.version}."
+
+
+def _requirements(distribution: Distribution, environment: dict[str, str]) -> Iterator[Requirement]:
+    for line in distribution.requires:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            yield requirement
+
+
+def _met(specifier: SpecifierSet, version: str) -> bool:
+    try:
+        return specifier.contains(version, prereleases=True)
+    except ValueError:  # a version from before PEP 440
+        return False
+
+
+def _environment(python: PythonFacts) -> dict[str, str]:
+    """The image's marker variables (PEP 508); none of this machine's own must show."""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": python.version,
+        "os_name": "posix",
+        "platform_machine": python.machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": python.version,
+        "python_version": ".".join(python.version.split(".")[:2]),
+        "sys_platform": "linux",
+        "extra": "",
+    }

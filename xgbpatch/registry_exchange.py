@@ -1,0 +1,101 @@
+"""What goes to a registry and what comes back, as values."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin
+
+from xgbpatch.errors import RegistryError
+from xgbpatch.reference import ImageReference
+
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_QUERY = re.compile(r"\?[^\s'\"<>]+")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call on the repository of `reference`.
+
+    `path` is relative to the repository (`manifests/<tag>`), or an address as a registry gave it: an absolute path or a
+    URL. What is `hasty` is tried once and not waited for: it must not delay the end of the program.
+    """
+
+    reference: ImageReference
+    method: str
+    path: str = field(repr=False)  # a presigned URL is a secret
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    hasty: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, read to its end. `headers` are case-insensitive; `url` is where it came from in the end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(default=b"", repr=False)
+    url: str = field(default="", repr=False)
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may well succeed later."""
+        return self.status in _TRANSIENT
+
+    @property
+    def asked_pause(self) -> float | None:
+        """Seconds that Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
+        asked = self.headers.get("Retry-After", "")
+        if asked.isdigit():
+            return float(asked)
+        try:
+            return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+        except ValueError:
+            return None
+
+    @property
+    def location(self) -> str:
+        """Where the answer points to, as a URL; empty where it does not."""
+        target = self.headers.get("Location", "")
+        return urljoin(self.url, target) if target else ""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A body that is read piece by piece. `answer` has it already where the status is no success."""
+
+    answer: Answer
+    pieces: Iterator[bytes]
+
+
+class Retriable(RegistryError):
+    """Worth another try, which is the caller's to make: after `asked_pause` seconds where the registry named them."""
+
+    asked_pause: float | None = None
+
+
+class Busy(Retriable):
+    """An answer that may be another one later: 429, 5xx."""
+
+    def __init__(self, message: str, next_step: str, asked_pause: float | None) -> None:
+        super().__init__(message, next_step)
+        self.asked_pause = asked_pause
+
+
+class Unanswered(Retriable):
+    """No answer, or one that broke off."""
+
+    def __init__(self, host: str, cause: object, times: int = 1) -> None:
+        self.host, self.cause = host, _QUERY.sub("?…", str(cause))
+        super().__init__(
+            f'registry "{host}" did not answer{f" {times} times" if times > 1 else ""}: {self.cause}',
+            "Check the host's name, the network and the proxy (HTTPS_PROXY, NO_PROXY).",
+        )
+
+    def after(self, times: int) -> Unanswered:
+        """The same once all tries are used up."""
+        return Unanswered(self.host, self.cause, times)

@@ -1,0 +1,162 @@
+"""Uploads over HTTP (OCI distribution specification 1.1, "Pushing blobs"): in one request, or piece by piece."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from xgbpatch.errors import RegistryError, XgbpatchError
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry_exchange import Answer, Busy, Retriable
+from xgbpatch.registry_refusal import require
+from xgbpatch.registry_session import RegistrySession, Request
+from xgbpatch.remote.blobs import UploadLost
+from xgbpatch.remote.ranges import stands
+
+PIECE_BYTES = 8 << 20
+_NO_PATCH = frozenset({404, 405, 415, 501})
+_BYTES = {"Content-Type": "application/octet-stream"}
+
+
+@dataclass(frozen=True)
+class UploadCalls:
+    """The single calls on one repository."""
+
+    reference: ImageReference
+    session: RegistrySession
+
+    def has(self, digest: str) -> bool:
+        """Asked by HEAD."""
+        answer = self.session.send(Request(self.reference, "HEAD", f"blobs/{digest}"))
+        require(answer, (200, 404), f'look up blob "{digest}" of "{self.reference.name}"')
+        return answer.status == 200
+
+    def begin(self) -> Answer:
+        """An answer with the new upload's location."""
+        answer = self.session.send(Request(self.reference, "POST", "blobs/uploads/"))
+        require(answer, (202,), f'begin an upload into "{self.reference.name}"')
+        return answer
+
+    def patch(self, location: str, offset: int, piece: bytes) -> Answer:
+        """Append once; raises `Retriable` where the upload may have become longer or not."""
+        headers = {**_BYTES, "Content-Range": f"{offset}-{offset + len(piece) - 1}"}
+        answer = self.session.send_once(Request(self.reference, "PATCH", location, headers, piece))
+        if answer.status == 416:
+            raise Busy("the registry has another part of the upload than was thought", "", None)
+        if offset == 0 and answer.status in _NO_PATCH:
+            raise RegistryError(
+                f'the registry of "{self.reference.name}" takes no blobs in pieces: HTTP {answer.status}',
+                f"Push with an engine instead: only blobs above {PIECE_BYTES >> 20} MiB are sent in pieces.",
+            )
+        require(answer, (201, 202, 204), f'take a piece of a blob of "{self.reference.name}"')
+        return answer
+
+    def status(self, location: str) -> Answer:
+        """Of an upload in progress; raises `UploadLost` where the registry has forgotten it."""
+        answer = self.session.send(Request(self.reference, "GET", location))
+        if answer.status in (400, 404, 405, 410, 416):
+            raise UploadLost(f'the registry has lost an upload into "{self.reference.name}"', "Try again.")
+        require(answer, (200, 202, 204), f'continue an upload into "{self.reference.name}"')
+        return answer
+
+    def put(self, location: str, digest: str, body: bytes = b"") -> None:
+        """Finish an upload with `body` as its last bytes, once; raises `Retriable` where it may be finished or not."""
+        path = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+        answer = self.session.send_once(Request(self.reference, "PUT", path, _BYTES, body))
+        if answer.status == 404:
+            raise UploadLost(f'the registry has lost an upload into "{self.reference.name}"', "Try again.")
+        require(answer, (200, 201, 202, 204), f'finish blob "{digest}" of "{self.reference.name}"')
+
+    def abandon(self, location: str) -> None:
+        """Give an upload up; a registry that cannot collects it by itself, some day."""
+        with suppress(XgbpatchError):
+            self.session.send(Request(self.reference, "DELETE", location, hasty=True))
+
+
+class WholeUpload:
+    """A blob that is one piece: begun anew for each try, for a registry may keep a part of what was cut."""
+
+    piece_bytes = PIECE_BYTES
+
+    def __init__(self, calls: UploadCalls) -> None:
+        self._calls = calls
+        self._content = b""
+
+    def send(self, piece: bytes) -> None:
+        """Kept until the digest is known."""
+        self._content += piece
+
+    def finish(self, digest: str) -> None:
+        """All in one request; nothing is left of a try that fails."""
+        patience = self._calls.session.patience()
+        while True:
+            location = self._calls.begin().location
+            try:
+                return self._calls.put(location, digest, self._content)
+            except Retriable as error:
+                if self._calls.has(digest):  # the answer alone was lost
+                    return None
+                self._calls.abandon(location)
+                if not patience.wait(error.asked_pause):
+                    raise
+            except BaseException:
+                self._calls.abandon(location)
+                raise
+
+    def cancel(self) -> None:
+        """Nothing was sent."""
+
+
+class ChunkedUpload:
+    """A blob in pieces. After a failure the registry says how many bytes it has, and the rest follows."""
+
+    def __init__(self, calls: UploadCalls) -> None:
+        begun = calls.begin()
+        self._calls = calls
+        self._location = begun.location
+        self._stands = 0
+        least = begun.headers.get("OCI-Chunk-Min-Length", "")
+        self._piece_bytes = max(PIECE_BYTES, int(least) if least.isdigit() else 0)
+
+    @property
+    def piece_bytes(self) -> int:
+        return self._piece_bytes
+
+    def send(self, piece: bytes) -> None:
+        """Append `piece`, whatever it takes."""
+        start, patience = self._stands, self._calls.session.patience()
+        goal = start + len(piece)
+        while self._stands < goal:
+            before = self._stands
+            try:
+                answer = self._calls.patch(self._location, before, piece[before - start :])
+                self._move(answer, goal, answer.headers.get("Range", f"0-{goal - 1}"))
+            except Retriable as error:
+                if not patience.wait(error.asked_pause):
+                    raise
+                answer = self._calls.status(self._location)
+                self._move(answer, goal, answer.headers.get("Range", ""))
+            if self._stands > before:
+                patience.progressed()
+
+    def _move(self, answer: Answer, goal: int, position: str) -> None:
+        now = stands(position)
+        if not self._stands <= now <= goal:
+            raise UploadLost(f'the registry has lost a part of an upload into "{self._calls.reference.name}"', "")
+        self._stands, self._location = now, answer.location or self._location
+
+    def finish(self, digest: str) -> None:
+        """Where the answer is lost, the blob itself tells."""
+        patience = self._calls.session.patience()
+        while True:
+            try:
+                return self._calls.put(self._location, digest)
+            except (Retriable, UploadLost) as error:
+                if self._calls.has(digest):
+                    return None
+                if isinstance(error, UploadLost) or not patience.wait(error.asked_pause):
+                    raise
+
+    def cancel(self) -> None:
+        """At the registry too."""
+        self._calls.abandon(self._location)

@@ -1,0 +1,184 @@
+"""Inspecting a base from its layers, newest first: the same facts as running it gives, and nothing is run or unpacked.
+
+Layers are read until older ones cannot change the answer. That rests on one assumption: what belongs to an installed
+Python (its packages, its scripts, what it imports) is not older than the layer that brought the Python's prefix.
+That layer holds the first file of the prefix (`os.py` of the standard library, `pyvenv.cfg` of an environment) and
+takes nothing away below it; a layer that replaces an older Python does take files away, and the search goes on. So
+CUDA's and the operating system's layers stay unread, unless glibc's version stands nowhere else: it is that of the
+newest layer with dpkg's records or with `libc.so.6` itself.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xgbpatch import atomically
+from xgbpatch.errors import BaseImageError
+from xgbpatch.facts import Facts, PythonFacts, UpstreamModule
+from xgbpatch.facts_document import facts_of, refuse_incomplete
+from xgbpatch.progress import Progress
+from xgbpatch.remote import layer_cache, python_tree, site_packages
+from xgbpatch.remote.blobs import Blobs
+from xgbpatch.remote.image import RemoteImage
+from xgbpatch.remote.layer_index import LayerIndex
+from xgbpatch.remote.python_tree import PythonTree
+from xgbpatch.remote.tree import Tree
+
+FORMAT = 1  # of the facts that are kept: raise it when what is seen in the same layers changes
+
+_COMMANDS = ("serve", "train")
+_PACKAGES = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_LIBC = re.compile(r"(usr/)?lib(64)?/([^/]+-linux-gnu/)?libc(\.so\.6|-2\.\d+\.so)")
+_DPKG = "var/lib/dpkg/status"
+
+
+def inspect(image: RemoteImage, blobs: Blobs, cache: Path | None, progress: Progress) -> Facts:
+    """The facts of `image`, from `cache` (xgbpatch's folder) where it was inspected before; layers are kept there too.
+
+    Raises `BaseImageError` when it is no SageMaker XGBoost image, or one of which files do not tell enough,
+    `RegistryError` and `AwsError` when its layers cannot be fetched.
+    """
+    digest = image.manifest.digest
+    kept = cache / "facts" / f"{digest.removeprefix('sha256:')}-layers-{FORMAT}.json" if cache else None
+    seen = _read(kept) if kept else None
+    if seen is None:
+        seen = _seen(_Reading(image, blobs, cache / "layers" if cache else None, progress))
+        if kept:
+            atomically.write(kept, json.dumps(seen).encode())
+    facts = facts_of(seen, digest, image.environment, image.labels)
+    refuse_incomplete(str(image.reference), facts)
+    return facts
+
+
+def modules_of(
+    image: RemoteImage, blobs: Blobs, cache: Path | None, progress: Progress
+) -> Mapping[str, UpstreamModule]:
+    """The modules of the official packages alone. They lie where everything else does, so it costs what `inspect` does
+    the first time, and one small file after that."""
+    return inspect(image, blobs, cache, progress).modules
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """An image, and how its layers are read."""
+
+    image: RemoteImage
+    blobs: Blobs
+    cache: Path | None
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class _View:
+    """An image as the layers tell that were read so far, newest first."""
+
+    image: RemoteImage
+    layers: tuple[LayerIndex, ...] = ()
+
+    @property
+    def tree(self) -> Tree:
+        return Tree(self.layers)
+
+    @property
+    def python(self) -> PythonTree:
+        return python_tree.find(self.tree, self.image.environment)
+
+    def command(self, name: str) -> str:
+        return python_tree.which(self.tree, self.image.environment, name)
+
+    def package(self, name: str) -> str:
+        """The folder of a package, where Python would import it from; empty where it is not there."""
+        folder = str(self.image.config.get("config", {}).get("WorkingDir") or "/")
+        listed = self.image.environment.get("PYTHONPATH", "").split(":")
+        paths = [folder, *(posixpath.join(folder, path) for path in listed), *self.python.site_folders]
+        return site_packages.package_root(self.tree, paths, name)
+
+    @property
+    def glibc(self) -> str:
+        """`major.minor`, of the newest layer that tells it; empty where none does."""
+        return next((version for layer in self.layers for version in _libc_versions(layer)), "")
+
+
+def _seen(reading: _Reading) -> dict[str, Any]:
+    """The document that the probe would print, from as few layers as it takes."""
+    view = _View(reading.image)
+    for descriptor in reversed(reading.image.layers):
+        found = layer_cache.load(reading.blobs, descriptor, reading.cache, reading.progress)
+        view = replace(view, layers=(*view.layers, found))
+        if _settled(view):
+            break
+    try:
+        return _document(view)
+    except BaseImageError as error:
+        raise BaseImageError(f'"{reading.image.reference}": {error.message}', error.next_step) from error
+
+
+def _settled(view: _View) -> bool:
+    """Whether no older layer can change the answer."""
+    if not (all(view.command(name) for name in _COMMANDS) and view.glibc):
+        return False
+    try:
+        return _is_brought(view, view.python) and all(view.package(name) for name in _PACKAGES)
+    except BaseImageError:
+        return False
+
+
+def _is_brought(view: _View, python: PythonTree) -> bool:
+    """Whether a layer brings the prefix's first file, and takes nothing of an older prefix away."""
+    mark = view.tree.resolve(python.mark)[1:]
+    below = f"{view.tree.resolve(python.prefix)[1:]}/"
+    return any(
+        mark in layer.entries and not any(path.startswith(below) for path in (*layer.whiteouts, *layer.opaque))
+        for layer in view.layers
+    )
+
+
+def _document(view: _View) -> dict[str, Any]:
+    python, tree = view.python, view.tree
+    facts = PythonFacts(
+        version=python.version,
+        executable=python.executable,
+        prefix=python.prefix,
+        site_packages=python.site_packages,
+        machine=_MACHINES.get(view.image.architecture, view.image.architecture),
+        glibc=view.glibc,
+    )
+    places = site_packages.folders(tree, python)
+    importable = site_packages.top_levels(tree, places)
+    return {
+        "python": asdict(facts),
+        "distributions": [asdict(found) for found in site_packages.distributions(tree, places)],
+        "modules": dict(_modules(view)),
+        "top_levels": sorted(importable),
+        "commands": {name: view.command(name) for name in _COMMANDS},
+        "complaints": site_packages.complaints(tree, places, facts) if "pip" in importable else None,
+    }
+
+
+def _modules(view: _View) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for package in _PACKAGES:
+        root = view.package(package)
+        yield from site_packages.modules(view.tree, root, package) if root else ()
+
+
+def _libc_versions(layer: LayerIndex) -> list[str]:
+    """What the layer tells of the C library, by its own file first; the newest first, should it hold several."""
+    files = {content.decode() for path, content in layer.contents.items() if content and _LIBC.fullmatch(path)}
+    recorded = layer.contents.get(_DPKG, b"").decode()
+    ordered = sorted(files, key=lambda version: [int(part) for part in version.split()[0].split(".")], reverse=True)
+    return [version.split()[0] for version in ordered] + ([recorded] if recorded else [])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None

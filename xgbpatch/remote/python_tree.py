@@ -1,0 +1,129 @@
+"""The Python that an image's `serve` runs on, told from files: what `sys` and `sysconfig` say when it runs.
+
+After CPython's own search for its home (Modules/getpath.c, Lib/site.py): the executable's links are followed, and the
+folder above that holds `lib/python3.x/os.py` is the prefix; `pyvenv.cfg` beside or above the executable makes it an
+environment of another Python.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from xgbpatch.errors import BaseImageError
+from xgbpatch.remote.tree import Tree
+from xgbpatch.remote.unpacked import NEXT_STEP
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # the engine's, where an image sets none
+_NAME = re.compile(r"python(3\.\d+)(m?)")
+_PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([^"]+)"')
+_SYSTEM_FOLDERS = ("lib", "lib64", "local/lib", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")  # below /usr
+
+
+@dataclass(frozen=True)
+class PythonTree:
+    """An installed interpreter. `base` is the prefix that holds the standard library at `stdlib`, and `prefix` that of
+    its environment, or the same; `site_folders` are in the order of `sys.path`."""
+
+    executable: str
+    version: str
+    prefix: str
+    base: str
+    stdlib: str
+    site_packages: str
+    site_folders: tuple[str, ...]
+
+    @property
+    def mark(self) -> str:
+        """A file that comes with the prefix itself: the layer that brings it is the prefix's first one."""
+        return f"{self.stdlib}/os.py" if self.prefix == self.base else f"{self.prefix}/pyvenv.cfg"
+
+
+def find(tree: Tree, environment: Mapping[str, str]) -> PythonTree:
+    """The interpreter named by the first line of `serve`; raises `BaseImageError` where files do not tell it."""
+    serve = which(tree, environment, "serve")
+    if not serve:
+        raise BaseImageError(
+            'it is no SageMaker XGBoost image: it lacks command "serve"',
+            "Name an official image (xgbpatch versions), one built on it, or the stand-in.",
+        )
+    executable = _executable(tree, environment, serve)
+    real = tree.resolve(executable)
+    name = _NAME.fullmatch(posixpath.basename(real))
+    if name is None:
+        raise _unknown(f'"{executable or "python"}" is no Python 3 that can be told apart')
+    minor, abi = name.groups()
+    settings = _settings(tree, executable)
+    base, library = _base(tree, settings.get("home") or posixpath.dirname(real), minor)
+    prefix = posixpath.dirname(posixpath.dirname(executable)) if settings else base
+    if prefix == "/usr":
+        raise _unknown("its Python is the operating system's, which has rules of its own for where packages lie")
+    folders = [f"{prefix}/{folder}/python{minor}/site-packages" for folder in dict.fromkeys((library, "lib"))]
+    version = _version(tree, (real, base, minor, abi))
+    return PythonTree(executable, version, prefix, base, f"{base}/{library}/python{minor}", folders[-1], tuple(folders))
+
+
+def which(tree: Tree, environment: Mapping[str, str], name: str) -> str:
+    """The path of the command, as the shell finds it; empty where it is not on PATH."""
+    for folder in environment.get("PATH", _PATH).split(":"):
+        path = posixpath.join(folder, name)
+        entry = tree.entry(path) if folder.startswith("/") else None
+        if entry is not None and entry.mode & 0o111 and tree.is_file(path):
+            return path
+    return ""
+
+
+def _executable(tree: Tree, environment: Mapping[str, str], serve: str) -> str:
+    """As `interpreter.run_python` chooses it, and as `sys.executable` then names it."""
+    line = tree.read(serve).decode("utf-8", "replace").strip()
+    if not (line.startswith("#!") and "python" in line):
+        return which(tree, environment, "python") or which(tree, environment, "python3")
+    words = [word for word in line[2:].split() if "=" not in word and not word.startswith("-")]
+    program = words[1] if posixpath.basename(words[0]) == "env" and len(words) > 1 else words[0]
+    return program if program.startswith("/") else which(tree, environment, program)
+
+
+def _settings(tree: Tree, executable: str) -> dict[str, str]:
+    """What pyvenv.cfg says; empty where there is none."""
+    folder = posixpath.dirname(executable)
+    for path in (f"{folder}/pyvenv.cfg", f"{posixpath.dirname(folder)}/pyvenv.cfg"):
+        if tree.is_file(path):
+            lines = tree.read(path).decode("utf-8", "replace").splitlines()
+            return {key.strip().lower(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
+    return {}
+
+
+def _base(tree: Tree, folder: str, minor: str) -> tuple[str, str]:
+    """The prefix above `folder`, and its library folder: `lib64` where the distribution builds Python so."""
+    for prefix in _upwards(folder):
+        for library in ("lib", "lib64"):
+            if tree.is_file(f"{prefix}/{library}/python{minor}/os.py"):
+                return prefix, library
+    raise _unknown(f'no standard library of Python {minor} stands above "{folder}"')
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    while folder not in ("/", ""):
+        yield folder
+        folder = posixpath.dirname(folder)
+
+
+def _version(tree: Tree, interpreter: tuple[str, str, str, str]) -> str:
+    real, base, minor, abi = interpreter
+    header = f"{base}/include/python{minor}{abi}/patchlevel.h"
+    if tree.is_file(header) and (found := _PATCHLEVEL.search(tree.read(header))):
+        return found[1].decode().rstrip("+")
+    folders = dict.fromkeys([f"{base}/lib", f"{base}/lib64", *(f"/usr/{folder}" for folder in _SYSTEM_FOLDERS)])
+    libraries = [f"{folder}/libpython{minor}{m}.so.1.0" for folder in folders for m in ("", "m")]
+    programs = [path for path in (real, *libraries) if tree.is_file(path)]
+    versions = {line.decode().rstrip("+") for path in programs for line in tree.read(path).splitlines()}
+    fitting = {version for version in versions if version.startswith(f"{minor}.")}
+    if len(fitting) != 1:
+        raise _unknown(f'"{real}" does not tell its version: {", ".join(sorted(fitting)) or "none is found"}')
+    return fitting.pop()
+
+
+def _unknown(reason: str) -> BaseImageError:
+    return BaseImageError(f"its Python cannot be told from its layers: {reason}", NEXT_STEP)

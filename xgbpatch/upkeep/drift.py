@@ -1,0 +1,123 @@
+"""How a base differs from the one that a patch was made for, in what the patch relies on. Pure.
+
+A change in the body of a hooked function counts: whether the patch still holds on it is for a person to say. Comments,
+docstrings and layout do not count, nor does anything that no hook touches.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from xgbpatch import definitions, hooks
+from xgbpatch.facts import Facts, UpstreamModule
+from xgbpatch.hooks import Hook
+
+_SHOWN_LINES = 80
+
+
+class Kind(Enum):
+    """Which clause of the agreement between patch and base is broken."""
+
+    XGBOOST = "xgboost"
+    PYTHON = "python"
+    PLACE = "place of Python"
+    REPLACED = "replaced module"
+    GONE = "hook gone"
+    APPEARED = "hook appeared"
+    PARAMETERS = "parameters of a hook"
+    CHANGED = "hook changed"
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A broken clause, in words that name its operand; `difference` is a unified diff where both texts are known."""
+
+    kind: Kind
+    words: str
+    difference: str = ""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A base as a patch stands on it: `entries` as the label `io.xgbpatch.hooks` has them, and the modules' texts where
+    they are known."""
+
+    entries: tuple[str, ...]
+    modules: Mapping[str, UpstreamModule] = field(default_factory=dict, repr=False)
+
+
+def on(facts: Facts, entries: Sequence[str]) -> Ground:
+    """The base with `facts`, as an image with the label `entries` would stand on it."""
+    return Ground(hooks.again(entries, facts), facts.modules)
+
+
+def compare(old: Ground, new: Ground) -> tuple[Clause, ...]:
+    """Every clause that `new` breaks. What one of the two does not tell is no clause."""
+    before, after = _told(old), _told(new)
+    return tuple(
+        clause
+        for key, value in before.items()
+        if key in after and after[key] != value
+        for clause in _clauses(key, (value, after[key]), (old, new))
+    )
+
+
+def _clauses(key: str, values: tuple[str, str], grounds: tuple[Ground, Ground]) -> Iterator[Clause]:
+    old, new = values
+    match key:
+        case hooks.XGBOOST:
+            yield Clause(Kind.XGBOOST, f'the base has xgboost "{new}", the image was made for "{old}"')
+        case hooks.PYTHON:
+            yield Clause(Kind.PYTHON, f'the base has Python "{new}", the image was made for "{old}"')
+        case hooks.EXECUTABLE | hooks.SITE_PACKAGES:
+            what = "interpreter is" if key == hooks.EXECUTABLE else "packages lie in"
+            yield Clause(Kind.PLACE, f'the base\'s {what} "{new}", and "{old}" when the image was made')
+        case _:
+            yield _of_hook(Hook.parse(key), values, grounds)
+
+
+def _of_hook(hook: Hook, values: tuple[str, str], grounds: tuple[Ground, Ground]) -> Clause:
+    texts = [_text(hook, ground) for ground in grounds]
+    difference = _difference(*texts) if all(texts) else ""
+    if hook.name == hooks.WHOLE:
+        return Clause(Kind.REPLACED, f'"{hook.module}", which the image replaces, has changed', difference)
+    if values[1] == hooks.MISSING:
+        return Clause(Kind.GONE, f'"{hook.key}" is gone')
+    if values[0] == hooks.MISSING:
+        return Clause(Kind.APPEARED, f'"{hook.key}" is new: the patch was made for a base without it')
+    old, new = (_parameters(hook, ground) for ground in grounds)
+    if old and new and old != new:
+        return Clause(Kind.PARAMETERS, f'"{hook.key}" takes other parameters: {old} before, now {new}', difference)
+    return Clause(Kind.CHANGED, f'"{hook.key}" has changed', difference)
+
+
+def _text(hook: Hook, ground: Ground) -> str:
+    module = ground.modules.get(hook.module)
+    if module is None or hook.name == hooks.WHOLE:
+        return module.source if module else ""
+    try:
+        return definitions.excerpt(module.source, hook.name)
+    except SyntaxError:
+        return module.source
+
+
+def _parameters(hook: Hook, ground: Ground) -> str:
+    module = ground.modules.get(hook.module)
+    try:
+        return definitions.parameters(module.source, hook.name) if module else ""
+    except SyntaxError:
+        return ""
+
+
+def _difference(old: str, new: str) -> str:
+    lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), "old base", "new base", lineterm="", n=3))
+    rest = len(lines) - _SHOWN_LINES
+    return "\n".join(lines[:_SHOWN_LINES] + ([f"… and {rest} more lines"] if rest > 0 else []))
+
+
+def _told(ground: Ground) -> dict[str, str]:
+    pairs = (entry.partition("=") for entry in ground.entries)
+    return {key: value for key, _, value in pairs}

@@ -1,0 +1,221 @@
+"""What became of a published image while nobody looked: is it what a build of today would give? Changes nothing.
+
+All is found in registries: the base's digest today against the one in the image's labels; the spec, the overlay and
+the packages against those labels. Only where the base has moved are its layers read, once a digest, to see whether what
+the patch relies on is still the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from functools import cached_property
+from importlib.metadata import version as installed_version
+
+from packaging.version import Version
+
+from xgbpatch import catalogue
+from xgbpatch.catalogue import Support, VersionInfo
+from xgbpatch.composition import overlay_digest
+from xgbpatch.errors import ExtraMissingError, PackageError, XgbpatchError
+from xgbpatch.facts import Facts
+from xgbpatch.provenance import Provenance
+from xgbpatch.reference import ImageReference
+from xgbpatch.remote import inspection
+from xgbpatch.remote.depot import Depot
+from xgbpatch.remote.image import RemoteImage, load
+from xgbpatch.resolution import Base, resolve
+from xgbpatch.spec import Spec
+from xgbpatch.upkeep import changes, drift, newer_packages, published
+from xgbpatch.upkeep.drift import Ground
+
+
+class State(Enum):
+    """Whether something is to be done, and by whom."""
+
+    CURRENT = "current"
+    REBUILD = "rebuild"
+    DRIFTED = "drifted"
+
+    @property
+    def exit_code(self) -> int:
+        return {State.CURRENT: 0, State.REBUILD: 10, State.DRIFTED: 20}[self]
+
+
+class Cause(Enum):
+    """Why an image is not what a build of today would give."""
+
+    UNPUBLISHED = "not published"
+    BASE = "base"
+    DRIFT = "drift"
+    SPEC = "spec"
+    OVERLAY = "overlay"
+    PACKAGES = "packages"
+    LABELS = "labels"
+    ALIAS = "alias"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One of them, in words; `difference` is a unified diff of what drifted, where the old base still tells it."""
+
+    cause: Cause
+    words: str
+    difference: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An image of the configuration, its base today, and its newest image in the repository `place` (None: none yet).
+
+    `info` tells until when AWS patches the version; `warnings` change no state.
+    """
+
+    spec: Spec
+    base: Base
+    place: ImageReference
+    published: RemoteImage | None
+    reasons: tuple[Reason, ...]
+    info: VersionInfo
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> State:
+        causes = {reason.cause for reason in self.reasons}
+        if Cause.DRIFT in causes:
+            return State.DRIFTED
+        return State.REBUILD if causes else State.CURRENT
+
+    @property
+    def base_alone(self) -> bool:
+        """Whether it is the base and nothing of ours that has changed: the same layer on the new base will do."""
+        causes = {reason.cause for reason in self.reasons}
+        return Cause.BASE in causes and causes <= {Cause.BASE, Cause.DRIFT, Cause.ALIAS}
+
+
+def plan(depot: Depot, spec: Spec, place: ImageReference, today: date, packages: bool = True) -> Plan:
+    """How the newest image of `spec` in the repository of `place` stands today (UTC).
+
+    `packages`: ask the package index whether its packages are the newest; what cannot be found out there is a warning.
+    Raises `BaseImageError`, `ConfigurationError`, `RegistryError` and `AwsError`.
+    """
+    base = resolve(spec, depot.registry)
+    image = published.newest(depot.registry, place, spec, base)
+    made = image.provenance if image else None
+    if image is None or made is None:
+        reasons, warnings = [Reason(Cause.UNPUBLISHED, f'"{place.name}" holds no image of "{spec.name}" yet')], []
+    else:
+        case = _Case(depot, spec, base, place, image, made)
+        reasons, warnings = list(case.reasons()), list(case.warnings())
+        if packages and not any(reason.cause in (Cause.BASE, Cause.SPEC, Cause.LABELS) for reason in reasons):
+            _look_at_packages(case, reasons, warnings)
+    info = _info(spec.version)
+    return Plan(spec, base, place, image, tuple(reasons), info, (*warnings, *_end_of_patch(info, today)))
+
+
+@dataclass(frozen=True)
+class _Case:
+    depot: Depot
+    spec: Spec
+    base: Base
+    place: ImageReference
+    image: RemoteImage
+    made: Provenance
+
+    def reasons(self) -> Iterator[Reason]:
+        if not self.made.asked_digest or not self.made.hooks:
+            yield Reason(Cause.LABELS, f"xgbpatch {self.made.tool_version} made it, which kept too little to compare")
+        else:
+            yield from (Reason(Cause.SPEC, words) for words in changes.of_spec(self.spec, self.image, self.made))
+        if self.made.base_digest != self.base.reference.digest:
+            yield Reason(Cause.BASE, self._moved())
+            yield from self._drift()
+        if self._overlay_differs() and not self._is_of_newer_xgbpatch():
+            yield Reason(Cause.OVERLAY, f"its overlay is that of xgbpatch {self.made.tool_version}, this is {_own()}")
+        newest = self.image.reference.tag or self.image.manifest.digest
+        for alias, withdrawn in self._elsewhere:
+            if not withdrawn:
+                yield Reason(Cause.ALIAS, f'the alias "{alias}" does not name the newest image, "{newest}"')
+
+    def warnings(self) -> Iterator[str]:
+        if self._overlay_differs() and self._is_of_newer_xgbpatch():
+            yield f"xgbpatch {self.made.tool_version} made it, which is newer than this one ({_own()}): update xgbpatch"
+        if self.made.base_name and _name(self.made.base_name) != self.base.reference.name:
+            yield f'its base was "{self.made.base_name}", the spec\'s is "{self.base.reference.name}"'
+
+        for alias, withdrawn in self._elsewhere:
+            if withdrawn:
+                yield f'the alias "{alias}" was rolled back from the newest image, and stays where it is'
+
+    def _moved(self) -> str:
+        name, digest = self.base.reference.with_digest(""), self.base.reference.digest
+        return f'the base "{name}" moved: {self.made.base_digest} → {digest}'
+
+    def _drift(self) -> Iterator[Reason]:
+        """Of another version on purpose everything may differ: that is no drift."""
+        if not self.made.hooks or self.made.version != self.spec.version:
+            return
+        old, new = Ground(self.made.hooks), drift.on(self._facts(self.base.reference), self.made.hooks)
+        broken = drift.compare(old, new)
+        if broken:
+            told = drift.compare(self._old_ground(), new)
+            yield from (Reason(Cause.DRIFT, clause.words, clause.difference) for clause in told)
+
+    def _old_ground(self) -> Ground:
+        """With its modules' texts, so that the difference can be shown; without where the old base is gone."""
+        try:
+            modules = self._facts(self.made.base).modules if self.made.base else {}
+        except XgbpatchError:
+            modules = {}
+        return Ground(self.made.hooks, modules)
+
+    def _facts(self, reference: ImageReference) -> Facts:
+        image = load(self.depot.registry, reference.pinned, self.spec.architecture.value)
+        return inspection.inspect(image, self.depot.blobs_of(reference), self.depot.cache, self.depot.progress)
+
+    def _overlay_differs(self) -> bool:
+        return self.made.overlay_digest != f"sha256:{overlay_digest()}"
+
+    def _is_of_newer_xgbpatch(self) -> bool:
+        return Version(self.made.tool_version or "0") > Version(_own())
+
+    @cached_property
+    def _elsewhere(self) -> tuple[tuple[str, bool], ...]:
+        """The aliases that do not name the newest image, and whether a rollback took them away from it."""
+        registry = self.depot.registry
+        found = published.stragglers(registry, self.place, self.spec, self.image)
+        return tuple((alias, published.was_withdrawn(registry, self.place, alias, self.image)) for alias in found)
+
+
+def _look_at_packages(case: _Case, reasons: list[Reason], warnings: list[str]) -> None:
+    try:
+        newer = newer_packages.found(case.spec, case.made, case.depot.progress)
+    except (PackageError, ExtraMissingError) as error:
+        warnings.append(f"whether a package is newer could not be found out: {error.message}")
+    else:
+        reasons.extend(Reason(Cause.PACKAGES, words) for words in newer)
+
+
+def _info(version: str) -> VersionInfo:
+    """A base of the user's own may carry a version that the catalogue does not know."""
+    known = {info.version: info for info in catalogue.versions()}
+    return known.get(version, VersionInfo(version))
+
+
+def _end_of_patch(info: VersionInfo, today: date) -> Iterator[str]:
+    support = info.support(today)
+    if support is Support.ENDED:
+        yield f"AWS has not patched version {info.version} since {info.end_of_patch}: move to a newer one"
+    if support is Support.ENDING and info.end_of_patch:
+        days = (info.end_of_patch - today).days
+        yield f"AWS patches version {info.version} until {info.end_of_patch}, {days} more days: plan the next one"
+
+
+def _own() -> str:
+    return installed_version("xgbpatch")
+
+
+def _name(text: str) -> str:
+    return ImageReference.parse(text).name

@@ -1,0 +1,217 @@
+"""What of a repository can go: images of ours that newer ones have replaced and nobody uses. Deciding is pure.
+
+Every doubt keeps an image. What is deleted goes by digest, an image's artifacts before it: cut off in between, the next
+run finds the image again and ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from xgbpatch.aws import Endpoint, Kind, Model, SageMaker, Use
+from xgbpatch.errors import AwsError
+from xgbpatch.manifest import Manifest
+from xgbpatch.provenance import Provenance
+from xgbpatch.publication import INCOMING
+from xgbpatch.reference import ImageReference
+from xgbpatch.scans import BASE_TAG
+from xgbpatch.spec import DEFAULT_TAG
+from xgbpatch.upkeep.stock import Item, Repository, newer
+
+
+@dataclass(frozen=True)
+class Rules:
+    """`keep`: how many of the newest versions of each image stay, at least one. `before`: only what is older goes.
+    `patterns`: of version tags, beside the default one (`Spec.tag`)."""
+
+    keep: int = 3
+    before: datetime | None = None
+    patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether `item` goes, and why (not)."""
+
+    item: Item
+    deleted: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What became of a verdict that says delete; `failure` is empty where the item is gone."""
+
+    verdict: Verdict
+    failure: str = ""
+
+
+class _Phase(IntEnum):
+    INDEX = 0  # before its parts, which ECR refuses to delete from under it
+    ARTIFACT = 1
+    IMAGE = 2
+
+
+def uses(places: Sequence[SageMaker]) -> tuple[Use, ...]:
+    """Everything in these regions that needs an image; raises `AwsError` where that cannot be told."""
+    return tuple(use for sagemaker in places for use in _uses(sagemaker.models(), sagemaker))
+
+
+def in_use(place: ImageReference, items: Iterable[Item], used: Iterable[Use]) -> dict[str, Use]:
+    """Digests in the repository of `place` that something needs, by digest itself or by a tag that names it now."""
+    tags = {tag: item.held.digest for item in items for tag in item.held.tags}
+    found: dict[str, Use] = {}
+    for use in used:
+        for image in use.images:
+            digest = image.digest or tags.get(image.tag or "latest", "")
+            if digest and _same_repository(image, place):
+                found.setdefault(digest, use)
+    return found
+
+
+def decide(items: Sequence[Item], used: Mapping[str, Use], rules: Rules) -> tuple[Verdict, ...]:
+    """A verdict on everything in one repository: images first, then what belongs to them."""
+    own = {item.held.digest: _on_image(item, items, used, rules) for item in items if item.provenance}
+    by_digest = {item.held.digest: item for item in items}
+    verdicts = []
+    for item in items:
+        root = own.get(_root(item, by_digest))
+        verdicts.append(own.get(item.held.digest) or _on_other(item, used, root, tuple(own.values())))
+    return tuple(verdicts)
+
+
+def freed(verdicts: Sequence[Verdict]) -> int:
+    """Bytes of blobs that nothing needs after the deletion; layers that a kept image shares stay."""
+    kept = {digest for verdict in verdicts if not verdict.deleted for digest in _blobs(verdict.item.manifest)}
+    gone = {key: size for verdict in verdicts if verdict.deleted for key, size in _blobs(verdict.item.manifest).items()}
+    return sum(size for digest, size in gone.items() if digest not in kept)
+
+
+def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[Deleted]:
+    """Carry the verdicts out. The tags are looked at once more: what got or lost one since stays."""
+    now = {held.digest: set(held.tags) for held in where.held()}
+    doomed = [verdict for verdict in verdicts if verdict.deleted]
+    moved = {verdict.item.held.digest for verdict in doomed if now.get(_digest(verdict)) not in (None, _tags(verdict))}
+    for phase in _Phase:
+        batch = [verdict for verdict in doomed if _phase(verdict.item) is phase]
+        spared = [verdict for verdict in batch if {_digest(verdict), verdict.item.subject} & moved]
+        yield from (Deleted(verdict, "its tags have changed meanwhile") for verdict in spared)
+        batch = [verdict for verdict in batch if verdict not in spared]
+        failures = where.delete([_digest(verdict) for verdict in batch]) if batch else {}
+        yield from (Deleted(verdict, failures.get(_digest(verdict), "")) for verdict in batch)
+
+
+def is_version_tag(tag: str, made: Provenance, patterns: Iterable[str]) -> bool:
+    """Whether xgbpatch gave the image this tag when it was made; patterns without a digest name no single image."""
+    fields = {
+        "version": made.version,
+        "base": made.base_digest.removeprefix("sha256:")[:12],
+        "spec": made.spec_digest.removeprefix("sha256:")[:8],
+    }
+    exact = [pattern for pattern in (DEFAULT_TAG, *patterns) if "{base}" in pattern or "{spec}" in pattern]
+    return tag in {pattern.format(**fields) for pattern in exact}
+
+
+def _uses(models: Sequence[Model], sagemaker: SageMaker) -> Iterator[Use]:
+    names = {model.name for model in models}
+    for model in models:
+        yield Use(Kind.MODEL, model.name, model.region, model.images)
+    for endpoint in sagemaker.endpoints():
+        yield _endpoint_use(endpoint, names)
+    yield from sagemaker.other_uses()
+
+
+def _endpoint_use(endpoint: Endpoint, models: set[str]) -> Use:
+    """One whose images SageMaker does not tell must at least have all its models."""
+    if not endpoint.images and not (endpoint.models and models.issuperset(endpoint.models)):
+        raise AwsError(
+            f'it cannot be told which image the endpoint "{endpoint.name}" in {endpoint.region} runs',
+            "Its models are gone, and SageMaker names no image: update or delete the endpoint first.",
+        )
+    return Use(Kind.ENDPOINT, endpoint.name, endpoint.region, endpoint.images)
+
+
+def _on_image(item: Item, items: Sequence[Item], used: Mapping[str, Use], rules: Rules) -> Verdict:
+    made = item.provenance
+    assert made is not None, "the caller asks for images of ours only"
+    digest = item.held.digest
+    if digest in used:
+        return Verdict(item, False, f"used by {used[digest]}")
+    aliases = [tag for tag in item.held.tags if not _is_own_tag(tag, made, rules)]
+    if aliases:
+        return Verdict(item, False, f'alias "{aliases[0]}" names it')
+    whole = next((index for index in items if digest in index.parts), None)
+    if whole is not None:
+        return Verdict(item, False, f'part of the index "{", ".join(whole.held.tags) or whole.held.digest}"')
+    later = newer(item, items)
+    if len(later) < rules.keep:
+        return Verdict(item, False, f"among the newest {rules.keep}" if later else "the newest of its image")
+    if rules.before and not (item.when and item.when < rules.before):
+        return Verdict(item, False, f"not older than {rules.before:%Y-%m-%d %H:%M}")
+    return Verdict(item, True, f"superseded by {_name(later[0])}")
+
+
+def _on_other(item: Item, used: Mapping[str, Use], root: Verdict | None, own: Sequence[Verdict]) -> Verdict:
+    if item.held.digest in used:
+        return Verdict(item, False, f"used by {used[item.held.digest]}")
+    if root is not None:
+        return Verdict(item, root.deleted, f"belongs to {_name(root.item)}, which {_fate(root)}")
+    if item.held.tags and all(tag.startswith(BASE_TAG) for tag in item.held.tags):
+        needed = any(_base_tag(verdict.item) in item.held.tags for verdict in own if not verdict.deleted)
+        return Verdict(item, not needed, f"a base that {'an image here stands' if needed else 'no image stands'} on")
+    return Verdict(item, False, "not made by xgbpatch")
+
+
+def _root(item: Item, items: Mapping[str, Item]) -> str:
+    """The image that an artifact belongs to in the end: a signature may belong to an SBOM that belongs to an image."""
+    seen: set[str] = set()
+    while item.subject in items and item.subject not in seen:
+        seen.add(item.subject)
+        item = items[item.subject]
+    return item.subject or item.held.digest
+
+
+def _base_tag(item: Item) -> str:
+    made = item.provenance
+    return BASE_TAG + made.base_digest.removeprefix("sha256:")[:12] if made else ""
+
+
+def _is_own_tag(tag: str, made: Provenance, rules: Rules) -> bool:
+    return tag.startswith(INCOMING) or is_version_tag(tag, made, rules.patterns)
+
+
+def _same_repository(image: ImageReference, place: ImageReference) -> bool:
+    where = (image.ecr == place.ecr) if place.ecr else (image.host == place.host)
+    return where and image.repository == place.repository
+
+
+def _blobs(manifest: Manifest) -> dict[str, int]:
+    if manifest.is_index:
+        return {}
+    parts = (manifest.config, *manifest.layers) if manifest.document.get("config") else manifest.layers
+    return {part.digest: part.size for part in parts}
+
+
+def _phase(item: Item) -> _Phase:
+    if item.manifest.is_index:
+        return _Phase.INDEX
+    return _Phase.ARTIFACT if item.subject else _Phase.IMAGE
+
+
+def _digest(verdict: Verdict) -> str:
+    return verdict.item.held.digest
+
+
+def _tags(verdict: Verdict) -> set[str]:
+    return set(verdict.item.held.tags)
+
+
+def _name(item: Item) -> str:
+    return f'"{item.held.tags[0] if item.held.tags else item.held.digest}"'
+
+
+def _fate(verdict: Verdict) -> str:
+    return "goes" if verdict.deleted else "stays"

@@ -1,0 +1,187 @@
+"""All that a repository holds: images, indexes and artifacts, with their tags; and which image is newer than which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol
+
+from xgbpatch.aws import EcrImages
+from xgbpatch.errors import XgbpatchError
+from xgbpatch.manifest import OCI_MANIFEST, Manifest
+from xgbpatch.provenance import Provenance
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Registry
+from xgbpatch.remote.image import RemoteImage
+
+_REFERRERS = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")  # the referrers tag schema, and cosign's own tags
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a repository's list says of a digest; `pushed` is None where the registry does not tell."""
+
+    digest: str
+    tags: tuple[str, ...]
+    pushed: datetime | None = None
+
+
+class Repository(Protocol):
+    """How a repository is listed and emptied; ECR differs from the rest."""
+
+    place: ImageReference
+
+    def held(self) -> tuple[Held, ...]: ...
+
+    def delete(self, digests: Sequence[str]) -> Mapping[str, str]:
+        """Delete with all tags; why one was not deleted, by digest. What is missing is no failure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something in a repository; `image` is None for an index and for an artifact that is no image."""
+
+    held: Held
+    manifest: Manifest
+    image: RemoteImage | None
+
+    @property
+    def provenance(self) -> Provenance | None:
+        return self.image.provenance if self.image else None
+
+    @property
+    def when(self) -> datetime | None:
+        """The moment by which newer and older are told: that of the push, else the one that the image says it was made
+        at; None where neither is known."""
+        if self.held.pushed:
+            return self.held.pushed
+        made = self.provenance
+        with suppress(ValueError):
+            found = datetime.fromisoformat(made.created.replace("Z", "+00:00")) if made else None
+            return found if found and found.tzinfo else None
+        return None
+
+    @property
+    def subject(self) -> str:
+        """The digest of the image that this belongs to, empty where it stands for itself."""
+        named = [f"sha256:{match[1]}" for tag in self.held.tags if (match := _REFERRERS.fullmatch(tag))]
+        if named and len(named) == len(self.held.tags):
+            return named[0]
+        if self.held.tags:
+            return ""
+        return str((self.manifest.document.get("subject") or {}).get("digest", ""))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The digests that an index lists."""
+        return tuple(str(part.get("digest", "")) for part in self.manifest.document.get("manifests") or ())
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """Images with the same one are successive versions of one image: its name in the configuration, version and
+        architecture. What was built without a name is told by what was asked for."""
+        made = self.provenance
+        if made is None or self.image is None:
+            return ()
+        asked = made.asked_digest or ",".join((*made.features, "+", *made.fixes))
+        name = (made.image,) if made.image not in ("", "default") else ("", asked)
+        return (*name, made.version, self.image.architecture)
+
+
+def repository(registry: Registry, place: ImageReference) -> Repository:
+    """The repository of `place`, listed the way its registry offers."""
+    return EcrRepository(EcrImages(place)) if place.ecr else TaggedRepository(registry, place)
+
+
+def stock(registry: Registry, where: Repository) -> tuple[Item, ...]:
+    """Everything in the repository, its manifests and configurations read. Raises `RegistryError` and `AwsError`."""
+    listed = where.held()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = pool.map(partial(_item, registry, where.place), listed)
+    return tuple(item for item in found if item is not None)
+
+
+def newer(item: Item, items: Iterable[Item]) -> tuple[Item, ...]:
+    """The later versions of the same image, the newest first; none where it cannot be told."""
+    line, when = item.line, item.when
+    later = [(other.when, other) for other in items if line and other.line == line and other.when]
+    found = [(moment, other) for moment, other in later if when and moment > when]
+    return tuple(other for _, other in sorted(found, key=lambda pair: pair[0], reverse=True))
+
+
+class EcrRepository:
+    """ECR lists untagged images too, and tells when each was pushed."""
+
+    def __init__(self, images: EcrImages) -> None:
+        self.place = images.place
+        self._images = images
+
+    def held(self) -> tuple[Held, ...]:
+        return tuple(Held(image.digest, image.tags, image.pushed) for image in self._images.images())
+
+    def delete(self, digests: Sequence[str]) -> Mapping[str, str]:
+        return self._images.delete(digests)
+
+
+class TaggedRepository:
+    """Any other registry lists tags; artifacts are found where clients keep their list under a tag."""
+
+    def __init__(self, registry: Registry, place: ImageReference) -> None:
+        self.place = place
+        self._registry = registry
+
+    def held(self) -> tuple[Held, ...]:
+        tags: dict[str, list[str]] = {}
+        for tag in self._registry.tags(self.place):
+            there = self._registry.head(self.place.with_tag(tag))
+            if there is not None:
+                tags.setdefault(there.digest, []).append(tag)
+                for artifact in self._artifacts(tag):
+                    tags.setdefault(artifact, [])
+        return tuple(Held(digest, tuple(names)) for digest, names in tags.items())
+
+    def delete(self, digests: Sequence[str]) -> Mapping[str, str]:
+        kept = {}
+        for digest in digests:
+            try:
+                if not self._registry.delete(replace(self.place, tag="", digest=digest)):
+                    kept[digest] = "this registry deletes nothing (distribution: storage.delete.enabled)"
+            except XgbpatchError as error:
+                kept[digest] = error.message
+        return kept
+
+    def _artifacts(self, tag: str) -> tuple[str, ...]:
+        if not _REFERRERS.fullmatch(tag):
+            return ()
+        listed = self._registry.find(self.place.with_tag(tag))
+        entries = listed.document.get("manifests") or () if listed else ()
+        return tuple(str(entry.get("digest", "")) for entry in entries)
+
+
+def _item(registry: Registry, place: ImageReference, held: Held) -> Item | None:
+    reference = replace(place, tag="", digest=held.digest)
+    manifest = registry.find(reference)
+    if manifest is None:
+        return None
+    image = None
+    if _is_image(manifest):
+        image = RemoteImage(reference, manifest, registry.config(reference, manifest))
+    return Item(held, manifest, image)
+
+
+def _is_image(manifest: Manifest) -> bool:
+    """An artifact's configuration may be anything."""
+    if manifest.is_index or not manifest.document.get("config"):
+        return False
+    own: Mapping[str, Any] = manifest.document
+    types = ("application/vnd.docker.container.image", "application/vnd.oci.image.config")
+    return manifest.media_type != OCI_MANIFEST or (
+        not own.get("artifactType") and not own.get("subject") and manifest.config.media_type.startswith(types)
+    )

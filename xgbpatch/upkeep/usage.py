@@ -1,0 +1,228 @@
+"""Which models and endpoints run an image of ours that has been superseded, and the AWS CLI commands that update each.
+
+A model keeps its image for ever, so updating means a new model, a new endpoint configuration that names it, and the
+endpoint moved over. The commands carry everything that CreateModel and CreateEndpointConfig were given before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from xgbpatch.aws import Endpoint, Kind, Model, SageMaker
+from xgbpatch.errors import AwsError, RegistryError
+from xgbpatch.provenance import Provenance
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Registry
+from xgbpatch.remote.image import RemoteImage, find
+from xgbpatch.upkeep.stock import Held, Item, newer, repository, stock
+
+_LONGEST_NAME = 63  # of a model and of an endpoint configuration
+_OWN_ENDING = re.compile(r"-[0-9a-f]{8}$")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An image of ours as something names it. `reasons` say in words how it is behind, and are empty where it is not.
+
+    `newest` is a newer image of the same name in its repository, `stale_too` whether that stands on an old base itself.
+    """
+
+    image: ImageReference
+    made: Provenance
+    reasons: tuple[str, ...]
+    newest: ImageReference | None = None
+    stale_too: bool = False
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A model or an endpoint on a superseded image, and the commands that update it, in their order.
+
+    No commands where there is no newer image yet, or where they cannot be known: `advice` then says what to do first.
+    """
+
+    kind: Kind
+    name: str
+    region: str
+    standing: Standing
+    commands: tuple[str, ...]
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Who is behind; how many run an image of ours that is not; and the images about which nothing could be found out,
+    each with why."""
+
+    behind: tuple[Behind, ...]
+    current: int
+    unknown: Mapping[ImageReference, str] = field(hash=False)
+
+
+class Assessment:
+    """Judges images, each once, and remembers repositories and base tags that it has looked at."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._standings: dict[ImageReference, Standing | None] = {}
+        self._stocks: dict[str, tuple[Item, ...]] = {}
+        self._bases: dict[str, str] = {}
+        self.unknown: dict[ImageReference, str] = {}
+
+    def standing(self, image: ImageReference) -> Standing | None:
+        """None for an image of another maker, and for one that cannot be read (`unknown` says why)."""
+        if image not in self._standings:
+            self._standings[image] = None
+            try:
+                self._standings[image] = self._judged(image)
+            except (AwsError, RegistryError) as error:
+                self.unknown[image] = error.message
+        return self._standings[image]
+
+    def _judged(self, image: ImageReference) -> Standing | None:
+        if not image.host:
+            return None
+        found = find(self._registry, image)
+        if found is None:
+            self.unknown[image] = "it is not in its registry any more"
+            return None
+        if found.provenance is None:
+            return None
+        later = self._later(found)
+        reasons = [*self._moved_base(found.provenance)]
+        if later is None:
+            return Standing(found.reference, found.provenance, tuple(reasons))
+        reasons.append(f'superseded by "{later.held.tags[0] if later.held.tags else later.held.digest}"')
+        newest = replace(image, tag="", digest=later.held.digest)
+        stale = bool(later.provenance and [*self._moved_base(later.provenance)])
+        return Standing(found.reference, found.provenance, tuple(reasons), newest, stale)
+
+    def _moved_base(self, made: Provenance) -> Iterator[str]:
+        now = self._digest_of_base(made)
+        if now and now != made.base_digest:
+            yield f'its base "{made.base_name}" is "{now}" now'
+
+    def _digest_of_base(self, made: Provenance) -> str:
+        """What the base's tag names now; empty where it names nothing, or the base is in no registry."""
+        base = made.base if made.base_name else None
+        if base is None or not base.tag:
+            return ""
+        if made.base_name not in self._bases:
+            there = find(self._registry, replace(base, digest=""))
+            self._bases[made.base_name] = there.reference.digest if there else ""
+        return self._bases[made.base_name]
+
+    def _later(self, image: RemoteImage) -> Item | None:
+        place = replace(image.reference, tag="", digest="")
+        if place.name not in self._stocks:
+            self._stocks[place.name] = stock(self._registry, repository(self._registry, place))
+        items = self._stocks[place.name]
+        held = next((item.held for item in items if item.held.digest == image.reference.digest), None)
+        this = Item(held or Held(image.reference.digest, ()), image.manifest, image)
+        return next(iter(newer(this, items)), None)
+
+
+def usage(places: Sequence[SageMaker], registry: Registry) -> Usage:
+    """Of the models and endpoints in these regions; raises `AwsError` where SageMaker cannot be asked."""
+    assessment = Assessment(registry)
+    behind: list[Behind] = []
+    current = 0
+    for sagemaker in places:
+        models = {model.name: model for model in sagemaker.models()}
+        endpoints = sagemaker.endpoints()
+        served = {name for endpoint in endpoints for name in endpoint.models}
+        found = [_endpoint(endpoint, models, assessment) for endpoint in endpoints]
+        found += [_model(model, assessment) for name, model in models.items() if name not in served]
+        behind += [item for item in found if isinstance(item, Behind)]
+        current += found.count(True)
+    return Usage(tuple(behind), current, assessment.unknown)
+
+
+def _model(model: Model, assessment: Assessment) -> Behind | bool:
+    """What is behind; else whether it runs an image of ours at all."""
+    standings = _standings(model.images, assessment)
+    late = next((standing for standing in standings.values() if standing.reasons), None)
+    if late is None:
+        return bool(standings)
+    renewed = _renewed(model, standings)
+    commands = (_create_model(renewed, model.region),) if renewed and late.newest else ()
+    return Behind(Kind.MODEL, model.name, model.region, late, commands, _advice(late, bool(commands)))
+
+
+def _endpoint(endpoint: Endpoint, models: Mapping[str, Model], assessment: Assessment) -> Behind | bool:
+    """Judged by the digests that it runs, where SageMaker tells them: a tag may have moved since it was started."""
+    its_models = [models[name] for name in endpoint.models if name in models]
+    running = [image for image in endpoint.images if image.digest] or [*endpoint.images]
+    standings = _standings(running or [image for model in its_models for image in model.images], assessment)
+    late = next((standing for standing in standings.values() if standing.reasons), None)
+    if late is None:
+        return bool(standings)
+    commands = _commands(endpoint, its_models, late, assessment)
+    return Behind(Kind.ENDPOINT, endpoint.name, endpoint.region, late, commands, _advice(late, bool(commands)))
+
+
+def _commands(endpoint: Endpoint, models: Sequence[Model], late: Standing, assessment: Assessment) -> tuple[str, ...]:
+    """None where a model is gone or names no image of its own: what it was made of cannot be known then."""
+    if late.newest is None or not endpoint.request or len(models) < len(endpoint.models) or not models:
+        return ()
+    renewed = {model.name: _renewed(model, _standings(model.images, assessment)) for model in models}
+    created = [_create_model(request, endpoint.region) for request in renewed.values() if request]
+    names = {name: str(request["ModelName"]) for name, request in renewed.items() if request}
+    config = _create_config(endpoint, names, late.newest)
+    name = _successor(endpoint.config, late.newest)
+    moved = _cli(endpoint.region, "update-endpoint", "--endpoint-name", endpoint.name, "--endpoint-config-name", name)
+    return (*created, config, moved)
+
+
+def _standings(images: Sequence[ImageReference], assessment: Assessment) -> dict[ImageReference, Standing]:
+    judged = {image: assessment.standing(image) for image in images}
+    return {image: standing for image, standing in judged.items() if standing}
+
+
+def _renewed(model: Model, standings: Mapping[ImageReference, Standing]) -> Mapping[str, Any] | None:
+    """The request that makes the model on newer images, under a name of its own; None where none is newer."""
+    newer_ones = {str(image): standing.newest for image, standing in standings.items() if standing.newest}
+    request: dict[str, Any] = json.loads(json.dumps(model.request, default=str))
+    taken: list[ImageReference] = []
+    for container in (request.get("PrimaryContainer"), *request.get("Containers", ())):
+        newest = newer_ones.get(str((container or {}).get("Image", "")))
+        if container and newest:
+            container["Image"] = str(newest)
+            taken.append(newest)
+    return {**request, "ModelName": _successor(model.name, taken[0])} if taken else None
+
+
+def _create_model(request: Mapping[str, Any], region: str) -> str:
+    return _cli(region, "create-model", "--cli-input-json", json.dumps(request))
+
+
+def _create_config(endpoint: Endpoint, models: Mapping[str, str], image: ImageReference) -> str:
+    request: dict[str, Any] = json.loads(json.dumps(endpoint.request, default=str))
+    for variant in (*request.get("ProductionVariants", ()), *request.get("ShadowProductionVariants", ())):
+        variant["ModelName"] = models.get(variant.get("ModelName", ""), variant.get("ModelName", ""))
+    request["EndpointConfigName"] = _successor(endpoint.config, image)
+    return _cli(endpoint.region, "create-endpoint-config", "--cli-input-json", json.dumps(request))
+
+
+def _cli(region: str, *words: str) -> str:
+    return shlex.join(["aws", "sagemaker", words[0], "--region", region, *words[1:]])
+
+
+def _successor(name: str, image: ImageReference) -> str:
+    """`name` with 8 digits of the image's digest behind it, in the place of those of an earlier update."""
+    ending = f"-{image.digest.removeprefix('sha256:')[:8]}"
+    return _OWN_ENDING.sub("", name)[: _LONGEST_NAME - len(ending)].rstrip("-") + ending
+
+
+def _advice(late: Standing, known: bool) -> str:
+    name = f" --image {shlex.quote(late.made.image)}" if late.made.image not in ("", "default") else ""
+    if late.newest is None:
+        return f"xgbpatch rebuild{name}, then ask again: there is no newer image yet."
+    if not known:
+        return f"Its model or its configuration is gone, or names a model package: make one with {late.newest}."
+    return f"That image stands on an old base itself: xgbpatch rebuild{name} first." if late.stale_too else ""
