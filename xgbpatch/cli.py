@@ -12,8 +12,9 @@ import click
 from xgbpatch.errors import XgbpatchError
 
 COMMANDS = (
-    "build", "test-local", "push", "render", "inspect", "versions", "features", "fixes", "metrics",
-    "rebase", "promote", "rollback", "doctor", "init", "ci", "plan", "usage", "prune", "sandbox",
+    "build", "test-local", "push",
+    "plan", "rebuild", "rebase", "promote", "rollback", "usage", "prune",
+    "render", "inspect", "versions", "features", "fixes", "metrics", "doctor", "init", "ci", "sandbox",
 )  # fmt: skip
 
 

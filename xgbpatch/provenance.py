@@ -123,7 +123,7 @@ def equal(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 def _substance(labels: Mapping[str, str]) -> tuple[str, str] | None:
     pair = labels.get(BASE_DIGEST, ""), labels.get(PATCH_DIGEST, "")
-    return pair if all(pair) else None
+    return pair if SPEC_DIGEST in labels and all(pair) else None
 
 
 def _items(text: str) -> tuple[str, ...]:

@@ -13,11 +13,14 @@ from pathlib import Path
 import docker
 import pytest
 import requests
+from ecr_on_loopback import Ecr, ecr_on_loopback
 from publication_parts import Kind, LoopbackRegistry, free_port, registry, running
 
+from xgbpatch.aws import AwsDoor, RepositoryOptions
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import LocalImage
 from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Registry
 from xgbpatch.remote.image import RemoteImage, load
 
@@ -140,3 +143,29 @@ def pushed_base(
     finally:
         engine.remove(reference)
     return load(Registry(lambda reference: None), reference)
+
+
+@pytest.fixture(scope="session")
+def ecr_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecr]:
+    with ecr_on_loopback(tmp_path_factory.mktemp("ecr")) as started:
+        yield started
+
+
+@pytest.fixture
+def ecr(ecr_session: Ecr, monkeypatch: pytest.MonkeyPatch) -> Ecr:
+    """An account with nothing in it; its registry answers under ECR's name, for this process and its children."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "XGBPATCH_"))]:
+        monkeypatch.delenv(name)
+    for name, value in ecr_session.variables.items():
+        monkeypatch.setenv(name, value)
+    requests.post(f"{ecr_session.endpoint}/moto-api/reset", timeout=10)
+    return ecr_session
+
+
+@pytest.fixture
+def place(ecr: Ecr) -> ImageReference:
+    """An empty repository there."""
+    reference = ecr.reference(f"team/{secrets.token_hex(4)}")
+    assert reference.ecr is not None
+    AwsDoor(reference.ecr.region).ensure_repository(reference.ecr.account, reference.repository, RepositoryOptions())
+    return reference

@@ -10,7 +10,6 @@ from pathlib import Path
 from handmade import HandImage, tar
 
 
-
 @dataclass(frozen=True)
 class HandBase:
     """What can differ from one base to the next. `modules` (path below site-packages → text) replace or add to the
@@ -23,7 +22,7 @@ class HandBase:
     modules: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=lambda: {"maintainer": "AWS", "month": "october"})
-    settings: Mapping[str, object] = field(default_factory=lambda: {"Cmd": ["serve"], "WorkingDir": "/home"})
+    settings: Mapping[str, object] = field(default_factory=lambda: {"Cmd": ["serve"], "WorkingDir": "/etc"})
     patches: str = ""  # what the operating system's layer holds beside: a security fix changes it
 
     @property
@@ -45,7 +44,7 @@ class HandBase:
 
     def with_module(self, path: str, old: str, new: str) -> HandBase:
         """The same with `old` of a module's text become `new`."""
-        text = _modules()[path]
+        text = stand_in_modules()[path]
         assert old in text
         return replace(self, modules={**self.modules, path: text.replace(old, new)})
 
@@ -69,15 +68,15 @@ class HandBase:
         site = f"{self.prefix}/lib/python{self.minor}/site-packages"
         script = f"#!/{self.prefix}/bin/python{self.minor}\n".encode()
         scripts = [f"{self.prefix}/bin/{name}" for name in ("serve", "train")]
-        found = {name: script for name in scripts}
-        found |= {f"{site}/{path}": text.encode() for path, text in {**_modules(), **self.modules}.items()}
+        found = dict.fromkeys(scripts, script)
+        found |= {f"{site}/{path}": text.encode() for path, text in {**stand_in_modules(), **self.modules}.items()}
         for name, version in self.distributions.items():
             metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
             found[f"{site}/{name}-{version}.dist-info/METADATA"] = metadata.encode()
         return tar(found, executable=scripts)
 
 
-def _modules() -> dict[str, str]:
+def stand_in_modules() -> dict[str, str]:
     """The stand-in's own source, path below site-packages → text."""
     root = Path(str(files("xgbpatch").joinpath("standin/source")))
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py"))}

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from ast import literal_eval
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,9 +141,6 @@ def test_the_starter_stack_exists_and_leaves_only_what_holds_data(aws: str):
     with stack(Kind.STARTER, Notebook="true") as made:
         (repository,) = client("ecr").describe_repositories()["repositories"]
         assert repository["repositoryName"] == "xgbpatch/sagemaker-xgboost"
-        assert repository["imageScanningConfiguration"]["scanOnPush"] is True
-        blocked = client("s3").get_public_access_block(Bucket=made["Bucket"])["PublicAccessBlockConfiguration"]
-        assert set(blocked.values()) == {True}
         encrypted = client("s3").get_bucket_encryption(Bucket=made["Bucket"])["ServerSideEncryptionConfiguration"]
         assert encrypted["Rules"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
         (notebook,) = client("sagemaker").list_notebook_instances()["NotebookInstances"]
@@ -157,10 +155,31 @@ def test_the_starter_without_a_notebook_has_none(aws: str):
         assert {"NotebookInstance", "NotebookSetup", "NotebookRole", "CiIdentity"} & set(made) == set()
 
 
-def test_the_lifecycle_of_the_repository_expires_untagged_images_alone():
+def test_the_repository_scans_images_and_expires_untagged_ones_alone():
     repository = cfn_yaml.loads(render(Kind.STARTER, Wishes()))["Resources"]["Repository"]["Properties"]
+    assert repository["ImageScanningConfiguration"]["ScanOnPush"] is True  # moto loses it
     (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
     assert rule["selection"]["tagStatus"] == "untagged"
+
+
+def test_the_bucket_is_private_and_speaks_tls_alone():
+    resources = cfn_yaml.loads(render(Kind.STARTER, Wishes()))["Resources"]
+    blocked = resources["Bucket"]["Properties"]["PublicAccessBlockConfiguration"]  # moto loses it
+    assert (len(blocked), set(blocked.values())) == (4, {True})
+    (denied,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (denied["Effect"], denied["Principal"]) == ("Deny", "*")
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_notebook_starts_with_a_sound_script_that_knows_its_region(aws: str):
+    with stack(Kind.STARTER, Notebook="true") as made:
+        name = made["NotebookSetup"].rsplit("/", 1)[-1]
+        found = client("sagemaker").describe_notebook_instance_lifecycle_config(
+            NotebookInstanceLifecycleConfigName=name
+        )
+        script = b64decode(found["OnStart"][0]["Content"]).decode()
+    assert f"AWS_REGION={REGION}" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

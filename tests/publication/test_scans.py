@@ -7,14 +7,12 @@ import secrets
 import time
 from dataclasses import replace
 
-import boto3
 import pytest
 import requests
-from ecr_on_loopback import ecr_on_loopback
 from handmade import HandImage, put, tar
 from publication_parts import REGION, Reply, scripted
 
-from xgbpatch.aws import AwsDoor, EcrImages, RepositoryOptions, Vulnerability
+from xgbpatch.aws import EcrImages, Vulnerability
 from xgbpatch.errors import ScanError
 from xgbpatch.keychain import registry_keychain
 from xgbpatch.progress import Silent
@@ -37,32 +35,11 @@ class Lines(Silent):
         self.lines.append(text)
 
 
-@pytest.fixture(scope="session")
-def ecr_session(tmp_path_factory):
-    with ecr_on_loopback(tmp_path_factory.mktemp("ecr")) as started:
-        yield started
-
-
 @pytest.fixture
-def ecr(ecr_session, monkeypatch):
-    for name, value in ecr_session.variables.items():
-        monkeypatch.setenv(name, value)
-    return ecr_session
-
-
-@pytest.fixture
-def depot(tmp_path):
+def depot(ecr, tmp_path):
     keychain = registry_keychain()
     registry = Registry(keychain)
     return Depot(registry, blob_doors(registry, keychain), tmp_path, Lines())
-
-
-@pytest.fixture
-def place(ecr):
-    """An empty repository."""
-    reference = ecr.reference(f"team/{secrets.token_hex(4)}")
-    AwsDoor(REGION).ensure_repository(reference.ecr.account, reference.repository, RepositoryOptions())
-    return reference
 
 
 @pytest.fixture
@@ -284,10 +261,3 @@ def test_all_pages_and_both_kinds_of_findings_are_read(aws, monkeypatch):
         Vulnerability("CVE-1", "openssl", "3.0"): "HIGH",
     }
     assert (scan.status, scan.announced) == ("ACTIVE", 3)
-
-
-def test_boto3_knows_the_calls_that_the_gate_makes():
-    paginator = boto3.client("ecr", region_name=REGION).get_paginator("describe_image_scan_findings")
-    assert [str(key) for key in paginator.result_keys] == [
-        "imageScanFindings.findings", "imageScanFindings.enhancedFindings",
-    ]  # fmt: skip

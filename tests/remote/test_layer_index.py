@@ -8,8 +8,11 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from layer_parts import Link, described, index_of, indexed, pieces_of, tar_of
 
 from xgbpatch.errors import BaseImageError, RegistryError
@@ -39,7 +42,13 @@ def test_every_path_is_known_with_kind_mode_size_and_target():
 
 
 def test_whiteouts_and_opaque_folders_are_kept_as_such():
-    found = indexed(("a/.wh.b", b""), ("c/.wh..wh..opq", b""), (".wh..wh.plnk", None), ("a/.wh..wh.aufs", b""))
+    found = indexed(
+        ("a/.wh.b", b""),
+        ("c/.wh..wh..opq", b""),
+        (".wh..wh.plnk", None),
+        ("a/.wh..wh.aufs", b""),
+        (".wh..wh.plnk/1.2", b""),
+    )
     assert (found.whiteouts, found.opaque) == ({"a/b"}, {"c"})
     assert set(found.entries) == {"a", "c"}
 
@@ -154,6 +163,12 @@ def test_more_paths_than_any_layer_has_are_refused(monkeypatch: pytest.MonkeyPat
         indexed(("a/" * 60, b""))
 
 
+def test_folders_deeper_than_any_are_refused():
+    indexed(("a/" * 100 + "a", b""))
+    with pytest.raises(BaseImageError, match="deeper"):
+        indexed(("a/" * 102, b""))
+
+
 def test_more_names_than_any_layer_has_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(layer_index, "LARGEST_NAMES", 5000)
     with pytest.raises(BaseImageError, match="more paths"):
@@ -164,6 +179,8 @@ def test_more_content_than_any_layer_has_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(layer_index, "LARGEST_CONTENTS", 1000)
     with pytest.raises(BaseImageError, match="too large"):
         indexed(*((f"{number}/serve", b"x" * 600) for number in range(2)))
+    with pytest.raises(BaseImageError, match="too large"):
+        indexed(("serve", b"x" * 600), ("a", Link("serve", hard=True)))
 
 
 def test_a_layer_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -229,6 +246,24 @@ def test_a_torn_gzip_trailer_is_refused():
     blob = deflate.compress(tar_of([("a", b"x")])) + deflate.flush()
     with pytest.raises(BaseImageError, match="no gzip"):
         index_of(blob[:-8] + bytes(8))
+
+
+VALID = tar_of([("a/serve", b"x" * 600), ("b", Link("a/serve", hard=True)), ("c" * 120, Link("d")), ("e", b"x")])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(VALID) - 1), st.binary(min_size=1, max_size=12)), min_size=1, max_size=6))
+def test_a_tar_of_any_bytes_is_read_or_refused(changes: list[tuple[int, bytes]]):
+    """Check sums are made good again, so that the damage reaches what lies behind them."""
+    damaged = bytearray(VALID)
+    for start, content in changes:
+        damaged[start : start + len(content)] = content
+    for start in range(0, len(damaged) - 512, 512):
+        block = bytes(damaged[start : start + 148]) + b" " * 8 + bytes(damaged[start + 156 : start + 512])
+        if block[257:262] == b"ustar":
+            damaged[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+    with suppress(BaseImageError):
+        index_of(bytes(damaged), 1 << 16)
 
 
 def test_reading_stops_at_the_announced_size():

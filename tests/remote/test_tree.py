@@ -64,6 +64,12 @@ def test_a_file_in_the_place_of_a_folder_hides_what_was_in_it():
     assert tree.entry("/a/b") is None
 
 
+def test_nothing_is_below_a_file_whatever_its_layer_claims():
+    tree = tree_of((("a/b", b""), ("a", b"file")))
+    assert tree.entry("/a/b") is None
+    assert tree.list("/a") == ()
+
+
 def test_a_folder_in_the_place_of_a_file_or_link_starts_empty():
     tree = tree_of((("a/hidden", b""),), (("a", Link("elsewhere")),), (("a/b", b""),))
     assert tree.list("/a") == ("b",)

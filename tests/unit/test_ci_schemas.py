@@ -1,4 +1,4 @@
-"""The pipelines keep to the published schemas, to pinned actions and to the least permissions; so does our own workflow."""
+"""The pipelines keep to the published schemas, pinned actions and the least permissions; so does our own workflow."""
 
 from __future__ import annotations
 

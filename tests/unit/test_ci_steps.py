@@ -32,7 +32,7 @@ with open(os.environ["CALLS"], "a") as calls:
     print(json.dumps([name, *arguments]), file=calls)
 """
 XGBPATCH = f"""
-print({DIFFERENCE!r} if arguments[0] == "plan" else json.dumps({{"images": [arguments[0]]}}))
+print({DIFFERENCE!r} if arguments[0] == "plan" else "fraud  rebuilt")
 sys.exit(int(os.environ[arguments[0].upper()]))
 """
 GH = """
@@ -123,7 +123,7 @@ def gitlab(open_issues: list[Mapping[str, object]]) -> Iterator[tuple[str, list[
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = answer  # noqa: N815
+        do_GET = do_POST = do_PUT = answer
 
         def log_message(self, *_: object) -> None:
             pass
@@ -146,14 +146,14 @@ def test_current_images_are_left_alone(stage: Stage, kind: Kind):
 def test_what_is_behind_is_rebuilt_and_reported(stage: Stage, kind: Kind, shell: str):
     result = stage.run(kind, shell, PLAN=10, REBUILD=0)
     assert result.returncode == 0, result.stderr
-    assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all", "--json"]]
-    assert '{"images": ["rebuild"]}' in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
+    assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all"]]
+    assert "fraud  rebuilt" in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_options_of_rebuild_are_words(stage: Stage, kind: Kind):
     stage.run(kind, PLAN=10, REBUILD=0, XGBPATCH_REBUILD_OPTIONS="--builder registry --no-test")
-    assert stage.calls("xgbpatch")[1] == ["rebuild", "--all", "--json", "--builder", "registry", "--no-test"]
+    assert stage.calls("xgbpatch")[1] == ["rebuild", "--all", "--builder", "registry", "--no-test"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -171,21 +171,31 @@ def test_a_failed_plan_fails_the_job_and_rebuilds_nothing(stage: Stage, kind: Ki
     assert stage.calls("gh") == stage.calls("aws") == []
 
 
-@pytest.mark.parametrize("found", ["plan", "rebuild"])
-def test_drift_opens_an_issue_with_the_difference_and_pushes_nothing(stage: Stage, found: str):
-    result = stage.run(Kind.GITHUB, PLAN=20 if found == "plan" else 10, REBUILD=20)
+@pytest.mark.parametrize("plan", [20, 10], ids=["seen by the plan", "seen by the rebuild"])
+def test_drift_opens_an_issue_with_the_difference(stage: Stage, plan: int):
+    result = stage.run(Kind.GITHUB, PLAN=plan, REBUILD=20)
     assert result.returncode == 0, result.stderr
-    assert len(stage.calls("xgbpatch")) == (1 if found == "plan" else 2)
     listed, label, created = stage.calls("gh")
     assert (listed[:2], label[:3]) == (["issue", "list"], ["label", "create", "xgbpatch-drift"])
     assert created[:2] == ["issue", "create"]
     assert created[created.index("--label") + 1] == "xgbpatch-drift"
-    assert (DIFFERENCE if found == "plan" else '{"images"') in stage.text("body")
+    assert DIFFERENCE in stage.text("body")
     assert "::warning" in result.stdout
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_that_drifted_does_not_hold_the_others_back_and_is_never_accepted(stage: Stage, kind: Kind):
+    stage.run(kind, PLAN=20, REBUILD=20)
+    assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all"]]
+
+
+def test_drift_and_a_failure_give_an_issue_and_a_failed_job(stage: Stage):
+    assert stage.run(Kind.GITHUB, PLAN=20, REBUILD=7).returncode == 7
+    assert stage.calls("gh")[-1][:2] == ["issue", "create"]
+
+
 def test_an_open_issue_is_updated_and_no_second_one_opened(stage: Stage):
-    stage.run(Kind.GITHUB, PLAN=20, OPEN_ISSUE=31)
+    stage.run(Kind.GITHUB, PLAN=20, REBUILD=20, OPEN_ISSUE=31)
     assert stage.calls("gh")[1:] == [["issue", "edit", "31", "--body-file", "issue.md"]]
     assert DIFFERENCE in stage.text("body")
 
@@ -210,7 +220,7 @@ def test_a_long_difference_fits_into_an_issue(stage: Stage):
 )
 def test_gitlab_gets_an_issue_by_the_project_access_token(stage: Stage, issues, verb, path):
     with gitlab(issues) as (address, asked):
-        result = stage.run(Kind.GITLAB, PLAN=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
+        result = stage.run(Kind.GITLAB, PLAN=20, REBUILD=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
     assert result.returncode == 0, result.stderr
     looked, written = asked
     assert parse_qs(urlsplit(str(looked["path"])).query)["labels"] == ["xgbpatch-drift"]
@@ -227,21 +237,21 @@ def test_gitlab_closes_the_issue_when_the_drift_is_gone(stage: Stage):
 
 
 def test_gitlab_without_a_token_fails_the_job_and_says_which_variable_is_missing(stage: Stage):
-    result = stage.run(Kind.GITLAB, PLAN=20)
+    result = stage.run(Kind.GITLAB, PLAN=20, REBUILD=20)
     assert result.returncode == 20
     assert "XGBPATCH_GITLAB_TOKEN" in result.stderr
-    assert DIFFERENCE in stage.text("report.md")
+    assert DIFFERENCE in result.stdout
 
 
 def test_a_token_that_gitlab_refuses_fails_the_job(stage: Stage):
     with gitlab([]) as (address, _):
-        result = stage.run(Kind.GITLAB, PLAN=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN="expired")
+        result = stage.run(Kind.GITLAB, PLAN=20, REBUILD=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN="expired")
     assert result.returncode not in (0, 20)
     assert "401" in result.stderr
 
 
 def test_codebuild_tells_the_topic_of_drift(stage: Stage):
-    assert stage.run(Kind.CODEBUILD, PLAN=20).returncode == 0
+    assert stage.run(Kind.CODEBUILD, PLAN=20, REBUILD=20).returncode == 0
     (call,) = stage.calls("aws")
     assert call[:4] == ["sns", "publish", "--topic-arn", "arn:aws:sns:us-west-2:123456789012:xgbpatch"]
     assert len(call[call.index("--subject") + 1]) <= 100  # what SNS takes

@@ -1,4 +1,4 @@
-"""A definition is equal to another where two Pythons would run the same, whatever it looks like and whoever compares."""
+"""Two definitions are equal where Python would run the same, whatever they look like and whichever Python compares."""
 
 import hashlib
 
@@ -128,4 +128,4 @@ def f(a):
 def test_every_python_finds_the_same_substance():
     """The digest is written down here, so each Python that runs the tests is held to the same one."""
     text = definitions.substance(SAMPLE, "f")
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "GOLDEN"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "e044c93bb96a330d"

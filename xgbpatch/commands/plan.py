@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from xgbpatch.spec import Spec
     from xgbpatch.upkeep.planning import Plan, Reason
 
+_PACKAGES = "Ask the package index for newer packages.  [default: yes]"
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -39,13 +41,11 @@ class Failure:
 @all_option
 @image_options
 @shelf_options
-@click.option(
-    "--packages/--no-packages", default=True, help="Ask the package index for newer packages.  [default: yes]"
-)
+@click.option("--packages/--no-packages", "ask_index", default=True, help=_PACKAGES)
 @json_option
 @quiet_option
 def command(
-    selection: Selection, everything: bool, shelf: Shelf, packages: bool, as_json: bool, quiet: bool
+    selection: Selection, everything: bool, shelf: Shelf, ask_index: bool, as_json: bool, quiet: bool
 ) -> None:  # fmt: skip
     """Compare each image of the configuration with what is published, by registry alone: no engine, nothing is pulled.
 
@@ -66,18 +66,18 @@ def command(
 
     specs = selection.specs(everything)
     with depot.opened(quiet) as opened:
-        found = [_planned(opened, spec, shelf, packages) for spec in specs]
+        found = [_planned(opened, spec, shelf, ask_index) for spec in specs]
     click.echo(json.dumps(document(found), indent=2) if as_json else text(found))
     _end(found)
 
 
-def _planned(depot: Depot, spec: Spec, shelf: Shelf, packages: bool) -> Plan | Failure:
+def _planned(depot: Depot, spec: Spec, shelf: Shelf, ask_index: bool) -> Plan | Failure:
     from xgbpatch import destination
     from xgbpatch.upkeep import planning
 
     today = datetime.datetime.now(datetime.timezone.utc).date()
     try:
-        return planning.plan(depot, spec, destination.of(spec, shelf), today, packages)
+        return planning.plan(depot, spec, destination.of(spec, shelf), today, ask_index)
     except XgbpatchError as error:
         return Failure(spec, error)
 

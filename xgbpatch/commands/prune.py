@@ -78,7 +78,8 @@ def command(
     with shown(quiet) as progress:
         wanted = _repositories(repositories, specs, (shelf, places))
         pruned = list(_pruned(wanted, rules, (Registry(registry_keychain()), places, applied, progress)))
-    click.echo(json.dumps([_document(one) for one in pruned], indent=2) if as_json else _text(pruned))
+    document = {"repositories": [_document(one) for one in pruned]}
+    click.echo(json.dumps(document, indent=2) if as_json else _text(pruned))
     _raise_failures(pruned)
 
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands.examination import examiner, logs_option
-from xgbpatch.commands.options import Selection, builder_option, image_options, json_option, quiet_option, shelf_options
+from xgbpatch.commands.options import (
+    Selection,
+    all_option,
+    builder_option,
+    image_options,
+    json_option,
+    quiet_option,
+    shelf_options,
+)
 from xgbpatch.destination import Shelf
 from xgbpatch.progress import Progress, shown
 
@@ -24,7 +32,6 @@ if TYPE_CHECKING:
     from xgbpatch.upkeep.planning import Plan
     from xgbpatch.upkeep.renewal import Crew, Maker, Renewal
 
-_ALL = "Every image of the file, also where XGBPATCH_IMAGE names one."
 _NO_TEST = "Put the images under their version tags only: no engine is needed, and no alias moves."
 _DRIFT = "Also where the base changed what the patch relies on; `xgbpatch plan` shows the difference."
 
@@ -48,7 +55,7 @@ class _Order:
 
 @click.command("rebuild", short_help="Bring published images up to date: build or rebase, test, push, move aliases.")
 @image_options
-@click.option("--all", "everything", is_flag=True, help=_ALL)
+@all_option
 @shelf_options
 @builder_option
 @click.option("--test/--no-test", default=True, help=f"[default: yes]  {_NO_TEST}")
@@ -76,9 +83,7 @@ def command(
       xgbpatch rebuild --all --jobs 4 --json
       xgbpatch rebuild --no-test --builder registry
     """
-    from xgbpatch.commands.plan import chosen
-
-    specs = chosen(selection, everything)
+    specs = selection.specs(everything)
     orders = {spec.name: _Order(spec, shelf, builder, test, scan_gate, accept_drift, logs) for spec in specs}
     answers: dict[str, dict[str, Any]] = {}
     with shown(quiet) as progress:
@@ -196,5 +201,5 @@ def document(renewal: Renewal) -> dict[str, Any]:
 
 
 def _document(name: str, outcome: str, **rest: Any) -> dict[str, Any]:
-    empty = {"image": None, "base": None, "reasons": [], "aliases": [], "tested": False, "error": None}
+    empty: dict[str, Any] = {"image": None, "base": None, "reasons": [], "aliases": [], "tested": False, "error": None}
     return {"name": name, "outcome": outcome, **empty, **rest}

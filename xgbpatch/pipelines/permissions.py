@@ -7,7 +7,7 @@ from xgbpatch.image_tables import ShippedTable
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 PUSH = (
     *PULL,
-    "ecr:BatchDeleteImage",  # a push that failed takes its tag away again; rollback and prune
+    "ecr:BatchDeleteImage",  # a push that failed takes its tag away again, and `prune`
     "ecr:CompleteLayerUpload",
     "ecr:DescribeImageScanFindings",
     "ecr:DescribeImages",
@@ -21,10 +21,21 @@ PUSH = (
 USAGE = (
     "sagemaker:DescribeEndpoint",
     "sagemaker:DescribeEndpointConfig",
+    "sagemaker:DescribeHyperParameterTuningJob",
+    "sagemaker:DescribeInferenceComponent",
     "sagemaker:DescribeModel",
-    "sagemaker:ListEndpointConfigs",
+    "sagemaker:DescribeModelPackage",
+    "sagemaker:DescribePipeline",
+    "sagemaker:DescribeProcessingJob",
+    "sagemaker:DescribeTrainingJob",
     "sagemaker:ListEndpoints",
+    "sagemaker:ListHyperParameterTuningJobs",
+    "sagemaker:ListInferenceComponents",
+    "sagemaker:ListModelPackages",
     "sagemaker:ListModels",
+    "sagemaker:ListPipelines",
+    "sagemaker:ListProcessingJobs",
+    "sagemaker:ListTrainingJobs",
 )
 
 

@@ -37,6 +37,7 @@ _PACKAGES = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _LIBC = re.compile(r"(usr/)?lib(64)?/([^/]+-linux-gnu/)?libc(\.so\.6|-2\.\d+\.so)")
 _DPKG = "var/lib/dpkg/status"
+_KEYS = {"python", "distributions", "modules", "top_levels", "commands", "complaints"}
 
 
 def inspect(image: RemoteImage, blobs: Blobs, cache: Path | None, progress: Progress) -> Facts:
@@ -177,8 +178,9 @@ def _libc_versions(layer: LayerIndex) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """What is kept at `path`; None where there is nothing, or nothing whole."""
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return document if isinstance(document, dict) else None
+    return document if isinstance(document, dict) and document.keys() == _KEYS else None

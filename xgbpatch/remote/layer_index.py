@@ -20,6 +20,7 @@ from xgbpatch.remote.unpacked import Unpacked
 
 LARGEST_HEADER = 256 << 10  # bytes from one member's content to the next one's: names, extended attributes
 MOST_PATHS = 500_000  # in one layer; the largest official one has a fifth of it
+DEEPEST = 100  # folders in one another
 LARGEST_NAMES = 64 << 20  # bytes of all paths and link targets
 LARGEST_CONTENTS = 64 << 20  # bytes of all kept content
 
@@ -78,7 +79,7 @@ def index(pieces: Iterator[bytes], descriptor: Descriptor) -> LayerIndex:
     draft = _Draft()
     try:
         _read(unpacked, draft)
-    except (tarfile.TarError, FileTooLargeError, RecursionError, EOFError) as error:
+    except (tarfile.TarError, ValueError, ArithmeticError, RecursionError, EOFError) as error:
         raise unpacked.refused(str(error) or type(error).__name__) from error
     unpacked.limit = None
     unpacked.finish()
@@ -89,7 +90,7 @@ def _read(unpacked: Unpacked, draft: _Draft) -> None:
     unpacked.limit = LARGEST_HEADER + _BUFFER
     stream = cast("IO[bytes]", unpacked)
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, encoding="utf-8") as archive:
-        for member in archive:
+        while member := archive.next():
             unpacked.limit = archive.offset + LARGEST_HEADER + _BUFFER
             draft.add(member, archive)
             _forget(archive)
@@ -117,7 +118,7 @@ class _Draft:
         path = _path(member.name)
         folder, name = posixpath.split(path)
         self._count(path, member.linkname)
-        if name.startswith(_WHITEOUT + _WHITEOUT) and name != _OPAQUE:
+        if f"/{_WHITEOUT}" in f"/{folder}" or (name.startswith(_WHITEOUT + _WHITEOUT) and name != _OPAQUE):
             return  # aufs wrote such members for itself
         self._imply(folder)
         if name == _OPAQUE:
@@ -133,7 +134,7 @@ class _Draft:
         """A hardlink: what its target is, which stands before it in the same layer."""
         target = _path(member.linkname)
         if target in self.contents:
-            self.contents[path] = self.contents[target]
+            self._take(path, self.contents[target])
         return self.entries.get(target, Entry(Kind.OTHER, 0, 0))
 
     def _imply(self, folder: str) -> None:
@@ -146,14 +147,18 @@ class _Draft:
         keep = keeper(path) if member.isreg() else None
         stream = archive.extractfile(member) if keep else None
         if keep and stream:
-            content = keep(stream)
-            self._kept += len(content)
-            if self._kept > LARGEST_CONTENTS:
-                raise FileTooLargeError("the files that tell what it holds are too large")
-            self.contents[path] = content
+            self._take(path, keep(stream))
+
+    def _take(self, path: str, content: bytes) -> None:
+        self._kept += len(content)
+        if self._kept > LARGEST_CONTENTS:
+            raise FileTooLargeError("the files that tell what it holds are too large")
+        self.contents[path] = content
 
     def _count(self, path: str, link: str) -> None:
         self._names += len(path) + len(link)
+        if path.count("/") > DEEPEST:
+            raise FileTooLargeError("its folders are nested deeper than any image's")
         if len(self.entries) > MOST_PATHS or self._names > LARGEST_NAMES:
             raise FileTooLargeError("it holds more paths than any image's layer would")
 

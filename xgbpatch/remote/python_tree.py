@@ -78,9 +78,9 @@ def which(tree: Tree, environment: Mapping[str, str], name: str) -> str:
 def _executable(tree: Tree, environment: Mapping[str, str], serve: str) -> str:
     """As `interpreter.run_python` chooses it, and as `sys.executable` then names it."""
     line = tree.read(serve).decode("utf-8", "replace").strip()
-    if not (line.startswith("#!") and "python" in line):
-        return which(tree, environment, "python") or which(tree, environment, "python3")
     words = [word for word in line[2:].split() if "=" not in word and not word.startswith("-")]
+    if not (line.startswith("#!") and "python" in line and words):
+        return which(tree, environment, "python") or which(tree, environment, "python3")
     program = words[1] if posixpath.basename(words[0]) == "env" and len(words) > 1 else words[0]
     return program if program.startswith("/") else which(tree, environment, program)
 

@@ -78,10 +78,9 @@ def was_withdrawn(registry: Registry, place: ImageReference, alias: str, image: 
 
 
 def _read(registry: Registry, references: Sequence[ImageReference]) -> list[RemoteImage]:
-    """Those that are images, each digest once."""
+    """Those that are images."""
     with ThreadPoolExecutor(_READERS) as pool:
-        found = [image for image in pool.map(lambda reference: _image(registry, reference), references) if image]
-    return list({image.manifest.digest: image for image in found}.values())
+        return [image for image in pool.map(lambda reference: _image(registry, reference), references) if image]
 
 
 def _image(registry: Registry, reference: ImageReference) -> RemoteImage | None:

@@ -57,16 +57,23 @@ class Item:
         return self.image.provenance if self.image else None
 
     @property
-    def when(self) -> datetime | None:
-        """The moment by which newer and older are told: that of the push, else the one that the image says it was made
-        at; None where neither is known."""
-        if self.held.pushed:
-            return self.held.pushed
+    def created(self) -> datetime | None:
+        """The moment that the image says it was made at."""
         made = self.provenance
         with suppress(ValueError):
             found = datetime.fromisoformat(made.created.replace("Z", "+00:00")) if made else None
             return found if found and found.tzinfo else None
         return None
+
+    @property
+    def when(self) -> datetime | None:
+        """The moment by which newer and older are told: that of the push, else `created`."""
+        return self.held.pushed or self.created
+
+    @property
+    def order(self) -> tuple[datetime, ...]:
+        """Of two pushes in the same second, the registries' resolution, `created` tells the later one."""
+        return tuple(moment for moment in (self.when, self.created) if moment)
 
     @property
     def subject(self) -> str:
@@ -110,10 +117,9 @@ def stock(registry: Registry, where: Repository) -> tuple[Item, ...]:
 
 def newer(item: Item, items: Iterable[Item]) -> tuple[Item, ...]:
     """The later versions of the same image, the newest first; none where it cannot be told."""
-    line, when = item.line, item.when
-    later = [(other.when, other) for other in items if line and other.line == line and other.when]
-    found = [(moment, other) for moment, other in later if when and moment > when]
-    return tuple(other for _, other in sorted(found, key=lambda pair: pair[0], reverse=True))
+    order, line = item.order, item.line
+    later = [other for other in items if line and other.line == line and order and other.order > order]
+    return tuple(sorted(later, key=lambda other: other.order, reverse=True))
 
 
 class EcrRepository:

@@ -1,4 +1,5 @@
-# Exit codes of `plan`: 0 all current, 10 something to rebuild, 20 the base changed in a way that needs a person.
+# Exit codes of `plan`: 0 all current, 10 something to rebuild, 20 a base changed in a way that needs a person.
+# `rebuild` leaves a drifted image alone (20) and brings the others up to date.
 plan=0
 xgbpatch plan --all >plan.txt || plan=$?
 cat plan.txt
@@ -7,32 +8,27 @@ case $plan in
     report "Every image is current" plan.txt
     settled
     ;;
-10)
+10 | 20)
     rebuild=0
     # shellcheck disable=SC2086 # options are words
-    xgbpatch rebuild --all --json ${XGBPATCH_REBUILD_OPTIONS-} >rebuild.json || rebuild=$?
-    cat rebuild.json
-    case $rebuild in
-    0)
-        report "Rebuilt and pushed" rebuild.json
+    xgbpatch rebuild --all ${XGBPATCH_REBUILD_OPTIONS-} >rebuild.txt || rebuild=$?
+    cat rebuild.txt
+    report "Rebuilt (exit $rebuild)" rebuild.txt
+    if [ $plan -ne 20 ] && [ $rebuild -eq 20 ]; then # the base moved between the two
+        xgbpatch plan --all >plan.txt || true
+    fi
+    if [ $plan -eq 20 ] || [ $rebuild -eq 20 ]; then
+        drifted plan.txt
+    else
         settled
-        ;;
-    20)
-        report "The base has drifted" rebuild.json
-        drifted rebuild.json
-        ;;
-    *)
-        report "Not every image could be rebuilt (exit $rebuild)" rebuild.json
-        exit "$rebuild"
-        ;;
+    fi
+    case $rebuild in
+    0 | 20) ;;
+    *) exit $rebuild ;;
     esac
-    ;;
-20)
-    report "The base has drifted: nothing was pushed" plan.txt
-    drifted plan.txt
     ;;
 *)
     report "The plan failed (exit $plan): the log says why" plan.txt
-    exit "$plan"
+    exit $plan
     ;;
 esac

@@ -1,7 +1,7 @@
 title="xgbpatch: the base image has drifted and needs a person"
 explained() {
-    echo "A function of AWS's base image that a patch builds on has changed. The images named here were not pushed."
-    echo "Read the difference. If the patch is still right: \`xgbpatch rebase IMAGE --accept-drift\`, then run this job again."
+    echo "AWS's base has changed something that a patch relies on. An image that stands here as drifted was not pushed."
+    echo "Read the difference. Where the patch is still right: \`xgbpatch rebuild --all --accept-drift\`, by hand."
     echo
     fenced "$1"
 }

@@ -1,0 +1,157 @@
+"""`rebuild` does what `plan` found: only what needs it, each image for itself, aliases last."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import handmade
+import pytest
+from handmade_bases import HandBase
+from publication_parts import command_line, registry, stalling
+
+from xgbpatch.commands import crews
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.remote.image import load
+
+OLD = HandBase()
+FIXED = HandBase(patches=".1")
+HOOKED = "sagemaker_xgboost_container/algorithm_mode/serve_utils.py"
+
+
+@pytest.fixture
+def yard(tmp_path):
+    with registry(tmp_path) as started:
+        yield Yard(started, tmp_path)
+
+
+class Yard:
+    """Three images of one configuration, each on a base of its own, in one registry."""
+
+    names = ("churn", "fraud", "risk")
+
+    def __init__(self, loopback, folder):
+        self.loopback, self.folder = loopback, folder
+        self.depot = handmade.depot_on(folder / "cache")
+        for name in self.names:
+            self.move(name, OLD)
+        self.write(loopback.host)
+
+    def write(self, base_host):
+        tables = [f'[images.{name}]\nbase_image = "{base_host}/base-{name}:3.2-0"\nrepository = "{name}"\n'
+                  for name in self.names]  # fmt: skip
+        text = 'version = "3.2-0"\nfeatures = ["shap"]\n' + "".join(tables)
+        (self.folder / "xgbpatch.toml").write_text(text)
+
+    def move(self, name, base):
+        return handmade.put(self.depot, self.loopback.reference(f"base-{name}:3.2-0"), base.image)
+
+    def words(self, *more):
+        return command_line("rebuild", "--builder", "registry", "--registry", self.loopback.host, "--json", *more)
+
+    def environ(self):
+        return {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "DOCKER_HOST": "unix:///no/such/socket"}
+
+    def run(self, *more):
+        done = subprocess.run(
+            self.words(*more), cwd=self.folder, env=self.environ(), capture_output=True, text=True, check=False
+        )
+        found = {image["name"]: image for image in json.loads(done.stdout)["images"]} if done.stdout else {}
+        return done, found
+
+
+def ended(session, seconds):
+    """Whether no process of the session is left; multiprocessing's own tracker ends a moment after the last one."""
+    deadline = time.monotonic() + seconds
+    while found := subprocess.run(["pgrep", "--session", str(session)], capture_output=True, check=False).stdout:
+        if time.monotonic() > deadline:
+            print(found)
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def outcomes(found):
+    return {name: image["outcome"] for name, image in found.items()}
+
+
+def test_only_what_is_behind_is_made_anew_and_in_the_order_of_the_file(yard):
+    done, found = yard.run("--no-test")
+    assert (done.returncode, outcomes(found)) == (0, dict.fromkeys(yard.names, "renewed")), done.stderr
+    yard.move("fraud", FIXED)
+    before = yard.loopback.writes()
+    done, found = yard.run("--no-test")
+    assert (done.returncode, outcomes(found)) == (0, {"churn": "current", "fraud": "renewed", "risk": "current"})
+    assert list(found) == list(yard.names)
+    assert yard.loopback.writes() > before
+    image = load(yard.depot.registry, ImageReference.parse(found["fraud"]["image"]))
+    assert image.provenance.base_digest == found["fraud"]["base"].partition("@")[2]
+    before = yard.loopback.writes()
+    done, found = yard.run("--no-test")
+    assert (done.returncode, set(outcomes(found).values())) == (0, {"current"})
+    assert yard.loopback.writes() == before
+
+
+def test_one_failure_and_one_drift_do_not_stop_the_third(yard):
+    done, found = yard.run("--no-test")
+    assert done.returncode == 0, done.stderr
+    (yard.folder / "xgbpatch.toml").write_text(
+        (yard.folder / "xgbpatch.toml").read_text().replace("base-churn", "gone")
+    )
+    yard.move("fraud", FIXED.with_module(HOOKED, "def predict(model,", "def predict(model, more,"))
+    yard.move("risk", FIXED)
+    done, found = yard.run("--no-test", "--jobs", "1")
+    assert outcomes(found) == {"churn": "failed", "fraud": "drifted", "risk": "renewed"}
+    assert done.returncode == found["churn"]["exit_code"] == 4
+    assert "gone" in found["churn"]["error"]
+    assert any("predict" in reason for reason in found["fraud"]["reasons"])
+    done, found = yard.run("--no-test", "--image", "fraud")
+    assert (done.returncode, outcomes(found)) == (20, {"fraud": "drifted"})
+    done, found = yard.run("--no-test", "--image", "fraud", "--accept-drift")
+    assert (done.returncode, outcomes(found)) == (0, {"fraud": "renewed"}), done.stderr
+
+
+def test_without_an_engine_nothing_untested_is_put_where_a_test_was_asked_for(yard):
+    before = yard.loopback.writes()
+    done, found = yard.run("--image", "fraud")
+    assert (done.returncode, outcomes(found)) == (3, {"fraud": "failed"})
+    assert yard.loopback.writes() == before
+
+
+def test_an_alias_stays_where_it_is_without_a_test(yard):
+    done, found = yard.run("--no-test", "--image", "fraud", "--alias", "prod")
+    assert (done.returncode, found["fraud"]["aliases"], found["fraud"]["tested"]) == (0, [], False), done.stderr
+    assert yard.loopback.tags("fraud") == [ImageReference.parse(found["fraud"]["image"]).tag]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_every_image_and_leaves_no_tag(yard, number, code):
+    with stalling(yard.loopback.host, 0) as proxy:
+        yard.write(proxy.host)
+        process = subprocess.Popen(
+            yard.words("--no-test", "--jobs", "3"), cwd=yard.folder, env=yard.environ(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert proxy.reached.wait(30)
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert ended(process.pid, seconds=10), "a process of an image goes on"
+    assert [yard.loopback.tags(name) for name in yard.names] == [[], [], []]
+
+
+def work(item, progress):
+    """Runs in a process of its own."""
+    progress.line(f"at {item}")
+    if item == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item * 2
+
+
+def test_a_process_that_is_killed_is_told_and_the_others_answer():
+    answers = dict(crews.each(work, {"a": "x", "b": "dies", "c": "y"}, 2, Silent()))
+    assert (answers["a"], answers["c"]) == ("xx", "yy")
+    assert isinstance(answers["b"], crews.Ended)
