@@ -100,7 +100,7 @@ def _lock(request: Request, facts: Facts) -> list[dict[str, Any]]:
 def _options(request: Request, python: PythonFacts) -> list[str]:
     level = max(level for level in _UV_LEVELS if level <= max(17, _glibc_minor(python)))
     return [
-        "--quiet", "--no-header", "--no-config", "--format=pylock.toml", "--only-binary=:all:",
+        "--quiet", "--no-header", "--no-config", "--no-python-downloads", "--format=pylock.toml", "--only-binary=:all:",
         f"--python-version={python.version}", f"--python-platform={python.machine}-manylinux_2_{level}",
         *(["--no-deps"] if request.alone else []),
     ]  # fmt: skip

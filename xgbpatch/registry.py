@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import requests.utils
-
 from xgbpatch.errors import RegistryError
 from xgbpatch.manifest import MEDIA_TYPES, Descriptor, Manifest
 from xgbpatch.reference import ImageReference
@@ -100,7 +98,7 @@ class Registry:
                 break
             require(answer, (200,), f'list the tags of "{reference.name}"')
             found += json.loads(answer.body).get("tags") or []
-            path = _next_page(answer)
+            path = answer.next_page
         return tuple(dict.fromkeys(found))
 
     def delete(self, reference: ImageReference) -> bool:
@@ -128,8 +126,3 @@ def _manifest_path(reference: ImageReference) -> str:
 
 def _media_type(answer: Answer) -> str:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip()
-
-
-def _next_page(answer: Answer) -> str:
-    links = requests.utils.parse_header_links(answer.headers.get("Link", ""))
-    return next((str(link["url"]) for link in links if link.get("rel") == "next"), "")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin
 
+import requests.utils
+
 from xgbpatch.errors import RegistryError
 from xgbpatch.reference import ImageReference
 
@@ -56,6 +58,12 @@ class Answer:
             return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
         except ValueError:
             return None
+
+    @property
+    def next_page(self) -> str:
+        """Where a list goes on, as its registry says it; empty at its end (RFC 8288)."""
+        links = requests.utils.parse_header_links(self.headers.get("Link", ""))
+        return next((str(link["url"]) for link in links if link.get("rel") == "next"), "")
 
     @property
     def location(self) -> str:

@@ -41,7 +41,7 @@ def table(base: Base, steps: Sequence[Step]) -> str:
     lines = [f"| {' | '.join(row)} |" for row in rows]
     title = (
         f"base: {base.layers} layers, {base.size / _MB:.0f} MB in the registry "
-        f"({base.filler / _MB:.0f} MB of it random bytes added here); {os.cpu_count()} cores"
+        f"({base.filler / _MB:.0f} MB of it random bytes added here); {_machine()}"
     )
     told = [f"- {'met' if aim.met else 'MISSED'}: {aim.text}: {aim.measured}" for aim in aims(steps)]
     return "\n".join([title, "", *lines, "", *told])
@@ -67,6 +67,10 @@ def aims(steps: Sequence[Step]) -> Iterator[Aim]:
     peaks = [step.figures.memory for step in steps if step.way == _ENGINE_FREE]
     if peaks:
         yield Aim("registry builder under 200 MB of memory", f"{max(peaks) / _MB:.0f} MB", max(peaks) < 200 * _MB)
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the end"
 
 
 def _row(step: Step) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""AWS moves a base under its tag: `plan` finds it, `rebuild` follows, and a base that changed what is hooked stops it."""
+"""AWS moves a base under its tag: `plan` finds it, `rebuild` follows, a base that changed what is hooked stops it."""
 
 import contextlib
 import io
@@ -33,11 +33,10 @@ repository = "upkeep/fraud"
 aliases = ["prod"]
 """
 SECURITY_FIX = "echo fixed > /etc/a-security-fix"
-HOOKED = ("sagemaker_xgboost_container.training", "sagemaker_train", "train_config")
-CHANGE_OF_HOOKED = """
-file=$(python3 -c 'import {module} as m; print(m.__file__)') && \
-sed -i 's/def {function}(/def {function}(a_new_argument, /' "$file"
-"""
+HOOKED = "sagemaker_xgboost_container.algorithm_mode.serve_utils:predict"
+CHANGE_OF_HOOKED = (
+    "find / -path '*/algorithm_mode/serve_utils.py' -exec sed -i 's/^def predict(/def predict(more, /' {} +"
+)
 
 
 @pytest.fixture(scope="module")

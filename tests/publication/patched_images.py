@@ -17,7 +17,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.provenance import Provenance
 from xgbpatch.registry import Registry
 from xgbpatch.remote.depot import Depot
-from xgbpatch.remote.doors import blob_doors
+from xgbpatch.remote.http_blobs import HttpBlobs
 from xgbpatch.spec import DEFAULT_TAG
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
@@ -30,9 +30,9 @@ MADE = Provenance(
 
 
 def depot_of_user(folder):
-    keychain = registry_keychain()
-    registry = Registry(keychain)
-    return Depot(registry, blob_doors(registry, keychain), folder, Silent())
+    """Blobs go in by HTTP, which is faster here than by ECR's own calls."""
+    registry = Registry(registry_keychain())
+    return Depot(registry, lambda reference: HttpBlobs(reference, registry.session), folder, Silent())
 
 
 _DAYS = count(1)  # every image is made a day after the one before
@@ -41,12 +41,8 @@ _DAYS = count(1)  # every image is made a day after the one before
 def patched(depot, place, day=None, tag=DEFAULT_TAG, **changes):
     """An image under its version tag, made on that day of this millennium."""
     digest = f"sha256:{secrets.token_hex(32)}"
-    made = replace(
-        MADE,
-        spec_digest=digest,
-        created=(date(2001, 1, 1) + timedelta(day or next(_DAYS))).isoformat() + "T10:00:00Z",
-        **changes,
-    )
+    moment = date(2001, 1, 1) + timedelta(day or next(_DAYS))
+    made = replace(MADE, **{"spec_digest": digest, "created": f"{moment.isoformat()}T10:00:00Z", **changes})
     name = tag.format(version=made.version, base=made.base_digest[7:19], spec=digest[7:15])
     own: HandLayer = tar({"opt/xgbpatch/own": secrets.token_bytes(1024)})
     return put(depot, place.with_tag(name), HandImage((BASE_LAYER, own), labels=provenance.write(made)))

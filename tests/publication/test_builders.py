@@ -154,7 +154,7 @@ def test_the_command_line_makes_the_same_digest_elsewhere(spec, assembled, targe
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     image = ImageReference.parse(document["image"])
-    assert target.tags("elsewhere/image") == [image.tag]
+    assert [tag for tag in target.tags("elsewhere/image") if not tag.startswith("sha256-")] == [image.tag]
     assert (image.digest, document["digest"]) == (assembled.reference.digest, assembled.reference.digest)
 
 

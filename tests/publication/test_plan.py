@@ -1,11 +1,16 @@
 """A published image, and what became of its base, its spec and its packages since: all asked of real registries."""
 
+import contextlib
 import datetime
+import functools
 import itertools
 import json
 import os
 import subprocess
+import threading
+import zipfile
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import hand_base
@@ -14,6 +19,7 @@ import pytest
 from publication_parts import command_line, registry
 
 from xgbpatch import provenance
+from xgbpatch.digest import asked_digest
 from xgbpatch.errors import RegistryError
 from xgbpatch.reference import ImageReference
 from xgbpatch.remote import assembly
@@ -284,45 +290,41 @@ PACKAGED = {
 
 def test_packages_are_resolved_anew_from_the_labels_and_a_newer_one_is_named(yard, tmp_path, monkeypatch):
     spec = replace(yard.spec, packages=("six>=1.16",))
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    wheel(wheels, "six", "1.17.0")
-    monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    published = yard.publish()
-    yard.relabel(published, **PACKAGED, **{provenance.ASKED_DIGEST: asked(spec)})
-    plan = yard.plan(spec)
+    yard.relabel(yard.publish(), **PACKAGED, **{provenance.ASKED_DIGEST: asked_digest(spec)})
+    with index(tmp_path / "index", "six", "1.17.0") as address:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", address)
+        monkeypatch.setenv("UV_NO_CACHE", "1")
+        plan = yard.plan(spec)
     assert [(reason.cause, reason.words) for reason in plan.reasons] == [(Cause.PACKAGES, "six 1.16.0 → 1.17.0")]
     assert yard.plan(spec, packages=False).reasons == ()
 
 
 def test_an_index_that_does_not_answer_is_a_warning(yard, monkeypatch):
     spec = replace(yard.spec, packages=("six>=1.16",))
-    monkeypatch.setenv("UV_INDEX_URL", "http://127.0.0.1:1/simple")
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:1/simple")
     monkeypatch.setenv("UV_NO_CACHE", "1")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    yard.relabel(yard.publish(), **PACKAGED, **{provenance.ASKED_DIGEST: asked(spec)})
+    yard.relabel(yard.publish(), **PACKAGED, **{provenance.ASKED_DIGEST: asked_digest(spec)})
     plan = yard.plan(spec)
     assert plan.state is State.CURRENT
     assert [warning.startswith("whether a package is newer") for warning in plan.warnings] == [True]
 
 
-def asked(spec):
-    from xgbpatch.digest import asked_digest
-
-    return asked_digest(spec)
-
-
-def wheel(folder, name, version):
-    import zipfile
-
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        archive.writestr(f"{name}.py", "")
+@contextlib.contextmanager
+def index(folder, name, version):
+    """A package index (PEP 503) with one wheel, on loopback."""
+    info, file = f"{name}-{version}.dist-info", folder / name / f"{name}-{version}-py3-none-any.whl"
+    file.parent.mkdir(parents=True)
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
+    (file.parent / "index.html").write_text(f'<a href="{file.name}#sha256={sha256_of(file)}">{file.name}</a>')
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 class TestCommand:
@@ -396,6 +398,7 @@ class TestCommand:
         images = json.loads(result.out)["images"]
         assert [image["state"] for image in images] == ["current", "error"]
         assert images[1]["error"]["exit_code"] == 4
+        assert list(images[0]) == list(images[1])
         assert "absent-3.2-0" in result.err
         table = run()
         assert (table.code, table.out.splitlines()[2].split()[2]) == (4, "error")

@@ -8,15 +8,12 @@ import boto3
 import pytest
 import requests
 from click.testing import CliRunner
-from handmade import HandImage, put, tar
-from patched_images import ROLE, also, depot_of_user, endpoint, model, patched
+from patched_images import ROLE, depot_of_user, endpoint, model, patched
 from publication_parts import REGION, xgbpatch
 
 from xgbpatch.commands.prune import command as prune
 from xgbpatch.errors import AwsError
-from xgbpatch.manifest import OCI_INDEX, Manifest
 from xgbpatch.remote.referrers import Artifact, attach
-from xgbpatch.scans import BASE_TAG
 
 
 @pytest.fixture
@@ -67,38 +64,6 @@ def test_nothing_is_deleted_without_apply(depot, place, run):
     assert there(depot, old)
 
 
-def test_freed_bytes_are_those_that_no_kept_image_shares(depot, place, run):
-    old, _ = patched(depot, place), patched(depot, place)
-    manifest = depot.registry.manifest(old)
-    assert run()["bytes"] == manifest.config.size + manifest.layers[1].size
-
-
-def test_newest_n_stay(depot, place, run):
-    images = [patched(depot, place) for _ in range(4)]
-    found = verdicts(run("--keep", "3"))
-    assert [found[image.tag][0] for image in images] == ["delete", "keep", "keep", "keep"]
-    assert found[images[1].tag][1] == "among the newest 3"
-
-
-def test_image_that_is_not_old_enough_stays(depot, place, run):
-    old, _ = patched(depot, place), patched(depot, place)
-    assert verdicts(run("--older-than", "1"))[old.tag][1].startswith("not older than")
-    assert verdicts(run("--older-than", "0"))[old.tag][0] == "delete"
-
-
-def test_image_under_an_alias_stays(depot, place, run):
-    aliases = ("prod", "prod.previous", "3.2-0", "v1")
-    images = {alias: patched(depot, place) for alias in aliases}
-    patched(depot, place)
-    for alias, image in images.items():
-        also(depot, image, alias)
-    document = run("--apply")
-    assert all(there(depot, image) for image in images.values())
-    for alias in aliases:
-        (found,) = [image for image in document["images"] if alias in image["tags"]]
-        assert (found["action"], found["why"]) == ("keep", f'alias "{alias}" names it')
-
-
 def test_version_tag_of_a_configured_pattern_is_no_alias(depot, place, run, tmp_path, monkeypatch):
     old = patched(depot, place, tag="v{version}-{spec}")
     patched(depot, place, tag="v{version}-{spec}")
@@ -109,37 +74,16 @@ def test_version_tag_of_a_configured_pattern_is_no_alias(depot, place, run, tmp_
     assert verdicts(run())[old.tag][0] == "delete"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"image": "churn"}, {"version": "1.5-1"}, {"image": "default", "asked_digest": "sha256:" + "e" * 64}],
-    ids=["another name", "another version", "no name, and asked otherwise"],
-)
-def test_another_image_supersedes_nothing(depot, place, run, changes):
-    first = patched(depot, place, **({"image": "default"} if changes.get("image") == "default" else {}))
-    patched(depot, place, **changes)
-    assert verdicts(run())[first.tag] == ("keep", "the newest of its image")
-
-
-def test_image_of_another_maker_stays(depot, place, run):
-    put(depot, place.with_tag("1.0"), HandImage([tar({"a": b"a"})]))
-    patched(depot, place), patched(depot, place)
-    assert verdicts(run("--apply"))["1.0"] == ("keep", "not made by xgbpatch")
-    assert depot.registry.head(place.with_tag("1.0")) is not None
-
-
-@pytest.mark.parametrize("named", [lambda image: image.with_tag(image.tag), lambda image: image.pinned],
-                         ids=["by tag", "by digest"])  # fmt: skip
-def test_image_of_a_model_stays(depot, place, run, named):
-    old, _ = patched(depot, place), patched(depot, place)
-    model("fraud", named(old))
-    assert verdicts(run("--apply"))[old.tag] == ("keep", f'used by model "fraud" in {REGION}')
-    assert there(depot, old)
-
-
-def test_image_of_a_second_container_stays(depot, place, run):
-    old, new = patched(depot, place), patched(depot, place)
-    model("pipeline", new, old)
-    assert verdicts(run())[old.tag][0] == "keep"
+def test_images_of_models_stay(depot, place, run):
+    by_tag, by_digest, second, new = (patched(depot, place) for _ in range(4))
+    model("tag", by_tag.with_tag(by_tag.tag))
+    model("digest", by_digest.pinned)
+    model("several", new, second)
+    found = verdicts(run("--apply"))
+    assert found[by_tag.tag] == ("keep", f'used by model "tag" in {REGION}')
+    assert found[by_digest.tag] == ("keep", f'used by model "digest" in {REGION}')
+    assert found[second.tag] == ("keep", f'used by model "several" in {REGION}')
+    assert all(there(depot, image) for image in (by_tag, by_digest, second))
 
 
 def test_image_of_another_regions_model_stays_when_that_region_is_given(depot, place, run):
@@ -220,34 +164,6 @@ def test_what_belongs_to_an_image_goes_and_stays_with_it(depot, place, run):
     assert depot.registry.head(place.with_tag(new.digest.replace(":", "-"))) is not None
 
 
-def test_cosigns_tag_belongs_to_its_image(depot, place, run):
-    old, _ = patched(depot, place), patched(depot, place)
-    signature = put(depot, place.with_tag(old.digest.replace(":", "-") + ".sig"), HandImage([tar({"s": b"s"})]))
-    assert verdicts(run("--apply"))[signature.tag] == ("delete", f'belongs to "{old.tag}", which goes')
-    assert not there(depot, signature)
-
-
-def test_image_that_an_index_lists_stays(depot, place, run):
-    old, _ = patched(depot, place), patched(depot, place)
-    manifest = depot.registry.manifest(old)
-    entry = {"mediaType": manifest.media_type, "digest": old.digest, "size": len(manifest.content)}
-    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
-    depot.registry.put_manifest(place.with_tag("both"), Manifest(index, OCI_INDEX))
-    assert verdicts(run())[old.tag] == ("keep", 'part of the index "both"')
-
-
-def test_base_that_was_scanned_goes_with_the_last_image_on_it(depot, place, run):
-    layer = [tar({"base": b"b"})]
-    bases = {letter: f"sha256:{letter * 64}" for letter in "ab"}
-    for letter in bases:
-        put(depot, place.with_tag(BASE_TAG + letter * 12), HandImage(layer, labels={"l": letter}))
-    patched(depot, place, base_digest=bases["a"])
-    patched(depot, place, base_digest=bases["b"])
-    found = verdicts(run("--apply"))
-    assert found[BASE_TAG + "a" * 12] == ("delete", "a base that no image stands on")
-    assert found[BASE_TAG + "b" * 12][0] == "keep"
-
-
 def test_plain_registry_is_pruned_too(depot, plain, run):
     place = plain.reference("team/model")
     old, new = (patched(depot, place, day=day) for day in (1, 2))
@@ -256,13 +172,6 @@ def test_plain_registry_is_pruned_too(depot, plain, run):
     assert verdicts(document)[old.tag] == ("delete", f'superseded by "{new.tag}"')
     assert plain.tags("team/model") == [new.tag]
     assert not there(depot, place.with_digest(artifact.digest))
-
-
-def test_images_of_the_same_moment_supersede_each_other_not(depot, plain, run):
-    for _ in range(2):
-        patched(depot, plain.reference("team/model"), day=1)
-    document = run("--registry", plain.host, repository="team/model")
-    assert [image["action"] for image in document["images"]] == ["keep", "keep"]
 
 
 def test_table_says_what_and_why(depot, place):

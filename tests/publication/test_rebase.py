@@ -18,7 +18,7 @@ from publication_parts import registry, xgbpatch
 from xgbpatch import context, dockerfile, provenance
 from xgbpatch.dockerfile import Recipe
 from xgbpatch.engine.client import BuildRequest
-from xgbpatch.errors import ConfigurationError, ContractError, DriftError, PackageError, RegistryError
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, DriftError, PackageError, RegistryError
 from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Manifest, digest_of
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
@@ -26,9 +26,10 @@ from xgbpatch.registry import Registry
 from xgbpatch.remote import assembly, transfer
 from xgbpatch.remote.blobs import Traffic
 from xgbpatch.remote.image import load
+from xgbpatch.report import CheckResult, Report, Verdict
 from xgbpatch.resolution import Base
 from xgbpatch.spec import Architecture, Replacement, Spec, UserFile
-from xgbpatch.upkeep import rebasing
+from xgbpatch.upkeep import promotion, rebasing
 from xgbpatch.upkeep.rebasing import Wish
 
 PACKAGE = "sagemaker_xgboost_container"
@@ -184,11 +185,25 @@ def test_a_tag_that_holds_another_image_is_refused(shop):
         shop.rebase(image, tag="taken")
 
 
-def test_an_image_under_a_tag_that_does_not_name_its_base_needs_a_new_one(shop):
-    image = shop.build(shop.publish(OLD))
+def test_an_image_named_by_its_alias_gets_the_tag_that_follows_from_its_version_tag(shop):
+    old = shop.publish(OLD)
+    image = shop.build(old)
+    other = shop.build(old, features=())
+    shop.depot.registry.put_manifest(image.with_tag(f"a-{image.tag}"), shop.depot.registry.manifest(other))
     prod = shop.depot.registry.put_manifest(image.with_tag("prod"), shop.depot.registry.manifest(image))
+    new = shop.publish(NEW)
+    assert shop.rebase(prod).reference.tag == image.tag.replace(old.digest[7:19], new.digest[7:19])
+
+
+def test_an_image_of_which_no_tag_names_its_base_needs_a_new_one(shop):
+    image = shop.build(shop.publish(OLD))
     shop.publish(NEW)
-    with pytest.raises(ConfigurationError, match="does not name its base"):
+    prod = replace(image, repository=f"{image.repository}2", tag="prod")
+    blobs = load(shop.depot.registry, image)
+    places = shop.depot.blobs_of(image), shop.depot.blobs_of(prod)
+    transfer.copy(*places, [*blobs.layers, blobs.manifest.config], Silent())
+    shop.depot.registry.put_manifest(prod.with_tag("prod"), blobs.manifest)
+    with pytest.raises(ConfigurationError, match=r"no tag of .* names its base"):
         shop.rebase(prod)
     assert shop.rebase(prod, tag="3.2-0-november").reference.tag == "3.2-0-november"
 
@@ -222,6 +237,27 @@ def test_a_replaced_module_that_changed_is_refused(shop, everything):
     shop.publish(changed("data_utils.py", "import", "import  os\nimport"))
     with pytest.raises(DriftError, match=f'"{PACKAGE}.data_utils", which the image replaces, has changed'):
         shop.rebase(image)
+
+
+@pytest.mark.parametrize("hooks", ["", "xgboost:minor=3.2"], ids=["no hooks", "not the replaced module"])
+def test_where_the_label_does_not_tell_the_old_base_does(shop, everything, hooks):
+    image = shop.build(shop.publish(OLD), **everything)
+    image = shop.forge(image, lambda config: config["config"]["Labels"].update({provenance.HOOKS: hooks}))
+    shop.publish(changed("data_utils.py", "import", "import  os\nimport"))
+    with pytest.raises(DriftError, match="which the image replaces, has changed"):
+        shop.rebase(image)
+
+
+def test_the_old_base_is_not_read_where_its_label_tells_enough(shop, loopback, tmp_path):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(NEW)
+    shop.depot = replace(shop.depot, cache=tmp_path)
+    before = len(loopback.log.read_text())
+    shop.rebase(image)
+    asked = loopback.log.read_text()[before:]
+    unread, read = (digest_of(one.image.layers[0].blob) for one in (OLD, NEW))
+    assert f"GET /v2/{shop.base.repository}/blobs/{read}" in asked
+    assert f"GET /v2/{shop.base.repository}/blobs/{unread}" not in asked
 
 
 def test_a_change_that_no_hook_touches_is_none(shop):
@@ -373,7 +409,7 @@ def test_an_image_whose_base_is_gone_is_refused(shop):
     image = shop.build(base)
     shop.publish(NEW)
     shop.depot.registry.delete(base)
-    with pytest.raises(RegistryError, match="is gone"):
+    with pytest.raises(BaseImageError, match="is gone"):
         shop.rebase(image)
 
 
@@ -413,6 +449,24 @@ def test_the_command_rebases_and_says_what_it_moved(shop, tmp_path, monkeypatch)
     again = xgbpatch("rebase", document["reference"].replace("@", f":{document['tag']}@"), "--to", base.digest)
     assert (again.returncode, again.stdout) == (0, document["reference"] + "\n")
     assert "is up to date" in again.stderr
+
+
+def test_an_alias_moves_to_the_result_once_there_is_a_record_that_it_passed(shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
+    image = shop.build(shop.publish(OLD))
+    shop.publish(NEW)
+    untested = xgbpatch("rebase", str(image), "--alias", "prod")
+    assert (untested.returncode, untested.stdout) == (3, ""), "there is no engine to test it on"
+    rebased = shop.rebase(image)
+    assert rebased.up_to_date
+    assert "prod" not in shop.depot.registry.tags(image)
+    report = Report("", (CheckResult("serve.ping", Verdict.PASSED, "200", 0.1),))
+    promotion.examined(shop.depot, rebased.reference, report, datetime.now(timezone.utc))
+    tested = xgbpatch("rebase", str(image), "--alias", "prod", "--json", "-q")
+    assert tested.returncode == 0, tested.stderr
+    assert [alias["alias"] for alias in json.loads(tested.stdout)["aliases"]] == ["prod"]
+    assert shop.depot.registry.head(image.with_tag("prod")).digest == rebased.reference.digest
 
 
 def test_the_command_exits_20_with_the_difference_where_the_base_drifted(shop, tmp_path, monkeypatch):

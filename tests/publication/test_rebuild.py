@@ -11,9 +11,11 @@ import pytest
 from handmade_bases import HandBase
 from publication_parts import command_line, registry, stalling
 
+from xgbpatch import sbom
 from xgbpatch.commands import crews
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
+from xgbpatch.remote import referrers
 from xgbpatch.remote.image import load
 
 OLD = HandBase()
@@ -123,7 +125,11 @@ def test_without_an_engine_nothing_untested_is_put_where_a_test_was_asked_for(ya
 def test_an_alias_stays_where_it_is_without_a_test(yard):
     done, found = yard.run("--no-test", "--image", "fraud", "--alias", "prod")
     assert (done.returncode, found["fraud"]["aliases"], found["fraud"]["tested"]) == (0, [], False), done.stderr
-    assert yard.loopback.tags("fraud") == [ImageReference.parse(found["fraud"]["image"]).tag]
+    image = ImageReference.parse(found["fraud"]["image"])
+    assert yard.loopback.tags("fraud") == sorted([image.tag, image.digest.replace(":", "-")]), "it, and its SBOM's list"
+    (attached,) = referrers.attached(yard.depot.registry, image, sbom.ARTIFACT_TYPE)
+    document = json.loads(referrers.read(yard.depot.registry, yard.depot.blobs_of(image), attached))
+    assert document["bomFormat"] == "CycloneDX"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])

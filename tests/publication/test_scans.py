@@ -138,7 +138,7 @@ def test_image_that_does_not_stand_on_its_base_fails(depot, plain, patched):
 
 
 def test_base_that_cannot_be_read_fails(depot, base, patched):
-    with pytest.raises(ScanError, match="cannot be compared.*does not exist") as caught:
+    with pytest.raises(ScanError, match=r"cannot be compared.*does not exist") as caught:
         gate(depot, replace(base, digest="sha256:" + "0" * 64), patched, AT_ONCE)
     assert "--no-scan-gate" in caught.value.next_step
 
@@ -200,7 +200,7 @@ def test_complete_scan_with_fewer_findings_than_counted_is_waited_for(scripted_g
 
 
 def test_scan_without_a_time_of_completion_is_not_believed(scripted_gate):
-    with pytest.raises(ScanError, match="no result of scanning.*COMPLETE"):
+    with pytest.raises(ScanError, match=r"no result of scanning.*COMPLETE"):
         scripted_gate(ok(A), ok(A), ok(A, completed=None), patience=SHORT)
 
 
@@ -217,8 +217,8 @@ def test_scan_that_ecr_begins_by_itself_is_waited_for(scripted_gate, code):
 
 
 def test_scan_that_never_comes_fails_and_says_why_none_was_begun(scripted_gate):
+    disabled = refusal("ValidationException", "disabled")
     with pytest.raises(ScanError, match=r"no scan \(StartImageScan: ValidationException: disabled\)") as caught:
-        disabled = refusal("ValidationException", "disabled")
         scripted_gate(NO_SCAN, disabled, NO_SCAN, disabled, NO_SCAN, patience=SHORT)
     assert "enhanced scanning" in caught.value.next_step
 

@@ -98,11 +98,13 @@ def test_commands_of_an_endpoint_move_it_to_the_newest_image(depot, place, base)
     assert [command.split()[2] for command in item["commands"]] == [
         "create-model", "create-endpoint-config", "update-endpoint",
     ]  # fmt: skip
-    for command in item["commands"]:
+    for command in item["commands"][:2]:  # moto has no UpdateEndpoint
         execute(command)
     client = boto3.client("sagemaker", REGION)
     ending = new.digest[7:15]
     (made,) = [one for one in client.list_endpoint_configs()["EndpointConfigs"] if ending in one["EndpointConfigName"]]
+    expected = f"--endpoint-name live --endpoint-config-name {made['EndpointConfigName']}"
+    assert item["commands"][2] == f"aws sagemaker update-endpoint --region {REGION} {expected}"
     variants = client.describe_endpoint_config(EndpointConfigName=made["EndpointConfigName"])["ProductionVariants"]
     assert [(one["ModelName"], one["InitialInstanceCount"]) for one in variants] == [
         (f"fraud-{ending}", 2), ("churn", 2),

@@ -7,11 +7,13 @@ import hashlib
 import io
 import os
 import resource
+import secrets
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import docker
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,6 +139,21 @@ def test_a_full_disk_is_a_build_error(monkeypatch: pytest.MonkeyPatch):
             pass
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("size", [100, layer.STORED_BYTES + 1], ids=["stored", "compressed"])
+def test_the_engine_unpacks_the_layer_to_its_diff_id(size: int):
+    client = docker.APIClient()
+    name = f"xgbpatch-test/layer-{secrets.token_hex(4)}:1"
+    patch = Patch((PatchFile("/opt/xgbpatch/lib/a", b"x" * size),), {})
+    client.import_image_from_data(blob_of(patch), *name.split(":"))
+    try:
+        with layer.made(patch) as made:
+            assert client.inspect_image(name)["RootFS"]["Layers"] == [made.diff_id]
+    finally:
+        client.remove_image(name)
+        client.close()
 
 
 @given(pieces=st.lists(st.binary(max_size=200_000), max_size=4), stored=st.booleans())

@@ -11,7 +11,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from xgbpatch import sbom
 from xgbpatch.design import Design, Tools, design
-from xgbpatch.facts import Facts, PythonFacts, UpstreamModule
+from xgbpatch.facts import Distribution, Facts, PythonFacts, UpstreamModule
 from xgbpatch.packages import Pin
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
@@ -26,7 +26,7 @@ MODULE = UpstreamModule(f"{SITE}/base_package/encoder.py", hashlib.sha256(UPSTRE
 FACTS = Facts(
     digest=DIGEST,
     python=PythonFacts("3.12.8", "/miniconda3/bin/python", "/miniconda3", SITE, "x86_64", "2.34"),
-    distributions={},
+    distributions={"xgboost": Distribution("xgboost", "3.0.2")},
     modules={"base_package.encoder": MODULE},
     top_levels=frozenset({"base_package"}),
     commands={},

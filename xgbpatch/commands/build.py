@@ -11,11 +11,13 @@ import click
 
 from xgbpatch.commands.options import (
     Selection,
+    Signature,
     builder_option,
     image_options,
     json_option,
     quiet_option,
     shelf_options,
+    sign_options,
 )  # fmt: skip
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from xgbpatch.remote.assembly import Assembled
     from xgbpatch.spec import Spec
 
+_ATTACH = "Attach the CycloneDX document of what the patch adds, with --builder registry.  [default: yes]"
 _SBOM = "Also write what the patch adds, as a CycloneDX document, to this file."
 
 
@@ -39,6 +42,8 @@ class _Wish:
     as_json: bool
     quiet: bool
     sbom: Path | None
+    attach_sbom: bool
+    signature: Signature
 
 
 @click.command("build", short_help="Build the patched image, with the engine or straight into a registry.")
@@ -47,12 +52,14 @@ class _Wish:
 @shelf_options
 @click.option("--tag", "-t", "names", multiple=True, metavar="NAME:TAG", help="A further local name; repeatable.")
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even when the image is up to date.")
+@sign_options
+@click.option("--attach-sbom/--no-attach-sbom", default=True, help=_ATTACH)
 @click.option("--sbom", type=click.Path(dir_okay=False, path_type=Path), help=_SBOM)
 @json_option
 @quiet_option
 def command(
     selection: Selection, builder: str, shelf: Shelf, names: tuple[str, ...], no_cache: bool, sbom: Path | None,
-    as_json: bool, quiet: bool,
+    attach_sbom: bool, signature: Signature, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Build the patched image; prints its reference.
 
@@ -73,7 +80,7 @@ def command(
       xgbpatch build --config xgbpatch.toml --image fraud --json
       xgbpatch build --version 3.2-0 --feature shap --builder registry
     """
-    wish = _Wish(names, no_cache, as_json, quiet, sbom)
+    wish = _Wish(names, no_cache, as_json, quiet, sbom, attach_sbom, signature)
     specs = selection.specs()
     if sbom and len(specs) > 1:
         raise ConfigurationError("--sbom names one file, and several images are built", "Choose one with --image.")
@@ -88,6 +95,8 @@ def _with_engine(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
     from xgbpatch.commands import workshop
     from xgbpatch.commands.stages import resolved
 
+    if wish.signature != type(wish.signature)():
+        raise ConfigurationError("--sign is for an image in a registry", "`xgbpatch push` takes it.")
     if shelf != type(shelf)():
         raise ConfigurationError("--registry and --account are for --builder registry", "`xgbpatch push` takes both.")
     wanted = further_names(wish.names)
@@ -106,8 +115,9 @@ def _into_registry(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
     from xgbpatch import destination, repository, resolution
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.commands import depot
-    from xgbpatch.remote import assembly
+    from xgbpatch.remote import assembly, papers
 
+    wanted = papers.Papers(wish.attach_sbom, wish.signature.signer())
     if wish.names or wish.no_cache:
         raise ConfigurationError("--tag and --no-cache are for --builder docker", "The image is not in the engine.")
     for spec in specs:
@@ -118,6 +128,7 @@ def _into_registry(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
             place = destination.of(spec, shelf).with_tag(made.reference.tag)
             repository.ensure(place, RepositoryOptions())
             assembled = assembly.assemble(opened, made, place)
+            papers.issue(opened, assembled.reference, made, wanted)
             opened.progress.line("up to date" if assembled.up_to_date else "built")
         _write_sbom(wish.sbom, made)
         shown = remote_document(assembled, made)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import reduce, wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -15,6 +15,9 @@ from xgbpatch.configuration.settings import Flags
 from xgbpatch.destination import Shelf
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
+
+if TYPE_CHECKING:
+    from xgbpatch.signing import Signer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -128,6 +131,34 @@ def shelf_options(function: F) -> F:
     @wraps(function)
     def collected(registry: str, account: str, **kwargs: Any) -> Any:
         return function(shelf=Shelf(registry, account), **kwargs)
+
+    return cast(F, collected)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Whether the image is to be signed, and with which key (empty: cosign's keyless way)."""
+
+    wanted: bool = False
+    key: str = ""
+
+    def signer(self) -> Signer | None:
+        """The cosign on PATH, asked for before anything is made; None where no signature is wanted."""
+        from xgbpatch import signing
+
+        if self.key and not self.wanted:
+            raise ConfigurationError("--sign-key is for --sign", "Give --sign as well.")
+        return signing.signer(self.key) if self.wanted else None
+
+
+def sign_options(function: F) -> F:
+    """`--sign` and `--sign-key`; the command receives them as `signature: Signature`."""
+
+    @click.option("--sign", is_flag=True, help="Sign the published image with cosign, which must be installed.")
+    @click.option("--sign-key", default="", metavar="KEY", help="cosign's key: a file, awskms:///…, env://NAME.")
+    @wraps(function)
+    def collected(sign: bool, sign_key: str, **kwargs: Any) -> Any:
+        return function(signature=Signature(sign, sign_key), **kwargs)
 
     return cast(F, collected)
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from xgbpatch.spec import Spec
     from xgbpatch.upkeep.planning import Plan, Reason
 
+_KEYS = (
+    "name", "version", "state", "repository", "published", "base", "published_base", "reasons", "warnings",
+    "end_of_patch", "error",
+)  # fmt: skip
 _PACKAGES = "Ask the package index for newer packages.  [default: yes]"
 
 
@@ -108,16 +112,10 @@ def document(found: Sequence[Plan | Failure]) -> dict[str, Any]:
 def row(item: Plan | Failure) -> dict[str, Any]:
     """One image of it. What is not known of an image that could not be looked at is null."""
     if isinstance(item, Failure):
-        error = {
-            "message": item.error.message,
-            "next_step": item.error.next_step,
-            "exit_code": item.error.exit_code,
-        }
-        return {"name": item.spec.name, "version": item.spec.version, "state": "error", "error": error}
+        return {**dict.fromkeys(_KEYS), **_head(item.spec), "state": "error", "error": _error(item.error)}
     made = item.published.provenance if item.published else None
     return {
-        "name": item.spec.name,
-        "version": item.spec.version,
+        **_head(item.spec),
         "state": item.state.value,
         "repository": item.place.name,
         "published": str(item.published.reference) if item.published else None,
@@ -128,6 +126,14 @@ def row(item: Plan | Failure) -> dict[str, Any]:
         "end_of_patch": item.info.end_of_patch.isoformat() if item.info.end_of_patch else None,
         "error": None,
     }
+
+
+def _head(spec: Spec) -> dict[str, Any]:
+    return {"name": spec.name, "version": spec.version}
+
+
+def _error(error: XgbpatchError) -> dict[str, Any]:
+    return {"message": error.message, "next_step": error.next_step, "exit_code": error.exit_code}
 
 
 def _reason(reason: Reason) -> dict[str, str]:

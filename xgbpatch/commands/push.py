@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch import provenance
-from xgbpatch.commands.options import Selection, config_option, json_option, quiet_option
+from xgbpatch.commands.options import Selection, Signature, config_option, json_option, quiet_option, sign_options
 from xgbpatch.configuration.settings import Flags
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.progress import shown
@@ -66,13 +66,14 @@ class _Target:
 @click.option("--manifest-gate/--no-manifest-gate", default=True, help=_MANIFEST_GATE)
 @click.option("--scan-gate/--no-scan-gate", default=True, help=_SCAN_GATE)
 @click.option("--scan-timeout", metavar="SECONDS", type=click.FloatRange(0), default=300.0, help=_SCAN_TIMEOUT)
+@sign_options
 @json_option
 @quiet_option
 def command(
     image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool, account: str, registry: str,
     repository: str, tag: str, aliases: tuple[str, ...], immutable: bool, scan_on_push: bool, kms_key: str,
-    repository_tags: tuple[str, ...], manifest_gate: bool, scan_gate: bool, scan_timeout: float, as_json: bool,
-    quiet: bool,
+    repository_tags: tuple[str, ...], manifest_gate: bool, scan_gate: bool, scan_timeout: float,
+    signature: Signature, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Push IMAGE (default: the newest image that xgbpatch built) and print its name by digest.
 
@@ -88,15 +89,18 @@ def command(
       xgbpatch push xgbpatch/sagemaker-xgboost:3.2-0-0123456789ab-89abcdef --immutable --kms-key alias/ecr
       xgbpatch push --all-regions --account 123456789012 --json
       xgbpatch push --registry registry.example.com:5000
+      xgbpatch push --sign --sign-key awskms:///alias/images
     """
+    from xgbpatch import signing
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.engine.client import Engine
     from xgbpatch.keychain import registry_keychain
-    from xgbpatch.publication import Parcel, Publisher
+    from xgbpatch.publication import Parcel, Publisher, Pushed
     from xgbpatch.registry import Registry
 
     selection = Selection(Flags(config=config))
     target = _checked(_Target(selection, regions, all_regions, account, registry))
+    signer = signature.signer()
     options = RepositoryOptions(scan_on_push, immutable, kms_key, tuple(_pair(text) for text in repository_tags))
     with Engine.connect() as engine, shown(quiet) as progress:
         local = _local_image(engine, image)
@@ -109,6 +113,10 @@ def command(
         gate = _gate(registries, keychain, progress, scan_timeout) if scan_gate else None
         publisher = Publisher(engine, registries, progress, gate)
         outcomes = list(_told(publisher.push_each(parcels), as_json))
+        if signer:
+            for pushed in (outcome for outcome in outcomes if isinstance(outcome, Pushed)):
+                signing.sign(signer, pushed.reference, keychain)
+                progress.line(f'signed "{pushed.reference.pinned}"')
     if as_json:
         click.echo(json.dumps(_document(local, outcomes), indent=2))
     _raise_first(outcomes)

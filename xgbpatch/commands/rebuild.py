@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,14 @@ import click
 from xgbpatch.commands.examination import examiner, logs_option
 from xgbpatch.commands.options import (
     Selection,
+    Signature,
     all_option,
     builder_option,
     image_options,
     json_option,
     quiet_option,
     shelf_options,
+    sign_options,
 )
 from xgbpatch.destination import Shelf
 from xgbpatch.progress import Progress, shown
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from xgbpatch.upkeep.renewal import Crew, Maker, Renewal
 
 _NO_TEST = "Put the images under their version tags only: no engine is needed, and no alias moves."
+_ATTACH = "Attach the CycloneDX document of what the patch adds.  [default: yes]"
 _DRIFT = "Also where the base changed what the patch relies on; `xgbpatch plan` shows the difference."
 
 
@@ -46,6 +49,8 @@ class _Order:
     test: bool
     scan_gate: bool
     accept_drift: bool
+    attach_sbom: bool
+    signature: Signature
     logs: Path
 
     @property
@@ -61,13 +66,15 @@ class _Order:
 @click.option("--test/--no-test", default=True, help=f"[default: yes]  {_NO_TEST}")
 @click.option("--scan-gate/--no-scan-gate", default=True, help="In ECR, refuse what adds a finding.  [default: yes]")
 @click.option("--accept-drift", is_flag=True, help=_DRIFT)
+@sign_options
+@click.option("--attach-sbom/--no-attach-sbom", default=True, help=_ATTACH)
 @click.option("--jobs", type=click.IntRange(1, 16), default=2, show_default=True, help="Images at a time.")
 @logs_option
 @json_option
 @quiet_option
 def command(
     selection: Selection, everything: bool, shelf: Shelf, builder: str, test: bool, scan_gate: bool,
-    accept_drift: bool, jobs: int, logs: Path, as_json: bool, quiet: bool,
+    accept_drift: bool, attach_sbom: bool, signature: Signature, jobs: int, logs: Path, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Bring the published images of the configuration up to date; prints what became of each.
 
@@ -84,7 +91,8 @@ def command(
       xgbpatch rebuild --no-test --builder registry
     """
     specs = selection.specs(everything)
-    orders = {spec.name: _Order(spec, shelf, builder, test, scan_gate, accept_drift, logs) for spec in specs}
+    order = _Order(specs[0], shelf, builder, test, scan_gate, accept_drift, attach_sbom, signature, logs)
+    orders = {spec.name: replace(order, spec=spec) for spec in specs}
     answers: dict[str, dict[str, Any]] = {}
     with shown(quiet) as progress:
         for name, answer in _each(orders, jobs, progress):
@@ -166,17 +174,19 @@ def _maker(order: _Order, opened: Depot, stack: ExitStack) -> Maker:
 
     def make(plan: Plan, place: ImageReference) -> ImageReference:
         from xgbpatch.commands import workshop
+        from xgbpatch.remote.papers import Papers
 
+        wanted = Papers(order.attach_sbom, order.signature.signer())
         if order.builder == "docker":
             from xgbpatch.upkeep.engine_maker import engine_maker
 
             shop = stack.enter_context(workshop.connected(opened.progress))
-            return engine_maker(opened, shop)(plan, place)
+            return engine_maker(opened, shop, wanted)(plan, place)
         from xgbpatch.upkeep.registry_maker import registry_maker
 
         if order.test:
             stack.enter_context(workshop.connected(opened.progress))
-        return registry_maker(opened, order.accept_drift)(plan, place)
+        return registry_maker(opened, order.accept_drift, wanted)(plan, place)
 
     return make
 

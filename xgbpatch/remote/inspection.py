@@ -46,7 +46,7 @@ def inspect(image: RemoteImage, blobs: Blobs, cache: Path | None, progress: Prog
     Raises `BaseImageError` when it is no SageMaker XGBoost image, or one of which files do not tell enough,
     `RegistryError` and `AwsError` when its layers cannot be fetched.
     """
-    digest = image.manifest.digest
+    digest = image.reference.digest
     kept = cache / "facts" / f"{digest.removeprefix('sha256:')}-layers-{FORMAT}.json" if cache else None
     seen = _read(kept) if kept else None
     if seen is None:
@@ -96,7 +96,7 @@ class _View:
 
     def package(self, name: str) -> str:
         """The folder of a package, where Python would import it from; empty where it is not there."""
-        folder = str(self.image.config.get("config", {}).get("WorkingDir") or "/")
+        folder = str((self.image.config.get("config") or {}).get("WorkingDir") or "/")
         listed = self.image.environment.get("PYTHONPATH", "").split(":")
         paths = [folder, *(posixpath.join(folder, path) for path in listed), *self.python.site_folders]
         return site_packages.package_root(self.tree, paths, name)

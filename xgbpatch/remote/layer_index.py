@@ -90,7 +90,7 @@ def _read(unpacked: Unpacked, draft: _Draft) -> None:
     unpacked.limit = LARGEST_HEADER + _BUFFER
     stream = cast("IO[bytes]", unpacked)
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, encoding="utf-8") as archive:
-        while member := archive.next():
+        for member in archive:
             unpacked.limit = archive.offset + LARGEST_HEADER + _BUFFER
             draft.add(member, archive)
             _forget(archive)

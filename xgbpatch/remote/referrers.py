@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
-
 from xgbpatch.errors import RegistryError
 from xgbpatch.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, digest_of
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Registry
+from xgbpatch.registry_refusal import require
 from xgbpatch.registry_session import Request
 from xgbpatch.remote import transfer
 from xgbpatch.remote.blobs import Blobs
@@ -113,20 +112,16 @@ def _manifest(subject: Descriptor, artifact: Artifact) -> Manifest:
 def _told_by_api(registry: Registry, subject: ImageReference) -> list[Mapping[str, Any]] | None:
     """What the referrers API lists, or None where the registry has none."""
     entries: list[Mapping[str, Any]] = []
-    path = f"referrers/{subject.pinned.digest}"
-    while path:
+    path, seen = f"referrers/{subject.pinned.digest}", set[str]()
+    while path and path not in seen:
+        seen.add(path)
         answer = registry.session.send(Request(subject, "GET", path, {"Accept": OCI_INDEX}))
         if answer.status in _UNKNOWN_API and not entries:
             return None
-        if answer.status != 200:
-            raise RegistryError(f'the registry refused to list what is attached to "{subject}": HTTP {answer.status}')
+        require(answer, (200,), f'list what is attached to "{subject}"')
         entries += _entries(Manifest(answer.body, OCI_INDEX))
-        path = _next_page(answer.headers.get("Link", ""))
+        path = answer.next_page
     return entries
-
-
-def _next_page(link: str) -> str:
-    return next((item["url"] for item in requests.utils.parse_header_links(link) if item.get("rel") == "next"), "")
 
 
 def _tagged(registry: Registry, subject: ImageReference) -> list[Mapping[str, Any]]:

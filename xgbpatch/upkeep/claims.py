@@ -13,7 +13,7 @@ from typing import Any
 
 from xgbpatch import layout
 from xgbpatch import manifest as manifests
-from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
 from xgbpatch.patch import digest_of
 from xgbpatch.provenance import Provenance
 from xgbpatch.remote.depot import Depot
@@ -57,7 +57,7 @@ def claimed(depot: Depot, image: RemoteImage) -> Claim:
     """`image` beside its base; from manifests and configurations alone.
 
     Raises `ContractError` where it does not stand on that base, `ConfigurationError` where it cannot say, and
-    `RegistryError` where the base is gone.
+    `BaseImageError` where the base is gone.
     """
     made = image.provenance
     if made is None or not made.files_digest or not made.patch_digest:
@@ -67,7 +67,9 @@ def claimed(depot: Depot, image: RemoteImage) -> Claim:
         raise ConfigurationError(f'the base "{made.base_name}" was in a local engine only', _REBUILD)
     base = find(depot.registry, made.base, image.architecture or "amd64")
     if base is None:
-        raise RegistryError(f'the base "{made.base}" is gone, so nothing proves what is its and what is ours', _REBUILD)
+        raise BaseImageError(
+            f'the base "{made.base}" is gone, so nothing proves what is its and what is ours', _REBUILD
+        )
     found = list(_contradictions(image, base))
     if found:
         raise ContractError(

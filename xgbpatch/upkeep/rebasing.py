@@ -8,11 +8,13 @@ last and in one step. The result is byte for byte what the registry builder make
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xgbpatch import hooks
 from xgbpatch.design import rfc3339
-from xgbpatch.errors import ConfigurationError, DriftError
+from xgbpatch.errors import ConfigurationError, DriftError, XgbpatchError
+from xgbpatch.facts import Facts, UpstreamModule
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 from xgbpatch.remote import assembly, config, inspection, transfer
@@ -21,6 +23,7 @@ from xgbpatch.remote.config import Addition
 from xgbpatch.remote.depot import Depot
 from xgbpatch.remote.image import RemoteImage, load
 from xgbpatch.upkeep import claims, drift, relocation
+from xgbpatch.upkeep.claims import Claim
 from xgbpatch.upkeep.drift import Clause, Ground
 from xgbpatch.upkeep.relocation import Move
 
@@ -59,12 +62,12 @@ def rebase(depot: Depot, wish: Wish) -> Rebased:
     base = load(depot.registry, _new_base(claim.provenance, wish.to), claim.image.architecture or "amd64")
     if base.reference.digest == claim.base.reference.digest:
         return Rebased(claim.image.reference, base.reference, up_to_date=True)
-    destination = claim.image.reference.with_tag(wish.tag or relocation.tag(claim, base.reference))
+    destination = claim.image.reference.with_tag(wish.tag or _new_tag(depot, claim, base.reference))
     patch = claims.substance(depot, claim)
-    grounds = [_ground(depot, image, claim.provenance, patch.replaced) for image in (claim.base, base)]
-    accepted = _accepted(depot, wish, drift.compare(*grounds))
+    old, new = _grounds(depot, claim, base, patch.replaced)
+    accepted = _accepted(depot, wish, drift.compare(old, new))
     move = Move(claim, patch.environment, base)
-    addition = _addition(move, grounds[1].entries, rfc3339(depot.moment or assembly.created(base)))
+    addition = _addition(move, new.entries, rfc3339(depot.moment or assembly.created(base)))
     standing = assembly.standing(depot, destination, addition.labels, claim.image.architecture or "amd64")
     if standing:
         return Rebased(standing.reference, base.reference, True, accepted)
@@ -85,11 +88,46 @@ def _new_base(made: Provenance, to: ImageReference | None) -> ImageReference:
     return to
 
 
-def _ground(depot: Depot, base: RemoteImage, made: Provenance, replaced: tuple[str, ...]) -> Ground:
-    """The base as the patch stands on it; raises `PackageError` where the patch's packages do not fit it."""
-    facts = inspection.inspect(base, depot.blobs_of(base.reference), depot.cache, depot.progress)
+def _new_tag(depot: Depot, claim: Claim, base: ImageReference) -> str:
+    """The image's version tag with the new base's digest for the old one's. Where it was named by another tag, an alias
+    for one, its version tag is looked for."""
+    image, old = claim.image.reference, relocation.mark(claim.base.reference.digest)
+    if old in image.tag:
+        return image.tag.replace(old, relocation.mark(base.digest))
+    for tag in depot.registry.tags(image):
+        found = depot.registry.head(image.with_tag(tag)) if old in tag else None
+        if found and found.digest == image.digest:
+            return tag.replace(old, relocation.mark(base.digest))
+    raise ConfigurationError(
+        f'no tag of "{image}" names its base ("{old}"), so none follows for the new one', "Name it: --tag TAG."
+    )
+
+
+def _grounds(depot: Depot, claim: Claim, base: RemoteImage, replaced: tuple[str, ...]) -> tuple[Ground, Ground]:
+    """The old base and the new one as the patch stands on them; raises `PackageError` where its packages do not fit.
+
+    What the old base was like is in the image's label. Its layers are read only where the label does not tell all, and
+    for the difference where there is one.
+    """
+    made, facts = claim.provenance, _facts(depot, base)
     relocation.check_packages(made, facts)
-    return Ground(hooks.recorded(made.features, made.fixes, replaced, facts), facts.modules)
+    entries = made.hooks
+    if not entries or not set(replaced) <= set(hooks.replaced(entries)):
+        entries = hooks.recorded(made.features, made.fixes, replaced, _facts(depot, claim.base))
+    old, new = Ground(entries), drift.on(facts, entries)
+    return (Ground(entries, _texts(depot, claim.base)) if drift.compare(old, new) else old), new
+
+
+def _texts(depot: Depot, base: RemoteImage) -> Mapping[str, UpstreamModule]:
+    """Only to show a difference: a base that cannot be read must not hide that there is one."""
+    try:
+        return _facts(depot, base).modules
+    except XgbpatchError:
+        return {}
+
+
+def _facts(depot: Depot, base: RemoteImage) -> Facts:
+    return inspection.inspect(base, depot.blobs_of(base.reference), depot.cache, depot.progress)
 
 
 def _accepted(depot: Depot, wish: Wish, broken: tuple[Clause, ...]) -> tuple[str, ...]:

@@ -4,29 +4,42 @@ from __future__ import annotations
 
 from xgbpatch import repository
 from xgbpatch.aws import RepositoryOptions
+from xgbpatch.design import Design
 from xgbpatch.errors import PackageError
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import assembly
+from xgbpatch.remote import assembly, papers
 from xgbpatch.remote.depot import Depot
+from xgbpatch.remote.papers import Papers
 from xgbpatch.upkeep import rebasing
 from xgbpatch.upkeep.planning import Plan
 from xgbpatch.upkeep.rebasing import Wish
 from xgbpatch.upkeep.renewal import Maker
 
 
-def registry_maker(depot: Depot, accept_drift: bool) -> Maker:
-    """Puts the image under its version tag in the repository."""
+def registry_maker(depot: Depot, accept_drift: bool, wanted: Papers) -> Maker:
+    """Puts the image under its version tag in the repository, and its papers with it."""
 
     def make(plan: Plan, place: ImageReference) -> ImageReference:
-        if plan.published and plan.base_alone:
-            try:
-                wish = Wish(plan.published.reference, plan.base.reference, accept_drift=accept_drift)
-                return rebasing.rebase(depot, wish).reference
-            except PackageError as error:  # its packages were resolved for another base: resolve them anew
-                depot.progress.line(f"{error.message}: building instead")
         made = assembly.render(depot, plan.spec, plan.base)
-        destination = place.with_tag(made.reference.tag)
-        repository.ensure(destination, RepositoryOptions())
-        return assembly.assemble(depot, made, destination).reference
+        image = _rebased(depot, plan, accept_drift) or _built(depot, made, place)
+        papers.issue(depot, image, made, wanted)
+        return image
 
     return make
+
+
+def _rebased(depot: Depot, plan: Plan, accept_drift: bool) -> ImageReference | None:
+    if not (plan.published and plan.base_alone):
+        return None
+    wish = Wish(plan.published.reference, plan.base.reference, accept_drift=accept_drift)
+    try:
+        return rebasing.rebase(depot, wish).reference
+    except PackageError as error:  # its packages were resolved for another base: they are resolved anew
+        depot.progress.line(f"{error.message}: building instead")
+        return None
+
+
+def _built(depot: Depot, made: Design, place: ImageReference) -> ImageReference:
+    destination = place.with_tag(made.reference.tag)
+    repository.ensure(destination, RepositoryOptions())
+    return assembly.assemble(depot, made, destination).reference

@@ -1,4 +1,4 @@
-"""A patch carried over to another base: variables, labels and tag as a build on that base would write them. Pure."""
+"""A patch carried over to another base: variables and labels as a build on that base would write them. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from packaging.version import Version
 
 from xgbpatch import layout, provenance
 from xgbpatch.composition import extended
-from xgbpatch.errors import ConfigurationError, PackageError
+from xgbpatch.errors import PackageError
 from xgbpatch.facts import Facts
 from xgbpatch.patch import digest_of
 from xgbpatch.provenance import Provenance
-from xgbpatch.reference import ImageReference
 from xgbpatch.remote.image import RemoteImage
 from xgbpatch.upkeep.claims import Claim
 
@@ -60,17 +59,6 @@ def labels(move: Move, hooks: tuple[str, ...], created: str) -> dict[str, str]:
     taken = {*written, *move.claim.base.labels}
     others = {name: value for name, value in move.claim.image.labels.items() if name not in taken}
     return {**written, **others}
-
-
-def tag(claim: Claim, base: ImageReference) -> str:
-    """The image's tag with the new base's digest for the old one's; raises `ConfigurationError` where it has none."""
-    old, new = mark(claim.base.reference.digest), mark(base.digest)
-    if old not in claim.image.reference.tag:
-        raise ConfigurationError(
-            f'the tag of "{claim.image.reference}" does not name its base ("{old}"), so none follows for the new one',
-            "Name it: --tag TAG.",
-        )
-    return claim.image.reference.tag.replace(old, new)
 
 
 def mark(digest: str) -> str:

@@ -90,4 +90,3 @@ def _released(crew: Crew, plan: Plan, image: ImageReference) -> Renewal:
     moved = promotion.promote(crew.depot, image, spec.aliases, crew.examiner)
     names = tuple(alias.alias.tag for alias in moved.moved)
     return Renewal(spec.name, Outcome.RENEWED, plan, image, names, tested=True)
-
