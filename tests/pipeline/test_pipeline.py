@@ -91,16 +91,18 @@ def test_pushing_again_sends_nothing(xgbpatch, built, pushed):
     assert again["reference"] == str(pushed)
 
 
-def test_the_library_example_runs_as_it_stands(cloud, tmp_path, version):
+@pytest.mark.parametrize(("number", "ending"), [(0, ""), (1, " current")], ids=["engine", "registry"])
+def test_the_library_examples_run_as_they_stand(cloud, tmp_path, version, number, ending):
     if TEST_BASE or version != "3.2-0":
-        pytest.skip("the example names 3.2-0 in a registry")
+        pytest.skip("the examples name 3.2-0 in a registry")
     text = (ROOT / "docs/library.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    code = re.findall(r"```python\n(.*?)```", text, re.S)[number]
     result = subprocess.run(
         [sys.executable, "-c", code], env=cloud, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert re.fullmatch(rf"{ACCOUNT}\.dkr\.ecr\.{REGION}\.amazonaws\.com/.+@sha256:[0-9a-f]{{64}}\n", result.stdout)
+    name = rf"{ACCOUNT}\.dkr\.ecr\.{REGION}\.amazonaws\.com/.+@sha256:[0-9a-f]{{64}}"
+    assert re.fullmatch(rf"{name}{ending}\n", result.stdout)
 
 
 def test_the_pushed_image_pulls_and_serves(engine, pushed, built, tmp_path):

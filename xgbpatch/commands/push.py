@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch import provenance
-from xgbpatch.commands.options import Selection, Signature, config_option, json_option, quiet_option, sign_options
+from xgbpatch.commands.options import (
+    Selection,
+    Signature,
+    config_option,
+    json_option,
+    quiet_option,
+    shelf_options,
+    sign_options,
+)
 from xgbpatch.configuration.settings import Flags
+from xgbpatch.destination import Shelf
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.progress import shown
 from xgbpatch.reference import ImageReference
@@ -27,7 +35,6 @@ if TYPE_CHECKING:
     from xgbpatch.publication import Gate, Pushed, Refused
     from xgbpatch.registry import Registry
 
-_ACCOUNT = re.compile(r"\d{12}")
 _AS_BUILD = "[default: as `build` finds it]"
 _AS_NAMED = "[default: that of the local name]"
 _AS_CONFIGURED = "[default: the configuration's]"
@@ -39,14 +46,12 @@ _MANIFEST_GATE = "Hold the manifest to SageMaker's demands, and repair it.  [def
 
 @dataclass(frozen=True)
 class _Target:
-    """Where to, as the flags say it. No regions: the configured one; no account: the caller's own."""
+    """Where to, as the flags say it. No regions: the configured one."""
 
     selection: Selection
-
     regions: tuple[str, ...]
     all_regions: bool
-    account: str
-    registry: str
+    shelf: Shelf
 
 
 @click.command("push", short_help="Push a built image to ECR and hold it to what SageMaker accepts.")
@@ -54,8 +59,7 @@ class _Target:
 @config_option
 @click.option("--region", "regions", multiple=True, metavar="REGION", help=f"AWS region; repeatable.  {_AS_BUILD}")
 @click.option("--all-regions", is_flag=True, help="Every region of the account's partition that has a base.")
-@click.option("--account", default="", metavar="ID", help="Account whose registry it goes to.  [default: your own]")
-@click.option("--registry", default="", metavar="HOST", help="A private registry instead of ECR.")
+@shelf_options
 @click.option("--repository", default="", metavar="NAME", help=f"Repository.  {_AS_NAMED}")
 @click.option("--tag", default="", metavar="TAG", help=f"Tag, which never moves.  {_AS_NAMED}")
 @click.option("--alias", "aliases", multiple=True, metavar="TAG", help=f"Tag that moves; repeatable.  {_AS_CONFIGURED}")
@@ -70,8 +74,8 @@ class _Target:
 @json_option
 @quiet_option
 def command(
-    image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool, account: str, registry: str,
-    repository: str, tag: str, aliases: tuple[str, ...], immutable: bool, scan_on_push: bool, kms_key: str,
+    image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool, shelf: Shelf, repository: str,
+    tag: str, aliases: tuple[str, ...], immutable: bool, scan_on_push: bool, kms_key: str,
     repository_tags: tuple[str, ...], manifest_gate: bool, scan_gate: bool, scan_timeout: float,
     signature: Signature, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
@@ -99,7 +103,7 @@ def command(
     from xgbpatch.registry import Registry
 
     selection = Selection(Flags(config=config))
-    target = _checked(_Target(selection, regions, all_regions, account, registry))
+    target = _checked(_Target(selection, regions, all_regions, shelf))
     signer = signature.signer()
     options = RepositoryOptions(scan_on_push, immutable, kms_key, tuple(_pair(text) for text in repository_tags))
     with Engine.connect() as engine, shown(quiet) as progress:
@@ -135,10 +139,8 @@ def _gate(registry: Registry, keychain: Keychain, progress: Progress, seconds: f
 
 
 def _checked(target: _Target) -> _Target:
-    if target.account and not _ACCOUNT.fullmatch(target.account):
-        raise ConfigurationError(f'--account "{target.account}" is not an AWS account', "It has 12 digits.")
-    if target.registry and (target.regions or target.all_regions or target.account):
-        raise ConfigurationError("--registry is for a registry outside ECR", "Leave out --region and --account.")
+    if target.shelf.registry and (target.regions or target.all_regions):
+        raise ConfigurationError("--registry is for a registry outside ECR", "Leave out the regions.")
     if target.all_regions and target.regions:
         raise ConfigurationError("--all-regions and --region exclude each other", "Leave one of them out.")
     return target
@@ -212,8 +214,8 @@ def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, .
 def _destinations(target: _Target, name: ImageReference) -> list[ImageReference]:
     from xgbpatch.publication import ecr_destination
 
-    if target.registry:
-        return [ImageReference.parse(f"{target.registry}/{name}")]
+    if target.shelf.registry:
+        return [ImageReference.parse(f"{target.shelf.registry}/{name}")]
     account, regions = _account_and_regions(target)
     return [ecr_destination(account, region, name) for region in regions]
 
@@ -225,12 +227,12 @@ def _account_and_regions(target: _Target) -> tuple[str, Sequence[str]]:
     regions = tuple(dict.fromkeys(target.regions)) or (target.selection.region() or "",)
     if not regions[0]:
         raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
-    if target.account and not target.all_regions:
-        return target.account, regions
+    if target.shelf.account and not target.all_regions:
+        return target.shelf.account, regions
     identity = AwsDoor(regions[0]).identity()
     if target.all_regions:
         regions = tuple(region for region in catalogue.regions() if partition(region) == identity.partition)
-    return target.account or identity.account, regions
+    return target.shelf.account or identity.account, regions
 
 
 def _told(outcomes: Iterator[Pushed | Refused], as_json: bool) -> Iterator[Pushed | Refused]:
