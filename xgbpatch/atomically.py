@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,3 +17,9 @@ def write(path: Path, content: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def keep(path: Path, content: bytes) -> None:
+    """As `write`, where the file only saves work: on a disk that is full or read-only (a Lambda's) nothing is kept."""
+    with suppress(OSError):
+        write(path, content)

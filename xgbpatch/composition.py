@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -55,7 +55,8 @@ def overlay_files() -> tuple[PatchFile, ...]:
     root = Path(str(files("xgbpatch").joinpath("overlays")))
     special = (SERVE_SCRIPT, FINDER)
     target = f"{layout.OVERLAYS}/{layout.OVERLAY_PACKAGE}"
-    return tuple(file for file in tree(root, target, "**/*.py") if not file.target.endswith(special))
+    found = (file for file in tree(root, target, "**/*.py") if not file.target.endswith(special))
+    return tuple(replace(file, executable=False) for file in found)  # whatever this machine's file system says
 
 
 def overlay_digest() -> str:

@@ -13,11 +13,13 @@ from xgbpatch.spec import Spec
 
 
 def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
-    """`sha256:…` over version, features, fixes, packages as resolved, files by content, variables and our overlay.
+    """`sha256:…` over name, version, features, fixes, packages as asked and as resolved, files by content, variables
+    and our overlay: two images that `plan` tells apart never share a version tag.
 
     Equal on any machine and day for equal input; `packages` are `name==version sha256` lines.
     """
-    return _digest({**_wish(spec), "packages": sorted(packages), "overlay": overlay_digest()})
+    asked = {**_wish(spec), "name": spec.name, "asked": sorted(spec.packages)}
+    return _digest({**asked, "packages": sorted(packages), "overlay": overlay_digest()})
 
 
 def asked_digest(spec: Spec) -> str:

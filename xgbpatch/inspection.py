@@ -28,7 +28,7 @@ def inspect(engine: Engine, image: LocalImage, cache: Path | None) -> Facts:
     else:
         seen = json.loads(run_python(engine, image.id, script))
         if kept:
-            atomically.write(kept, json.dumps(seen).encode())
+            atomically.keep(kept, json.dumps(seen).encode())
     facts = facts_of(seen, image.id, image.environment, image.labels)
     refuse_incomplete((*image.tags, image.id)[0], facts)
     return facts

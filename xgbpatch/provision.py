@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xgbpatch import packages, wheels
+from xgbpatch.errors import ConfigurationError
 from xgbpatch.facts import Facts
 from xgbpatch.features import feature
 from xgbpatch.packages import Pin, Request
@@ -41,14 +42,20 @@ class _Wanted:
 def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Provision:
     """What goes beside the base. The unpacked tree is kept in `cache`, under the hash of all that made it.
 
-    Raises `PackageError` where a distribution of the base would have to move, or one of its modules be hidden.
+    Raises `PackageError` where a distribution of the base would have to move, or one of its modules be hidden, and
+    `ConfigurationError` where the cache cannot be written.
     """
     wanted = _wanted(spec, facts, progress)
     if not wanted.pins:
         return Provision()
     folder = cache / "packages" / f"{wanted.digest[:32]}-{facts.python.version}"
-    if not folder.exists():
-        _unpack(wanted, facts, (folder, cache, progress))
+    try:
+        if not folder.exists():
+            _unpack(wanted, facts, (folder, cache, progress))
+    except OSError as error:
+        raise ConfigurationError(
+            f'packages cannot be unpacked in "{cache}": {error}', "XDG_CACHE_HOME names another folder for the cache."
+        ) from error
     wheels.refuse_shadowing(folder, facts)
     return Provision(wanted.pins, folder)
 

@@ -36,12 +36,7 @@ def resolve(spec: Spec, registry: Registry, engine: Engine | None = None) -> Bas
     `RegistryError` where the registry refuses.
     """
     wanted = spec.base_image or catalogue.image_uri(spec.version, spec.region, spec.architecture)
-    if not wanted.host:
-        found = _in_engine(wanted, spec.architecture, engine)
-    elif spec.base_image and wanted.digest:
-        found = wanted
-    else:
-        found = _in_registry(wanted, spec, registry)
+    found = _in_registry(wanted, spec, registry) if wanted.host else _in_engine(wanted, spec.architecture, engine)
     return Base(found, spec.version, spec.architecture)
 
 

@@ -15,7 +15,6 @@ from threading import Event, Lock, Thread
 from typing import IO
 
 _PIECE = 1 << 18
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _PAUSE_SECONDS = 0.02
 
 
@@ -136,12 +135,13 @@ class Meter:
         if process.returncode:
             raise RuntimeError(f"{' '.join(command.words)} ended with {process.returncode}\n{texts[1][-3000:]}")
         self.outputs.append(texts[0].strip())
-        return max(watch.memory, used.ru_maxrss * 1024), used.ru_oublock * 512
+        return watch.memory, used.ru_oublock * 512
 
 
 @dataclass
 class Watch:
-    """A process and its children, looked at again and again: the most memory they had together, what they wrote.
+    """A process and its children, looked at again and again: the most memory they had together, or one of them between
+    two looks (the kernel remembers; its `ru_maxrss` also counts what a process was forked from), and what they wrote.
 
     A child's last writes, after the last look at it, are missed.
     """
@@ -161,7 +161,9 @@ class Watch:
         memory = 0
         for pid in family(self.pid):
             with suppress(OSError, IndexError):
-                memory += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+                now, most = _resident(pid)
+                memory += now
+                self.memory = max(self.memory, most)
                 written = _written(pid)
                 self._first.setdefault(pid, written if begin else 0)
                 self._last[pid] = written
@@ -200,6 +202,13 @@ def family(pid: int) -> Iterator[int]:
         with suppress(OSError):
             for child in children.read_text().split():
                 yield from family(int(child))
+
+
+def _resident(pid: int) -> tuple[int, int]:
+    """Now, and the most so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return tuple(int(found.get(name, "0 kB").split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
 
 
 def _written(pid: int) -> int:

@@ -49,6 +49,8 @@ def test_bytes_are_counted_in_both_directions():
 def test_memory_of_a_command_and_its_children(below):
     hold = "import time; held = bytearray(120 << 20); held[::4096] = bytes(len(held[::4096])); time.sleep(0.3)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])" if below else hold
+    ours = bytearray(300 << 20)
+    ours[::4096] = bytes(len(ours[::4096]))
     memory = Meter(os.environ, []).measure([python(code)]).memory
     assert 120 * MIB < memory < 180 * MIB
 

@@ -22,7 +22,7 @@ from xgbpatch.reference import ImageReference
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.sandbox,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(bool(TEST_BASE), reason="moves the base of a registry of its own"),
 ]
 VERSION = "3.2-0"
@@ -95,8 +95,7 @@ def context(dockerfile: str) -> io.BytesIO:
 
 
 def test_a_patched_image_follows_its_base_and_stops_where_a_person_is_needed(engine, run, base):
-    run(0, "build")
-    first = ImageReference.parse(run(0, "push"))
+    first = ImageReference.parse(run(0, "push", run(0, "build")))
     assert first.host == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
     assert json.loads(run(0, "plan", "--json"))["images"][0]["state"] == "current"
 

@@ -14,7 +14,10 @@ import docker
 import pytest
 import requests
 from ecr_on_loopback import Ecr, ecr_on_loopback
+from handmade import depot_on
+from plan_parts import OLD, Yard
 from publication_parts import Kind, LoopbackRegistry, free_port, registry, running
+from rebase_parts import Shop
 
 from xgbpatch.aws import AwsDoor, RepositoryOptions
 from xgbpatch.engine.client import Engine
@@ -23,6 +26,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Registry
 from xgbpatch.remote.image import RemoteImage, load
+from xgbpatch.spec import Spec
 
 
 @pytest.fixture
@@ -43,6 +47,35 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry
     """A second registry, without a password."""
     with registry(tmp_path_factory.mktemp("other")) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
+    """One registry for all tests of a module; each has repositories of its own."""
+    with registry(tmp_path_factory.mktemp("registry")) as started:
+        yield started
+
+
+@pytest.fixture
+def yard(loopback: LoopbackRegistry, tmp_path: Path) -> Yard:
+    """A base and a repository of this test's own; `spec` stands on that base."""
+    name = secrets.token_hex(4)
+    base = loopback.reference(f"base-{name}:3.2-0")
+    spec = Spec("3.2-0", "", "fraud", base_image=base, features=("shap",), repository=f"fraud-{name}")
+    made = Yard(depot_on(tmp_path / "cache"), spec, loopback)
+    made.move(OLD)
+    return made
+
+
+@pytest.fixture(scope="module")
+def known_bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache: the layers of `shop`'s bases are the same from test to test, and inspected once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def shop(loopback: LoopbackRegistry, known_bases: Path) -> Shop:
+    return Shop(depot_on(known_bases), loopback.reference(f"r{secrets.token_hex(4)}/image"))
 
 
 @pytest.fixture

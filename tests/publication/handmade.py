@@ -52,11 +52,12 @@ class HandImage:
     labels: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     created: str = "2026-11-01T10:00:00Z"
+    architecture: str = "amd64"
 
     @property
     def config(self) -> bytes:
         document = {
-            "architecture": "amd64",
+            "architecture": self.architecture,
             "os": "linux",
             "created": self.created,
             "config": {

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from handmade import HandImage, tar
 
+PACKAGE = "sagemaker_xgboost_container"
+SERVE_UTILS = f"{PACKAGE}/algorithm_mode/serve_utils.py"
+
 
 @dataclass(frozen=True)
 class HandBase:
@@ -23,6 +26,7 @@ class HandBase:
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=lambda: {"maintainer": "AWS", "month": "october"})
     settings: Mapping[str, object] = field(default_factory=lambda: {"Cmd": ["serve"], "WorkingDir": "/etc"})
+    architecture: str = "amd64"
     patches: str = ""  # what the operating system's layer holds beside: a security fix changes it
 
     @property
@@ -34,17 +38,17 @@ class HandBase:
         """Three layers: the operating system's, Python's, and the container's."""
         environment = {
             "PATH": f"/{self.prefix}/bin:/usr/bin:/bin",
-            "SAGEMAKER_SERVING_MODULE": "sagemaker_xgboost_container.serving:main",
-            "SAGEMAKER_TRAINING_MODULE": "sagemaker_xgboost_container.training:main",
+            "SAGEMAKER_SERVING_MODULE": f"{PACKAGE}.serving:main",
+            "SAGEMAKER_TRAINING_MODULE": f"{PACKAGE}.training:main",
             "LANG": "C.UTF-8",
             **self.environment,
         }
         layers = [self._system(), self._interpreter(), self._container()]
-        return HandImage(layers, environment, self.labels, self.settings)
+        return HandImage(layers, environment, self.labels, self.settings, architecture=self.architecture)
 
     def with_module(self, path: str, old: str, new: str) -> HandBase:
         """The same with `old` of a module's text become `new`."""
-        text = stand_in_modules()[path]
+        text = {**stand_in_modules(), **self.modules}[path]
         assert old in text
         return replace(self, modules={**self.modules, path: text.replace(old, new)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,20 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: bytes):
         path.write_bytes(damage)
     assert inspected(base, tmp_path) == first
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == sorted(path.name for path in kept)
+
+
+def test_a_cache_with_a_byte_changed_is_made_anew(tmp_path: Path):
+    base = Base([OS, PYTHON, PACKAGE])
+    first = inspected(base, tmp_path)
+    (layer, *_) = (tmp_path / "layers").iterdir()
+    content = layer.read_bytes()
+    for position in range(0, len(content), max(1, len(content) // 40)):
+        shutil.rmtree(tmp_path / "facts")
+        layer.write_bytes(content[:position] + bytes([content[position] ^ 0x55]) + content[position + 1 :])
+        assert inspected(base, tmp_path) == first
+
+
+def test_a_cache_that_cannot_be_written_is_gone_without(tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    base = Base([OS, PYTHON, PACKAGE])
+    assert inspected(base, tmp_path / "file" / "cache") == inspected(base)

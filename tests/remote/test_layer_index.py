@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -212,6 +213,13 @@ def test_a_header_without_end_is_refused_before_it_fills_the_memory(kind: bytes)
 def test_headers_without_end_are_refused():
     with pytest.raises(BaseImageError, match="cannot be read"):
         index_of(gzip.compress(_endless_name(tarfile.XGLTYPE, 0) * 5000), 1 << 16)
+
+
+@pytest.mark.parametrize("damaged", [lambda tar: tar[:700], lambda tar: b"x".join((tar[:600], tar[601:]))])
+def test_a_damaged_header_is_no_end(damaged: Callable[[bytes], bytes]):
+    tar = tar_of([("a", b""), ("b", b""), ("c", b"")])
+    with pytest.raises(BaseImageError, match="header is damaged"):
+        index_of(damaged(tar))
 
 
 def test_memory_stays_small_whatever_a_layer_unpacks_to():

@@ -1,8 +1,10 @@
 """Sandboxes of their own for these tests: other accounts, regions, addresses and directories than the session's."""
 
 import os
+import secrets
 from pathlib import Path
 
+import boto3
 import pytest
 from sandbox_traces import HOSTS, certificates
 
@@ -42,6 +44,29 @@ def running(tmp_path_factory):
         yield sandbox.up(chosen, Silent())
     finally:
         sandbox.down(chosen)
+
+
+@pytest.fixture
+def own(running):
+    """The user's registry in the first region."""
+    return running.registries[1]
+
+
+@pytest.fixture
+def ecr(running, own, monkeypatch):
+    """ECR's API in that region; this process's variables point at the sandbox."""
+    for name, value in sandbox.environment(running).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return boto3.client("ecr", own.region)
+
+
+@pytest.fixture
+def repository(ecr):
+    """A new repository's name."""
+    name = f"probe/{secrets.token_hex(4)}"
+    ecr.create_repository(repositoryName=name)
+    return name
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """The build context is the same bytes for the same patch, wherever and whenever it is packed."""
 
 import os
+import shutil
 import tarfile
+from pathlib import Path
 
 import pytest
 
-from xgbpatch import context
+from xgbpatch import composition, context
 from xgbpatch.patch import Patch, PatchFile, tree
 
 
@@ -61,3 +63,12 @@ def test_tree_leaves_caches_out_and_keeps_the_execute_bit(tmp_path):
         ("/opt/xgbpatch/lib/a.py", False),
         ("/opt/xgbpatch/lib/run", True),
     ]
+
+
+def test_the_overlays_own_files_are_the_same_whatever_modes_a_checkout_has(tmp_path, monkeypatch):
+    before = composition.overlay_digest()
+    copied = shutil.copytree(Path(composition.__file__).parent / "overlays", tmp_path / "overlays")
+    for path in copied.rglob("*"):
+        path.chmod(0o777)
+    monkeypatch.setattr(composition, "files", lambda package: tmp_path)
+    assert composition.overlay_digest() == before

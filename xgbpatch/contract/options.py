@@ -21,6 +21,6 @@ class Options:
     against_base: bool = False
     base: str = ""
     logs: Path = Path("xgbpatch-logs")
-    ready: float = 60
+    ready: float = 120  # SageMaker gives 480; a busy laptop is no reason to fail, and nobody waits that long
     grace: float = 30
     progress: Progress = field(default_factory=Silent)

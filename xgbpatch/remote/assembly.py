@@ -23,7 +23,7 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.remote import config, inspection, layer, transfer
 from xgbpatch.remote.blobs import Traffic
 from xgbpatch.remote.depot import Depot
-from xgbpatch.remote.image import RemoteImage, find, load
+from xgbpatch.remote.image import RemoteImage, find, load_base
 from xgbpatch.resolution import Base
 from xgbpatch.spec import Spec
 
@@ -45,7 +45,7 @@ def render(depot: Depot, spec: Spec, base: Base) -> Design:
         raise ConfigurationError(
             f'the base "{base.reference}" is in the local engine only', "Use --builder docker, or push the base first."
         )
-    image = load(depot.registry, base.reference)
+    image = load_base(depot.registry, base.reference, base.architecture.value)
     facts = inspection.inspect(image, depot.blobs_of(base.reference), depot.cache, depot.progress)
     return design(spec, base, facts, Tools(depot.cache, depot.progress, depot.moment or created(image)))
 
@@ -67,7 +67,7 @@ def assemble(depot: Depot, made: Design, destination: ImageReference) -> Assembl
     if held:
         return Assembled(held.reference, up_to_date=True, traffic=Traffic())
     depot.progress.line(f"Building {destination}")
-    base = load(depot.registry, made.base.reference)
+    base = load_base(depot.registry, made.base.reference, made.base.architecture.value)
     with layer.made(made.patch) as added:
         content = _configuration(base, made, added.diff_id)
         _hold_to_promise(base, content, made)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xgbpatch import provenance
-from xgbpatch.errors import RegistryError
+from xgbpatch.errors import BaseImageError, RegistryError
 from xgbpatch.manifest import Descriptor, Manifest, select
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
@@ -75,4 +75,15 @@ def load(registry: Registry, reference: ImageReference, architecture: str = "amd
     found = find(registry, reference, architecture)
     if found is None:
         raise RegistryError(f'"{reference}" does not exist', "Check the repository, the tag and the region.")
+    return found
+
+
+def load_base(registry: Registry, reference: ImageReference, architecture: str) -> RemoteImage:
+    """As `load`; raises `BaseImageError` where it is for another architecture, whatever its tag or digest promised."""
+    found = load(registry, reference, architecture)
+    if found.architecture != architecture:
+        raise BaseImageError(
+            f'"{reference}" is built for "{found.architecture}" and not for "{architecture}"',
+            f"Pass --arch {found.architecture or 'ARCH'}, or name another image.",
+        )
     return found

@@ -52,7 +52,7 @@ def inspect(image: RemoteImage, blobs: Blobs, cache: Path | None, progress: Prog
     if seen is None:
         seen = _seen(_Reading(image, blobs, cache / "layers" if cache else None, progress))
         if kept:
-            atomically.write(kept, json.dumps(seen).encode())
+            atomically.keep(kept, json.dumps(seen).encode())
     facts = facts_of(seen, digest, image.environment, image.labels)
     refuse_incomplete(str(image.reference), facts)
     return facts

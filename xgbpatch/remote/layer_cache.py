@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def _read(path: Path) -> LayerIndex | None:
             opaque=frozenset(document["opaque"]),
             contents={name: base64.b64decode(text) for name, text in document["contents"].items()},
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
         return None
 
 
@@ -63,4 +64,4 @@ def _write(path: Path, found: LayerIndex) -> None:
         "opaque": sorted(found.opaque),
         "contents": {name: base64.b64encode(content).decode() for name, content in found.contents.items()},
     }
-    atomically.write(path, gzip.compress(json.dumps(document).encode(), compresslevel=1, mtime=0))
+    atomically.keep(path, gzip.compress(json.dumps(document).encode(), compresslevel=1, mtime=0))

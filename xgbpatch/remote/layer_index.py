@@ -81,25 +81,50 @@ def index(pieces: Iterator[bytes], descriptor: Descriptor) -> LayerIndex:
         _read(unpacked, draft)
     except (tarfile.TarError, ValueError, ArithmeticError, RecursionError, EOFError) as error:
         raise unpacked.refused(str(error) or type(error).__name__) from error
-    unpacked.limit = None
     unpacked.finish()
     return LayerIndex(draft.entries, frozenset(draft.whiteouts), frozenset(draft.opaque), draft.contents)
 
 
-def _read(unpacked: Unpacked, draft: _Draft) -> None:
-    unpacked.limit = LARGEST_HEADER + _BUFFER
-    stream = cast("IO[bytes]", unpacked)
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, encoding="utf-8") as archive:
-        for member in archive:
-            unpacked.limit = archive.offset + LARGEST_HEADER + _BUFFER
-            draft.add(member, archive)
-            _forget(archive)
+def opened(stream: IO[bytes]) -> tarfile.TarFile:
+    """The tar of a layer, to be read once from its beginning; raises `tarfile.TarError` as its members do."""
+    return tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, encoding="utf-8", tarinfo=_Member)
+
+
+def members(archive: tarfile.TarFile, unpacked: Unpacked) -> Iterator[tarfile.TarInfo]:
+    """The members of `archive`, whose bytes `unpacked` gives: no header is larger than `LARGEST_HEADER`, and none is
+    remembered."""
+    for member in archive:
+        unpacked.limit = archive.offset + LARGEST_HEADER + _BUFFER
+        yield member
+        _forget(archive)
+    unpacked.limit = None
 
 
 def _forget(archive: Any) -> None:
     """A tar file remembers every member and every global header that it has seen."""
     archive.members.clear()
     archive.pax_headers.clear()
+
+
+class _Member(tarfile.TarInfo):
+    """A damaged header is an error; a tar file alone takes one that is not its first for its end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if any(buf):  # no end, which is a block of zeros or nothing
+                raise tarfile.ReadError(f"a member's header is damaged: {error}") from error
+            raise
+
+
+def _read(unpacked: Unpacked, draft: _Draft) -> None:
+    unpacked.limit = LARGEST_HEADER + _BUFFER
+    stream = cast("IO[bytes]", unpacked)
+    with opened(stream) as archive:
+        for member in members(archive, unpacked):
+            draft.add(member, archive)
 
 
 class _Draft:

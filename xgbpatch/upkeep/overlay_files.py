@@ -12,6 +12,7 @@ from xgbpatch import layout
 from xgbpatch.errors import ContractError
 from xgbpatch.manifest import Descriptor
 from xgbpatch.patch import files_digest_of
+from xgbpatch.remote import layer_index
 from xgbpatch.remote.blobs import Blobs
 from xgbpatch.remote.unpacked import Unpacked
 
@@ -58,8 +59,10 @@ def _files(blobs: Blobs, layer: OwnLayer) -> Iterator[OverlayFile]:
         unpacked = Unpacked(pieces, layer.blob)
         plain = _Hashed(unpacked)
         try:
-            with tarfile.open(fileobj=cast("IO[bytes]", plain), mode="r|") as archive:
-                yield from (file for member in archive for file in _member(archive, member, layer))
+            unpacked.limit = 2 * layer_index.LARGEST_HEADER
+            with layer_index.opened(cast("IO[bytes]", plain)) as archive:
+                for member in layer_index.members(archive, unpacked):
+                    yield from _member(archive, member, layer)
         except (EOFError, tarfile.TarError) as error:
             raise ContractError(f'layer "{layer.blob.digest}" is no tar: {error}') from error
         while plain.read(_PIECE):

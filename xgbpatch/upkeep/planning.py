@@ -94,6 +94,11 @@ class Plan:
         causes = {reason.cause for reason in self.reasons}
         return Cause.BASE in causes and causes <= {Cause.BASE, Cause.DRIFT, Cause.ALIAS}
 
+    @property
+    def alias_alone(self) -> bool:
+        """Whether the image is what it should be, and only an alias is to be moved to it."""
+        return {reason.cause for reason in self.reasons} == {Cause.ALIAS}
+
 
 def plan(depot: Depot, spec: Spec, place: ImageReference, today: date, packages: bool = True) -> Plan:
     """How the newest image of `spec` in the repository of `place` stands today (UTC).

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from xgbpatch import alias_memory
+from xgbpatch.alias_memory import Moved
 from xgbpatch.errors import ContractError, RegistryError
 from xgbpatch.reference import ImageReference
 from xgbpatch.remote.depot import Depot
 from xgbpatch.report import Report
 from xgbpatch.upkeep import aliases, trial
-from xgbpatch.upkeep.aliases import Moved
 from xgbpatch.upkeep.trial import Record
 
 TryOut = Callable[[ImageReference], Report]
@@ -41,9 +42,9 @@ def promote(depot: Depot, image: ImageReference, names: Sequence[str], examiner:
     Raises `ContractError` where it does not pass; no alias has moved then.
     """
     for name in names:
-        aliases.alias(image, name)  # a name that cannot be is refused before minutes of testing
+        alias_memory.alias(image, name)  # a name that cannot be is refused before minutes of testing
     pinned = _pinned(depot, image)
-    known = _tried(depot, pinned)
+    known = tried(depot, pinned)
     record = known or examined(depot, pinned, examiner.try_out(pinned), examiner.moment)
     depot.progress.line(f'"{pinned.pinned}" passed test-local ({record.date}, xgbpatch {record.version})')
     return Promotion(pinned, record, known is None, tuple(aliases.promote(depot, pinned, name) for name in names))
@@ -61,12 +62,13 @@ def rollback(depot: Depot, place: ImageReference, name: str, to: str = "") -> Mo
     """Move the alias back: to its previous target, or to the digest `to`, which must have been tested once."""
     if to:
         image = replace(place, tag="", digest=to)
-        if aliases.previous(depot, place, name) != to and _tried(depot, _pinned(depot, image)) is None:
+        if aliases.previous(depot, place, name) != to and tried(depot, _pinned(depot, image)) is None:
             raise ContractError(f'"{image}" was never promoted or tested', f"xgbpatch promote {image} --alias {name}")
     return aliases.rollback(depot, place, name, to)
 
 
-def _tried(depot: Depot, image: ImageReference) -> Record | None:
+def tried(depot: Depot, image: ImageReference) -> Record | None:
+    """The newest record that the image, named by digest, has passed; None where there is none."""
     return trial.tried(depot.registry, depot.blobs_of(image), image)
 
 

@@ -21,7 +21,7 @@ from xgbpatch.remote import assembly, config, inspection, transfer
 from xgbpatch.remote.blobs import Traffic
 from xgbpatch.remote.config import Addition
 from xgbpatch.remote.depot import Depot
-from xgbpatch.remote.image import RemoteImage, load
+from xgbpatch.remote.image import RemoteImage, load, load_base
 from xgbpatch.upkeep import claims, drift, relocation
 from xgbpatch.upkeep.claims import Claim
 from xgbpatch.upkeep.drift import Clause, Ground
@@ -59,7 +59,7 @@ def rebase(depot: Depot, wish: Wish) -> Rebased:
     errors of `claims`, `BaseImageError`, `RegistryError` and `AwsError`.
     """
     claim = claims.claimed(depot, load(depot.registry, wish.image))
-    base = load(depot.registry, _new_base(claim.provenance, wish.to), claim.image.architecture or "amd64")
+    base = load_base(depot.registry, _new_base(claim.provenance, wish.to), claim.image.architecture or "amd64")
     if base.reference.digest == claim.base.reference.digest:
         return Rebased(claim.image.reference, base.reference, up_to_date=True)
     destination = claim.image.reference.with_tag(wish.tag or _new_tag(depot, claim, base.reference))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xgbpatch import repository
 from xgbpatch.aws import RepositoryOptions
 from xgbpatch.design import Design
-from xgbpatch.errors import PackageError
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, PackageError
 from xgbpatch.reference import ImageReference
 from xgbpatch.remote import assembly, papers
 from xgbpatch.remote.depot import Depot
@@ -21,20 +21,23 @@ def registry_maker(depot: Depot, accept_drift: bool, wanted: Papers) -> Maker:
 
     def make(plan: Plan, place: ImageReference) -> ImageReference:
         made = assembly.render(depot, plan.spec, plan.base)
-        image = _rebased(depot, plan, accept_drift) or _built(depot, made, place)
+        image = _rebased(depot, plan, made, accept_drift) or _built(depot, made, place)
         papers.issue(depot, image, made, wanted)
         return image
 
     return make
 
 
-def _rebased(depot: Depot, plan: Plan, accept_drift: bool) -> ImageReference | None:
-    if not (plan.published and plan.base_alone):
+def _rebased(depot: Depot, plan: Plan, made: Design, accept_drift: bool) -> ImageReference | None:
+    """None where the layer is to be made anew: something of ours changed too, or a package is newer by now."""
+    before = plan.published and plan.published.provenance
+    if not (plan.published and before and plan.base_alone and before.spec_digest == made.provenance.spec_digest):
         return None
-    wish = Wish(plan.published.reference, plan.base.reference, accept_drift=accept_drift)
+    wish = Wish(plan.published.reference, plan.base.reference, made.reference.tag, accept_drift)
     try:
         return rebasing.rebase(depot, wish).reference
-    except PackageError as error:  # its packages were resolved for another base: they are resolved anew
+    except (PackageError, BaseImageError, ContractError, ConfigurationError) as error:
+        # its packages were resolved for another base, or that base is gone, or nothing proves what is whose
         depot.progress.line(f"{error.message}: building instead")
         return None
 

@@ -25,10 +25,12 @@ Gate = Callable[[ImageReference, ImageReference], None]
 
 
 class Outcome(Enum):
-    """What became of an image: it was current, it was made anew, a person is needed, or something failed."""
+    """What became of an image: it was current, it was made anew, it stands there and is to be tested and promoted, a
+    person is needed, or something failed."""
 
     CURRENT = "current"
     RENEWED = "renewed"
+    WAITING = "waiting"
     DRIFTED = "drifted"
     FAILED = "failed"
 
@@ -70,14 +72,26 @@ def renew(crew: Crew, spec: Spec) -> Renewal:
         place = crew.place_of(spec)
         plan = planning.plan(crew.depot, spec, place, crew.today)
         image = plan.published.reference if plan.published else None
-        if plan.state is State.CURRENT:
-            return Renewal(spec.name, Outcome.CURRENT, plan, image)
+        if image and plan.state is State.CURRENT:
+            return _proved(crew, plan, image)
+        if image and crew.examiner is None and plan.alias_alone:
+            return Renewal(spec.name, Outcome.WAITING, plan, image)
         if plan.state is State.DRIFTED and not crew.accept_drift:
             return Renewal(spec.name, Outcome.DRIFTED, plan, image)
         image = crew.make(plan, place)
         return _released(crew, plan, image)
     except XgbpatchError as error:
         return Renewal(spec.name, Outcome.FAILED, plan, image, error=error)
+
+
+def _proved(crew: Crew, plan: Plan, image: ImageReference) -> Renewal:
+    """What nobody has tested, or what failed the last time, is tested now: that a build gave it proves nothing."""
+    if crew.examiner is None or promotion.tried(crew.depot, image):
+        return Renewal(plan.spec.name, Outcome.CURRENT, plan, image)
+    if crew.gate:
+        crew.gate(plan.base.reference, image)
+    promotion.promote(crew.depot, image, (), crew.examiner)
+    return Renewal(plan.spec.name, Outcome.CURRENT, plan, image, tested=True)
 
 
 def _released(crew: Crew, plan: Plan, image: ImageReference) -> Renewal:
