@@ -16,6 +16,7 @@ from xgbpatch.registry_session import Answer, CredentialsFor, RegistrySession, R
 
 _ACCEPT = {"Accept": ", ".join(MEDIA_TYPES)}
 _TAGS_A_PAGE = 1000
+_STRANGER = "See what answers there: a login page, a proxy, or a builder that wrote something else."
 _UNDELETABLE = frozenset({400, 405})  # distribution 2 takes digests only, or has deletion switched off
 
 
@@ -44,6 +45,7 @@ class Registry:
         if not digest:  # the specification makes the header optional
             manifest = self.manifest(reference)
             return Descriptor(manifest.digest, manifest.media_type, len(manifest.content))
+        verify(reference, reference.digest, digest)
         return Descriptor(digest, _media_type(answer), int(answer.headers.get("Content-Length", 0)))
 
     def find(self, reference: ImageReference) -> Manifest | None:
@@ -70,9 +72,7 @@ class Registry:
         answer = self._session.send(Request(reference, "GET", f"blobs/{digest}"))
         require(answer, (200,), f'read the configuration of "{reference}"')
         verify(reference, digest, f"sha256:{hashlib.sha256(answer.body).hexdigest()}")
-        document = json.loads(answer.body)
-        assert isinstance(document, dict), "a verified configuration is what its builder wrote"
-        return document
+        return _document(answer, f'the configuration "{digest}" of "{reference}"')
 
     def put_manifest(self, reference: ImageReference, manifest: Manifest) -> ImageReference:
         """Put `manifest` under the reference's tag, or under its digest alone where there is no tag, in one step.
@@ -97,7 +97,7 @@ class Registry:
             if answer.status == 404:
                 break
             require(answer, (200,), f'list the tags of "{reference.name}"')
-            found += json.loads(answer.body).get("tags") or []
+            found += _tags(answer, f'the list of tags of "{reference.name}"')
             path = answer.next_page
         return tuple(dict.fromkeys(found))
 
@@ -122,6 +122,24 @@ class Registry:
 
 def _manifest_path(reference: ImageReference) -> str:
     return f"manifests/{reference.digest or reference.tag or 'latest'}"
+
+
+def _document(answer: Answer, what: str) -> Mapping[str, Any]:
+    """The JSON object of `answer`; raises `RegistryError` where it holds something else."""
+    try:
+        document = json.loads(answer.body)
+    except ValueError as error:
+        raise RegistryError(f"{what} is not JSON: {error}", _STRANGER) from error
+    if not isinstance(document, dict):
+        raise RegistryError(f"{what} is not a JSON object", _STRANGER)
+    return document
+
+
+def _tags(answer: Answer, what: str) -> list[str]:
+    tags = _document(answer, what).get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise RegistryError(f"{what} holds no tags", _STRANGER)
+    return tags
 
 
 def _media_type(answer: Answer) -> str:

@@ -18,6 +18,7 @@ from xgbpatch.registry_exchange import Unanswered
 _LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+)(:\d+)?")
 _LARGEST_BODY = 8 << 20  # manifests and configurations; distribution's own limit for a manifest is 4 MiB
 _PIECE = 1 << 18
+_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 
 class Connections(requests.Session):
@@ -44,8 +45,9 @@ def is_loopback(host: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Host and port."""
-    return urlsplit(url).netloc
+    """Host and port, in one spelling: lower case, and without the port that the scheme has anyway."""
+    parts = urlsplit(url)
+    return parts.netloc.lower().removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
 
 
 def require_private(url: str) -> None:

@@ -23,7 +23,8 @@ class Request:
     """One call on the repository of `reference`.
 
     `path` is relative to the repository (`manifests/<tag>`), or an address as a registry gave it: an absolute path or a
-    URL. What is `hasty` is tried once and not waited for: it must not delay the end of the program.
+    URL. What is `hasty` is tried once and not waited for: it must not delay the end of the program. What is `slow` may
+    keep the registry busy for minutes before it answers.
     """
 
     reference: ImageReference
@@ -32,6 +33,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
     hasty: bool = False
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Answer:
     def asked_pause(self) -> float | None:
         """Seconds that Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
         asked = self.headers.get("Retry-After", "")
-        if asked.isdigit():
+        if is_number(asked):
             return float(asked)
         try:
             return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
@@ -78,6 +80,11 @@ class Stream:
 
     answer: Answer
     pieces: Iterator[bytes]
+
+
+def is_number(header: str) -> bool:
+    """Whether a header holds what RFC 9110 calls digits; `str.isdigit` takes "²" for one."""
+    return header.isascii() and header.isdecimal()
 
 
 class Retriable(RegistryError):

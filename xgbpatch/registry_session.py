@@ -27,6 +27,7 @@ CredentialsFor = Callable[[ImageReference], Credentials | None]
 
 _TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, and between two bytes
 _HASTY_SECONDS = (2.0, 3.0)
+_SLOW_SECONDS = (10.0, 600.0)
 _AUTHORIZATIONS = 3  # another thread may just have got a token that is too narrow for this call
 
 
@@ -79,11 +80,12 @@ class RegistrySession:
                     return answer
 
     def _response(self, request: Request) -> requests.Response:
-        key, url = address(request.reference), self._url(request)
+        key, url = self._key(request.reference), self._url(request)
         for _ in range(_AUTHORIZATIONS):
             sent = self._authorizations.get(key, "") if host_of(url) == key[0] else ""
             response = self._once(request, url, sent)
-            if host_of(url) != key[0] or not self._renew(request.reference, response, sent):
+            registrys_own = {host_of(url), host_of(response.url)} == {key[0]}  # and not that of a store behind it
+            if not registrys_own or not self._renew(request.reference, response, sent):
                 return response
             response.close()
         return self._once(request, url, self._authorizations.get(key, ""))
@@ -92,7 +94,8 @@ class RegistrySession:
         prepared = requests.Request(
             request.method, url, headers=dict(request.headers), data=request.body, auth=Authorization(authorization)
         )
-        return self._http.answer_to(prepared, _HASTY_SECONDS if request.hasty else _TIMEOUT_SECONDS)
+        timeout = _HASTY_SECONDS if request.hasty else _SLOW_SECONDS if request.slow else _TIMEOUT_SECONDS
+        return self._http.answer_to(prepared, timeout)
 
     @property
     def _http(self) -> Connections:
@@ -102,12 +105,18 @@ class RegistrySession:
         found: Connections = self._threads.connections
         return found
 
+    def _key(self, reference: ImageReference) -> tuple[str, str]:
+        """Under which an authorization is kept: the host as `host_of` gives it, and the repository."""
+        host, repository = address(reference)
+        return host_of(f"{self._scheme(host)}://{host}"), repository
+
     def _url(self, request: Request) -> str:
         host, repository = address(request.reference)
         scheme = self._scheme(host)
         url = urljoin(f"{scheme}://{host}/v2/{repository}/", request.path)
-        if host_of(url) == host:  # registries behind a proxy that ends TLS give addresses with http
-            url = urlunsplit(urlsplit(url)._replace(scheme=scheme))
+        if host_of(url) == self._key(request.reference)[0]:
+            # registries behind a proxy that ends TLS give addresses with http
+            url = urlunsplit(urlsplit(url)._replace(scheme=scheme, netloc=host))
         return url
 
     def _scheme(self, host: str) -> str:
@@ -131,7 +140,7 @@ class RegistrySession:
         """After a refusal of `sent`: get what the registry wants; returns whether there is something new to send."""
         if response.status_code not in (401, 403):
             return False
-        key = address(reference)
+        key = self._key(reference)
         with self._renewal:
             known = self._authorizations.get(key, "")
             if known != sent:  # another thread was faster

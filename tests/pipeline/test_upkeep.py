@@ -103,7 +103,7 @@ def test_a_patched_image_follows_its_base_and_stops_where_a_person_is_needed(eng
         planned = json.loads(run(10, "plan", "--json"))["images"][0]
         assert planned["state"] == "rebuild"
         assert digest in json.dumps(planned["reasons"])
-        done = json.loads(run(0, "rebuild", "--json"))["images"][0]
+        done = json.loads(run(0, "rebuild", "--builder", "registry", "--json"))["images"][0]
         second = ImageReference.parse(done["image"])
         assert second.digest != first.digest
         assert done["base"].endswith(digest)
@@ -116,3 +116,6 @@ def test_a_patched_image_follows_its_base_and_stops_where_a_person_is_needed(eng
         assert HOOKED in json.dumps(planned["reasons"])
         assert json.loads(run(20, "rebuild", "--json"))["images"][0]["outcome"] == "drifted"
         run(20, "rebase", str(second), "--to", digest)
+        accepted = run(0, "rebuild", "--accept-drift", "--no-test", "--no-scan-gate", "--json")
+        assert json.loads(accepted)["images"][0]["base"].endswith(digest)
+        assert HOOKED not in json.dumps(json.loads(run(10, "plan", "--json"))["images"][0]["reasons"]), "an alias waits"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Wrong(Enum):
     ANSWER_LOST = auto()  # the registry does it, and the connection ends
     CUT_ANSWERING = auto()  # the connection ends after `after` bytes of the answer's body
     FLIPPED = auto()  # byte `after` of the answer's body is another one
+    LATE = auto()  # the registry hears of it `seconds` after it came
     SILENT = auto()  # no answer, for as long as the client waits
 
 
@@ -41,6 +43,7 @@ class Fault:
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
     after: int = 0
+    seconds: float = 0.0
     skip: int = 0
     times: int = 1
 
@@ -114,6 +117,8 @@ class _Passing(BaseHTTPRequestHandler):
             with suppress(OSError):
                 self.connection.recv(1)
             return None
+        if self.fault and wrong is Wrong.LATE:
+            time.sleep(self.fault.seconds)
         status, headers, body = self._upstream(self.sent)
         if wrong is Wrong.ANSWER_LOST:
             self._note(status, 0)

@@ -16,6 +16,8 @@ from xgbpatch.errors import RegistryError
 from xgbpatch.manifest import Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Registry
+from xgbpatch.registry_connection import host_of
+from xgbpatch.registry_exchange import Request
 
 TYPE = {"Content-Type": manifests.DOCKER_MANIFEST}
 FINE = Reply(200, b'{"schemaVersion": 2}', TYPE)
@@ -167,6 +169,12 @@ def test_too_many_requests_waits_as_long_as_asked_or_says_so(client, pauses, ask
     assert pauses == ([7.0] if asked == "7" else [])
 
 
+def test_retry_after_that_is_no_number_is_not_heeded(client, pauses):
+    with scripted(Reply(429, headers={"Retry-After": "²"}), FINE) as server:
+        assert client.manifest(at(server)).content == FINE.body
+    assert pauses == [0.5]
+
+
 def test_real_pause_follows_retry_after():
     with scripted(Reply(429, headers={"Retry-After": "1"}), FINE) as server:
         begun = time.monotonic()
@@ -203,6 +211,27 @@ def test_wrong_digest_is_an_error(client, by):
     reply = Reply(200, FINE.body, {**TYPE, "Docker-Content-Digest": wrong} if by == "header" else TYPE)
     with scripted(reply) as server, pytest.raises(RegistryError, match="wrong bytes"):
         client.manifest(at(server) if by == "header" else at(server).with_digest(wrong))
+
+
+def test_description_of_another_digest_than_the_one_asked_for_is_an_error(client):
+    reply = Reply(200, FINE.body, {**TYPE, "Docker-Content-Digest": "sha256:" + "2" * 64})
+    with scripted(reply) as server, pytest.raises(RegistryError, match="wrong bytes"):
+        client.head(at(server).with_digest("sha256:" + "1" * 64))
+
+
+@pytest.mark.parametrize("content", [b"[]", b"no json", b"\xff"], ids=["list", "text", "no text"])
+def test_configuration_that_is_no_json_object_is_an_error_that_names_it(client, content):
+    digest = manifests.digest_of(content)
+    config = {"mediaType": manifests.DOCKER_CONFIG, "size": len(content), "digest": digest}
+    manifest = Manifest(json.dumps({"config": config}).encode(), manifests.DOCKER_MANIFEST)
+    with scripted(Reply(200, content)) as server, pytest.raises(RegistryError, match=f"{digest}.* is not"):
+        client.config(at(server), manifest)
+
+
+@pytest.mark.parametrize("content", [b"<html>login</html>", b"[]", b'{"tags": "123"}', b'{"tags": [{}]}'])
+def test_list_of_tags_that_is_none_is_an_error_that_names_the_repository(client, content):
+    with scripted(Reply(200, content)) as server, pytest.raises(RegistryError, match=f"{server.host}/a/b"):
+        client.tags(at(server))
 
 
 def test_configuration_with_a_wrong_digest_is_an_error(client):
@@ -243,6 +272,33 @@ def test_realm_that_is_not_https_gets_no_password(client):
     reply = Reply(401, headers={"WWW-Authenticate": challenge})
     with scripted(reply) as server, pytest.raises(RegistryError, match="not https"):
         client.manifest(at(server))
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Reg.Example.com/v2/", "reg.example.com"),
+        ("https://reg.example.com:443/v2/", "reg.example.com"),
+        ("http://127.0.0.1:80/v2/", "127.0.0.1"),
+        ("https://reg.example.com:80/v2/", "reg.example.com:80"),
+        ("https://reg.example.com:8443/v2/", "reg.example.com:8443"),
+    ],
+)
+def test_host_has_one_spelling(url, host):
+    assert host_of(url) == host
+
+
+def test_upload_at_the_registry_under_another_spelling_of_its_name_keeps_the_password():
+    with scripted() as server:
+        here = ImageReference.parse(f"localhost:{server.server_port}/a/b")
+        there = {"Location": f"http://LOCALHOST:{server.server_port}/upload"}
+        challenge = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        server.replies = [challenge, Reply(202, headers=there)]
+        session = Registry(known).session
+        location = session.send(Request(here, "POST", "blobs/uploads/")).location
+        session.send(Request(here, "PATCH", location, body=b"x"))
+        assert server.seen[-1][:2] == ("PATCH", "/upload")
+        assert server.seen[-1][2]["Authorization"].startswith("Basic ")
 
 
 def test_netrc_is_never_used(client, tmp_path, monkeypatch):

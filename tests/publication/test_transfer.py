@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from faulty import Fault, Wrong, faulty
 from publication_parts import Reply, scripted
 from transfer_parts import BIG, BLOB, MIB, SMALL, UPLOAD, blobs, content, descriptor, leftovers, store
 
+from xgbpatch import registry_session
 from xgbpatch.errors import RegistryError
 from xgbpatch.manifest import Descriptor
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.remote import transfer
-from xgbpatch.remote.blobs import Traffic
+from xgbpatch.remote.blobs import Traffic, UploadLost
+from xgbpatch.remote.http_blobs import HttpBlobs
 
 
 def test_blobs_are_copied_and_the_second_run_moves_nothing(client, plain, other):
@@ -33,6 +36,13 @@ def test_blobs_are_mounted_within_a_registry(client, plain):
     moved = transfer.copy(blobs(client, plain), blobs(client, plain, "c/d"), found, Silent())
     assert moved == Traffic(mounted=2)
     assert content(client, plain, found[0], "c/d") == BIG
+
+
+def test_registry_is_the_same_one_under_another_spelling_of_its_name(client, plain):
+    (found,) = store(client, plain, SMALL)
+    here = plain.host.replace("127.0.0.1", "localhost")
+    target = HttpBlobs(ImageReference.parse(f"{here}/c/d"), client.session)
+    assert target.mount(found.digest, ImageReference.parse(f"{here.upper()}/a/b"))
 
 
 def test_mount_that_the_registry_turns_into_an_upload_leaves_none(client, plain, tmp_path):
@@ -77,6 +87,21 @@ def test_fault_on_reading_is_overcome_and_nothing_is_read_twice(client, plain, o
     assert moved.sent == moved.received == len(BIG)
     assert content(client, other, found[0]) == BIG
     assert pauses[0] == (7.0 if fault.status == 429 else 0.5)
+
+
+def test_reading_that_is_cut_behind_the_last_byte_is_complete(client):
+    unended = Reply(200, b"%x\r\n%s\r\n" % (len(SMALL), SMALL), {"Transfer-Encoding": "chunked"})
+    with scripted(unended, Reply(416)) as server:
+        assert content(client, server, descriptor(SMALL)) == SMALL
+        assert server.seen[-1][2]["Range"] == f"bytes={len(SMALL)}-"
+
+
+def test_end_that_the_registry_claims_too_early_is_found_by_the_digest(client, plain, other):
+    found = store(client, plain, BIG)
+    cut, ended = Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=9 * MIB), Fault("GET", BLOB, Wrong.REFUSED, status=416)
+    with faulty(plain.host, cut, ended) as proxy, pytest.raises(RegistryError, match="wrong bytes"):
+        transfer.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+    assert not blobs(client, other).has(found[0].digest)
 
 
 def test_reading_that_never_gets_further_ends(client, plain, other, tmp_path_factory):
@@ -133,12 +158,79 @@ def test_piece_of_which_the_registry_kept_a_part_is_completed(client, refusal):
 
 
 @pytest.mark.parametrize("wrong", [Wrong.HALF_ARRIVED, Wrong.ANSWER_LOST])
-def test_upload_that_the_registry_lost_is_begun_again_alone(client, plain, other, wrong):
+def test_upload_that_the_registry_lost_is_begun_again_alone(client, plain, other, pauses, wrong):
     """Distribution 2 forgets an upload of which it has more than it acknowledged."""
     found = store(client, plain, SMALL, BIG)
     with faulty(other.host, Fault("PATCH", UPLOAD, wrong, after=MIB, skip=1)) as proxy:
-        transfer.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
+        transfer.copy(blobs(client, plain), blobs(client, proxy), found, Silent(), pauses.append)
     assert [content(client, other, blob) for blob in found] == [SMALL, BIG]
+
+
+@pytest.mark.parametrize("skip", [0, 1], ids=["first piece", "second piece"])
+@pytest.mark.parametrize("status", [404, 410])
+def test_upload_that_the_registry_no_longer_knows_is_begun_again(client, other, pauses, status, skip):
+    with faulty(other.host, Fault("PATCH", UPLOAD, Wrong.REFUSED, status=status, skip=skip)) as proxy:
+        transfer.put(blobs(client, proxy), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
+        assert proxy.count("POST") == 2
+    assert pauses == [0.5]
+    assert content(client, other, descriptor(BIG)) == BIG
+
+
+def test_upload_that_the_registry_never_knows_is_given_up(client, other, pauses):
+    refusal = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=404, times=99)
+    with faulty(other.host, refusal) as proxy, pytest.raises(RegistryError, match="HTTP 404") as caught:
+        transfer.put(blobs(client, proxy), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
+    assert proxy.count("PATCH") == 4
+    assert pauses == [0.5, 1.0, 2.0]
+    assert "engine" in caught.value.next_step
+    assert leftovers(Path(other.log).parent) == []
+
+
+def test_writing_that_never_gets_further_ends(client, pauses):
+    stuck = Reply(202, headers={"Location": "/upload", "Range": "0-0"})
+    fine = Reply(202, headers={"Location": "/upload", "Range": f"0-{8 * MIB - 1}"})
+    with scripted(stuck, *[stuck] * 9, fine) as server:
+        upload = blobs(client, server).begin(9 * MIB)
+        with pytest.raises(UploadLost, match="lost"):
+            upload.send(bytes(8 * MIB))
+        assert len(server.seen) == 1 + 4
+    assert pauses == [0.5, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(("least", "size"), [("", 8 * MIB), ("²", 8 * MIB), ("5", 8 * MIB), (f"{16 * MIB}", 16 * MIB)])
+def test_pieces_are_as_large_as_the_registry_wants(client, least, size):
+    with scripted(Reply(202, headers={"Location": "/upload", "OCI-Chunk-Min-Length": least})) as server:
+        assert blobs(client, server).begin(99 * MIB).piece_bytes == size
+
+
+@pytest.mark.parametrize("least", [f"{16 * MIB + 1}", "9" * 5000], ids=["a byte too much", "absurd"])
+def test_pieces_that_memory_is_too_small_for_are_refused(client, least):
+    with scripted(Reply(202, headers={"Location": "/upload", "OCI-Chunk-Min-Length": least})) as server:
+        with pytest.raises(RegistryError, match="no pieces below") as caught:
+            blobs(client, server).begin(99 * MIB)
+        assert server.seen[-1][:2] == ("DELETE", "/upload")
+    assert "engine" in caught.value.next_step
+
+
+def test_registry_that_takes_its_time_to_finish_a_blob_is_waited_for(client, other, pauses, monkeypatch):
+    piece = BIG[: 8 * MIB]
+    with faulty(other.host, Fault("PUT", UPLOAD, Wrong.LATE, seconds=1.0)) as proxy:
+        upload = blobs(client, proxy).begin(len(BIG))
+        upload.send(piece)
+        monkeypatch.setattr(registry_session, "_TIMEOUT_SECONDS", (1.0, 0.3))
+        upload.finish(descriptor(piece).digest)
+        assert [seen.method for seen in proxy.seen] == ["POST", "PATCH", "PUT"]
+    assert pauses == []
+
+
+def test_blob_that_the_registry_finished_late_is_not_sent_again(client, pauses):
+    absent, there = Reply(404), Reply(200)
+    piece = Reply(202, headers={"Location": "/upload"})
+    with scripted(absent, piece, piece, piece, piece, absent, absent, Reply(204), there) as server:
+        moved = transfer.put(blobs(client, server), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
+        assert [method for method, _, _ in server.seen[4:]] == ["PATCH", "PUT", "HEAD", "DELETE", "HEAD"]
+    assert moved == Traffic(sent=len(BIG))
+    assert pauses == [0.5]
 
 
 @pytest.mark.parametrize("wrong", [Wrong.CUT_SENDING, Wrong.HALF_ARRIVED, Wrong.ANSWER_LOST])
@@ -188,7 +280,7 @@ def test_first_error_ends_the_other_workers_and_the_next_run_sends_the_rest(clie
     assert moved == Traffic(sent=2000 + (39 - there) * 1000, received=2000 + (39 - there) * 1000, present=there)
 
 
-@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("status", [405, 415, 501])
 def test_registry_that_takes_no_pieces_is_told_apart(client, plain, other, status):
     found = store(client, plain, SMALL, BIG)
     refusal = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=status, times=99)

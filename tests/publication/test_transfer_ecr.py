@@ -99,9 +99,10 @@ def test_part_whose_answer_is_lost_is_not_appended_twice(ecr, door, target):
     assert door.calls.count("UploadLayerPart") == 3 + 1
 
 
-def test_upload_that_ecr_forgot_is_begun_again(ecr, door, target):
+def test_upload_that_ecr_forgot_is_begun_again(ecr, door, target, pauses):
     door.faults += [("UploadLayerPart", {"__type": "UploadNotFoundException", "message": "gone"})]
-    transfer.put(target, io.BytesIO(PARTS), descriptor(PARTS), Silent())
+    transfer.put(target, io.BytesIO(PARTS), descriptor(PARTS), Silent(), pauses.append)
+    assert pauses == [0.5]
     assert sizes(ecr) == [len(PARTS)]
     assert door.calls.count("InitiateLayerUpload") == 2
 

@@ -133,6 +133,16 @@ def test_store_behind_the_registry_gets_no_password_and_its_address_stays_secret
     assert "secret" not in f"{caught.value.message} {caught.value.next_step}"
 
 
+def test_store_that_asks_for_a_token_gets_no_password_either():
+    with scripted() as store_:
+        realm = f'Bearer realm="http://{store_.host}/token"'
+        store_.replies = [challenge(realm), Reply(200, b'{"token": "x"}'), Reply(200, SMALL)]
+        there = Reply(307, headers={"Location": f"http://{store_.host}/blob"})
+        with scripted(there) as server, pytest.raises(RegistryError, match="401"):
+            content(Registry(lambda reference: USER), server, descriptor(SMALL))
+        assert [(path, headers.get("Authorization")) for _, path, headers in store_.seen] == [("/blob", None)]
+
+
 def test_store_that_is_not_there_is_named_without_its_query(client):
     port = free_port()
     there = Reply(307, headers={"Location": f"http://127.0.0.1:{port}/blob?X-Amz-Signature=secret"})

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from urllib.parse import urlencode
 
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry_connection import host_of
 from xgbpatch.registry_refusal import require
 from xgbpatch.registry_session import RegistrySession, Request, address
 from xgbpatch.remote.blobs import Upload
@@ -42,12 +43,15 @@ class HttpBlobs:
         """What lies at `path` of the repository, or at a URL, from `offset` on; raises `Retriable` where it is cut."""
         request = Request(self.reference, "GET", path, range_header(offset))
         with self._session.opened(request) as stream:
-            require(stream.answer, (200, 206), f'send a blob of "{self.reference.name}"')
-            yield body_from(stream, offset)
+            if offset and stream.answer.status == 416:  # cut behind its last byte: there is no more
+                yield iter(())
+            else:
+                require(stream.answer, (200, 206), f'send a blob of "{self.reference.name}"')
+                yield body_from(stream, offset)
 
     def mount(self, digest: str, source: ImageReference) -> bool:
         """Within one registry only. One that begins an upload instead has it cancelled."""
-        if address(source)[0] != address(self.reference)[0]:
+        if len({host_of(f"https://{address(place)[0]}") for place in (source, self.reference)}) > 1:
             return False
         query = urlencode({"mount": digest, "from": address(source)[1]}, safe="/:")
         answer = self._session.send(Request(self.reference, "POST", f"blobs/uploads/?{query}"))

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from xgbpatch.errors import RegistryError, XgbpatchError
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry_exchange import Answer, Busy, Retriable
+from xgbpatch.registry_exchange import Answer, Busy, Retriable, is_number
 from xgbpatch.registry_refusal import require
 from xgbpatch.registry_session import RegistrySession, Request
 from xgbpatch.remote.blobs import UploadLost
 from xgbpatch.remote.ranges import stands
 
 PIECE_BYTES = 8 << 20
-_NO_PATCH = frozenset({404, 405, 415, 501})
+_LARGEST_PIECE = 16 << 20  # every worker holds one
+_NO_PATCH = frozenset({405, 415, 501})
+_ENGINE = f"Push with an engine instead: only blobs above {PIECE_BYTES >> 20} MiB are sent in pieces."
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
@@ -38,15 +40,20 @@ class UploadCalls:
         return answer
 
     def patch(self, location: str, offset: int, piece: bytes) -> Answer:
-        """Append once; raises `Retriable` where the upload may have become longer or not."""
+        """Append once; raises `Retriable` where the upload may have become longer or not, or `UploadLost`."""
         headers = {**_BYTES, "Content-Range": f"{offset}-{offset + len(piece) - 1}"}
         answer = self.session.send_once(Request(self.reference, "PATCH", location, headers, piece))
         if answer.status == 416:
             raise Busy("the registry has another part of the upload than was thought", "", None)
+        if answer.status in (404, 410):
+            raise UploadLost(
+                f'the registry knows no upload into "{self.reference.name}" any more: HTTP {answer.status}',
+                f"Try again; or the registry takes no blobs in pieces at all. {_ENGINE}",
+            )
         if offset == 0 and answer.status in _NO_PATCH:
             raise RegistryError(
                 f'the registry of "{self.reference.name}" takes no blobs in pieces: HTTP {answer.status}',
-                f"Push with an engine instead: only blobs above {PIECE_BYTES >> 20} MiB are sent in pieces.",
+                _ENGINE,
             )
         require(answer, (201, 202, 204), f'take a piece of a blob of "{self.reference.name}"')
         return answer
@@ -62,7 +69,8 @@ class UploadCalls:
     def put(self, location: str, digest: str, body: bytes = b"") -> None:
         """Finish an upload with `body` as its last bytes, once; raises `Retriable` where it may be finished or not."""
         path = f"{location}{'&' if '?' in location else '?'}digest={digest}"
-        answer = self.session.send_once(Request(self.reference, "PUT", path, _BYTES, body))
+        slow = not body  # gigabytes came before, which many registries hash and move now
+        answer = self.session.send_once(Request(self.reference, "PUT", path, _BYTES, body, slow=slow))
         if answer.status == 404:
             raise UploadLost(f'the registry has lost an upload into "{self.reference.name}"', "Try again.")
         require(answer, (200, 201, 202, 204), f'finish blob "{digest}" of "{self.reference.name}"')
@@ -115,12 +123,21 @@ class ChunkedUpload:
         self._calls = calls
         self._location = begun.location
         self._stands = 0
-        least = begun.headers.get("OCI-Chunk-Min-Length", "")
-        self._piece_bytes = max(PIECE_BYTES, int(least) if least.isdigit() else 0)
+        self._piece_bytes = self._agreed(begun.headers.get("OCI-Chunk-Min-Length", ""))
 
     @property
     def piece_bytes(self) -> int:
         return self._piece_bytes
+
+    def _agreed(self, least: str) -> int:
+        wanted = float(least) if is_number(least) else 0.0
+        if wanted > _LARGEST_PIECE:
+            self.cancel()
+            raise RegistryError(
+                f'the registry of "{self._calls.reference.name}" takes no pieces below {wanted / (1 << 20):.0f} MiB',
+                _ENGINE,
+            )
+        return max(PIECE_BYTES, int(wanted))
 
     def send(self, piece: bytes) -> None:
         """Append `piece`, whatever it takes."""
@@ -131,6 +148,8 @@ class ChunkedUpload:
             try:
                 answer = self._calls.patch(self._location, before, piece[before - start :])
                 self._move(answer, goal, answer.headers.get("Range", f"0-{goal - 1}"))
+                if self._stands == before and not patience.wait():
+                    raise self._lost()
             except Retriable as error:
                 if not patience.wait(error.asked_pause):
                     raise
@@ -142,8 +161,12 @@ class ChunkedUpload:
     def _move(self, answer: Answer, goal: int, position: str) -> None:
         now = stands(position)
         if not self._stands <= now <= goal:
-            raise UploadLost(f'the registry has lost a part of an upload into "{self._calls.reference.name}"', "")
+            raise self._lost()
         self._stands, self._location = now, answer.location or self._location
+
+    def _lost(self) -> UploadLost:
+        name = self._calls.reference.name
+        return UploadLost(f'the registry has lost a part of an upload into "{name}"', "Try again.")
 
     def finish(self, digest: str) -> None:
         """Where the answer is lost, the blob itself tells."""

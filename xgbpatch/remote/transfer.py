@@ -6,6 +6,7 @@ Nothing lies in between: no disk is touched, and no more than a piece for each w
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,24 +16,33 @@ from typing import IO
 from xgbpatch.errors import RegistryError
 from xgbpatch.manifest import Descriptor
 from xgbpatch.progress import Progress
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry_patience import Patience
 from xgbpatch.remote.blobs import Blobs, Traffic, UploadLost
 from xgbpatch.remote.workers import Watch, run
 
 _READ_BYTES = 1 << 18
-_BEGINNINGS = 4
 _FOREIGN = ("foreign", "nondistributable")
+
+Pause = Callable[[float], None]
 
 
 @dataclass(frozen=True)
 class _Way:
-    """A blob and its target; `opened` gives its bytes from the first one on, as often as it is called."""
+    """A blob and its target; `opened` gives its bytes from the first one on, as often as it is called.
+
+    `pause` is how to wait where the upload is lost.
+    """
 
     target: Blobs
     blob: Descriptor
     opened: Callable[[], AbstractContextManager[Iterator[bytes]]]
+    pause: Pause
 
 
-def copy(source: Blobs, target: Blobs, blobs: Sequence[Descriptor], progress: Progress) -> Traffic:
+def copy(
+    source: Blobs, target: Blobs, blobs: Sequence[Descriptor], progress: Progress, pause: Pause = time.sleep
+) -> Traffic:
     """Bring `blobs` into the target: what it has is left, what its registry has is mounted, the rest is streamed.
 
     A blob is visible when it is whole and its digest is right, else never; after an error the finished ones stay, so
@@ -43,11 +53,14 @@ def copy(source: Blobs, target: Blobs, blobs: Sequence[Descriptor], progress: Pr
         _require_stored(blob)
     watch = Watch(f'copying to "{target.reference.name}"', sum(blob.size for blob in unique.values()), progress)
     longest_first = sorted(unique.values(), key=lambda blob: blob.size, reverse=True)  # which ends the soonest
-    run([partial(_bring, source, target, blob, watch) for blob in longest_first], watch)
+    ways = [_Way(target, blob, partial(_received, source, blob, watch), pause) for blob in longest_first]
+    run([partial(_bring, source.reference, way, watch) for way in ways], watch)
     return watch.traffic
 
 
-def put(target: Blobs, content: IO[bytes], descriptor: Descriptor, progress: Progress) -> Traffic:
+def put(
+    target: Blobs, content: IO[bytes], descriptor: Descriptor, progress: Progress, pause: Pause = time.sleep
+) -> Traffic:
     """Upload a blob of our own, which begins where `content` stands; it must be able to seek."""
     if target.has(descriptor.digest):
         return Traffic(present=1)
@@ -59,7 +72,7 @@ def put(target: Blobs, content: IO[bytes], descriptor: Descriptor, progress: Pro
         content.seek(start)
         yield iter(partial(content.read, _READ_BYTES), b"")
 
-    _send(_Way(target, descriptor, opened), watch)
+    _send(_Way(target, descriptor, opened, pause), watch)
     return watch.traffic
 
 
@@ -71,15 +84,15 @@ def _require_stored(blob: Descriptor) -> None:
         )
 
 
-def _bring(source: Blobs, target: Blobs, blob: Descriptor, watch: Watch) -> None:
-    watch.reach(blob.digest, 0)
-    if target.has(blob.digest):
+def _bring(source: ImageReference, way: _Way, watch: Watch) -> None:
+    watch.reach(way.blob.digest, 0)
+    if way.target.has(way.blob.digest):
         watch.count(Traffic(present=1))
-    elif target.mount(blob.digest, source.reference):
+    elif way.target.mount(way.blob.digest, source):
         watch.count(Traffic(mounted=1))
     else:
-        _send(_Way(target, blob, partial(_received, source, blob, watch)), watch)
-    watch.reach(blob.digest, blob.size)
+        _send(way, watch)
+    watch.reach(way.blob.digest, way.blob.size)
 
 
 @contextmanager
@@ -94,14 +107,16 @@ def _received(source: Blobs, blob: Descriptor, watch: Watch) -> Iterator[Iterato
 
 
 def _send(way: _Way, watch: Watch) -> None:
-    """From the first byte again, some times, where the registry has lost the upload."""
-    for beginning in range(1, _BEGINNINGS + 1):
+    """From the first byte again, some times, where the registry has lost the upload; it may have finished it late."""
+    patience = Patience(way.pause)
+    while True:
         try:
             return _send_once(way, watch)
         except UploadLost:
-            if beginning == _BEGINNINGS:
+            if not patience.wait():
                 raise
-    return None
+            if way.target.has(way.blob.digest):
+                return None
 
 
 def _send_once(way: _Way, watch: Watch) -> None:
