@@ -11,7 +11,8 @@ The sequence, and why it has no bad moment:
 3. The manifest is read back by digest, verified and held to `manifest.complaints`; a wrong one is written anew.
 4. The right manifest is put under the tag, if it is not there already. One PUT: the tag is either absent or right.
 5. The scan gate (`xgbpatch.scans`), where one is given, looks at what stands under the tag.
-6. The aliases move by a PUT of the same manifest each, after that.
+6. The aliases move after that, untested, each by a PUT of the same manifest; what it named before is remembered first
+   (`xgbpatch.alias_memory`).
 
 However that ends (failure, SIGINT, SIGTERM), the local name and the throw-away tag are removed again. A killed push
 leaves blobs without a name at most, which registries collect.
@@ -24,8 +25,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from xgbpatch import alias_memory, provenance, repository
 from xgbpatch import manifest as manifests
-from xgbpatch import provenance, repository
 from xgbpatch.aws import AwsDoor, RepositoryOptions
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import LocalImage
@@ -85,6 +86,8 @@ class Publisher:
     def push(self, parcel: Parcel) -> Pushed:
         """Push one parcel, as the module's docstring says; raises `RegistryError`, `AwsError` or `EngineError`, and
         what the gate raises: the image then stands, and no alias has moved."""
+        for name in parcel.aliases:
+            alias_memory.alias(parcel.destination, name)  # a name that cannot be is refused before anything is sent
         if not parcel.image.tags:  # the name it gets for the push would be its last, and go with the image
             raise ConfigurationError(
                 f'image "{parcel.image.id}" has no name in the engine', f"docker tag {parcel.image.id[7:19]} NAME:TAG"
@@ -104,7 +107,7 @@ class Publisher:
             made = provenance.read(parcel.image.labels)
             self._gate(made.base if made and made.base_name else None, reference)
         for alias in behind:
-            self._registry.put_manifest(alias, manifest)
+            alias_memory.move(self._registry, alias, manifest)
             self._progress.line(f'alias "{alias}" points to "{manifest.digest}"')
         aliases = tuple(reference.with_tag(alias).with_digest(manifest.digest) for alias in parcel.aliases)
         return Pushed(reference, held is not None, repaired, aliases)

@@ -119,3 +119,6 @@ def test_a_patched_image_follows_its_base_and_stops_where_a_person_is_needed(eng
         accepted = run(0, "rebuild", "--accept-drift", "--no-test", "--no-scan-gate", "--json")
         assert json.loads(accepted)["images"][0]["base"].endswith(digest)
         assert HOOKED not in json.dumps(json.loads(run(10, "plan", "--json"))["images"][0]["reasons"]), "an alias waits"
+    assert json.loads(run(0, "usage", "--json"))["behind"] == []
+    kept = json.loads(run(0, "prune", "--json"))
+    assert {image["action"] for place in kept["repositories"] for image in place["images"]} == {"keep"}

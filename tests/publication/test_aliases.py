@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from datetime import datetime, timezone
@@ -10,13 +11,13 @@ import pytest
 from handmade import HandImage, depot_on, put, tar
 from publication_parts import registry, xgbpatch
 
-from xgbpatch import provenance
+from xgbpatch import alias_memory, provenance
 from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
 from xgbpatch.registry import Registry
 from xgbpatch.remote import referrers
 from xgbpatch.remote.referrers import Artifact
 from xgbpatch.report import CheckResult, Report, Verdict
-from xgbpatch.upkeep import promotion, trial
+from xgbpatch.upkeep import aliases, promotion, trial
 from xgbpatch.upkeep.promotion import Examiner
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
@@ -221,6 +222,30 @@ def test_a_rollback_that_is_cut_off_leaves_a_name_on_both_images(depot, images, 
         assert two.digest in refused.value.next_step
 
 
+@pytest.mark.parametrize("accepted", [0, 1, 2, 3])
+def test_an_image_counts_as_withdrawn_as_soon_as_the_alias_has_left_it(depot, images, tmp_path, accepted):
+    one, two, _ = images
+    for image in (one, two):
+        aliases.promote(depot, image, "prod")
+    with contextlib.suppress(KeyboardInterrupt):
+        aliases.rollback(depot_on(tmp_path, CutOff(accepted)), one, "prod")
+    assert alias_memory.withdrawn(depot.registry, one.with_tag("prod")) == (two.digest if accepted >= 2 else "")
+
+
+@pytest.mark.parametrize("forward", ["to another", "to the withdrawn", "by a second rollback"])
+def test_an_image_is_no_longer_withdrawn_once_the_alias_has_moved_forward(depot, images, forward):
+    one, two, three = images
+    for image in (one, two):
+        aliases.promote(depot, image, "prod")
+    aliases.rollback(depot, one, "prod")
+    if forward == "by a second rollback":
+        aliases.rollback(depot, one, "prod")
+    else:
+        aliases.promote(depot, three if forward == "to another" else two, "prod")
+    now = one.digest if forward == "by a second rollback" else ""
+    assert alias_memory.withdrawn(depot.registry, one.with_tag("prod")) == now
+
+
 def test_an_alias_that_the_registry_refuses_to_move_stays(depot, images, tmp_path):
     """Distribution has no immutable tags; ECR refuses with these words."""
 
@@ -252,7 +277,9 @@ def test_a_version_tag_never_moves(depot, images):
     give_record(depot, images[0])
     with pytest.raises(ConfigurationError, match="version tag"):
         promotion.promote(depot, images[0], [tag], NOBODY)
-    assert names(depot, published)[tag] == published.digest
+    with pytest.raises(ConfigurationError, match="version tag"):
+        promotion.rollback(depot, images[0], tag, images[0].digest)
+    assert {name: digest for name, digest in names(depot, published).items() if tag in name} == {tag: published.digest}
 
 
 def test_the_commands_promote_and_roll_back(depot, images):

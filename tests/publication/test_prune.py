@@ -9,11 +9,21 @@ import pytest
 import requests
 from click.testing import CliRunner
 from patched_images import ROLE, depot_of_user, endpoint, model, patched
-from publication_parts import REGION, xgbpatch
+from publication_parts import ACCOUNT, REGION, xgbpatch
+from sagemaker_parts import sagemaker_door
 
 from xgbpatch.commands.prune import command as prune
 from xgbpatch.errors import AwsError
 from xgbpatch.remote.referrers import Artifact, attach
+from xgbpatch.upkeep import stock
+
+
+@pytest.fixture(autouse=True)
+def algorithms(ecr, monkeypatch):
+    """SageMaker's algorithms, by name; none unless a test puts one there."""
+    with sagemaker_door(ecr.endpoint) as door:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", door.url)
+        yield door.algorithms
 
 
 @pytest.fixture
@@ -112,6 +122,42 @@ def test_image_of_what_may_run_it_later_stays(depot, place, run):
     found = verdicts(run())
     assert found[first.tag] == ("keep", f'used by model package "job" in {REGION}')
     assert found[second.tag] == ("keep", f'used by pipeline "job" in {REGION}')
+
+
+def test_images_of_an_algorithm_stay(depot, place, run, algorithms):
+    trains, infers, pinned, _ = (patched(depot, place) for _ in range(4))
+    algorithms["fraud"] = {
+        "TrainingSpecification": {"TrainingImage": str(trains.with_tag(trains.tag))},
+        "InferenceSpecification": {"Containers": [
+            {"Image": str(infers.with_tag(infers.tag))},
+            {"Image": str(pinned.with_tag("moved-since")), "ImageDigest": pinned.digest},
+        ]},
+    }  # fmt: skip
+    found = verdicts(run())
+    assert {found[image.tag] for image in (trains, infers, pinned)} == {
+        ("keep", f'used by algorithm "fraud" in {REGION}')
+    }
+
+
+def test_repository_by_its_dual_stack_name_is_the_same_one(depot, place, run):
+    old, _ = patched(depot, place), patched(depot, place)
+    model("fraud", old.with_tag(old.tag))
+    document = run(repository=f"{ACCOUNT}.dkr-ecr.{REGION}.on.aws/{place.repository}")
+    assert (document["repository"], verdicts(document)[old.tag][0]) == (place.name, "keep")
+
+
+def test_image_that_a_model_needs_since_the_repository_was_read_stays(depot, place, run, monkeypatch):
+    old, _ = patched(depot, place), patched(depot, place)
+    read = stock.stock
+
+    def slowly(*arguments):
+        found = read(*arguments)
+        model("late", old)
+        return found
+
+    monkeypatch.setattr(stock, "stock", slowly)
+    assert verdicts(run("--apply"))[old.tag] == ("keep", f'used by model "late" in {REGION}')
+    assert there(depot, old)
 
 
 def test_endpoint_whose_image_cannot_be_told_stops_everything(depot, place, run):

@@ -16,9 +16,10 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.scans import BASE_TAG
 from xgbpatch.upkeep import pruning
 from xgbpatch.upkeep.pruning import Rules
-from xgbpatch.upkeep.stock import TaggedRepository, stock
+from xgbpatch.upkeep.stock import Held, Item, TaggedRepository, stock
 
 NEWEST = Rules(keep=1)
+REGIONS = ("us-west-2", "eu-west-1")
 
 
 @pytest.fixture
@@ -114,6 +115,16 @@ def test_use_of_another_repository_protects_nothing_here(depot, place, judged):
     elsewhere = [replace(old, repository="team/other"), replace(old, host="registry.example.com")]
     assert judged(uses=[Use(Kind.MODEL, "m", "us-west-2", tuple(elsewhere))])[old.tag].deleted
     assert not judged(uses=[Use(Kind.MODEL, "m", "us-west-2", (old,))])[old.tag].deleted
+
+
+@pytest.mark.parametrize("host", ["dkr-ecr", "dkr-ecr-fips"])
+def test_dual_stack_host_names_the_same_repository(host):
+    place = ImageReference.parse("123456789012.dkr.ecr.us-west-2.amazonaws.com/team/model")
+    items = [Item(Held(MADE.base_digest, ("v1",)), Manifest(b"{}", OCI_INDEX), None)]
+    names = [ImageReference.parse(f"123456789012.{host}.{region}.on.aws/team/model:v1") for region in REGIONS]
+    near, far = (Use(Kind.MODEL, "m", region, (name,)) for region, name in zip(REGIONS, names, strict=True))
+    assert pruning.in_use(place, items, [far]) == {}
+    assert pruning.in_use(place, items, [far, near]) == {MADE.base_digest: near}
 
 
 def test_name_without_a_tag_uses_latest(depot, place, judged):

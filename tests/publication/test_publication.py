@@ -8,6 +8,7 @@ from dataclasses import replace
 import boto3
 import docker
 import pytest
+from handmade import depot_on
 from publication_parts import Kind, registry
 
 from xgbpatch import manifest as manifests
@@ -21,6 +22,7 @@ from xgbpatch.provenance import BASE_DIGEST, PATCH_DIGEST, SPEC_DIGEST
 from xgbpatch.publication import INCOMING, Parcel, Publisher, Pushed, Refused, ecr_destination, push
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Registry
+from xgbpatch.upkeep import aliases
 
 pytestmark = pytest.mark.engine
 
@@ -156,6 +158,31 @@ def test_alias_moves_to_the_image_pushed_last(plain, make_image, publisher):
     }
     assert remote(plain.reference("team/model:1.0")) != second.reference.digest
     assert [alias.tag for alias in second.aliases] == ["prod", "next"]
+
+
+def test_alias_that_moves_remembers_where_it_was_for_a_rollback(plain, make_image, publisher, tmp_path):
+    first, second = (
+        publisher.push(Parcel(make_image(), plain.reference(f"team/model:{tag}"), aliases=("prod",))).reference
+        for tag in ("1.0", "2.0")
+    )
+    assert remote(plain.reference("team/model:prod.previous")) == first.digest
+    assert aliases.rollback(depot_on(tmp_path), first, "prod").before == second.digest
+    assert remote(plain.reference("team/model:prod")) == first.digest
+
+
+@pytest.mark.parametrize("name", ["prod.previous", "prod.withdrawn"])
+def test_memory_of_an_alias_is_refused_as_one_before_anything_is_sent(plain, make_image, publisher, name):
+    with pytest.raises(ConfigurationError, match="memory of an alias"):
+        publisher.push(parcel(make_image(), plain, aliases=(name,)))
+    assert plain.writes() == 0
+
+
+def test_version_tag_of_another_image_does_not_move_as_an_alias(plain, make_image, publisher):
+    tag = "3.2-0-222222222222-11111111"
+    made = publisher.push(Parcel(make_image(MADE), plain.reference(f"team/model:{tag}")))
+    with pytest.raises(ConfigurationError, match="version tag"):
+        publisher.push(parcel(make_image(), plain, aliases=(tag,)))
+    assert remote(plain.reference(f"team/model:{tag}")) == made.reference.digest
 
 
 def test_alias_moves_although_the_image_is_up_to_date(plain, make_image, publisher):

@@ -15,7 +15,7 @@ from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 from xgbpatch.resolution import Base
 from xgbpatch.spec import Architecture, Spec
-from xgbpatch.upkeep import published
+from xgbpatch.upkeep import aliases, published
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 SPEC = Spec("3.2-0", "us-west-2", "fraud", features=("shap",), repository="ml/fraud")
@@ -162,7 +162,51 @@ def test_aliases_that_name_what_would_be_built_end_the_search(shop):
     own = shop.put(tag_of(NEW), aliases=["prod", "latest-patched"])
     before = shop.requests()
     assert shop.newest(replace(SPEC, aliases=("prod", "latest-patched"))) == own
-    assert shop.requests() - before == 4
+    assert shop.requests() - before == 6
+
+
+def forward(shop, digest):
+    aliases.promote(shop.depot, shop.place.with_digest(digest), "prod")
+
+
+PROD = replace(SPEC, aliases=("prod",))
+
+
+@pytest.fixture
+def rolled_back(shop):
+    """Digests by age, of images that differ in their packages alone; `prod` went to the second, and back."""
+    found = [shop.put(tag_of(NEW, f"{number}" * 8), packages=(f"six==1.{number}",)) for number in (1, 2)]
+    for digest in found:
+        forward(shop, digest)
+    aliases.rollback(shop.depot, shop.place, "prod")
+    return found
+
+
+def test_after_a_rollback_the_newest_is_what_the_alias_was_taken_away_from(shop, rolled_back):
+    """A rebuild would else find newer packages, make that image, and move the alias to it again."""
+    assert shop.newest(PROD) == rolled_back[1]
+    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
+    assert published.was_withdrawn(shop.depot.registry, shop.place, "prod", image)
+
+
+def test_what_only_the_memory_of_the_alias_names_is_found_too(shop, rolled_back):
+    assert shop.newest(replace(PROD, tag="fraud-{version}")) == rolled_back[1]
+
+
+def test_a_second_rollback_goes_forward_to_the_newest_again(shop, rolled_back):
+    aliases.rollback(shop.depot, shop.place, "prod")
+    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
+    assert image.manifest.digest == rolled_back[1]
+    assert published.stragglers(shop.depot.registry, shop.place, PROD, image) == ()
+
+
+def test_what_was_withdrawn_counts_no_longer_once_the_alias_has_moved_forward(shop, rolled_back):
+    third = shop.put(tag_of(NEW, "33333333"), asked_digest="sha256:other")
+    forward(shop, third)
+    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
+    assert image.manifest.digest == rolled_back[1]  # the spec went back to that
+    assert published.stragglers(shop.depot.registry, shop.place, PROD, image) == ("prod",)
+    assert not published.was_withdrawn(shop.depot.registry, shop.place, "prod", image)
 
 
 def test_a_hundred_tags_cost_two_requests_for_each_that_may_be_it(shop):

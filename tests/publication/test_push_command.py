@@ -16,6 +16,7 @@ from publication_parts import ACCOUNT, USER, EngineProxy, Kind, command_line, re
 from xgbpatch.commands.options import Selection
 from xgbpatch.commands.push import _account_and_regions, _Target
 from xgbpatch.configuration.settings import Flags
+from xgbpatch.destination import Shelf
 from xgbpatch.keychain import registry_keychain
 from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
 from xgbpatch.registry import Registry
@@ -69,6 +70,21 @@ def test_json_document_tells_all(plain, make_image):
         "1.0", ["prod"], False, False, None,
     )  # fmt: skip
     assert pushed["reference"].startswith(f"{plain.host}/xgbpatch-test/")
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_image_that_cosign_does_not_sign_stands_and_is_told(plain, make_image, monkeypatch, tmp_path, as_json):
+    cosign = tmp_path / "cosign"
+    cosign.write_text("#!/bin/sh\necho no identity >&2\nexit 1\n")
+    cosign.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    image = make_image()
+    done = xgbpatch("push", named(image), "--registry", plain.host, "--sign", *(["--json"] if as_json else []))
+    assert done.returncode == 15
+    assert "no identity" in done.stderr
+    told = json.loads(done.stdout)["pushed"][0]["reference"] if as_json else done.stdout.strip()
+    there = Registry(registry_keychain()).head(plain.reference(named(image)))
+    assert told == f"{plain.host}/{named(image).split(':')[0]}@{there.digest}"
 
 
 def test_registry_with_tls_and_dockers_login(guarded, make_image, tmp_path, monkeypatch):
@@ -220,7 +236,7 @@ def test_several_regions_are_tried_each_and_told(aws, make_image):
 
 def test_all_regions_are_those_of_the_callers_partition(aws, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "us-west-2")
-    account, regions = _account_and_regions(_Target(Selection(Flags()), (), all_regions=True, account="", registry=""))
+    account, regions = _account_and_regions(_Target(Selection(Flags()), (), all_regions=True, shelf=Shelf()))
     assert account == ACCOUNT
     assert {"us-west-2", "eu-west-1", "ap-northeast-1"} < set(regions)
     assert not [region for region in regions if region.startswith(("cn-", "us-gov-", "us-iso"))]

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import time
 
@@ -21,6 +22,7 @@ from xgbpatch.remote.image import load
 OLD = HandBase()
 FIXED = HandBase(patches=".1")
 HOOKED = "sagemaker_xgboost_container/algorithm_mode/serve_utils.py"
+DRIFTED = FIXED.with_module(HOOKED, "def predict(model,", "def predict(model, more,")
 
 
 @pytest.fixture
@@ -47,19 +49,28 @@ class Yard:
         text = 'version = "3.2-0"\nfeatures = ["shap"]\n' + "".join(tables)
         (self.folder / "xgbpatch.toml").write_text(text)
 
+    def lose(self, name):
+        """The base of one image is nowhere."""
+        file = self.folder / "xgbpatch.toml"
+        file.write_text(file.read_text().replace(f"base-{name}", "gone"))
+
     def move(self, name, base):
         return handmade.put(self.depot, self.loopback.reference(f"base-{name}:3.2-0"), base.image)
 
-    def words(self, *more):
-        return command_line("rebuild", "--builder", "registry", "--registry", self.loopback.host, "--json", *more)
+    def words(self, *more, command="rebuild"):
+        return command_line(command, "--builder", "registry", "--registry", self.loopback.host, *more)
 
     def environ(self):
         return {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "DOCKER_HOST": "unix:///no/such/socket"}
 
+    def text(self, *more, command="rebuild"):
+        return subprocess.run(
+            self.words(*more, command=command), cwd=self.folder, env=self.environ(), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
     def run(self, *more):
-        done = subprocess.run(
-            self.words(*more), cwd=self.folder, env=self.environ(), capture_output=True, text=True, check=False
-        )
+        done = self.text("--json", *more)
         found = {image["name"]: image for image in json.loads(done.stdout)["images"]} if done.stdout else {}
         return done, found
 
@@ -99,10 +110,8 @@ def test_only_what_is_behind_is_made_anew_and_in_the_order_of_the_file(yard):
 def test_one_failure_and_one_drift_do_not_stop_the_third(yard):
     done, found = yard.run("--no-test")
     assert done.returncode == 0, done.stderr
-    (yard.folder / "xgbpatch.toml").write_text(
-        (yard.folder / "xgbpatch.toml").read_text().replace("base-churn", "gone")
-    )
-    yard.move("fraud", FIXED.with_module(HOOKED, "def predict(model,", "def predict(model, more,"))
+    yard.lose("churn")
+    yard.move("fraud", DRIFTED)
     yard.move("risk", FIXED)
     done, found = yard.run("--no-test", "--jobs", "1")
     assert outcomes(found) == {"churn": "failed", "fraud": "drifted", "risk": "renewed"}
@@ -113,6 +122,39 @@ def test_one_failure_and_one_drift_do_not_stop_the_third(yard):
     assert (done.returncode, outcomes(found)) == (20, {"fraud": "drifted"})
     done, found = yard.run("--no-test", "--image", "fraud", "--accept-drift")
     assert (done.returncode, outcomes(found)) == (0, {"fraud": "renewed"}), done.stderr
+
+
+def test_what_failed_and_what_drifted_is_told_whole_on_stderr(yard):
+    assert yard.run("--no-test")[0].returncode == 0
+    yard.lose("churn")
+    yard.move("fraud", DRIFTED)
+    told = yard.text("--no-test", "-q")
+    assert [line.split()[:2] for line in told.stdout.splitlines()[1:]] == [
+        ["churn", "failed"], ["fraud", "drifted"], ["risk", "current"],
+    ]  # fmt: skip
+    done, found = yard.run("--no-test", "-q")
+    assert done.stderr == "", "the document tells it"
+    assert f"churn: {found['churn']['error']}\n" in told.stderr
+    assert all(f"fraud: {reason}\n" in told.stderr for reason in found["fraud"]["reasons"])
+    assert "  +def predict(model, more, model_format, dtest, input_content_type" in told.stderr
+    assert told.returncode == 4
+
+
+def test_build_of_several_images_prints_one_document(yard):
+    done = yard.text("--json", "-q", command="build")
+    assert done.returncode == 0, done.stderr
+    several = json.loads(done.stdout)["images"]
+    assert [ImageReference.parse(image["image"]).repository.rpartition("/")[2] for image in several] == list(yard.names)
+    done = yard.text("--json", "-q", "--image", "fraud", command="build")
+    assert json.loads(done.stdout)["digest"] == several[1]["digest"]
+
+
+def test_build_that_fails_tells_what_stands_already(yard):
+    yard.lose("fraud")
+    done = yard.text("--json", "-q", command="build")
+    assert done.returncode == 4
+    assert [image["up_to_date"] for image in json.loads(done.stdout)["images"]] == [False]
+    assert yard.loopback.tags("risk") == []
 
 
 def test_without_an_engine_nothing_untested_is_put_where_a_test_was_asked_for(yard):
@@ -137,7 +179,7 @@ def test_a_signal_ends_every_image_and_leaves_no_tag(yard, number, code):
     with stalling(yard.loopback.host, 0) as proxy:
         yard.write(proxy.host)
         process = subprocess.Popen(
-            yard.words("--no-test", "--jobs", "3"), cwd=yard.folder, env=yard.environ(), text=True,
+            yard.words("--json", "--no-test", "--jobs", "3"), cwd=yard.folder, env=yard.environ(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert proxy.reached.wait(30)
@@ -152,12 +194,22 @@ def test_a_signal_ends_every_image_and_leaves_no_tag(yard, number, code):
 def work(item, progress):
     """Runs in a process of its own."""
     progress.line(f"at {item}")
-    if item == "dies":
+    if item in SENT:
+        os.write(progress._pipe.fileno(), SENT[item])
         os.kill(os.getpid(), signal.SIGKILL)
     return item * 2
 
 
-def test_a_process_that_is_killed_is_told_and_the_others_answer():
-    answers = dict(crews.each(work, {"a": "x", "b": "dies", "c": "y"}, 2, Silent()))
+SENT = {
+    "dies": b"",
+    "dies in a message": struct.pack("!i", 1000) + b"half of it",
+    "dies in a length": b"\0\0",
+    "dies of nonsense": struct.pack("!i", 4) + b"\x80\x05\x95.",
+}
+
+
+@pytest.mark.parametrize("how", SENT)
+def test_a_process_that_is_killed_is_told_and_the_others_answer(how):
+    answers = dict(crews.each(work, {"a": "x", "b": how, "c": "y"}, 2, Silent()))
     assert (answers["a"], answers["c"]) == ("xx", "yy")
     assert isinstance(answers["b"], crews.Ended)

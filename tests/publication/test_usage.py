@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 
 import boto3
 import pytest
 from click.testing import CliRunner
 from handmade import HandImage, put, tar
-from patched_images import ROLE, depot_of_user, endpoint, model, patched
-from publication_parts import REGION, Reply, scripted, xgbpatch
+from patched_images import MADE, ROLE, depot_of_user, endpoint, model, patched
+from publication_parts import REGION, xgbpatch
 
-from xgbpatch.aws import SageMaker
+from xgbpatch import provenance
 from xgbpatch.commands.usage import command as usage
-from xgbpatch.errors import AwsError, ConfigurationError
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.manifest import DOCKER_INDEX, Manifest
+from xgbpatch.report import Verdict
+from xgbpatch.upkeep import aliases, trial
+from xgbpatch.upkeep.usage import Assessment
 
 
 @pytest.fixture
@@ -32,6 +37,13 @@ def base(depot, plain):
         return {"base_name": str(tag), "base_digest": image.digest}
 
     return moved
+
+
+def passing(depot, image):
+    """The image, once `test-local` has passed on it."""
+    record = trial.Record(image.digest, "1", "2026-11-21T12:00:00Z", {"serve.ping": Verdict.PASSED})
+    trial.keep(depot.registry, depot.blobs_of(image), image, record)
+    return image
 
 
 def run(*arguments):
@@ -72,7 +84,7 @@ def test_command_of_a_model_makes_it_on_the_newest_image(depot, place, base):
     old = patched(depot, place, **base(b"1"))
     network = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
     model("fraud", old, VpcConfig=network)
-    new = patched(depot, place, **base(b"2"))
+    new = passing(depot, patched(depot, place, **base(b"2")))
     (item,) = run()["behind"]
     assert len(item["reasons"]) == 2
     assert item["reasons"][1] == f'superseded by "{new.tag}"'
@@ -92,7 +104,7 @@ def test_commands_of_an_endpoint_move_it_to_the_newest_image(depot, place, base)
     model("fraud", old)
     model("churn", other)
     endpoint("live", "fraud", "churn")
-    new = patched(depot, place, **stands)
+    new = passing(depot, patched(depot, place, **stands))
     (item,) = run()["behind"]  # the models are the endpoint's, and no entries of their own
     assert (item["kind"], item["name"]) == ("endpoint", "live")
     assert [command.split()[2] for command in item["commands"]] == [
@@ -115,7 +127,7 @@ def test_second_update_does_not_lengthen_the_name(depot, place, base):
     stands = base(b"1")
     old = patched(depot, place, **stands)
     model("fraud-0123abcd", old)
-    new = patched(depot, place, **stands)
+    new = passing(depot, patched(depot, place, **stands))
     (item,) = run()["behind"]
     assert f'"ModelName": "fraud-{new.digest[7:15]}"' in item["commands"][0]
 
@@ -123,11 +135,76 @@ def test_second_update_does_not_lengthen_the_name(depot, place, base):
 def test_newest_image_that_is_behind_itself_says_so(depot, place, base):
     stands = base(b"1")
     model("fraud", patched(depot, place, **stands))
-    patched(depot, place, **stands)
+    passing(depot, patched(depot, place, **stands))
     base(b"2")
     (item,) = run()["behind"]
     assert item["commands"]
     assert "xgbpatch rebuild --image fraud first" in item["advice"]
+
+
+def test_newer_image_that_was_not_tested_is_to_be_promoted_first(depot, place, base):
+    stands = base(b"1")
+    model("fraud", patched(depot, place, **stands))
+    endpoint("live", "fraud")
+    new = patched(depot, place, **stands)
+    (item,) = run()["behind"]
+    assert item["reasons"] == [f'superseded by "{new.tag}"']
+    assert (item["newest"], item["commands"]) == (None, [])
+    assert item["advice"].startswith(f"xgbpatch promote {new.pinned} --alias")
+
+
+def test_newest_tested_image_is_offered_though_a_later_one_is_not_tested(depot, place, base):
+    stands = base(b"1")
+    model("fraud", patched(depot, place, **stands))
+    passed = passing(depot, patched(depot, place, **stands))
+    patched(depot, place, **stands)
+    (item,) = run()["behind"]
+    assert (item["newest"], len(item["commands"])) == (str(passed.pinned), 1)
+
+
+def test_record_of_a_run_that_failed_is_none(depot, place, base):
+    stands = base(b"1")
+    model("fraud", patched(depot, place, **stands))
+    new = patched(depot, place, **stands)
+    verdicts = {"serve.ping": Verdict.PASSED, "serve.csv": Verdict.FAILED}
+    record = trial.Record(new.digest, "1", "2026-11-21T12:00:00Z", verdicts)
+    trial.keep(depot.registry, depot.blobs_of(new), new, record)
+    (item,) = run()["behind"]
+    assert item["commands"] == []
+
+
+def test_image_that_a_rollback_withdrew_supersedes_nothing_until_it_is_promoted_again(depot, place, base):
+    stands = base(b"1")
+    good = patched(depot, place, **stands)
+    model("fraud", good)
+    aliases.promote(depot, good, "prod")
+    bad = passing(depot, patched(depot, place, **stands))
+    aliases.promote(depot, bad, "prod")
+    aliases.rollback(depot, place, "prod")
+    assert run() == {"behind": [], "current": 1, "unknown": []}
+    aliases.promote(depot, bad, "prod")
+    (item,) = run()["behind"]
+    assert item["newest"] == str(bad.pinned)
+
+
+def test_base_of_several_architectures_is_compared_by_the_images_own(depot, plain):
+    base = plain.reference("base:3.2-0")
+    entries = {}
+    for architecture in ("amd64", "arm64"):
+        image = HandImage([tar({"base": architecture.encode()})], architecture=architecture)
+        found = depot.registry.head(put(depot, base.with_tag(architecture), image))
+        platform = {"os": "linux", "architecture": architecture}
+        entries[architecture] = {
+            "mediaType": found.media_type, "digest": found.digest, "size": found.size, "platform": platform,
+        }  # fmt: skip
+    index = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": list(entries.values())}
+    depot.registry.put_manifest(base, Manifest(json.dumps(index).encode(), DOCKER_INDEX))
+    for architecture, other in (("amd64", "arm64"), ("arm64", "amd64")):
+        for digest, reasons in ((entries[architecture]["digest"], 0), (entries[other]["digest"], 1)):
+            made = provenance.write(replace(MADE, base_name=str(base), base_digest=digest))
+            image = HandImage([tar({"a": b"a"})], labels=made, architecture=architecture)
+            standing = Assessment(depot).standing(put(depot, plain.reference("team/model:1"), image))
+            assert len(standing.reasons) == reasons, (architecture, digest)
 
 
 def test_images_of_other_makers_are_nobodys_business(depot, place):
@@ -148,7 +225,7 @@ def test_image_that_is_gone_is_told_and_stops_nothing(depot, place, base):
 def test_table_and_commands_are_for_people(depot, place, base):
     stands = base(b"1")
     model("fraud", patched(depot, place, **stands))
-    patched(depot, place, **stands)
+    passing(depot, patched(depot, place, **stands))
     done = xgbpatch("usage", "--region", REGION)
     assert done.returncode == 0, done.stderr
     heading, row, blank, title, command = done.stdout.splitlines()
@@ -162,101 +239,3 @@ def test_region_must_be_known(ecr, monkeypatch):
     monkeypatch.delenv("AWS_REGION")
     with pytest.raises(ConfigurationError, match="no AWS region"):
         run()
-
-
-ACCOUNT_IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/team/fraud"
-DIGEST = "sha256:" + "a" * 64
-ARN = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/group/1"
-
-
-@pytest.fixture
-def asked(aws, monkeypatch):
-    """`asked(method, answers…)`: what SageMaker answers, call by call (moto knows no page, no component, no digest)."""
-
-    def call(method, *documents):
-        with scripted(*(_reply(document) for document in documents)) as server:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
-            return getattr(SageMaker(REGION), method)()
-
-    return call
-
-
-def _reply(document):
-    return document if isinstance(document, Reply) else Reply(200, json.dumps(document).encode())
-
-
-def _names(images):
-    return [str(image) for image in images]
-
-
-THROTTLED = Reply(400, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}')
-MISSING = Reply(400, b'{"__type": "ValidationException", "message": "Could not find model"}')
-
-
-def _listed(kind, *names, **more):
-    return {kind: [{f"{kind[:-1]}Name": name} for name in names], **more}
-
-
-def test_every_page_is_read_and_throttling_waited_out(asked):
-    container = {"PrimaryContainer": {"Image": f"{ACCOUNT_IMAGE}:1"}}
-    pages = (THROTTLED, _listed("Models", "a", NextToken="more"), _listed("Models", "b"))
-    assert [model.name for model in asked("models", *pages, container)] == ["a", "b"]
-
-
-def test_model_that_was_deleted_since_it_was_listed_is_left_out(asked):
-    assert asked("models", _listed("Models", "a"), MISSING) == ()
-
-
-def test_model_of_a_package_runs_the_packages_image(asked):
-    package = {"InferenceSpecification": {"Containers": [{"Image": f"{ACCOUNT_IMAGE}:1", "ImageDigest": DIGEST}]}}
-    answers = (_listed("Models", "a"), {"PrimaryContainer": {"ModelPackageName": ARN}}, package)
-    (found,) = asked("models", *answers)
-    assert _names(found.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}:1@{DIGEST}"]
-
-
-def test_endpoint_tells_the_digest_that_it_runs(asked):
-    deployed = [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:1", "ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}]
-    pending = [{"VariantName": "v", "DeployedImages": [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:2"}]}]
-    described = {
-        "EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "DeployedImages": deployed}],
-        "PendingDeploymentSummary": {"ProductionVariants": pending},
-    }  # fmt: skip
-    config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "ModelName": "m"}]}
-    (found,) = asked("endpoints", _listed("Endpoints", "e"), described, config)
-    assert _names(found.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}", f"{ACCOUNT_IMAGE}:2"]
-    assert found.models == ("m",)
-
-
-def test_endpoint_without_models_runs_inference_components(asked):
-    described = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v"}]}
-    config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v"}]}
-    component = {"Specification": {"Container": {"DeployedImage": {"ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}}}}
-    answers = (described, config, _listed("InferenceComponents", "i"), component)
-    (found,) = asked("endpoints", _listed("Endpoints", "e"), *answers)
-    assert _names(found.images) == [f"{ACCOUNT_IMAGE}@{DIGEST}"]
-
-
-def test_jobs_in_progress_are_uses(asked):
-    training = {"AlgorithmSpecification": {"TrainingImage": f"{ACCOUNT_IMAGE}:t"}}
-    uses = asked(
-        "other_uses",
-        {"ModelPackageSummaryList": []},
-        {"TrainingJobSummaries": [{"TrainingJobName": "t"}]},
-        {"HyperParameterTuningJobSummaries": [{"HyperParameterTuningJobName": "h"}]},
-        {"ProcessingJobSummaries": [{"ProcessingJobName": "p"}]},
-        {"PipelineSummaries": []},
-        training,
-        {"TrainingJobDefinition": training, "TrainingJobDefinitions": []},
-        {"AppSpecification": {"ImageUri": f"{ACCOUNT_IMAGE}:p"}},
-    )
-    assert {str(use): _names(use.images) for use in uses} == {
-        f'training job "t" in {REGION}': [f"{ACCOUNT_IMAGE}:t"],
-        f'tuning job "h" in {REGION}': [f"{ACCOUNT_IMAGE}:t"],
-        f'processing job "p" in {REGION}': [f"{ACCOUNT_IMAGE}:p"],
-    }
-
-
-def test_refusal_names_the_permission(asked):
-    with pytest.raises(AwsError, match="AccessDeniedException") as caught:
-        asked("models", Reply(400, b'{"__type": "AccessDeniedException", "message": "no"}'))
-    assert 'Allow "sagemaker:ListModels"' in caught.value.next_step

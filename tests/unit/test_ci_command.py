@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-from importlib.metadata import version
 
 import pytest
 import yaml
@@ -12,27 +12,32 @@ from click.testing import CliRunner
 from xgbpatch.cli import cli
 from xgbpatch.commands import ci
 from xgbpatch.errors import ConfigurationError
+from xgbpatch.pipelines import installed
 from xgbpatch.pipelines.rendering import Kind, Wishes, render
 
 ROLE = "arn:aws:iam::123456789012:role/ci/xgbpatch"
+ORIGIN = "xgbpatch[packages] @ git+https://git.example/xgbpatch@0a1b2c3"
+WISHES = Wishes(ORIGIN)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def init(*arguments):
-    return CliRunner().invoke(cli, ["ci", "init", *map(str, arguments)], catch_exceptions=True)
+    words = ["ci", "init", "--requirement", ORIGIN, *map(str, arguments)]
+    return CliRunner().invoke(cli, words, catch_exceptions=True)
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_init_writes_the_file_and_prints_its_path(tmp_path, kind):
     result = init(kind.value, "--directory", tmp_path)
     assert result.stdout == f"{tmp_path / kind.path}\n"
-    assert (tmp_path / kind.path).read_text() == render(kind, Wishes())
+    assert (tmp_path / kind.path).read_text() == render(kind, WISHES)
 
 
 def test_a_second_init_changes_nothing(tmp_path):
     init("github", "--directory", tmp_path)
     before = (tmp_path / Kind.GITHUB.path).stat()
     result = init("github", "--directory", tmp_path)
-    assert (result.exit_code, result.stderr) == (0, "up to date\n")
+    assert (result.exit_code, result.stderr.partition(";")[0]) == (0, "up to date")
     assert (tmp_path / Kind.GITHUB.path).stat() == before
 
 
@@ -59,39 +64,103 @@ def test_a_path_through_a_file_is_an_error_and_no_traceback(tmp_path):
 
 
 def test_role_and_region_are_written_down_or_read_from_variables():
-    with_both = render(Kind.GITHUB, Wishes(role_arn=ROLE, region="eu-west-1"))
+    both = Wishes(ORIGIN, ROLE, "eu-west-1")
+    with_both = render(Kind.GITHUB, both)
     assert (f"role-to-assume: {ROLE}" in with_both, "aws-region: eu-west-1" in with_both) == (True, True)
     assert "vars." not in with_both
-    without = render(Kind.GITHUB, Wishes())
+    without = render(Kind.GITHUB, WISHES)
     assert "${{ vars.XGBPATCH_ROLE_ARN }}" in without
     assert "${{ vars.AWS_REGION }}" in without
-    job = yaml.safe_load(render(Kind.GITLAB, Wishes(role_arn=ROLE, region="eu-west-1")))["keep-current"]
+    job = yaml.safe_load(render(Kind.GITLAB, both))["keep-current"]
     assert (job["variables"]["AWS_ROLE_ARN"], job["variables"]["AWS_REGION"]) == (ROLE, "eu-west-1")
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_this_very_version_is_installed_unless_another_is_asked_for(kind):
-    assert f"xgbpatch[packages]=={version('xgbpatch')}" in render(kind, Wishes())
-    asked = "xgbpatch @ git+https://git.example/xgbpatch@v1.2#egg=xgbpatch"
-    assert f"install {'--quiet ' if kind is not Kind.GITHUB else ''}'{asked}'" in render(
-        kind, Wishes(requirement=asked)
-    )
+def test_what_was_asked_for_is_installed_and_said(tmp_path, kind):
+    result = init(kind.value, "--directory", tmp_path)
+    assert f"install {'--quiet ' if kind is not Kind.GITHUB else ''}'{ORIGIN}'" in (tmp_path / kind.path).read_text()
+    assert f"it installs {ORIGIN}\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        pytest.param(None, "==1.2.3", id="from an index"),
+        pytest.param(
+            {"url": "https://git.example/x.git", "vcs_info": {"vcs": "git", "commit_id": COMMIT}},
+            f" @ git+https://git.example/x.git@{COMMIT}",
+            id="from a commit, whatever was asked for",
+        ),
+        pytest.param(
+            {"url": "ssh://git@git.example/x", "vcs_info": {"vcs": "git", "commit_id": COMMIT}, "subdirectory": "a"},
+            f" @ git+ssh://git@git.example/x@{COMMIT}#subdirectory=a",
+            id="from a folder of a commit",
+        ),
+        pytest.param(
+            {"url": "https://files.example/x-1-py3-none-any.whl", "archive_info": {}},
+            " @ https://files.example/x-1-py3-none-any.whl",
+            id="from an address",
+        ),
+    ],
+)
+def test_a_pipeline_installs_what_wrote_it(record, words):
+    requirement = installed.from_record("1.2.3", json.dumps(record) if record else "")
+    assert requirement == f"xgbpatch[packages]{words}"
+    assert f"'{requirement}'" in render(Kind.CODEBUILD, Wishes(requirement))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"dir_info": {"editable": True}},
+        {"dir_info": {}},
+        {"archive_info": {}},
+        {"vcs_info": {"vcs": "git", "commit_id": COMMIT}},
+    ],
+    ids=["editable", "a folder", "a file", "a repository on this machine"],
+)
+def test_what_is_on_this_machine_alone_cannot_be_the_default(origin):
+    with pytest.raises(ConfigurationError, match="cannot reach") as caught:
+        installed.from_record("1.2.3", json.dumps({"url": "file:///somewhere/xgbpatch", **origin}))
+    assert "--requirement 'xgbpatch[packages] @ git+https://" in caught.value.next_step
+
+
+def test_the_default_is_that_of_the_installed_xgbpatch(tmp_path, monkeypatch):
+    class Installed:
+        version = "9.8"
+
+        def read_text(self, name):
+            assert name == "direct_url.json"
+
+    monkeypatch.setattr(installed, "distribution", lambda name: Installed())
+    result = CliRunner().invoke(cli, ["ci", "init", "github", "--directory", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "pipx install 'xgbpatch[packages]==9.8'" in (tmp_path / Kind.GITHUB.path).read_text()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_folder_without_a_configuration_is_warned_of(tmp_path, kind):
+    alone = init(kind.value, "--directory", tmp_path).stderr
+    assert ("there is no" in alone and "xgbpatch.toml" in alone) == (kind is not Kind.STARTER)
+    (tmp_path / "xgbpatch.toml").write_text("")
+    assert "warning" not in init(kind.value, "--directory", tmp_path).stderr
 
 
 @pytest.mark.parametrize(
     ("kind", "wishes", "says"),
     [
-        pytest.param(Kind.GITHUB, Wishes(role_arn="xgbpatch"), "--role-arn", id="a role without its ARN"),
+        pytest.param(Kind.GITHUB, Wishes(ORIGIN, role_arn="xgbpatch"), "--role-arn", id="a role without its ARN"),
         pytest.param(
-            Kind.GITHUB, Wishes(role_arn=f"{ROLE}\n      evil: 1"), "--role-arn", id="a role with a line break"
+            Kind.GITHUB, Wishes(ORIGIN, role_arn=f"{ROLE}\n      evil: 1"), "--role-arn", id="a role with a line break"
         ),
-        pytest.param(Kind.GITLAB, Wishes(region="Oregon"), "--region", id="no region"),
+        pytest.param(Kind.GITLAB, Wishes(ORIGIN, region="Oregon"), "--region", id="no region"),
         pytest.param(Kind.GITLAB, Wishes(requirement="xgbpatch'; curl evil"), "--requirement", id="a quote"),
         pytest.param(Kind.GITLAB, Wishes(requirement="xgbpatch # not this"), "--requirement", id="a YAML comment"),
+        pytest.param(Kind.GITLAB, Wishes(""), "--requirement", id="nothing to install"),
         pytest.param(Kind.GITLAB, Wishes(requirement="a: b"), "--requirement", id="a YAML key"),
         pytest.param(Kind.GITLAB, Wishes(requirement="--index-url=x"), "--requirement", id="an option of pip"),
-        pytest.param(Kind.CODEBUILD, Wishes(role_arn=ROLE), "takes no role", id="a role for a template"),
-        pytest.param(Kind.STARTER, Wishes(region="us-west-2"), "takes no role", id="a region for a template"),
+        pytest.param(Kind.CODEBUILD, Wishes(ORIGIN, role_arn=ROLE), "takes no role", id="a role for a template"),
+        pytest.param(Kind.STARTER, Wishes(ORIGIN, region="us-west-2"), "takes no role", id="a region for a template"),
     ],
 )
 def test_what_no_pipeline_can_carry_is_refused(kind, wishes, says):

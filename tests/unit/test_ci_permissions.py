@@ -1,39 +1,159 @@
-"""The roles in the templates are allowed every call that xgbpatch makes of ECR and SageMaker, and no other."""
+"""The roles in the templates, and the table in docs/upkeep.md, are allowed each call that is made, and no other.
+
+What a command calls is read from the source: the modules that it imports, and which methods of our one door to AWS
+these use. Names that are all capitals are constants, and bring no calls with them.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import boto3
 import pytest
 
-import xgbpatch.aws
+import xgbpatch
 from xgbpatch.catalogue import image_uri
-from xgbpatch.pipelines.permissions import PUSH, USAGE, base_accounts
+from xgbpatch.pipelines.permissions import INSPECTOR, KEEP, PRUNE, PULL, PUSH, USAGE, base_accounts
 from xgbpatch.reference import EcrRegistry
 
+ROOT = Path(xgbpatch.__file__).parent
+PAGE = ROOT.parent / "docs/upkeep.md"
+COMMANDS = ("plan", "rebuild", "push", "usage", "prune")
 ELSEWHERE = {
     "ecr:GetAuthorizationToken",  # has a statement of its own: no resource can be named
     "ecr:CreateRepository",  # the repository is there: the starter template makes it, or the user
 }
-BY_HTTP = {"ecr:BatchGetImage", "ecr:ListImages"}  # the registry's own API: manifests and lists of tags
+BY_HTTP = {*PULL, "ecr:ListImages"}  # the registry's own API: manifests, blobs and lists of tags
+WRITES = {"ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart"}
+SHARED = {  # reading and writing are in the same modules, and these commands read
+    "plan": WRITES,
+    "usage": {*WRITES, "ecr:BatchDeleteImage"},
+    "prune": WRITES,
+}
+ENGINE = "xgbpatch.upkeep.engine_maker"  # `rebuild --builder docker`
 
 
-def calls(service: str) -> set[str]:
-    """The actions behind every word of our one door to AWS that is a method of boto3's client."""
-    client = boto3.client(service, region_name="us-west-2", aws_access_key_id="a", aws_secret_access_key="b")
-    methods = client.meta.method_to_api_mapping
-    folder = Path(xgbpatch.aws.__file__).parent
-    words = {word for path in folder.glob("*.py") for word in re.findall(r"[\"'.]([a-z_]+)[\"'(]", path.read_text())}
-    return {f"{service}:{methods[word]}" for word in words & set(methods)}
+def module_name(path: Path) -> str:
+    parts = ("xgbpatch", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize(("service", "allowed"), [("ecr", PUSH), ("sagemaker", USAGE)], ids=["ecr", "sagemaker"])
-def test_the_roles_are_allowed_the_calls_that_are_made_and_no_others(service, allowed):
-    made = calls(service)
-    assert made - set(allowed) - ELSEWHERE == set()
-    assert set(allowed) - made - BY_HTTP == set()
+@cache
+def modules() -> dict[str, ast.Module]:
+    ours = [path for path in ROOT.rglob("*.py") if not {"standin", "overlays"} & set(path.parts)]
+    return {module_name(path): ast.parse(path.read_text()) for path in ours}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [alias.name for alias in node.names if not alias.name.isupper()]
+            found |= {node.module} if names else set()
+            found |= {f"{node.module}.{name}" for name in names}
+    return found & set(modules())
+
+
+def reached(*entries: str, without: str = "") -> set[str]:
+    """Those modules and all that they import; the door itself and the package's own front are left out."""
+    seen: set[str] = set()
+    todo = [*entries]
+    while todo:
+        name = todo.pop()
+        if name not in seen and name not in ("xgbpatch", without) and not name.startswith("xgbpatch.aws"):
+            seen.add(name)
+            todo += imported(modules()[name])
+    return seen
+
+
+@cache
+def api() -> dict[str, str]:
+    """boto3's method → the action behind it."""
+    found = {}
+    for service in ("ecr", "sagemaker"):
+        client = boto3.client(service, region_name="us-west-2", aws_access_key_id="a", aws_secret_access_key="b")
+        methods = client.meta.method_to_api_mapping
+        found |= {method: f"{service}:{action}" for method, action in methods.items()}
+    return found
+
+
+@cache
+def door() -> dict[str, dict[str, set[str]]]:
+    """class of the door → its method → the actions that this asks for, whatever it calls in between."""
+    found = {}
+    for tree in (tree for name, tree in modules().items() if name.startswith("xgbpatch.aws.")):
+        for group in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+            bodies = {node.name: words(node) for node in group.body if isinstance(node, ast.FunctionDef)}
+            found[group.name] = {name: asked(name, bodies, set()) for name in bodies}
+    return found
+
+
+def words(node: ast.AST) -> set[str]:
+    named = {item.attr for item in ast.walk(node) if isinstance(item, ast.Attribute)}
+    return named | {item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and item.value in api()}
+
+
+def asked(name: str, bodies: dict[str, set[str]], seen: set[str]) -> set[str]:
+    seen.add(name)
+    own = {api()[word] for word in bodies[name] & set(api())}
+    return own.union(*(asked(other, bodies, seen) for other in bodies[name] & set(bodies) - seen))
+
+
+def calls(names: set[str]) -> set[str]:
+    found: set[str] = set()
+    for name in names:
+        mentioned = {node.id for node in ast.walk(modules()[name]) if isinstance(node, ast.Name)}
+        invoked = {node.func for node in ast.walk(modules()[name]) if isinstance(node, ast.Call)}
+        attributes = {function.attr for function in invoked if isinstance(function, ast.Attribute)}
+        for group in set(door()) & mentioned:
+            found = found.union(*(door()[group][method] for method in attributes & set(door()[group])))
+    return found
+
+
+def table() -> dict[str, set[str]]:
+    """command → the actions that the table of the page allows it; `rebuild` is without Docker's builder."""
+    lines = PAGE.read_text(encoding="utf-8").split("\n## IAM\n")[1].splitlines()
+    allowed: dict[str, set[str]] = {command: set() for command in COMMANDS}
+    for line in (line for line in lines if line.startswith("| `")):
+        actions, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        service = "sagemaker:" if "`sagemaker:`" in actions else ""
+        named = {service + name for name in re.findall(r"`([\w:]*[A-Z]\w+)`", actions)}
+        for command, cell in zip(COMMANDS, cells, strict=True):
+            allowed[command] |= named if cell == "yes" else set()
+    return allowed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_allows_each_command_the_calls_that_it_makes_and_no_others(command):
+    made = calls(reached(f"xgbpatch.commands.{command}", without=ENGINE)) - SHARED.get(command, set())
+    allowed = table()[command] - set(INSPECTOR)
+    assert made, "the source is not read any more"
+    assert made - allowed == set()
+    assert allowed - made - BY_HTTP == set()
+
+
+def test_a_builder_of_dockers_needs_what_a_push_needs():
+    made = calls(reached("xgbpatch.commands.rebuild"))
+    assert made - table()["rebuild"] == set(PUSH)
+    assert "| `ecr:BatchDeleteImage` | | `--builder docker` | yes |" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_role_of_a_job_is_allowed_plan_and_rebuild_alone():
+    assert set(KEEP) == (table()["plan"] | table()["rebuild"]) - ELSEWHERE - set(INSPECTOR)
+    assert set(KEEP) & (set(PRUNE) | set(USAGE)) == set()
+
+
+def test_the_policies_for_people_add_push_usage_and_prune():
+    assert set(PUSH) == table()["push"] - set(KEEP) - ELSEWHERE - set(INSPECTOR)
+    assert {*PRUNE, *USAGE} == (table()["usage"] | table()["prune"]) - ELSEWHERE - set(PULL)
+
+
+def test_every_call_of_the_door_is_some_commands():
+    made = set().union(*(actions for group in door().values() for actions in group.values()))
+    assert made - set().union(*table().values()) == set()
 
 
 def test_what_looks_at_sagemaker_changes_nothing():

@@ -24,6 +24,7 @@ from xgbpatch.pipelines.rendering import Kind, Wishes, render
 
 DIFFERENCE = "encoder.py: decode()\n-    return 1\n+    return 2 # `$(id)` '\"~~~"
 KINDS = [Kind.GITHUB, Kind.GITLAB, Kind.CODEBUILD]
+WISHES = Wishes("xgbpatch[packages]==1.0.0")
 TOKEN = "glpat-not-to-be-seen"
 RECORDER = f"""#!{sys.executable}
 import json, os, pathlib, sys
@@ -32,8 +33,13 @@ with open(os.environ["CALLS"], "a") as calls:
     print(json.dumps([name, *arguments]), file=calls)
 """
 XGBPATCH = f"""
-print({DIFFERENCE!r} if arguments[0] == "plan" else "fraud  rebuilt")
-sys.exit(int(os.environ[arguments[0].upper()]))
+code = int(os.environ[arguments[0].upper()])
+state = {{0: "current", 10: "rebuild", 20: "drifted"}}.get(code, "error")
+plan = "IMAGE  VERSION  STATE\\nfraud  3.2-0    " + os.environ.get("STATE", state) + {chr(10) * 2 + DIFFERENCE!r}
+outcome = "IMAGE  OUTCOME\\nfraud  " + {{0: "renewed", 20: "drifted"}}.get(code, "failed")
+if code < 128:
+    print(plan if arguments[0] == "plan" else outcome)
+sys.exit(code)
 """
 GH = """
 if arguments[:2] == ["issue", "list"]:
@@ -57,7 +63,7 @@ _Loader.add_multi_constructor("!", lambda loader, suffix, node: f"!{suffix}")
 
 def script(kind: Kind) -> str:
     """The job's own step, as the service would run it."""
-    document = yaml.load(render(kind, Wishes()), _Loader)
+    document = yaml.load(render(kind, WISHES), _Loader)
     if kind is Kind.GITHUB:
         return document["jobs"]["keep-current"]["steps"][-1]["run"]
     if kind is Kind.GITLAB:
@@ -147,7 +153,7 @@ def test_what_is_behind_is_rebuilt_and_reported(stage: Stage, kind: Kind, shell:
     result = stage.run(kind, shell, PLAN=10, REBUILD=0)
     assert result.returncode == 0, result.stderr
     assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all"]]
-    assert "fraud  rebuilt" in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
+    assert "fraud  renewed" in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,16 +170,41 @@ def test_a_failed_rebuild_fails_the_job_with_its_exit_code_after_the_report(stag
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("code", [1, 5, 143])
-def test_a_failed_plan_fails_the_job_and_rebuilds_nothing(stage: Stage, kind: Kind, code: int):
-    assert stage.run(kind, PLAN=code).returncode == code
+def test_a_plan_that_says_nothing_fails_the_job_and_rebuilds_nothing(stage: Stage, kind: Kind):
+    assert stage.run(kind, PLAN=143).returncode == 143
     assert stage.calls("xgbpatch") == [["plan", "--all"]]
     assert stage.calls("gh") == stage.calls("aws") == []
 
 
-@pytest.mark.parametrize("plan", [20, 10], ids=["seen by the plan", "seen by the rebuild"])
-def test_drift_opens_an_issue_with_the_difference(stage: Stage, plan: int):
-    result = stage.run(Kind.GITHUB, PLAN=plan, REBUILD=20)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rebuild", [0, 4])
+def test_an_image_that_cannot_be_looked_at_does_not_hold_the_others_back(stage: Stage, kind: Kind, rebuild: int):
+    result = stage.run(kind, PLAN=4, REBUILD=rebuild)
+    assert result.returncode == 4, result.stderr
+    assert stage.calls("xgbpatch")[:2] == [["plan", "--all"], ["rebuild", "--all"]]
+    assert f"exit {rebuild}" in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
+    assert stage.calls("gh") == stage.calls("aws") == [], "it may have drifted as well as not"
+
+
+def test_drift_that_the_rebuild_met_is_told_where_another_image_cannot_be_looked_at(stage: Stage):
+    assert stage.run(Kind.GITHUB, PLAN=4, REBUILD=20).returncode == 4
+    assert stage.calls("gh")[-1][:2] == ["issue", "create"]
+
+
+def test_drift_is_told_where_another_image_cannot_be_looked_at(stage: Stage):
+    assert stage.run(Kind.GITHUB, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
+    assert stage.calls("gh")[-1][:2] == ["issue", "create"]
+    assert stage.run(Kind.CODEBUILD, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
+    assert stage.calls("aws")[-1][:2] == ["sns", "publish"]
+
+
+def test_gitlab_without_a_token_ends_with_the_code_of_what_failed(stage: Stage):
+    assert stage.run(Kind.GITLAB, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
+    assert stage.run(Kind.GITLAB, PLAN=20, REBUILD=7).returncode == 7
+
+
+def test_drift_opens_an_issue_with_the_difference(stage: Stage):
+    result = stage.run(Kind.GITHUB, PLAN=20, REBUILD=20)
     assert result.returncode == 0, result.stderr
     listed, label, created = stage.calls("gh")
     assert (listed[:2], label[:3]) == (["issue", "list"], ["label", "create", "xgbpatch-drift"])
@@ -194,6 +225,18 @@ def test_drift_and_a_failure_give_an_issue_and_a_failed_job(stage: Stage):
     assert stage.calls("gh")[-1][:2] == ["issue", "create"]
 
 
+@pytest.mark.parametrize("second", [20, 143], ids=["seen by the second plan", "the second plan fails"])
+def test_drift_that_only_the_rebuild_met_is_planned_again_and_told(stage: Stage, second: int):
+    program = stage.folder / "bin" / "xgbpatch"
+    first = 'os.environ["PLAN"] = os.environ["SECOND"] if os.path.getsize("rebuild.txt") else "10"'
+    program.write_text(RECORDER + first + XGBPATCH)
+    assert stage.run(Kind.GITHUB, REBUILD=20, SECOND=second).returncode == 0
+    assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all"], ["plan", "--all"]]
+    assert stage.calls("gh")[-1][:2] == ["issue", "create"]
+    assert (DIFFERENCE in stage.text("body")) == (second == 20)
+    assert "fraud  drifted" in stage.text("body")
+
+
 def test_an_open_issue_is_updated_and_no_second_one_opened(stage: Stage):
     stage.run(Kind.GITHUB, PLAN=20, REBUILD=20, OPEN_ISSUE=31)
     assert stage.calls("gh")[1:] == [["issue", "edit", "31", "--body-file", "issue.md"]]
@@ -206,11 +249,24 @@ def test_the_issue_is_closed_when_the_drift_is_gone(stage: Stage, codes: dict[st
     assert stage.calls("gh")[-1][:3] == ["issue", "close", "31"]
 
 
+LONG = 'print("IMAGE VERSION STATE\\nfraud 3.2-0 drifted\\n\\n" + {text})\nsys.exit(20)\n'
+
+
 def test_a_long_difference_fits_into_an_issue(stage: Stage):
-    program = stage.folder / "bin" / "xgbpatch"
-    program.write_text(RECORDER + "print('x' * 200_000)\nsys.exit(20)\n")
+    (stage.folder / "bin" / "xgbpatch").write_text(RECORDER + LONG.format(text="'x' * 200_000"))
     assert stage.run(Kind.GITHUB).returncode == 0
     assert 50_000 < len(stage.text("body")) < 65_536  # what GitHub takes
+
+
+@pytest.mark.parametrize("shift", range(3))
+@pytest.mark.parametrize("kind", [Kind.GITHUB, Kind.CODEBUILD])
+def test_no_character_is_cut_in_two(stage: Stage, kind: Kind, shift: int):
+    """The recorders read UTF-8, as the AWS CLI does, and fail on half a character."""
+    program = LONG.format(text=f"'x' * {shift} + '€' * 100_000")
+    (stage.folder / "bin" / "xgbpatch").write_text(RECORDER + program)
+    result = stage.run(kind, PYTHONIOENCODING="utf-8")
+    assert result.returncode == 0, result.stderr
+    assert stage.text("body").count("€") > 19_000
 
 
 @pytest.mark.parametrize(
@@ -264,8 +320,37 @@ def test_the_steps_are_portable_shell(stage: Stage, kind: Kind, shellcheck: Call
 
 
 def test_the_setup_of_gitlab_is_sound_shell(shellcheck: Callable[[str], str]):
-    lines = yaml.safe_load(render(Kind.GITLAB, Wishes()))["keep-current"]["before_script"]
+    lines = yaml.safe_load(render(Kind.GITLAB, WISHES))["keep-current"]["before_script"]
     assert shellcheck("#!/bin/bash\n" + "\n".join(lines)) == ""
+
+
+DAEMON = """#!/bin/sh
+echo "no right to start" >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize(("answer", "code"), [("1", 3), ("0", 0)], ids=["no engine", "an engine"])
+def test_gitlab_notices_an_engine_that_does_not_start(stage: Stage, answer: str, code: int):
+    programs = stage.folder / "bin"
+    others = ("docker", "apt-get", "sleep", "python")
+    for name, text in {"dockerd": DAEMON, **dict.fromkeys(others, "#!/bin/sh\nexit ${ANSWER:-0}\n")}.items():
+        (programs / name).write_text(text.replace("${ANSWER:-0}", answer if name == "docker" else "0"))
+        (programs / name).chmod(0o755)
+    lines = yaml.safe_load(render(Kind.GITLAB, WISHES))["keep-current"]["before_script"]
+    groups = {"cgroup.procs": "17\n18\n", "cgroup.controllers": "cpu memory\n", "cgroup.subtree_control": ""}
+    (stage.folder / "cgroup").mkdir()
+    for name, text in groups.items():
+        (stage.folder / "cgroup" / name).write_text(text)
+    setup = "\n".join(["set -eo pipefail", *lines]).replace("/sys/fs/cgroup", str(stage.folder / "cgroup"))
+    environment = {**stage.environment, "XGBPATCH_TESTS": "true", "CI_BUILDS_DIR": str(stage.folder)}
+    result = subprocess.run(
+        ["bash", "-c", setup], cwd=stage.folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == code, result.stderr
+    assert ("no right to start" in result.stderr) == bool(code)
+    assert stage.text("cgroup/init/cgroup.procs").split() == ["17", "18"]
+    assert stage.text("cgroup/cgroup.subtree_control") == "+cpu +memory\n"
 
 
 def test_shellcheck_would_have_noticed(shellcheck: Callable[[str], str]):

@@ -187,6 +187,50 @@ def test_an_unknown_image_gets_the_nearest(written):
     assert 'Did you mean "fraud"?' in error.next_step
 
 
+SHARED = """
+version = "1.5-1"
+repository = "{repository}"
+[images.fraud]
+aliases = ["prod"]
+[images.churn]
+{churn}
+[images.risk]
+repository = "ml/risk"
+aliases = ["prod"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ"),
+    [
+        pytest.param(Flags(), {}, id="all"),
+        pytest.param(Flags(images=("fraud",)), {}, id="the-first"),
+        pytest.param(Flags(images=("churn",)), {}, id="the-second"),
+        pytest.param(Flags(images=("churn", "risk"), aliases=("mine",), repository="other"), {}, id="by-flags"),
+        pytest.param(Flags(images=("churn", "fraud")), {"XGBPATCH_ALIASES": "mine"}, id="by-a-variable"),
+    ],
+)
+def test_two_images_of_a_repository_do_not_share_an_alias(written, flags, environ):
+    cwd = written(SHARED.format(repository="ml/x", churn='aliases = ["new", "prod"]'))
+    with pytest.raises(ConfigurationError, match="is an alias of the image") as caught:
+        load(flags, {**ENVIRON, **environ}, cwd)
+    assert "give each its own" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "churn",
+    ['aliases = ["new"]', 'aliases = ["prod"]\nrepository = "ml/y"', 'aliases = ["prod"]\nregion = "eu-west-1"'],
+    ids=["another-alias", "another-repository", "another-region"],
+)
+def test_aliases_that_are_other_tags_are_none_of_each_others(written, churn):
+    assert len(load(Flags(), ENVIRON, written(SHARED.format(repository="ml/x", churn=churn)))) == 3
+
+
+def test_a_shared_alias_does_not_spoil_the_choice_of_a_third_image(written):
+    content = SHARED.format(repository="ml/x", churn='aliases = ["prod"]')
+    assert one(Flags(images=("risk",)), ENVIRON, written(content)).aliases == ("prod",)
+
+
 def test_an_image_without_a_file_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="want of a file"):
         load(Flags(version="1.5-1", images=("a",)), ENVIRON, tmp_path)

@@ -73,17 +73,23 @@ class EcrImages:
                     return ()
                 raise
 
-    def delete(self, digests: Sequence[str]) -> Mapping[str, str]:
-        """Delete images with all their tags; returns why ECR kept one, by digest. A missing one is no failure."""
+    def delete(self, images: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
+        """Delete images, given as their tags by digest; returns why ECR kept one, by digest. A missing one is no
+        failure.
+
+        ECR deletes an image with its last tag, so one that has a further tag stays. By its digest goes what has none.
+        """
+        owners = {tag: digest for digest, tags in images.items() for tag in tags}
+        named: list[Any] = [{"imageTag": tag} for tag in owners]
+        named += [{"imageDigest": digest} for digest, tags in images.items() if not tags]
         kept: dict[str, str] = {}
-        for start in range(0, len(digests), _BATCH):
+        for start in range(0, len(named), _BATCH):
             with translated("ecr:BatchDeleteImage", self.place.name):
-                answer = self._client.batch_delete_image(
-                    **self._repository, imageIds=[{"imageDigest": digest} for digest in digests[start : start + _BATCH]]
-                )
+                answer = self._client.batch_delete_image(**self._repository, imageIds=named[start : start + _BATCH])
             for failure in answer.get("failures") or ():
                 if failure.get("failureCode") != "ImageNotFound":
-                    digest = failure.get("imageId", {}).get("imageDigest", "")
+                    what = failure.get("imageId", {})
+                    digest = owners.get(what.get("imageTag", ""), what.get("imageDigest", ""))
                     kept[digest] = f"{failure.get('failureCode')}: {failure.get('failureReason', '')}"
         return kept
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _AT_ONCE = 4  # SageMaker's Describe calls are throttled early; botocore's adaptive mode slows down by itself
-_IMAGE = re.compile(r'[^\s"\'\\{}(),]+\.dkr\.ecr[^\s"\'\\{}(),]+')  # in a pipeline's definition
+_IMAGE = re.compile(r'[^\s"\'\\{}(),]+\.dkr[.-]ecr[^\s"\'\\{}(),]+')  # in a pipeline's definition
 
 
 class Kind(Enum):
@@ -29,6 +29,7 @@ class Kind(Enum):
     MODEL = "model"
     ENDPOINT = "endpoint"
     PACKAGE = "model package"
+    ALGORITHM = "algorithm"
     TRAINING = "training job"
     TUNING = "tuning job"
     PROCESSING = "processing job"
@@ -37,19 +38,24 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Model:
-    """`images` as AWS names them, by tag or digest; `request` is what CreateModel would have to be sent to make it."""
+    """`images` as AWS names them, by tag or digest; `request` is what CreateModel would have to be sent to make it.
+
+    `lost` are model packages that it was made of and that were deleted since: which images these name, nobody can tell.
+    """
 
     name: str
     region: str
     images: tuple[ImageReference, ...]
     request: Mapping[str, Any] = field(compare=False, hash=False)
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """`models` by name; `images` that its instances run, by tag and by the digest that this was when they started.
 
-    `config` is its configuration's name, `request` what CreateEndpointConfig would have to be sent to make that.
+    `config` is its configuration's name, empty where SageMaker tells none; `request` is what CreateEndpointConfig would
+    have to be sent to make that.
     """
 
     name: str
@@ -80,7 +86,7 @@ class SageMaker:
         self.region = region
 
     def models(self) -> tuple[Model, ...]:
-        """Every model; those that name a model package get the package's images."""
+        """Every model; those that name a model package get the package's images, and `lost` where it is deleted."""
         return self._described(self._names("ListModels", "list_models", "Models", "ModelName"), self._model)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -90,7 +96,7 @@ class SageMaker:
         )
 
     def other_uses(self) -> tuple[Use, ...]:
-        """Model packages, jobs that are in progress, and pipelines, which name images for jobs to come.
+        """Jobs that are in progress; and model packages, algorithms and pipelines, which name images for later ones.
 
         A transform job runs a model, and an endpoint configuration names models: they need no look of their own.
         """
@@ -99,6 +105,7 @@ class SageMaker:
             "ListModelPackages", "list_model_packages", "ModelPackageSummaryList", "ModelPackageArn",
             ModelPackageType="Both",
         )  # fmt: skip
+        algorithms = self._names("ListAlgorithms", "list_algorithms", "AlgorithmSummaryList", "AlgorithmName")
         training = self._names(
             "ListTrainingJobs", "list_training_jobs", "TrainingJobSummaries", "TrainingJobName", **running
         )
@@ -112,6 +119,7 @@ class SageMaker:
         pipelines = self._names("ListPipelines", "list_pipelines", "PipelineSummaries", "PipelineName")
         return (
             *self._described(packages, self._package),
+            *self._described(algorithms, self._algorithm),
             *self._described(training, self._training),
             *self._described(tuning, self._tuning),
             *self._described(processing, self._processing),
@@ -122,15 +130,18 @@ class SageMaker:
         answer = self._asked("DescribeModel", name, lambda: self._client.describe_model(ModelName=name))
         containers = [answer.get("PrimaryContainer") or {}, *(answer.get("Containers") or ())]
         images = [str(item.get("Image", "")) for item in containers]
+        lost = []
         for package in (str(item["ModelPackageName"]) for item in containers if item.get("ModelPackageName")):
-            with suppress(LookupError):  # the package was deleted, the model still stands
+            try:
                 images += map(str, self._package(package).images)
-        return Model(name, self.region, _references(images), self._request("CreateModel", answer))
+            except _MissingError:  # the package was deleted, the model still stands
+                lost.append(package)
+        return Model(name, self.region, _references(images), self._request("CreateModel", answer), tuple(lost))
 
     def _endpoint(self, name: str) -> Endpoint:
         answer = self._asked("DescribeEndpoint", name, lambda: self._client.describe_endpoint(EndpointName=name))
-        config = str(answer["EndpointConfigName"])
-        request = self._endpoint_config(config)
+        config = str(answer.get("EndpointConfigName") or "")
+        request = self._endpoint_config(config) if config else {}
         variants = [*_variants(answer), *_variants(answer.get("PendingDeploymentSummary") or {})]
         deployed = [image for variant in variants for image in variant.get("DeployedImages") or ()]
         images = [str(image.get(key, "")) for image in deployed for key in ("SpecifiedImage", "ResolvedImage")]
@@ -142,7 +153,7 @@ class SageMaker:
 
     def _endpoint_config(self, name: str) -> Mapping[str, Any]:
         """Empty where it was deleted: the endpoint runs on."""
-        with suppress(LookupError):
+        with suppress(_MissingError):
             answer = self._asked(
                 "DescribeEndpointConfig", name, lambda: self._client.describe_endpoint_config(EndpointConfigName=name)
             )
@@ -169,11 +180,13 @@ class SageMaker:
         answer = self._asked(
             "DescribeModelPackage", name, lambda: self._client.describe_model_package(ModelPackageName=name)
         )
-        offers = [answer.get("InferenceSpecification") or {}, *(answer.get("AdditionalInferenceSpecifications") or ())]
-        containers = [item for offer in offers for item in offer.get("Containers") or ()]
-        images = [str(item.get("Image", "")) for item in containers]
-        digests = [_pinned(str(item.get("Image", "")), str(item.get("ImageDigest", ""))) for item in containers]
-        return self._use(Kind.PACKAGE, name, images + digests)
+        return self._use(Kind.PACKAGE, name, _offered(answer))
+
+    def _algorithm(self, name: str) -> Use:
+        answer = self._asked("DescribeAlgorithm", name, lambda: self._client.describe_algorithm(AlgorithmName=name))
+        training = answer.get("TrainingSpecification") or {}
+        image, digest = str(training.get("TrainingImage", "")), str(training.get("TrainingImageDigest", ""))
+        return self._use(Kind.ALGORITHM, name, [image, _pinned(image, digest), *_offered(answer)])
 
     def _training(self, name: str) -> Use:
         answer = self._asked(
@@ -213,7 +226,7 @@ class SageMaker:
         """Some at a time; what was deleted since it was listed is left out."""
 
         def one(name: str) -> list[T]:
-            with suppress(LookupError):
+            with suppress(_MissingError):
                 return [describe(name)]
             return []
 
@@ -221,7 +234,7 @@ class SageMaker:
             return tuple(found for several in pool.map(one, names) for found in several)
 
     def _asked(self, action: str, name: str, ask: Callable[[], Any]) -> Mapping[str, Any]:
-        """The answer; raises `LookupError` where there is no such thing (any more)."""
+        """The answer; raises `_MissingError` where there is no such thing (any more)."""
         from botocore.exceptions import ClientError
 
         with translated(f"sagemaker:{action}", name):
@@ -229,7 +242,7 @@ class SageMaker:
                 answer: Mapping[str, Any] = ask()
             except ClientError as error:
                 if _is_missing(error):
-                    raise _Missing(name) from error
+                    raise _MissingError(name) from error
                 raise
             return answer
 
@@ -248,8 +261,8 @@ class SageMaker:
             return session(self.region).client("sagemaker", config=client_config().merge(Config(retries=retries)))
 
 
-class _Missing(LookupError):
-    pass
+class _MissingError(Exception):
+    """Not there any more; no built-in one, so that an answer that lacks something is never taken for it."""
 
 
 def _is_missing(error: Any) -> bool:
@@ -262,6 +275,14 @@ def _is_missing(error: Any) -> bool:
 def _variants(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for key in ("ProductionVariants", "ShadowProductionVariants"):
         yield from answer.get(key) or ()
+
+
+def _offered(answer: Mapping[str, Any]) -> list[str]:
+    """The images that a model package or an algorithm names for inference, and their digests where it tells them."""
+    offers = [answer.get("InferenceSpecification") or {}, *(answer.get("AdditionalInferenceSpecifications") or ())]
+    containers = [item for offer in offers for item in offer.get("Containers") or ()]
+    images = [str(item.get("Image", "")) for item in containers]
+    return images + [_pinned(str(item.get("Image", "")), str(item.get("ImageDigest", ""))) for item in containers]
 
 
 def _training_image(job: Mapping[str, Any]) -> str:

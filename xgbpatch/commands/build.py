@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from xgbpatch.remote.assembly import Assembled
     from xgbpatch.spec import Spec
 
+_Made = Iterator[tuple[ImageReference, dict[str, object]]]  # what was made, with its document, as it is made
 _ATTACH = "Attach the CycloneDX document of what the patch adds, with --builder registry.  [default: yes]"
 _SBOM = "Also write what the patch adds, as a CycloneDX document, to this file."
 
@@ -39,7 +41,6 @@ class _Wish:
 
     names: tuple[str, ...]
     no_cache: bool
-    as_json: bool
     quiet: bool
     sbom: Path | None
     attach_sbom: bool
@@ -70,6 +71,8 @@ def command(
     `--builder registry` needs no engine and pulls nothing: it reads the base in its registry and puts the image
     straight into yours (your ECR, or --registry), under its version tag; prints its name by digest.
 
+    The document of --json is that of the image; of several images its `images` lists theirs, up to one that failed.
+
     \b
     Examples:
       xgbpatch build --version 1.5-1
@@ -80,17 +83,30 @@ def command(
       xgbpatch build --config xgbpatch.toml --image fraud --json
       xgbpatch build --version 3.2-0 --feature shap --builder registry
     """
-    wish = _Wish(names, no_cache, as_json, quiet, sbom, attach_sbom, signature)
+    wish = _Wish(names, no_cache, quiet, sbom, attach_sbom, signature)
     specs = selection.specs()
     if sbom and len(specs) > 1:
         raise ConfigurationError("--sbom names one file, and several images are built", "Choose one with --image.")
-    if builder == "registry":
-        _into_registry(specs, shelf, wish)
+    made = _into_registry(specs, shelf, wish) if builder == "registry" else _with_engine(specs, shelf, wish)
+    if as_json:
+        _print_document(made, several=len(specs) > 1)
     else:
-        _with_engine(specs, shelf, wish)
+        for reference, _ in made:
+            click.echo(str(reference))
 
 
-def _with_engine(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
+def _print_document(made: _Made, several: bool) -> None:
+    """One, also where a later image fails: what stands stays known."""
+    documents: list[dict[str, object]] = []
+    try:
+        for _, shown in made:
+            documents.append(shown)
+    finally:
+        if documents:
+            click.echo(json.dumps({"images": documents} if several else documents[0], indent=2))
+
+
+def _with_engine(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> _Made:
     from xgbpatch import building
     from xgbpatch.commands import workshop
     from xgbpatch.commands.stages import resolved
@@ -108,10 +124,10 @@ def _with_engine(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
                 shop.engine.tag(built.image.id, name)
             shop.progress.line("up to date" if built.up_to_date else "built")
         _write_sbom(wish.sbom, rendered)
-        click.echo(json.dumps(document(built, rendered), indent=2) if wish.as_json else str(built.reference))
+        yield built.reference, document(built, rendered)
 
 
-def _into_registry(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
+def _into_registry(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> _Made:
     from xgbpatch import destination, repository, resolution
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.commands import depot
@@ -131,8 +147,7 @@ def _into_registry(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> None:
             papers.issue(opened, assembled.reference, made, wanted)
             opened.progress.line("up to date" if assembled.up_to_date else "built")
         _write_sbom(wish.sbom, made)
-        shown = remote_document(assembled, made)
-        click.echo(json.dumps(shown, indent=2) if wish.as_json else str(assembled.reference))
+        yield assembled.reference, remote_document(assembled, made)
 
 
 def _write_sbom(path: Path | None, made: Design) -> None:

@@ -34,7 +34,7 @@ def command() -> None:
 @click.option("--region", default="", metavar="REGION", help="AWS region.  [default: the variable AWS_REGION]")
 @click.option(
     "--requirement", default="", metavar="TEXT",
-    help="What pip installs for xgbpatch.  [default: this version, from the package index]",
+    help="What pip installs for xgbpatch.  [default: this very one, from where it was installed]",
 )  # fmt: skip
 def init_(kind: str, directory: Path, force: bool, role_arn: str, region: str, requirement: str) -> None:
     """Write a pipeline, or a CloudFormation template; prints its path.
@@ -48,14 +48,18 @@ def init_(kind: str, directory: Path, force: bool, role_arn: str, region: str, r
       xgbpatch ci init github
       xgbpatch ci init gitlab --role-arn arn:aws:iam::123456789012:role/xgbpatch --region eu-west-1
       xgbpatch ci init codebuild --directory infrastructure
-      xgbpatch ci init starter --requirement git+https://github.com/xgbpatch/xgbpatch
+      xgbpatch ci init starter --requirement 'xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>'
     """
+    from xgbpatch.pipelines import installed
     from xgbpatch.pipelines.rendering import Kind, Wishes, render
 
     wanted = Kind(kind)
     path = directory.resolve() / wanted.path
-    text = render(wanted, Wishes(role_arn, region, requirement))
-    click.echo("written" if write(path, text, force) else "up to date", err=True)
+    wishes = Wishes(requirement or installed.requirement(), role_arn, region)
+    done = "written" if write(path, render(wanted, wishes), force) else "up to date"
+    click.echo(f"{done}; it installs {wishes.requirement}", err=True)
+    if wanted is not Kind.STARTER and not (path_of_configuration := directory.resolve() / "xgbpatch.toml").exists():
+        click.echo(f'warning: there is no "{path_of_configuration}": the job would find nothing to keep', err=True)
     click.echo(str(path))
 
 

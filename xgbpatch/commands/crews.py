@@ -6,6 +6,7 @@ Threads would share a signal that only the main one hears, and with it the clean
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -66,16 +67,23 @@ def _one(work: Work, item: tuple[str, Any], running: dict[str, SpawnProcess], pr
     running[item[0]] = process
     theirs.close()
     answer: Any = Ended(f'the process of "{item[0]}" ended without an answer')
-    try:
-        while True:
-            kind, *rest = ours.recv()
+    with ours:
+        while (message := _received(ours)) is not None:
+            kind, *rest = message
             if kind == "answer":
                 answer = rest[0]
             else:
                 getattr(progress, kind)(*rest)
-    except EOFError:
-        process.join()
-        return answer
+    process.join()
+    return answer
+
+
+def _received(pipe: Connection) -> Any:
+    """The next message, or None after the last one; a process that was killed may have sent half of it."""
+    try:
+        return pipe.recv()
+    except (EOFError, OSError, pickle.UnpicklingError):
+        return None
 
 
 def _child(work: Work, item: tuple[str, Any], pipe: Connection) -> None:

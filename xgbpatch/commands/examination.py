@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from xgbpatch.alias_memory import Moved
     from xgbpatch.reference import ImageReference
     from xgbpatch.remote.depot import Depot
     from xgbpatch.report import Report
-    from xgbpatch.upkeep.aliases import Moved
     from xgbpatch.upkeep.promotion import Examiner
 
 logs_option = click.option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,13 +101,22 @@ def _repositories(
     plain = [name.repository for name in named if not name.host] or ([] if names or specs else [DEFAULT_REPOSITORY])
     wanted = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
     found += [destination.of(spec, shelf) for spec in (wanted if names else [*wanted, *specs])]
-    return list(dict.fromkeys(replace(place, tag="", digest="") for place in found))
+    return list(dict.fromkeys(_plain(place) for place in found))
+
+
+def _plain(place: ImageReference) -> ImageReference:
+    """Host and repository; of ECR's two host names the one that every region has."""
+    from xgbpatch.aws import AwsDoor
+
+    own = place.ecr if ".dkr-ecr" in place.host else None
+    return ImageReference(AwsDoor(own.region).registry_host(own.account) if own else place.host, place.repository)
 
 
 def _pruned(
     places: Sequence[ImageReference], rules: Rules, tools: tuple[Registry, Sequence[str], bool, Progress]
 ) -> list[_Pruned]:
-    """Who uses what is asked before anything is deleted anywhere."""
+    """Who uses what is asked before anything is deleted anywhere; and again for each repository, right before its
+    deletion: reading it may have taken minutes."""
     from xgbpatch.aws import SageMaker
     from xgbpatch.upkeep import pruning
     from xgbpatch.upkeep.stock import repository, stock
@@ -117,11 +126,13 @@ def _pruned(
         _require_own(place)
     asked = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
     progress.line(f"asking SageMaker in {', '.join(asked)} which images are in use")
-    used = pruning.uses([SageMaker(region) for region in asked])
+    services = [SageMaker(region) for region in asked]
+    used = pruning.uses(services)
     found = []
     for place in places:
         where = repository(registry, place)
         items = stock(registry, where)
+        used = pruning.uses(services) if applied else used
         verdicts = pruning.decide(items, pruning.in_use(place, items, used), rules)
         deleted = tuple(pruning.delete(where, verdicts)) if applied else None
         found.append(_Pruned(where, verdicts, pruning.freed(verdicts), deleted))

@@ -86,6 +86,9 @@ def command(
     For a registry outside ECR (--registry) the logins of `docker login` are used. In ECR the scans of the image and
     of its base are compared: where the patch added a finding, no alias moves (exit 14).
 
+    An alias moves without a test (`xgbpatch promote` tests first); what it named before stays known as TAG.previous,
+    for `xgbpatch rollback`.
+
     \b
     Examples:
       xgbpatch push
@@ -117,12 +120,12 @@ def command(
         gate = _gate(registries, keychain, progress, scan_timeout) if scan_gate else None
         publisher = Publisher(engine, registries, progress, gate)
         outcomes = list(_told(publisher.push_each(parcels), as_json))
+        if as_json:  # before cosign has its say: what stands stays known
+            click.echo(json.dumps(_document(local, outcomes), indent=2))
         if signer:
             for pushed in (outcome for outcome in outcomes if isinstance(outcome, Pushed)):
                 signing.sign(signer, pushed.reference, keychain)
                 progress.line(f'signed "{pushed.reference.pinned}"')
-    if as_json:
-        click.echo(json.dumps(_document(local, outcomes), indent=2))
     _raise_first(outcomes)
 
 

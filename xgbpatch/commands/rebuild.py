@@ -99,6 +99,9 @@ def command(
             answers[name] = answer
             progress.line(f"{name}: {answer['outcome']}")
     found = [answers[name] for name in orders]
+    if not as_json:
+        for line in remarks(found):
+            click.echo(line, err=True)
     click.echo(json.dumps({"images": found}, indent=2) if as_json else text(found))
     sys.exit(exit_code(found))
 
@@ -110,11 +113,22 @@ def exit_code(answers: list[dict[str, Any]]) -> int:
 
 
 def text(answers: list[dict[str, Any]]) -> str:
-    """A line an image; reasons and errors are on stderr already."""
+    """A line an image; whole errors and differences are among the `remarks`, on stderr."""
     from xgbpatch.table import aligned
 
     rows = [(answer["name"], answer["outcome"], answer["image"] or "-", _remark(answer)) for answer in answers]
     return aligned([("IMAGE", "OUTCOME", "REFERENCE", "REMARK"), *rows])
+
+
+def remarks(answers: list[dict[str, Any]]) -> Iterator[str]:
+    """The whole error of each image that failed, and what each that drifted waits for a person to read."""
+    for answer in answers:
+        name = answer["name"]
+        if answer["error"]:
+            yield f"{name}: {answer['error']}"
+        if answer["outcome"] == "drifted":
+            yield from (f"{name}: {reason}" for reason in answer["reasons"])
+            yield from (f"  {line}" for difference in answer["differences"] for line in difference.splitlines())
 
 
 def _remark(answer: dict[str, Any]) -> str:
@@ -203,6 +217,7 @@ def document(renewal: Renewal) -> dict[str, Any]:
         image=str(renewal.image) if renewal.image else None,
         base=str(plan.base.reference) if plan else None,
         reasons=[reason.words for reason in plan.reasons] if plan else [],
+        differences=[reason.difference for reason in plan.reasons if reason.difference] if plan else [],
         aliases=list(renewal.aliases),
         tested=renewal.tested,
         error=f"{error.message}{' ' + error.next_step if error.next_step else ''}" if error else None,
@@ -211,5 +226,7 @@ def document(renewal: Renewal) -> dict[str, Any]:
 
 
 def _document(name: str, outcome: str, **rest: Any) -> dict[str, Any]:
-    empty: dict[str, Any] = {"image": None, "base": None, "reasons": [], "aliases": [], "tested": False, "error": None}
+    empty: dict[str, Any] = {
+        "image": None, "base": None, "reasons": [], "differences": [], "aliases": [], "tested": False, "error": None,
+    }  # fmt: skip
     return {"name": name, "outcome": outcome, **empty, **rest}

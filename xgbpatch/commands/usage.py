@@ -35,16 +35,14 @@ def command(regions: tuple[str, ...], config: Path | None, as_json: bool, quiet:
       xgbpatch usage --json | jq -r '.behind[].commands[]'
     """
     from xgbpatch.aws import SageMaker
-    from xgbpatch.keychain import registry_keychain
-    from xgbpatch.progress import shown
-    from xgbpatch.registry import Registry
+    from xgbpatch.commands import depot
     from xgbpatch.upkeep.usage import usage
 
     places = [SageMaker(region) for region in known_regions(regions, config)]
-    with shown(quiet) as progress:
-        found = usage(places, Registry(registry_keychain()))
+    with depot.opened(quiet) as opened:
+        found = usage(places, opened)
         for image, why in found.unknown.items():
-            progress.line(f'"{image}" could not be looked at: {why}')
+            opened.progress.line(f'"{image}" could not be looked at: {why}')
     click.echo(json.dumps(_document(found), indent=2) if as_json else _text(found))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...
     """
     above = parse(_given(flags), cwd).over(parse(variables.given(environ), cwd))
     file = _file(flags.config, environ, cwd)
-    chosen = _chosen(file, _names(flags, environ))
-    return tuple(_spec(name, above.over(settings), environ) for name, settings in chosen.items())
+    known = _known(file)
+    asked = {name: above.over(known[name]) for name in _chosen(file, known, _names(flags, environ))}
+    _check_aliases({**known, **asked}, frozenset(asked), environ)
+    return tuple(_spec(name, settings, environ) for name, settings in asked.items())
 
 
 def region_of(flags: Flags, environ: Mapping[str, str], cwd: Path) -> str | None:
@@ -53,18 +55,35 @@ def _names(flags: Flags, environ: Mapping[str, str]) -> tuple[str, ...]:
     return flags.images or tuple(variables.split(environ.get(variables.IMAGE.name, "")))
 
 
-def _chosen(file: TomlFile | None, names: Iterable[str]) -> dict[str, Settings]:
-    known = {DEFAULT_NAME: Settings()}
-    if file:
-        known = {name: settings.over(file.defaults) for name, settings in file.images.items()} or {
-            DEFAULT_NAME: file.defaults
-        }
+def _known(file: TomlFile | None) -> dict[str, Settings]:
+    if file is None:
+        return {DEFAULT_NAME: Settings()}
+    images = {name: settings.over(file.defaults) for name, settings in file.images.items()}
+    return images or {DEFAULT_NAME: file.defaults}
+
+
+def _chosen(file: TomlFile | None, known: Iterable[str], names: Iterable[str]) -> list[str]:
     for name in names:
         if name not in known:
             place = f'"{file.path}"' if file else f'"{DEFAULT_NAME}" alone, for want of a file {FILE_NAME}'
             raise ConfigurationError(f'there is no image "{name}" in {place}', choose_from(name, tuple(known)))
     wanted = frozenset(names) or frozenset(known)
-    return {name: settings for name, settings in known.items() if name in wanted}
+    return [name for name in known if name in wanted]
+
+
+def _check_aliases(images: Mapping[str, Settings], asked: Set[str], environ: Mapping[str, str]) -> None:
+    """One of `asked` must share no alias with another image of its repository: each would take it from the other."""
+    owners: dict[tuple[str, str, str], str] = {}
+    for name, settings in images.items():
+        for alias in settings.aliases or ():
+            repository = settings.repository or DEFAULT_REPOSITORY
+            other = owners.setdefault((_region_named(settings, environ), repository, alias), name)
+            if other != name and {other, name} & asked:
+                raise ConfigurationError(
+                    f'{settings.origin("aliases")}: "{alias}" is an alias of the image "{other}" too, and the '
+                    f'repository of both is "{repository}"',
+                    f'A tag names one image: give each its own, such as "{name}-{alias}", or a repository of its own.',
+                )
 
 
 def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
@@ -137,10 +156,9 @@ def _fixes(settings: Settings, version: str) -> tuple[str, ...]:
 
 def _region(settings: Settings, environ: Mapping[str, str]) -> str:
     """Empty only for a base outside ECR where nobody names a region: such an image can be built, not pushed to ECR."""
-    base = settings.base_image
-    found = settings.region or region.from_aws(environ) or (base.ecr.region if base and base.ecr else None)
-    if base is not None:
-        return found or ""
+    found = _region_named(settings, environ)
+    if settings.base_image is not None:
+        return found
     if not found:
         raise ConfigurationError(
             "no AWS region is known",
@@ -149,6 +167,12 @@ def _region(settings: Settings, environ: Mapping[str, str]) -> str:
     with blamed_on(settings.origin("region") if settings.region else "the region of AWS's own settings"):
         catalogue.check_region(found)
     return found
+
+
+def _region_named(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Unchecked; empty where nobody names one."""
+    base = settings.base_image
+    return settings.region or region.from_aws(environ) or (base.ecr.region if base and base.ecr else "")
 
 
 def _given(flags: Flags) -> dict[str, Given]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from xgbpatch.image_tables import ShippedTable
 
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
-PUSH = (
-    *PULL,
-    "ecr:BatchDeleteImage",  # a push that failed takes its tag away again, and `prune`
+KEEP = (  # `plan`, and `rebuild` without an engine of its own
+    *PULL,  # the registry's list of referrers is BatchGetImage's too
     "ecr:CompleteLayerUpload",
     "ecr:DescribeImageScanFindings",
-    "ecr:DescribeImages",
     "ecr:DescribeRepositories",
     "ecr:InitiateLayerUpload",
     "ecr:ListImages",
@@ -18,7 +16,10 @@ PUSH = (
     "ecr:StartImageScan",
     "ecr:UploadLayerPart",
 )
-USAGE = (
+PUSH = ("ecr:BatchDeleteImage",)  # beside KEEP: a push out of an engine lands under a tag that is taken away again
+PRUNE = ("ecr:BatchDeleteImage", "ecr:DescribeImages")
+USAGE = (  # `usage`, and `prune` with PRUNE: for people, not for a job
+    "sagemaker:DescribeAlgorithm",
     "sagemaker:DescribeEndpoint",
     "sagemaker:DescribeEndpointConfig",
     "sagemaker:DescribeHyperParameterTuningJob",
@@ -28,6 +29,7 @@ USAGE = (
     "sagemaker:DescribePipeline",
     "sagemaker:DescribeProcessingJob",
     "sagemaker:DescribeTrainingJob",
+    "sagemaker:ListAlgorithms",
     "sagemaker:ListEndpoints",
     "sagemaker:ListHyperParameterTuningJobs",
     "sagemaker:ListInferenceComponents",
@@ -37,6 +39,7 @@ USAGE = (
     "sagemaker:ListProcessingJobs",
     "sagemaker:ListTrainingJobs",
 )
+INSPECTOR = ("inspector2:ListCoverage", "inspector2:ListFindings")  # beside KEEP, where ECR's scanning is enhanced
 
 
 def base_accounts() -> tuple[tuple[str, str], ...]:

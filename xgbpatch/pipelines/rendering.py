@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.pipelines import permissions
+from xgbpatch.pipelines.installed import EXAMPLE
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d")
@@ -49,14 +50,14 @@ _PATHS = {
 
 @dataclass(frozen=True)
 class Wishes:
-    """`role_arn` and `region` are written into the file; empty, the pipeline reads them from its variables.
+    """`requirement` is what pip installs for xgbpatch.
 
-    `requirement` is what pip installs for xgbpatch; empty for this very version from the package index.
+    `role_arn` and `region` are written into the file; empty, the pipeline reads them from its variables.
     """
 
+    requirement: str
     role_arn: str = ""
     region: str = ""
-    requirement: str = ""
 
 
 def render(kind: Kind, wishes: Wishes) -> str:
@@ -67,12 +68,14 @@ def render(kind: Kind, wishes: Wishes) -> str:
         version=installed_version("xgbpatch"),
         role_arn=wishes.role_arn,
         region=wishes.region,
-        requirement=wishes.requirement or f"xgbpatch[packages]=={installed_version('xgbpatch')}",
+        requirement=wishes.requirement,
         script="" if kind is Kind.STARTER else _script(environment, kind),
         bases=permissions.base_accounts(),
         pull=_listed(permissions.PULL),
-        push=_listed(permissions.PUSH),
+        keep=_listed(permissions.KEEP),
+        prune=_listed(permissions.PRUNE),
         usage=_listed(permissions.USAGE),
+        inspector=_listed(permissions.INSPECTOR),
     )
 
 
@@ -117,9 +120,9 @@ def _check(kind: Kind, wishes: Wishes) -> None:
     for option, value, pattern, example in (
         ("--role-arn", wishes.role_arn, _ROLE, "arn:aws:iam::123456789012:role/xgbpatch"),
         ("--region", wishes.region, _REGION, "us-west-2"),
-        ("--requirement", wishes.requirement, _REQUIREMENT, "git+https://github.com/xgbpatch/xgbpatch@v1.0.0"),
+        ("--requirement", wishes.requirement, _REQUIREMENT, EXAMPLE),
     ):
-        if value and not pattern.fullmatch(value):
+        if (value or option == "--requirement") and not pattern.fullmatch(value):
             raise ConfigurationError(
                 f'{option} "{value}" cannot be written into a pipeline', f"It looks like {example}"
             )

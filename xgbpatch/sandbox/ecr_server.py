@@ -75,6 +75,8 @@ class Front:
         target = request.headers.get("X-Amz-Target", "")
         if request.path.startswith(_LAYERS):
             return self._links.answer(request)(environ, start_response)
+        if target == "SageMaker.ListAlgorithms":  # moto has no algorithms, and says so with a 500
+            return _json(200, {"AlgorithmSummaryList": []})(environ, start_response)
         if not target.startswith(_TARGET):
             return self._moto(environ, start_response)
         return self._answer(target[len(_TARGET) :], request)(environ, start_response)

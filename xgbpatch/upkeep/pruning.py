@@ -1,7 +1,7 @@
 """What of a repository can go: images of ours that newer ones have replaced and nobody uses. Deciding is pure.
 
-Every doubt keeps an image. What is deleted goes by digest, an image's artifacts before it: cut off in between, the next
-run finds the image again and ends it.
+Every doubt keeps an image. An image's artifacts go before it, those of an artifact before that: cut off in between, the
+next run finds what is left and ends it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
+from itertools import groupby
 
 from xgbpatch.aws import Endpoint, Kind, Model, SageMaker, Use
 from xgbpatch.errors import AwsError
@@ -19,7 +19,9 @@ from xgbpatch.publication import INCOMING
 from xgbpatch.reference import ImageReference
 from xgbpatch.scans import BASE_TAG
 from xgbpatch.spec import DEFAULT_TAG
-from xgbpatch.upkeep.stock import Item, Repository, newer
+from xgbpatch.upkeep.stock import Held, Item, Repository, newer
+
+_HELD_BACK = "something that belongs to it could not be deleted"
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,6 @@ class Deleted:
     failure: str = ""
 
 
-class _Phase(IntEnum):
-    INDEX = 0  # before its parts, which ECR refuses to delete from under it
-    ARTIFACT = 1
-    IMAGE = 2
-
-
 def uses(places: Sequence[SageMaker]) -> tuple[Use, ...]:
     """Everything in these regions that needs an image; raises `AwsError` where that cannot be told."""
     return tuple(use for sagemaker in places for use in _uses(sagemaker.models(), sagemaker))
@@ -75,10 +71,10 @@ def in_use(place: ImageReference, items: Iterable[Item], used: Iterable[Use]) ->
 def decide(items: Sequence[Item], used: Mapping[str, Use], rules: Rules) -> tuple[Verdict, ...]:
     """A verdict on everything in one repository: images first, then what belongs to them."""
     own = {item.held.digest: _on_image(item, items, used, rules) for item in items if item.provenance}
-    by_digest = {item.held.digest: item for item in items}
+    chains = _chains(items)
     verdicts = []
     for item in items:
-        root = own.get(_root(item, by_digest))
+        root = own.get(chains[item.held.digest][-1])
         verdicts.append(own.get(item.held.digest) or _on_other(item, used, root, tuple(own.values())))
     return tuple(verdicts)
 
@@ -91,16 +87,19 @@ def freed(verdicts: Sequence[Verdict]) -> int:
 
 
 def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[Deleted]:
-    """Carry the verdicts out. The tags are looked at once more: what got or lost one since stays."""
-    now = {held.digest: set(held.tags) for held in where.held()}
+    """Carry the verdicts out. Before every step the tags are looked at once more: an image stays, with all that belongs
+    to it and is still there, when one of these has got or lost a tag since, or could not be deleted."""
     doomed = [verdict for verdict in verdicts if verdict.deleted]
-    moved = {verdict.item.held.digest for verdict in doomed if now.get(_digest(verdict)) not in (None, _tags(verdict))}
-    for phase in _Phase:
-        batch = [verdict for verdict in doomed if _phase(verdict.item) is phase]
-        spared = [verdict for verdict in batch if {_digest(verdict), verdict.item.subject} & moved]
-        yield from (Deleted(verdict, "its tags have changed meanwhile") for verdict in spared)
-        batch = [verdict for verdict in batch if verdict not in spared]
-        failures = where.delete([_digest(verdict) for verdict in batch]) if batch else {}
+    chains = _chains(verdict.item for verdict in verdicts)
+    root = {digest: chain[-1] for digest, chain in chains.items()}
+    stays: dict[str, str] = {}
+    for step in _steps(doomed, chains, where):
+        moved = _moved(doomed, where.held())
+        stays |= {root[digest]: "its tags have changed meanwhile" for digest in moved}
+        batch = [verdict for verdict in step if root[_digest(verdict)] not in stays]
+        yield from (Deleted(verdict, stays[root[_digest(verdict)]]) for verdict in step if verdict not in batch)
+        failures = where.delete([verdict.item.held for verdict in batch]) if batch else {}
+        stays |= {root[_digest(verdict)]: _HELD_BACK for verdict in batch if _digest(verdict) in failures}
         yield from (Deleted(verdict, failures.get(_digest(verdict), "")) for verdict in batch)
 
 
@@ -118,10 +117,19 @@ def is_version_tag(tag: str, made: Provenance, patterns: Iterable[str]) -> bool:
 def _uses(models: Sequence[Model], sagemaker: SageMaker) -> Iterator[Use]:
     names = {model.name for model in models}
     for model in models:
+        _require_known(model)
         yield Use(Kind.MODEL, model.name, model.region, model.images)
     for endpoint in sagemaker.endpoints():
         yield _endpoint_use(endpoint, names)
     yield from sagemaker.other_uses()
+
+
+def _require_known(model: Model) -> None:
+    if model.lost:
+        raise AwsError(
+            f'it cannot be told which image the model "{model.name}" in {model.region} runs',
+            f"Its model package {model.lost[0]} is gone: delete the model, or make it anew.",
+        )
 
 
 def _endpoint_use(endpoint: Endpoint, models: set[str]) -> Use:
@@ -165,13 +173,38 @@ def _on_other(item: Item, used: Mapping[str, Use], root: Verdict | None, own: Se
     return Verdict(item, False, "not made by xgbpatch")
 
 
-def _root(item: Item, items: Mapping[str, Item]) -> str:
-    """The image that an artifact belongs to in the end: a signature may belong to an SBOM that belongs to an image."""
-    seen: set[str] = set()
-    while item.subject in items and item.subject not in seen:
-        seen.add(item.subject)
-        item = items[item.subject]
-    return item.subject or item.held.digest
+def _chains(items: Iterable[Item]) -> dict[str, tuple[str, ...]]:
+    """From each digest to what it belongs to in the end: a signature may belong to an SBOM that belongs to an image."""
+    subjects = {item.held.digest: item.subject for item in items}
+    return {digest: _chain(digest, subjects) for digest in subjects}
+
+
+def _chain(digest: str, subjects: Mapping[str, str]) -> tuple[str, ...]:
+    found = [digest]
+    while (subject := subjects.get(found[-1], "")) and subject not in found:
+        found.append(subject)
+    return tuple(found)
+
+
+def _steps(doomed: Sequence[Verdict], chains: Mapping[str, tuple[str, ...]], where: Repository) -> list[list[Verdict]]:
+    """What belongs to something goes before it. ECR deletes no part from under its index, so that goes before its
+    parts; elsewhere the index is all that tells of them, and goes after."""
+    index_first = where.place.ecr is not None
+
+    def rank(verdict: Verdict) -> tuple[int, bool]:
+        return -len(chains[_digest(verdict)]), verdict.item.manifest.is_index != index_first
+
+    return [list(step) for _, step in groupby(sorted(doomed, key=rank), rank)]
+
+
+def _moved(doomed: Sequence[Verdict], held: Iterable[Held]) -> Iterator[str]:
+    """Digests with other tags than when they were judged, or whose tags are on something else now."""
+    now = {one.digest: set(one.tags) for one in held}
+    taken = {tag for tags in now.values() for tag in tags}
+    for verdict in doomed:
+        digest, tags = _digest(verdict), set(verdict.item.held.tags)
+        if now[digest] != tags if digest in now else tags & taken:
+            yield digest
 
 
 def _base_tag(item: Item) -> str:
@@ -195,18 +228,8 @@ def _blobs(manifest: Manifest) -> dict[str, int]:
     return {part.digest: part.size for part in parts}
 
 
-def _phase(item: Item) -> _Phase:
-    if item.manifest.is_index:
-        return _Phase.INDEX
-    return _Phase.ARTIFACT if item.subject else _Phase.IMAGE
-
-
 def _digest(verdict: Verdict) -> str:
     return verdict.item.held.digest
-
-
-def _tags(verdict: Verdict) -> set[str]:
-    return set(verdict.item.held.tags)
 
 
 def _name(item: Item) -> str:

@@ -4,8 +4,10 @@ An image is the spec's where its label `io.xgbpatch.image` names it; one made be
 where nothing better is there. Which is the newest:
 
 1. Aliases of the spec that all name one image, which is what would be built now: that one, and nothing else is asked.
-2. Else tags of the spec's pattern are read (with the images of its aliases), those that name the present base first,
-   then those of the same version, then the rest: the first of these groups that holds an image of the spec decides.
+   Not while a rollback holds an alias back: what it was taken away from may be newer by its packages alone.
+2. Else tags of the spec's pattern are read (with the images of its aliases, and those it was taken away from), those
+   that name the present base first, then those of the same version, then the rest: the first of these groups that holds
+   an image of the spec decides.
 3. In a group: what would be built now comes first, then the latest `created`, then the highest versions of its packages
    (the registry's builder gives every image of one base the same `created`), then the last tag by name.
 """
@@ -20,6 +22,7 @@ from string import Formatter
 
 from packaging.version import InvalidVersion, Version
 
+from xgbpatch import alias_memory
 from xgbpatch.composition import overlay_digest
 from xgbpatch.digest import asked_digest
 from xgbpatch.manifest import DOCKER_CONFIG, OCI_CONFIG
@@ -29,7 +32,6 @@ from xgbpatch.registry import Registry
 from xgbpatch.remote.image import RemoteImage
 from xgbpatch.resolution import Base
 from xgbpatch.spec import Spec
-from xgbpatch.upkeep import aliases
 
 _READERS = 8
 _FIELDS = {"version": r"[\w.-]+?", "base": r"[0-9a-f]+", "spec": r"[0-9a-f]+"}
@@ -47,11 +49,14 @@ class _Share(Enum):
 def newest(registry: Registry, place: ImageReference, spec: Spec, base: Base) -> RemoteImage | None:
     """The newest image of `spec` in the repository of `place`, or None. Raises `RegistryError` and `AwsError`."""
     choice = _Choice(spec, base)
-    aliased = _read(registry, [place.with_tag(alias) for alias in spec.aliases])
-    if aliased and len(aliased) == len(spec.aliases) and len({image.manifest.digest for image in aliased}) == 1:
+    names = [place.with_tag(alias) for alias in spec.aliases]
+    aliased, left = _read(registry, names), _left(registry, names)
+    together = len(aliased) == len(names) and len({image.manifest.digest for image in aliased}) == 1
+    if together and not left:
         made = aliased[0].provenance
         if made and made.image == spec.name and choice.is_present(made):
             return aliased[0]
+    aliased += _read(registry, left)
     tags = choice.shared_out(registry.tags(place))
     for share in _Share:
         images = _read(registry, [place.with_tag(tag) for tag in tags[share]])
@@ -73,8 +78,15 @@ def stragglers(registry: Registry, place: ImageReference, spec: Spec, image: Rem
 
 def was_withdrawn(registry: Registry, place: ImageReference, alias: str, image: RemoteImage) -> bool:
     """Whether the last rollback of `alias` took it away from `image`: then a person wants it where it is."""
-    head = registry.head(place.with_tag(alias + aliases.WITHDRAWN))
-    return head is not None and head.digest == image.manifest.digest
+    return alias_memory.withdrawn(registry, place.with_tag(alias)) == image.manifest.digest
+
+
+def _left(registry: Registry, names: Sequence[ImageReference]) -> list[ImageReference]:
+    """What the last rollback took these aliases away from, by the tags that remember it."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(lambda alias: alias_memory.withdrawn(registry, alias), names))
+    pairs = zip(names, found, strict=True)
+    return [alias_memory.memory(alias, alias_memory.WITHDRAWN) for alias, digest in pairs if digest]
 
 
 def _read(registry: Registry, references: Sequence[ImageReference]) -> list[RemoteImage]:

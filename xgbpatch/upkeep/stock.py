@@ -39,8 +39,8 @@ class Repository(Protocol):
 
     def held(self) -> tuple[Held, ...]: ...
 
-    def delete(self, digests: Sequence[str]) -> Mapping[str, str]:
-        """Delete with all tags; why one was not deleted, by digest. What is missing is no failure."""
+    def delete(self, items: Sequence[Held]) -> Mapping[str, str]:
+        """Delete with their tags; why one was not deleted, by digest. What is missing is no failure."""
         ...
 
 
@@ -132,8 +132,12 @@ class EcrRepository:
     def held(self) -> tuple[Held, ...]:
         return tuple(Held(image.digest, image.tags, image.pushed) for image in self._images.images())
 
-    def delete(self, digests: Sequence[str]) -> Mapping[str, str]:
-        return self._images.delete(digests)
+    def delete(self, items: Sequence[Held]) -> Mapping[str, str]:
+        """By tag, so that what gets another tag in this very moment stays with that."""
+        known = {held.digest: held.tags for held in items}
+        failures = self._images.delete(known)
+        left = [held.digest for held in self.held() if set(held.tags) - set(known.get(held.digest, held.tags))]
+        return {**dict.fromkeys(left, "it got another tag meanwhile"), **failures}
 
 
 class TaggedRepository:
@@ -153,9 +157,9 @@ class TaggedRepository:
                     tags.setdefault(artifact, [])
         return tuple(Held(digest, tuple(names)) for digest, names in tags.items())
 
-    def delete(self, digests: Sequence[str]) -> Mapping[str, str]:
+    def delete(self, items: Sequence[Held]) -> Mapping[str, str]:
         kept = {}
-        for digest in digests:
+        for digest in (held.digest for held in items):
             try:
                 if not self._registry.delete(replace(self.place, tag="", digest=digest)):
                     kept[digest] = "this registry deletes nothing (distribution: storage.delete.enabled)"

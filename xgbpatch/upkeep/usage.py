@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from xgbpatch.alias_memory import WITHDRAWN
 from xgbpatch.aws import Endpoint, Kind, Model, SageMaker
 from xgbpatch.errors import AwsError, RegistryError
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
+from xgbpatch.remote.depot import Depot
 from xgbpatch.remote.image import RemoteImage, find
+from xgbpatch.upkeep import trial
 from xgbpatch.upkeep.stock import Held, Item, newer, repository, stock
 
 _LONGEST_NAME = 63  # of a model and of an endpoint configuration
@@ -29,7 +31,9 @@ _OWN_ENDING = re.compile(r"-[0-9a-f]{8}$")
 class Standing:
     """An image of ours as something names it. `reasons` say in words how it is behind, and are empty where it is not.
 
-    `newest` is a newer image of the same name in its repository, `stale_too` whether that stands on an old base itself.
+    `newest` is the newest image of the same name in its repository that has a record of passing test-local and that no
+    rollback has withdrawn, `stale_too` whether that stands on an old base itself. `untested` is a newer image where
+    none of them has such a record.
     """
 
     image: ImageReference
@@ -37,13 +41,15 @@ class Standing:
     reasons: tuple[str, ...]
     newest: ImageReference | None = None
     stale_too: bool = False
+    untested: ImageReference | None = None
 
 
 @dataclass(frozen=True)
 class Behind:
     """A model or an endpoint on a superseded image, and the commands that update it, in their order.
 
-    No commands where there is no newer image yet, or where they cannot be known: `advice` then says what to do first.
+    No commands where there is no newer image yet, or none that was tested, or where they cannot be known: `advice` then
+    says what to do first.
     """
 
     kind: Kind
@@ -67,11 +73,13 @@ class Usage:
 class Assessment:
     """Judges images, each once, and remembers repositories and base tags that it has looked at."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, depot: Depot) -> None:
+        self._depot = depot
+        self._registry = depot.registry
         self._standings: dict[ImageReference, Standing | None] = {}
         self._stocks: dict[str, tuple[Item, ...]] = {}
-        self._bases: dict[str, str] = {}
+        self._bases: dict[tuple[str, str], str] = {}
+        self._passed: dict[ImageReference, bool] = {}
         self.unknown: dict[ImageReference, str] = {}
 
     def standing(self, image: ImageReference) -> Standing | None:
@@ -93,43 +101,59 @@ class Assessment:
             return None
         if found.provenance is None:
             return None
+        standing = Standing(found.reference, found.provenance, tuple(self._moved_base(found)))
         later = self._later(found)
-        reasons = [*self._moved_base(found.provenance)]
-        if later is None:
-            return Standing(found.reference, found.provenance, tuple(reasons))
-        reasons.append(f'superseded by "{later.held.tags[0] if later.held.tags else later.held.digest}"')
-        newest = replace(image, tag="", digest=later.held.digest)
-        stale = bool(later.provenance and [*self._moved_base(later.provenance)])
-        return Standing(found.reference, found.provenance, tuple(reasons), newest, stale)
+        if not later:
+            return standing
+        tested = next((item for item in later if self._has_passed(item)), None)
+        held = (tested or later[0]).held
+        named = replace(image, tag="", digest=held.digest)
+        reasons = (*standing.reasons, f'superseded by "{held.tags[0] if held.tags else held.digest}"')
+        if tested is None:
+            return replace(standing, reasons=reasons, untested=named)
+        stale = bool(tested.image and [*self._moved_base(tested.image)])
+        return replace(standing, reasons=reasons, newest=named, stale_too=stale)
 
-    def _moved_base(self, made: Provenance) -> Iterator[str]:
-        now = self._digest_of_base(made)
-        if now and now != made.base_digest:
+    def _moved_base(self, image: RemoteImage) -> Iterator[str]:
+        made = image.provenance
+        now = self._digest_of_base(made, image.architecture) if made else ""
+        if made and now and now != made.base_digest:
             yield f'its base "{made.base_name}" is "{now}" now'
 
-    def _digest_of_base(self, made: Provenance) -> str:
+    def _digest_of_base(self, made: Provenance, architecture: str) -> str:
         """What the base's tag names now; empty where it names nothing, or the base is in no registry."""
         base = made.base if made.base_name else None
         if base is None or not base.tag:
             return ""
-        if made.base_name not in self._bases:
-            there = find(self._registry, replace(base, digest=""))
-            self._bases[made.base_name] = there.reference.digest if there else ""
-        return self._bases[made.base_name]
+        wanted = (made.base_name, architecture)
+        if wanted not in self._bases:
+            there = find(self._registry, replace(base, digest=""), architecture)
+            self._bases[wanted] = there.reference.digest if there else ""
+        return self._bases[wanted]
 
-    def _later(self, image: RemoteImage) -> Item | None:
+    def _has_passed(self, item: Item) -> bool:
+        """Whether a record says so that is attached to the image."""
+        if item.image is None:
+            return False
+        image = item.image.reference
+        if image not in self._passed:
+            self._passed[image] = trial.tried(self._registry, self._depot.blobs_of(image), image) is not None
+        return self._passed[image]
+
+    def _later(self, image: RemoteImage) -> tuple[Item, ...]:
+        """Newer ones that no rollback has withdrawn, the newest first."""
         place = replace(image.reference, tag="", digest="")
         if place.name not in self._stocks:
             self._stocks[place.name] = stock(self._registry, repository(self._registry, place))
         items = self._stocks[place.name]
         held = next((item.held for item in items if item.held.digest == image.reference.digest), None)
         this = Item(held or Held(image.reference.digest, ()), image.manifest, image)
-        return next(iter(newer(this, items)), None)
+        return tuple(item for item in newer(this, items) if not _is_withdrawn(item))
 
 
-def usage(places: Sequence[SageMaker], registry: Registry) -> Usage:
+def usage(places: Sequence[SageMaker], depot: Depot) -> Usage:
     """Of the models and endpoints in these regions; raises `AwsError` where SageMaker cannot be asked."""
-    assessment = Assessment(registry)
+    assessment = Assessment(depot)
     behind: list[Behind] = []
     current = 0
     for sagemaker in places:
@@ -141,6 +165,12 @@ def usage(places: Sequence[SageMaker], registry: Registry) -> Usage:
         behind += [item for item in found if isinstance(item, Behind)]
         current += found.count(True)
     return Usage(tuple(behind), current, assessment.unknown)
+
+
+def _is_withdrawn(item: Item) -> bool:
+    """Whether a rollback took an alias away from it; one that names it again was promoted once more."""
+    tags = item.held.tags
+    return any(tag.endswith(WITHDRAWN) and tag.removesuffix(WITHDRAWN) not in tags for tag in tags)
 
 
 def _model(model: Model, assessment: Assessment) -> Behind | bool:
@@ -221,6 +251,8 @@ def _successor(name: str, image: ImageReference) -> str:
 
 def _advice(late: Standing, known: bool) -> str:
     name = f" --image {shlex.quote(late.made.image)}" if late.made.image not in ("", "default") else ""
+    if late.untested:
+        return f"xgbpatch promote {late.untested} --alias TAG, then ask again: no newer image has passed test-local."
     if late.newest is None:
         return f"xgbpatch rebuild{name}, then ask again: there is no newer image yet."
     if not known:

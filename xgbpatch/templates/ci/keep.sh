@@ -1,34 +1,37 @@
-# Exit codes of `plan`: 0 all current, 10 something to rebuild, 20 a base changed in a way that needs a person.
-# `rebuild` leaves a drifted image alone (20) and brings the others up to date.
+# Exit codes of `plan`: 0 all current, 10 something to rebuild, 20 a base changed in a way that needs a person, another
+# one where an image could not be looked at. `rebuild` plans each image for itself: it leaves a drifted one alone (20),
+# and one that cannot be looked at, and brings the others up to date. What has drifted is told by the states in the tables.
+has_drifted() { # FILE COLUMN
+    awk -v column="$2" 'NF == 0 { exit } $column == "drifted" { found = 1 } END { exit !found }' "$1"
+}
 plan=0
+rebuild=0
+: >rebuild.txt
 xgbpatch plan --all >plan.txt || plan=$?
 cat plan.txt
-case $plan in
-0)
+if [ ! -s plan.txt ]; then
+    report "The plan failed (exit $plan): the log says why" plan.txt
+    exit $plan
+elif [ $plan -eq 0 ]; then
     report "Every image is current" plan.txt
-    settled
-    ;;
-10 | 20)
-    rebuild=0
+else
     # shellcheck disable=SC2086 # options are words
     xgbpatch rebuild --all ${XGBPATCH_REBUILD_OPTIONS-} >rebuild.txt || rebuild=$?
     cat rebuild.txt
     report "Rebuilt (exit $rebuild)" rebuild.txt
-    if [ $plan -ne 20 ] && [ $rebuild -eq 20 ]; then # the base moved between the two
-        xgbpatch plan --all >plan.txt || true
-    fi
-    if [ $plan -eq 20 ] || [ $rebuild -eq 20 ]; then
-        drifted plan.txt
-    else
-        settled
-    fi
-    case $rebuild in
-    0 | 20) ;;
-    *) exit $rebuild ;;
-    esac
-    ;;
-*)
-    report "The plan failed (exit $plan): the log says why" plan.txt
-    exit $plan
-    ;;
+fi
+case $plan in
+0 | 10 | 20) seen=all code=$rebuild ;;
+*) seen=some code=$plan ;;
 esac
+if [ "$code" -eq 20 ]; then code=0; fi # the issue tells of it
+if has_drifted plan.txt 3; then
+    drifted plan.txt
+elif has_drifted rebuild.txt 2; then # the base moved between the two; the difference is in a plan
+    xgbpatch plan --all >plan.txt || true
+    cat rebuild.txt >>plan.txt
+    drifted plan.txt
+elif [ $seen = all ]; then
+    settled
+fi
+exit "$code"

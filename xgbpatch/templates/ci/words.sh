@@ -7,7 +7,8 @@ explained() {
 }
 fenced() {
     echo "~~~text"
-    head -c 60000 "$1"
+    # issues and messages have a limit, and have to be UTF-8: iconv drops a character that the limit cuts in two
+    head -c 60000 "$1" | iconv -c -f UTF-8 -t UTF-8 2>/dev/null || true
     echo
     echo "~~~"
 }
