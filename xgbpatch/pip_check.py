@@ -29,9 +29,11 @@ def complaints(distributions: Iterable[Distribution], python: PythonFacts) -> tu
 
 def added_complaints(facts: Facts, patch: Patch) -> tuple[str, ...]:
     """The lines that `pip check` would print in the patched image and does not print in the base of `facts`."""
-    base = facts.distributions.values()
+    new, base = added(patch), facts.distributions.values()
+    if not new:
+        return ()
     before = set(complaints(base, facts.python))
-    return tuple(line for line in complaints([*base, *added(patch)], facts.python) if line not in before)
+    return tuple(line for line in complaints([*base, *new], facts.python) if line not in before)
 
 
 def added(patch: Patch) -> tuple[Distribution, ...]:

@@ -15,7 +15,7 @@ from threading import Event, Lock, Thread
 from typing import IO
 
 _PIECE = 1 << 18
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 
 
 class CountingProxy(ThreadingTCPServer):

@@ -90,7 +90,7 @@ def _docker_builder(run: Run, number: int) -> list[Command]:
 def _registry_builder(run: Run, number: int) -> list[Command]:
     if number == _REBASE:
         return [Command([*_XGBPATCH, "rebase", run.meter.outputs[-1], "--quiet"])]
-    return [run.build(number, "--builder", "registry", "--registry", run.target.host)]
+    return [run.build(number, "--builder", "registry", "--registry", run.target.host, "--no-attach-sbom")]
 
 
 def _by_hand(run: Run, number: int) -> list[Command]:

@@ -10,7 +10,7 @@ import pytest
 from handmade import HandImage, put, tar
 from patched_images import MADE, also, depot_of_user, patched
 
-from xgbpatch.aws import Kind, Use
+from xgbpatch.aws.sagemaker import Kind, Use
 from xgbpatch.manifest import OCI_INDEX, Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.scans import BASE_TAG

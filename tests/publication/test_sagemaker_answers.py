@@ -7,7 +7,7 @@ import json
 import pytest
 from publication_parts import REGION, Reply, scripted
 
-from xgbpatch.aws import SageMaker
+from xgbpatch.aws.sagemaker import SageMaker
 from xgbpatch.errors import AwsError
 from xgbpatch.upkeep import pruning
 

@@ -117,7 +117,7 @@ def _pruned(
 ) -> list[_Pruned]:
     """Who uses what is asked before anything is deleted anywhere; and again for each repository, right before its
     deletion: reading it may have taken minutes."""
-    from xgbpatch.aws import SageMaker
+    from xgbpatch.aws.sagemaker import SageMaker
     from xgbpatch.upkeep import pruning
     from xgbpatch.upkeep.stock import repository, stock
 

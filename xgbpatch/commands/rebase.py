@@ -14,6 +14,7 @@ from xgbpatch.commands.options import json_option, quiet_option
 
 if TYPE_CHECKING:
     from xgbpatch.reference import ImageReference
+    from xgbpatch.remote.depot import Depot
     from xgbpatch.upkeep.promotion import Promotion
     from xgbpatch.upkeep.rebasing import Rebased
 
@@ -49,15 +50,21 @@ def command(
     """
     from xgbpatch.commands import depot
     from xgbpatch.reference import ImageReference
-    from xgbpatch.upkeep import promotion, rebasing
+    from xgbpatch.upkeep import rebasing
 
     reference = ImageReference.parse(image)
     tag = ImageReference.parse(f"{reference.name}:{tag}").tag if tag else ""
     with depot.opened(quiet) as opened:
         rebased = rebasing.rebase(opened, rebasing.Wish(reference, _base(to), tag, accept_drift))
         opened.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
-        promoted = promotion.promote(opened, rebased.reference, aliases, examiner(opened, logs)) if aliases else None
+        promoted = _promoted(opened, rebased.reference, aliases, logs) if aliases else None
     click.echo(json.dumps(document(rebased, promoted), indent=2) if as_json else str(rebased.reference.pinned))
+
+
+def _promoted(depot: Depot, image: ImageReference, aliases: tuple[str, ...], logs: Path) -> Promotion:
+    from xgbpatch.upkeep import promotion
+
+    return promotion.promote(depot, image, aliases, examiner(depot, logs))
 
 
 def document(rebased: Rebased, promoted: Promotion | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def command(regions: tuple[str, ...], config: Path | None, as_json: bool, quiet:
       xgbpatch usage --region us-west-2 --region eu-west-1
       xgbpatch usage --json | jq -r '.behind[].commands[]'
     """
-    from xgbpatch.aws import SageMaker
+    from xgbpatch.aws.sagemaker import SageMaker
     from xgbpatch.commands import depot
     from xgbpatch.upkeep.usage import usage
 

@@ -15,6 +15,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,11 @@ class _View:
     image: RemoteImage
     layers: tuple[LayerIndex, ...] = ()
 
-    @property
+    @cached_property
     def tree(self) -> Tree:
         return Tree(self.layers)
 
-    @property
+    @cached_property
     def python(self) -> PythonTree:
         return python_tree.find(self.tree, self.image.environment)
 

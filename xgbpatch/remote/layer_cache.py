@@ -16,6 +16,7 @@ from xgbpatch.progress import Progress
 from xgbpatch.remote.blobs import Blobs
 from xgbpatch.remote.layer_index import Entry, Kind, LayerIndex, index
 
+_KINDS = {kind.value: kind for kind in Kind}  # a layer has tens of thousands of entries
 FORMAT = 1  # of these files and of what is kept in them (`remote/kept.py`): raise it when either changes
 
 
@@ -48,7 +49,9 @@ def _read(path: Path) -> LayerIndex | None:
     try:
         document = json.loads(gzip.decompress(path.read_bytes()))
         return LayerIndex(
-            entries={name: Entry(Kind(kind), mode, size, link) for name, kind, mode, size, link in document["entries"]},
+            entries={
+                name: Entry(_KINDS[kind], mode, size, link) for name, kind, mode, size, link in document["entries"]
+            },
             whiteouts=frozenset(document["whiteouts"]),
             opaque=frozenset(document["opaque"]),
             contents={name: base64.b64decode(text) for name, text in document["contents"].items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xgbpatch import sbom, signing
+from xgbpatch import signing
 from xgbpatch.design import Design
 from xgbpatch.reference import ImageReference
 from xgbpatch.remote import referrers
@@ -27,6 +27,8 @@ def issue(depot: Depot, image: ImageReference, made: Design, papers: Papers) -> 
     Raises `RegistryError`, `AwsError` and `SigningError`; the image itself stands.
     """
     if papers.sbom:
+        from xgbpatch import sbom  # its library takes a tenth of a second to import
+
         found = Artifact(sbom.ARTIFACT_TYPE, sbom.ARTIFACT_TYPE, sbom.document(made))
         referrers.attach(depot.registry, depot.blobs_of(image), image, found)
         depot.progress.line(f'SBOM attached to "{image.pinned}"')

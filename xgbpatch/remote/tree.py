@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xgbpatch.errors import BaseImageError
 from xgbpatch.remote.layer_index import IMPLIED, Entry, Kind, LayerIndex
@@ -25,6 +25,7 @@ class Tree:
     """
 
     layers: tuple[LayerIndex, ...]
+    _stacks: dict[str, tuple[tuple[LayerIndex, Entry], ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def resolve(self, path: str) -> str:
         """The path without links, as `realpath` gives it; empty where nothing stands there."""
@@ -83,16 +84,23 @@ class Tree:
         Raises `BaseImageError` where it keeps none: only the engine can tell then.
         """
         resolved = self.resolve(path)[1:]
-        layer, _ = next(self._stack(resolved), (None, None)) if resolved else (None, None)
-        if layer is None or resolved not in layer.contents:
+        stack = self._stack(resolved) if resolved else ()
+        if not stack or resolved not in stack[0][0].contents:
             raise BaseImageError(f'the content of "{path}" cannot be told from the layers of the image', NEXT_STEP)
-        return layer.contents[resolved]
+        return stack[0][0].contents[resolved]
 
     def _entry(self, path: str) -> Entry | None:
-        return next((entry for _, entry in self._stack(path)), None)
+        stack = self._stack(path)
+        return stack[0][1] if stack else None
 
-    def _stack(self, path: str) -> Iterator[tuple[LayerIndex, Entry]]:
+    def _stack(self, path: str) -> tuple[tuple[LayerIndex, Entry], ...]:
         """What the layers hold at `path` (relative, no link followed), newest first, down to what hides the rest."""
+        found = self._stacks.get(path)
+        if found is None:
+            found = self._stacks[path] = tuple(self._stacked(path))
+        return found
+
+    def _stacked(self, path: str) -> Iterator[tuple[LayerIndex, Entry]]:
         for layer in self._holding(posixpath.dirname(path)) if path else self.layers:
             entry = layer.entries.get(path) if path else IMPLIED
             if entry is not None:

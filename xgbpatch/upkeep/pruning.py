@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from xgbpatch.aws import Endpoint, Kind, Model, SageMaker, Use
+from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker, Use
 from xgbpatch.errors import AwsError
 from xgbpatch.manifest import Manifest
 from xgbpatch.provenance import Provenance

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xgbpatch.alias_memory import WITHDRAWN
-from xgbpatch.aws import Endpoint, Kind, Model, SageMaker
+from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker
 from xgbpatch.errors import AwsError, RegistryError
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
