@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -18,6 +20,12 @@ from xgbpatch.engine.client import Engine
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A job in the background ignores SIGINT, and what it starts would too: the tests send it to programs."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
