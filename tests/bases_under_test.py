@@ -25,6 +25,11 @@ def versions() -> tuple[str, ...]:
     return (os.environ.get("XGBPATCH_TEST_VERSION") or ImageReference.parse(TEST_BASE).tag,)
 
 
+def chosen() -> tuple[str, ...]:
+    """For long tests of what hangs on no version: the newest, or all where XGBPATCH_TEST_LONG asks for them."""
+    return versions() if os.environ.get("XGBPATCH_TEST_LONG") else versions()[-1:]
+
+
 def build_spec(workshop: Workshop, spec: Spec) -> Built:
     """The pipeline, from spec to image."""
     base = resolve(spec, Registry(workshop.credentials_for), workshop.engine)

@@ -13,6 +13,7 @@ from xgbpatch.spec import Architecture, Spec
 
 if TYPE_CHECKING:
     from xgbpatch.engine.client import Engine
+    from xgbpatch.engine.values import LocalImage
     from xgbpatch.registry import Registry
 
 
@@ -36,7 +37,14 @@ def resolve(spec: Spec, registry: Registry, engine: Engine | None = None) -> Bas
     `RegistryError` where the registry refuses.
     """
     wanted = spec.base_image or catalogue.image_uri(spec.version, spec.region, spec.architecture)
-    found = _in_registry(wanted, spec, registry) if wanted.host else _in_engine(wanted, spec.architecture, engine)
+    held = engine.image(wanted.pinned) if engine and wanted.host and wanted.digest else None
+    if held:  # a digest that the engine holds needs no registry
+        _require(held, wanted, spec.architecture)
+        found = wanted
+    elif wanted.host:
+        found = _in_registry(wanted, spec, registry)
+    else:
+        found = _in_engine(wanted, spec.architecture, engine)
     return Base(found, spec.version, spec.architecture)
 
 
@@ -64,9 +72,13 @@ def _in_engine(wanted: ImageReference, architecture: Architecture, engine: Engin
         raise BaseImageError(
             f'the local engine holds no image "{wanted}"', "Build or pull it first, or name its registry host as well."
         )
+    _require(image, wanted, architecture)
+    return wanted.with_digest(image.id)
+
+
+def _require(image: LocalImage, wanted: ImageReference, architecture: Architecture) -> None:
     if image.architecture != architecture.value:
         raise BaseImageError(
             f'"{wanted}" is built for "{image.architecture}" and not for "{architecture.value}"',
             f"Pass --arch {image.architecture}, or name another image.",
         )
-    return wanted.with_digest(image.id)

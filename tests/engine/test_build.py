@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from bases_under_test import build_spec
+from bases_under_test import build_spec, chosen
 
 from xgbpatch import inspection, inventory, layout, provenance, verification
 from xgbpatch.building import render
@@ -150,6 +150,7 @@ def test_an_image_that_is_no_base_is_refused_with_what_is_missing(workshop, base
     engine.remove(image.id)
 
 
+@pytest.mark.parametrize("version", chosen(), scope="session")
 @pytest.mark.parametrize(
     ("instruction", "says"),
     [

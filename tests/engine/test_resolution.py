@@ -162,12 +162,12 @@ def test_a_missing_tag_is_a_missing_base(loopback, registry):
     assert caught.value.next_step
 
 
-def test_a_digest_is_used_as_it_stands(registry):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        silent = f"127.0.0.1:{probe.getsockname()[1]}"  # nothing answers here, and nothing needs to
-        base = resolve(spec(f"{silent}/base:1@{NOWHERE}"), registry)
-    assert base.reference == ImageReference(silent, "base", "1", NOWHERE)
+def test_a_digest_is_used_where_there_is_such_an_image(loopback, registry):
+    digest = loopback.image("single")
+    named = f"{loopback.host}/team/base:another-by-now@{digest}"
+    assert resolve(spec(named), registry).reference == ImageReference.parse(named)
+    with pytest.raises(BaseImageError, match="there is no image"):
+        resolve(spec(f"{loopback.host}/team/base:single@{NOWHERE}"), registry)
 
 
 def test_a_local_base_is_pinned_by_its_image_id(engine, registry, local_image):

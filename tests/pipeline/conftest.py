@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from bases_under_test import TEST_BASE, versions
+from bases_under_test import TEST_BASE, chosen
 from loopback_aws import ACCOUNT, REGION
 
 from xgbpatch import sandbox
@@ -18,7 +18,7 @@ def cloud(engine, base_of, tmp_path_factory):
     options = sandbox.SandboxOptions(
         account=ACCOUNT,
         regions=(REGION,),
-        versions=() if TEST_BASE else versions(),
+        versions=() if TEST_BASE else chosen(),
         first_address="127.77.0.2",
         state=tmp_path_factory.mktemp("state") / "sandbox",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from bases_under_test import TEST_BASE, versions
+from bases_under_test import TEST_BASE, chosen
 from loopback_aws import ACCOUNT, REGION
 
 from xgbpatch.engine.values import Credentials, Mount, Run
@@ -19,7 +19,7 @@ from xgbpatch.reference import ImageReference
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.sandbox,
-    pytest.mark.parametrize("version", versions(), scope="module"),  # one sandbox for all of them
+    pytest.mark.parametrize("version", chosen(), scope="module"),  # one sandbox for all of them
 ]
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,7 +129,7 @@ def answers(url: str, seconds: float = 90) -> bool:
         try:
             if requests.get(url, timeout=5).status_code == 200:
                 return True
-        except requests.ConnectionError:
+        except requests.RequestException:
             pass
         time.sleep(0.3)
     return False

@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 
 import docker
 import pytest
-from bases_under_test import build_spec
+from bases_under_test import build_spec, chosen
 
 from xgbpatch import contract, inventory, provenance
 from xgbpatch.contract import Options
 from xgbpatch.engine.values import Run
-from xgbpatch.errors import ConfigurationError, RegistryError
+from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
 from xgbpatch.keychain import registry_keychain
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
@@ -22,10 +22,14 @@ from xgbpatch.remote import assembly
 from xgbpatch.remote.depot import Depot
 from xgbpatch.remote.doors import blob_doors, registry_of
 from xgbpatch.remote.image import load
-from xgbpatch.resolution import Base
+from xgbpatch.resolution import Base, resolve
 from xgbpatch.spec import Architecture, Spec, UserFile
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(600),
+    pytest.mark.parametrize("version", chosen(), scope="session"),
+]
 MOMENT = datetime(2026, 11, 1, 2, 3, 4, tzinfo=timezone.utc)
 SECTIONS = ("Entrypoint", "Cmd", "WorkingDir", "User", "ExposedPorts", "Volumes", "StopSignal", "Healthcheck", "Shell")
 
@@ -156,6 +160,13 @@ def test_the_command_line_makes_the_same_digest_elsewhere(spec, assembled, targe
     image = ImageReference.parse(document["image"])
     assert [tag for tag in target.tags("elsewhere/image") if not tag.startswith("sha256-")] == [image.tag]
     assert (image.digest, document["digest"]) == (assembled.reference.digest, assembled.reference.digest)
+
+
+def test_a_digest_that_the_engine_holds_needs_no_registry(pushed_base, engine, version):
+    spec = Spec(version=version, region="us-west-2", base_image=pushed_base.reference)
+    assert resolve(spec, None, engine).reference == pushed_base.reference
+    with pytest.raises(BaseImageError, match='not for "arm64"'):
+        resolve(replace(spec, architecture=Architecture.ARM64), None, engine)
 
 
 def test_a_base_of_the_local_engine_is_refused(depot, base_of, version):
