@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import pytest
 from handmade import HandImage, depot_on, put, tar
-from publication_parts import registry, xgbpatch
+from publication_parts import xgbpatch
 
 from xgbpatch import alias_memory, provenance
 from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
@@ -26,13 +26,6 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 @pytest.fixture
 def depot(tmp_path):
     return depot_on(tmp_path / "cache")
-
-
-@pytest.fixture(scope="module")
-def loopback(tmp_path_factory):
-    """One registry for all; each test has a repository of its own."""
-    with registry(tmp_path_factory.mktemp("registry")) as started:
-        yield started
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import handmade
 import pytest
-from publication_parts import registry
 
 from xgbpatch import provenance
 from xgbpatch.composition import overlay_digest
@@ -20,12 +19,6 @@ from xgbpatch.upkeep import aliases, published
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 SPEC = Spec("3.2-0", "us-west-2", "fraud", features=("shap",), repository="ml/fraud")
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def loopback(tmp_path_factory):
-    with registry(tmp_path_factory.mktemp("published")) as started:
-        yield started
 
 
 class Shop:

@@ -9,7 +9,7 @@ from plan_parts import FIXED, TODAY
 from xgbpatch.errors import ContractError
 from xgbpatch.remote.papers import Papers
 from xgbpatch.report import CheckResult, Report, Verdict
-from xgbpatch.upkeep import renewal
+from xgbpatch.upkeep import aliases, renewal
 from xgbpatch.upkeep.promotion import Examiner
 from xgbpatch.upkeep.registry_maker import registry_maker
 from xgbpatch.upkeep.renewal import Crew, Outcome
@@ -47,9 +47,9 @@ def test_an_image_is_tested_once(yard, crew, examination):
     assert examination.runs == 1
 
 
-@pytest.mark.parametrize("aliases", [(), ("prod",)], ids=["no alias", "an alias"])
-def test_a_test_that_failed_is_not_forgotten(yard, crew, examination, aliases):
-    spec = replace(yard.spec, aliases=aliases)
+@pytest.mark.parametrize("names", [(), ("prod",)], ids=["no alias", "an alias"])
+def test_a_test_that_failed_is_not_forgotten(yard, crew, examination, names):
+    spec = replace(yard.spec, aliases=names)
     examination.verdict = Verdict.FAILED
     for _ in range(2):
         failed = renewal.renew(crew, spec)
@@ -61,6 +61,18 @@ def test_a_test_that_failed_is_not_forgotten(yard, crew, examination, aliases):
     assert (mended.error, mended.tested) == (None, True)
     assert renewal.renew(crew, spec).outcome is Outcome.CURRENT
     assert examination.runs == 3
+
+
+def test_an_alias_that_was_rolled_back_stays_while_another_one_moves(yard, crew):
+    spec = replace(yard.spec, aliases=("prod", "staging"))
+    first = renewal.renew(crew, spec).image
+    yard.move(FIXED)
+    second = renewal.renew(crew, spec).image
+    aliases.rollback(yard.depot, yard.place, "prod")
+    yard.depot.registry.put_manifest(yard.place.with_tag("staging"), yard.depot.registry.manifest(first))
+    assert renewal.renew(crew, spec).aliases == ("staging",)
+    named = [yard.depot.registry.head(yard.place.with_tag(alias)).digest for alias in spec.aliases]
+    assert named == [first.digest, second.digest]
 
 
 def test_what_was_pushed_untested_is_tested_where_it_stands(yard, crew, examination):

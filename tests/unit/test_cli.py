@@ -64,6 +64,12 @@ def test_exit_codes_are_distinct_and_leave_10_to_plan():
         pytest.param(["build", "--verison", "1.5-1"], 2, "--version", id="unknown option"),
         pytest.param(["build", "--version", "latest", "--region", "us-west-2"], 2, "oldest", id="latest is a trap"),
         pytest.param(["build", "--version", "1.5-2", "--region", "us-west-2"], 2, '"1.5-1"', id="nearest version"),
+        pytest.param(
+            ["build", "--version", "3.2-0", "--region", "us-west-2", "--sbom", "no/such/folder.json"],
+            2,
+            "Make it first",
+            id="no folder for the SBOM",
+        ),
     ],
 )
 def test_bad_input_exits_2_and_names_the_way_out(arguments, code, says):

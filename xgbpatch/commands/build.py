@@ -87,6 +87,8 @@ def command(
     specs = selection.specs()
     if sbom and len(specs) > 1:
         raise ConfigurationError("--sbom names one file, and several images are built", "Choose one with --image.")
+    if sbom and not sbom.absolute().parent.is_dir():  # known now, and not after the build
+        raise ConfigurationError(f'there is no folder for --sbom "{sbom}"', "Make it first.")
     made = _into_registry(specs, shelf, wish) if builder == "registry" else _with_engine(specs, shelf, wish)
     if as_json:
         _print_document(made, several=len(specs) > 1)
@@ -154,7 +156,10 @@ def _write_sbom(path: Path | None, made: Design) -> None:
     if path is not None:
         from xgbpatch import sbom
 
-        path.write_bytes(sbom.document(made))
+        try:
+            path.write_bytes(sbom.document(made))
+        except OSError as error:
+            raise ConfigurationError(f'cannot write --sbom "{path}": {error.strerror}') from error
 
 
 def further_names(names: tuple[str, ...]) -> list[ImageReference]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -77,11 +76,11 @@ def command(
 
 def _planned(depot: Depot, spec: Spec, shelf: Shelf, ask_index: bool) -> Plan | Failure:
     from xgbpatch import destination
+    from xgbpatch.commands.versions import today
     from xgbpatch.upkeep import planning
 
-    today = datetime.datetime.now(datetime.timezone.utc).date()
     try:
-        return planning.plan(depot, spec, destination.of(spec, shelf), today, ask_index)
+        return planning.plan(depot, spec, destination.of(spec, shelf), today(), ask_index)
     except XgbpatchError as error:
         return Failure(spec, error)
 

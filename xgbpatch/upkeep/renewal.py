@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
+from xgbpatch import alias_memory
 from xgbpatch.errors import XgbpatchError
 from xgbpatch.reference import ImageReference
 from xgbpatch.remote.depot import Depot
@@ -101,6 +102,14 @@ def _released(crew: Crew, plan: Plan, image: ImageReference) -> Renewal:
     if crew.examiner is None:
         crew.depot.progress.line(f'"{image}" is not tested, so no alias moves to it')
         return Renewal(spec.name, Outcome.RENEWED, plan, image)
-    moved = promotion.promote(crew.depot, image, spec.aliases, crew.examiner)
+    moved = promotion.promote(crew.depot, image, _free(crew, plan, image), crew.examiner)
     names = tuple(alias.alias.tag for alias in moved.moved)
     return Renewal(spec.name, Outcome.RENEWED, plan, image, names, tested=True)
+
+
+def _free(crew: Crew, plan: Plan, image: ImageReference) -> tuple[str, ...]:
+    """The aliases that may move to `image`: not those that a rollback took away from it, which a person wants there."""
+    registry = crew.depot.registry
+    return tuple(
+        alias for alias in plan.spec.aliases if alias_memory.withdrawn(registry, image.with_tag(alias)) != image.digest
+    )
