@@ -66,13 +66,14 @@ def base_of(engine: Engine) -> Callable[[str], str]:
     """version → the name of its base in the local engine; a stand-in is built when it is not there."""
     if TEST_BASE:
         return lambda version: TEST_BASE
-    from xgbpatch.standin.building import build_standin
+    from xgbpatch.standin.building import build_standin, standin_reference
 
     found: dict[str, str] = {}
 
     def base(version: str) -> str:
         if version not in found:
-            found[version] = build_standin(engine, version, Silent()).tags[0]
+            build_standin(engine, version, Silent())
+            found[version] = str(standin_reference(version))  # a sandbox gives the image other names for a while
         return found[version]
 
     return base

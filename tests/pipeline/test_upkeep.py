@@ -18,6 +18,7 @@ from xgbpatch.engine.client import BuildRequest, Engine
 from xgbpatch.engine.values import Credentials
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
+from xgbpatch.standin.building import standin_reference
 
 pytestmark = [
     pytest.mark.engine,
@@ -68,7 +69,7 @@ def run(cloud, folder):
 def moved(engine: Engine, base: ImageReference, instruction: str) -> Iterator[str]:
     """The base's tag on another image for a while: the stand-in with one more layer; gives its digest."""
     credentials = Credentials("AWS", f"{base.ecr.account}-auth-token")
-    standin = f"xgbpatch-standin/sagemaker-xgboost:{VERSION}"
+    standin = str(standin_reference(VERSION))
     image = engine.build(BuildRequest(context(f"FROM {standin}\nRUN {instruction}\n"), "linux/amd64"), Silent())
     try:
         yield put(engine, image.id, base, credentials)

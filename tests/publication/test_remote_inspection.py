@@ -101,7 +101,7 @@ def image(engine: Engine, base_of: Callable[[str], str], version: str) -> Iterat
 def saved(image: LocalImage) -> Iterator[Saved]:
     """A push would compress a gigabyte first, which takes minutes: these are the same layers."""
     with TemporaryDirectory(prefix="xgbpatch-test-") as folder:
-        with subprocess.Popen(["docker", "save", image.tags[0]], stdout=subprocess.PIPE) as save:
+        with subprocess.Popen(["docker", "save", image.id], stdout=subprocess.PIPE) as save:
             subprocess.run(["tar", "-x", "-C", folder], stdin=save.stdout, check=True)
         yield Saved(Path(folder), ImageReference("registry.example", "saved", "1"))
 

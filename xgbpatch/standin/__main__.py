@@ -15,12 +15,13 @@ from xgbpatch.standin.versions import VERSIONS
 def main(versions: tuple[str, ...], quiet: bool) -> None:
     """Build the stand-in base of each VERSION in the local engine."""
     from xgbpatch.engine.client import Engine
-    from xgbpatch.standin.building import build_standin
+    from xgbpatch.standin.building import build_standin, standin_reference
 
     try:
         with Engine.connect() as engine, shown(quiet) as progress:
             for version in versions:
-                click.echo(build_standin(engine, version, progress).tags[0])
+                build_standin(engine, version, progress)
+                click.echo(str(standin_reference(version)))
     except XgbpatchError as error:
         click.echo(f"{error.message}\n{error.next_step}".strip(), err=True)
         raise SystemExit(error.exit_code) from error
