@@ -22,6 +22,8 @@ NEEDED_BYTES = 6 * 10**9  # a base of 3 to 4 GB, a patched image and the context
 SKEW_LIMIT_SECONDS = 300  # AWS refuses a signature that is 5 minutes off
 _SKEW_WARNING_SECONDS = 60
 _ANY_REGION = "us-east-1"
+_BRIDGE = Path("/sys/class/net/docker0")
+_NET_ADDR_SET = "3"  # linux/netdevice.h: somebody chose the address
 _SCRIPT = "Start Docker; on Debian scripts/engine installs and starts it."
 
 
@@ -99,6 +101,26 @@ def check_disk(root: Path) -> Finding:
     if not root.exists():
         return Finding("disk", Level.WARNING, f"{root} is not on this machine", "Look where the engine runs.")
     return judge_disk(shutil.disk_usage(root).free, root)
+
+
+def check_bridge(bridge: Path = _BRIDGE) -> Finding:
+    """Whether the engine's bridge keeps its address; `bridge` is its directory in sysfs.
+
+    dockerd chooses an address for a bridge that it makes and keeps one that it finds. Without an address of its own a
+    bridge takes the lowest of its ports': containers that knew the old one are not heard until their ARP entry ends.
+    """
+    try:
+        chosen = (bridge / "addr_assign_type").read_text().strip()
+    except OSError:
+        return Finding("bridge", Level.OK, f"no {bridge.name} on this machine")
+    if chosen == _NET_ADDR_SET:
+        return Finding("bridge", Level.OK, f"{bridge.name} has an address of its own")
+    return Finding(
+        "bridge",
+        Level.WARNING,
+        f"{bridge.name} changes its address with its containers: answers can be lost for a minute or two",
+        f"ip link set dev {bridge.name} address 02:42:ac:11:00:01",
+    )
 
 
 def find_region(asked: str) -> tuple[str, Finding]:
@@ -188,6 +210,7 @@ def _look_at(engine: Engine) -> Iterator[Finding]:
     about = engine.information()
     yield judge_engine(about)
     yield check_disk(about.root)
+    yield check_bridge()
     yield judge_leftovers(engine.leftovers())
 
 

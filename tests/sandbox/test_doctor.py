@@ -167,6 +167,20 @@ def test_disk_of_an_engine_elsewhere_is_a_warning():
     assert doctor.check_disk(Path("/nonexistent/docker")).level is Level.WARNING
 
 
+@pytest.mark.parametrize(("chosen", "level"), [("3", Level.OK), ("1", Level.WARNING), ("0", Level.WARNING)])
+def test_bridge_is_judged_by_who_chose_its_address(tmp_path, chosen, level):
+    bridge = tmp_path / "docker7"
+    bridge.mkdir()
+    (bridge / "addr_assign_type").write_text(f"{chosen}\n")
+    finding = doctor.check_bridge(bridge)
+    assert finding.level is level
+    assert ("ip link set dev docker7 address" in finding.fix) == (level is Level.WARNING)
+
+
+def test_machine_without_the_bridge_is_no_warning(tmp_path):
+    assert doctor.check_bridge(tmp_path / "docker7").level is Level.OK
+
+
 @pytest.mark.parametrize(
     ("architecture", "level"), [("x86_64", Level.OK), ("amd64", Level.OK), ("aarch64", Level.WARNING)]
 )

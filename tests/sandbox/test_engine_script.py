@@ -91,6 +91,27 @@ def test_pid_file_of_a_killed_dockerd_does_not_stop_the_next(site):
     assert not left.exists()
 
 
+# /sys shows the network namespace that it was mounted in; here it is the script's own.
+OWN_NETWORK = ("unshare", "--net", "--mount", "bash", "-c", """
+set -e
+mkdir "$0/sys" && mount -t sysfs sysfs "$0/sys"
+for part in class/net devices/virtual/net; do mount --bind "$0/sys/$part" "/sys/$part"; done
+ip link add docker0 type bridge && cat /sys/class/net/docker0/addr_assign_type
+"$@" && cat /sys/class/net/docker0/addr_assign_type
+""")  # fmt: skip
+
+
+def test_bridge_found_without_an_address_of_its_own_gets_one(site):
+    variables = {**os.environ, "DOCKER_HOST": site.socket, "ENGINE_LOG": f"{site.root}/log"}
+    command = [*OWN_NETWORK, site.root, SCRIPT, *site.arguments]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "giving docker0 an address of its own" in ended.stderr
+    lent, version, kept = ended.stdout.splitlines()
+    assert (lent, kept) == ("1", "3")
+    assert version.startswith("Docker Engine ")
+
+
 def test_dockerd_that_fails_shows_its_last_words(site):
     ended = site.run(*site.arguments, "--storage-driver", "nonsense")
     assert ended.returncode == 1
