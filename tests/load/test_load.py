@@ -47,7 +47,8 @@ def players(engine, zoo, parts):
 
 @pytest.mark.parametrize("name", raw.REQUESTS)
 def test_broken_requests_end_as_at_the_base(players, name):
-    said = raw.settled({part: player.address for part, player in players.items()}, raw.REQUESTS[name])
+    said = raw.settled({part: player.address for part, player in players.items()}, name)
+    assert said["base"] or name in raw.UNFINISHED
     if said["base"].startswith(b"HTTP/1.1 200"):
         head, _, body = said["base"].rstrip().partition(b"\r\n\r\n")
         assert said["on"].startswith(head.partition(b"\r\n")[0])
