@@ -20,6 +20,7 @@ READY_SECONDS = 240
 MODELS = "/opt/ml/models/zoo"
 ORACLE = Path(__file__).with_name("oracle.py")
 ZOO = Path(__file__).parent.parent / "overlays" / "zoo.py"
+_LOG_CHARACTERS = 8000
 _ONE_WORKER = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
 
 
@@ -80,7 +81,10 @@ class Player:
 
 @contextmanager
 def played(engine: Engine, scene: Scene, zoo: Zoo, parts: Mapping[str, Part]) -> Iterator[dict[str, Player]]:
-    """All `parts` of a scene, ready, with the scene's models loaded; started at the same time."""
+    """All `parts` of a scene, ready, with the scene's models loaded; started at the same time.
+
+    A failure names the servers that had ended by then, with the end of their logs.
+    """
     with ExitStack() as exits:
         players = {
             name: Player(exits.enter_context(engine.container(scene.run(part.image, zoo, part.environment))))
@@ -90,7 +94,22 @@ def played(engine: Engine, scene: Scene, zoo: Zoo, parts: Mapping[str, Part]) ->
             player.server.wait(READY_SECONDS)
             for model in scene.models if scene.multi_model else ():
                 _load(player, model)
-        yield players
+        try:
+            yield players
+        except AssertionError as error:
+            ended = [f"{name} {_end_of(player.container)}" for name, player in players.items() if _has_ended(player)]
+            if ended:
+                raise AssertionError("\n".join([str(error), *ended])) from error
+            raise
+
+
+def _has_ended(player: Player) -> bool:
+    return not player.container.running
+
+
+def _end_of(container: Container) -> str:
+    log = (container.stdout() + container.stderr())[-_LOG_CHARACTERS:]
+    return f"has ended with exit code {container.wait(5)}:\n{log}"
 
 
 def _load(player: Player, model: str) -> None:

@@ -181,8 +181,18 @@ def test_infinities_are_answered_as_the_base_does(server, cells):
     assert plain.status_code == ours.status_code
 
 
-def test_narrow_and_huge_requests(server, monkeypatch):
-    x = zoo.inputs(rows=12)[:, :4]
+@pytest.mark.parametrize("body", ["0.0\n0.0", "0.0", "1,2,3,4\n1,2,3,4\n"])
+def test_narrow_requests_are_the_boosters(server, monkeypatch, body):
+    """xgboost 3 predicts two dense rows that are too narrow as if their absent cells were no missing ones."""
+    plain = server("missing").post(body).data
+    endpoint = server("missing", **ENGINE)
+    asked = counted(monkeypatch)
+    assert endpoint.post(body).data == plain
+    assert asked == []
+
+
+def test_huge_requests_are_the_boosters(server, monkeypatch):
+    x = zoo.inputs(rows=12)
     plain = server("regression").post(zoo.csv(x)).data
     endpoint = server("regression", **ENGINE)
     asked = counted(monkeypatch)
