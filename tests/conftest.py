@@ -1,31 +1,57 @@
-"""What all tests share: the engine, the bases under test, and images patched from them."""
+"""What is collected, and how workers share it. Fixtures stand in support/fixtures.py and support/engine_fixtures.py."""
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from bases_under_test import TEST_BASE, build_spec, versions
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from xgbpatch.building import Built, Workshop
-from xgbpatch.engine.client import Engine
-from xgbpatch.progress import Silent
-from xgbpatch.reference import ImageReference
-from xgbpatch.spec import Spec
+from support.bases import versions
+
+pytest_plugins = ["support.fixtures"]
+
+TESTS = Path(__file__).parent
+NEED_ENGINE = ("engine", "standin", "e2e/sandbox", "e2e/pipeline")
+ON_ONE_HOSTS_FILE = ("tests/e2e/sandbox/", "tests/e2e/pipeline/", "tests/engine/test_late_name.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        action="store_true",
+        help="also run what needs a Docker Engine; without an engine these tests fail, and none is skipped",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A job in the background ignores SIGINT, and what it starts would too: the tests send it to programs."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("engine"):
+        config.pluginmanager.import_plugin("support.engine_fixtures")
+    elif named := [argument for argument in config.args if _needs_engine(Path(argument.partition("::")[0]).resolve())]:
+        raise pytest.UsageError(f"{named[0]} needs a Docker Engine: add --engine")
+
+
+def _needs_engine(path: Path) -> bool:
+    return any(path.is_relative_to(TESTS / folder) for folder in NEED_ENGINE)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    lines = ["left out: tests/overlays, tests/standin/test_known_bugs.py: scripts/overlay-tests runs them"]
+    if not config.getoption("engine"):
+        folders = ", ".join(f"tests/{folder}" for folder in NEED_ENGINE)
+        lines.append(f"left out: {folders}: need a Docker Engine; --engine runs them")
+    return lines
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    left_out = _needs_engine(collection_path) and not config.getoption("engine")
+    return True if left_out or collection_path == TESTS / "overlays" else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,68 +75,6 @@ class ByFileAndBase(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.split("::", maxsplit=1)[0]
-        if {"sandbox", "pipeline", "test_late_name.py"} & set(path.split("/")):
+        if path.startswith(ON_ONE_HOSTS_FILE):
             return "machine"
         return " ".join([path, *(version for version in versions() if f"[{version}" in nodeid)])
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    """A real engine; where none answers the tests fail, because nothing here may be skipped in silence."""
-    with Engine.connect() as connected:
-        yield connected
-
-
-@pytest.fixture(scope="session")
-def base_of(engine: Engine) -> Callable[[str], str]:
-    """version → the name of its base in the local engine; a stand-in is built when it is not there."""
-    if TEST_BASE:
-        return lambda version: TEST_BASE
-    from xgbpatch.standin.building import build_standin, standin_reference
-
-    found: dict[str, str] = {}
-
-    def base(version: str) -> str:
-        if version not in found:
-            build_standin(engine, version, Silent())
-            found[version] = str(standin_reference(version))  # a sandbox gives the image other names for a while
-        return found[version]
-
-    return base
-
-
-@pytest.fixture(scope="session")
-def workshop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """A workshop whose wheels are kept between runs, as a user's would be, and whose facts are not."""
-    cache = tmp_path_factory.mktemp("cache")
-    wheels = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "wheels"
-    wheels.mkdir(parents=True, exist_ok=True)
-    (cache / "wheels").symlink_to(wheels)
-    return Workshop(engine, lambda reference: None, cache, Silent(), datetime.now(timezone.utc))
-
-
-@pytest.fixture(scope="session")
-def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
-    """version → a spec on its local base, with a repository of the tests' own."""
-
-    def spec(version: str) -> Spec:
-        base = ImageReference.parse(base_of(version))
-        return Spec(version=version, region="us-west-2", base_image=base, repository="xgbpatch-tests/patched")
-
-    return spec
-
-
-@pytest.fixture(scope="session")
-def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., Built]]:
-    """`patched(version, *features)`: the built image, made once a session and removed with it."""
-    made: dict[tuple[str, ...], Built] = {}
-
-    def image(version: str, *features: str) -> Built:
-        key = (version, *features)
-        if key not in made:
-            made[key] = build_spec(workshop, replace(spec_of(version), features=features))
-        return made[key]
-
-    yield image
-    for built in made.values():
-        workshop.engine.remove(built.reference)

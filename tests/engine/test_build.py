@@ -7,8 +7,9 @@ import os
 from dataclasses import replace
 
 import pytest
-from bases_under_test import build_spec, chosen
 
+from support.bases import chosen
+from support.pipeline import build_spec
 from xgbpatch import inspection, inventory, layout, provenance, verification
 from xgbpatch.building import render
 from xgbpatch.engine.client import BuildRequest
@@ -20,7 +21,6 @@ from xgbpatch.registry import Registry
 from xgbpatch.resolution import resolve
 from xgbpatch.spec import Replacement, UserFile
 
-pytestmark = pytest.mark.engine
 ENCODER = "sagemaker_xgboost_container.encoder"
 
 

@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from bases_under_test import versions
 
+from support.bases import versions
 from xgbpatch.engine.client import Engine
 from xgbpatch.reference import ImageReference
 
-pytestmark = pytest.mark.engine
 REPOSITORY = "xgbpatch-tests/faults"
 DEADLINE_SECONDS = 120
 

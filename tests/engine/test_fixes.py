@@ -8,14 +8,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
-from bases_under_test import build_spec
 
+from support.pipeline import build_spec
 from xgbpatch.contract.exchange import Request, send
 from xgbpatch.engine.values import Mount, Run
 from xgbpatch.interpreter import run_python
 from xgbpatch.provenance import read
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 READY_SECONDS = 180
 FIXES = ("mme-errors", "pickle-refused", "serve-exit-code")
 TRAIN = """

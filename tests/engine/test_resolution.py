@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import docker
 import pytest
 import requests
-from registry_program import registry_program
 
+from support.registries import registry_program
 from xgbpatch.catalogue import image_uri
 from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
 from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
@@ -24,8 +24,6 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Registry
 from xgbpatch.resolution import resolve
 from xgbpatch.spec import Architecture, Spec
-
-pytestmark = pytest.mark.engine
 
 NOWHERE = "sha256:" + "0" * 64
 

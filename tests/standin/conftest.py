@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from served_base import Zoo, train_zoo
 
+from support.standin.served_base import Zoo, train_zoo
 from xgbpatch.engine.client import Engine
 
 collect_ignore = ["test_known_bugs.py"]

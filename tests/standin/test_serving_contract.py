@@ -11,12 +11,12 @@ from contextlib import ExitStack
 
 import pytest
 import requests
-from served_base import Endpoint, Zoo, run_of, served
 
+from support.standin.served_base import Endpoint, Zoo, run_of, served
 from xgbpatch.contract import recordio
 from xgbpatch.engine.client import Engine
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 Serve = Callable[..., Endpoint]
 CSV = "0.1,0.2,0.3,0.4\n0.9,0.8,0.7,0.6\n0.5,0.1,0.9,0.2"

@@ -19,8 +19,6 @@ from xgbpatch.engine.client import Engine
 from xgbpatch.engine.container import Container
 from xgbpatch.engine.values import Mount, Run
 
-pytestmark = pytest.mark.engine
-
 ABALONE = Path(xgbpatch.__file__).parent / "data" / "abalone"
 PROBE = Path(__file__).parent / "probe_training.py"
 TIMEOUT = 240

@@ -12,8 +12,6 @@ import pytest
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import Mount, Run
 
-pytestmark = pytest.mark.engine
-
 PROBE = Path(__file__).parent / "probe_training.py"
 PLAIN = {"num_round": "4"}
 CHANNEL = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}

@@ -1,0 +1,133 @@
+"""The main job through the command line, on an AWS on loopback: build, test-local, push, pull, serve."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from support.bases import TEST_BASE, chosen
+from support.loopback_aws import ACCOUNT, REGION
+from xgbpatch.engine.values import Credentials, Mount, Run
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+
+pytestmark = [
+    pytest.mark.parametrize("version", chosen(), scope="module"),  # one sandbox for all of them
+]
+ROOT = Path(__file__).resolve().parents[3]
+
+TRAIN = (
+    "import numpy, xgboost; matrix = xgboost.DMatrix(numpy.eye(4), numpy.arange(4)); "
+    "xgboost.train({}, matrix, 2).save_model('/opt/ml/model/xgboost-model')"
+)
+
+
+@pytest.fixture(scope="module")
+def built(engine, xgbpatch, version):
+    """The image that `build` printed, with both features."""
+    base = ["--base-image", TEST_BASE] if TEST_BASE else []
+    image = xgbpatch("build", "--version", version, "--feature", "shap,daal4py", *base)
+    yield image
+    engine.remove(image)
+
+
+@pytest.fixture(scope="module")
+def pushed(xgbpatch, built):
+    return ImageReference.parse(xgbpatch("push", built, "--alias", "prod"))
+
+
+def test_the_base_was_pinned_by_the_digest_its_registry_names(xgbpatch, built, version):
+    made = json.loads(xgbpatch("inspect", built, "--json"))["provenance"]
+    assert made["base_digest"][7:19] in built
+    if not TEST_BASE:
+        assert made["base_name"].endswith(f".dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:{version}")
+
+
+def test_building_again_is_up_to_date(xgbpatch, built, version):
+    base = ["--base-image", TEST_BASE] if TEST_BASE else []
+    again = json.loads(xgbpatch("build", "--version", version, "--feature", "daal4py,shap", *base, "--json"))
+    assert again["up_to_date"]
+    assert again["image"] == built
+
+
+def test_it_keeps_sagemakers_contract_and_answers_as_its_base(xgbpatch, built):
+    against = ["--base", TEST_BASE] if TEST_BASE else ["--against-base"]
+    report = json.loads(xgbpatch("test-local", built, *against, "--json"))
+    verdicts = {check["name"]: check["verdict"] for check in report["checks"]}
+    assert "failed" not in verdicts.values()
+    skipped = {name for name, verdict in verdicts.items() if verdict == "skipped"} - {"shap.vote"}
+    groups = {name.partition(".")[0] for name in skipped}
+    assert groups == {"fix", "training", "shap-probability"}, "what this image does not carry"
+    assert list(verdicts.values()).count("passed") > 50
+
+
+def test_a_further_tag_names_the_same_image(engine, xgbpatch, built, version):
+    base = ["--base-image", TEST_BASE] if TEST_BASE else []
+    further = "xgbpatch-tests/further:candidate"
+    xgbpatch("build", "--version", version, "--feature", "shap,daal4py", *base, "--tag", further)
+    try:
+        assert engine.image(further).id == engine.image(built).id
+    finally:
+        engine.remove(ImageReference.parse(further))
+
+
+def test_push_prints_the_name_by_digest(built, pushed):
+    assert pushed.host == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+    assert pushed.digest.startswith("sha256:")
+    assert pushed.repository == ImageReference.parse(built).repository
+
+
+def test_pushing_again_sends_nothing(xgbpatch, built, pushed):
+    document = json.loads(xgbpatch("push", built, "--json"))
+    again = document["pushed"][0]
+    assert again["up_to_date"]
+    assert again["reference"] == str(pushed)
+
+
+@pytest.mark.parametrize(("number", "ending"), [(0, ""), (1, " current")], ids=["engine", "registry"])
+def test_the_library_examples_run_as_they_stand(cloud, tmp_path, version, number, ending):
+    if TEST_BASE or version != "3.2-0":
+        pytest.skip("the examples name 3.2-0 in a registry")
+    text = (ROOT / "docs/library.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.S)[number]
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=cloud, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    name = rf"{ACCOUNT}\.dkr\.ecr\.{REGION}\.amazonaws\.com/.+@sha256:[0-9a-f]{{64}}"
+    assert re.fullmatch(rf"{name}{ending}\n", result.stdout)
+
+
+def test_the_pushed_image_pulls_and_serves(engine, pushed, built, tmp_path):
+    engine.remove(built)
+    image = engine.pull(pushed, Credentials("AWS", f"{ACCOUNT}-auth-token"), Silent())
+    (tmp_path / "model").mkdir()
+    mount = Mount(tmp_path / "model", "/opt/ml/model")
+    made = engine.run(Run(image.id, ("-c", TRAIN), entrypoint=("python",), mounts=(mount,)))
+    assert made.exit_code == 0, made.stderr
+    with engine.container(Run(image.id, ("serve",), mounts=(mount,), ports=(8080,))) as container:
+        address = f"http://{container.address(8080)}"
+        assert answers(f"{address}/ping"), container.stdout() + container.stderr()
+        response = requests.post(
+            f"{address}/invocations", data="1,0,0,0\n", headers={"Content-Type": "text/csv"}, timeout=30
+        )
+    assert response.status_code == 200, response.text
+    float(response.text)
+    engine.tag(image.id, ImageReference.parse(built))
+
+
+def answers(url: str, seconds: float = 90) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if requests.get(url, timeout=5).status_code == 200:
+                return True
+        except requests.RequestException:
+            pass
+        time.sleep(0.3)
+    return False

@@ -1,0 +1,68 @@
+"""The doctor with an engine and a sandbox at hand."""
+
+import os
+import pty
+import subprocess
+
+import docker
+import pytest
+
+from support.doctor import XGBPATCH, findings_of, run_doctor
+from xgbpatch import doctor
+from xgbpatch.doctor import Level
+from xgbpatch.engine import session
+from xgbpatch.sandbox import environment
+
+
+@pytest.mark.timeout(120)
+def test_nothing_is_missing_with_an_engine_and_the_sandbox(running):
+    ended = run_doctor(environment(running), "--json")
+    found = findings_of(ended)
+    assert ended.returncode == 0, ended.stdout
+    assert not [finding for finding in found.values() if finding["level"] == "missing"]
+    assert running.account in found["credentials"]["seen"]
+    assert found["region"]["seen"] == running.region
+    assert found["clock"]["level"] == "ok"
+    assert found["engine"]["seen"].startswith("Docker Engine ")
+
+
+@pytest.mark.timeout(120)
+def test_plain_lines_without_a_terminal_and_a_table_on_one(running):
+    plain = run_doctor(environment(running)).stdout
+    assert plain.startswith("ok       engine       Docker Engine")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([XGBPATCH, "doctor"], env={**os.environ, **environment(running)}, stdout=theirs) as process:
+        os.close(theirs)
+        shown = _read_all(ours)
+    assert process.returncode == 0
+    assert "how to mend it" in shown
+    assert "credentials" in shown
+
+
+def _read_all(descriptor):
+    parts = []
+    try:
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    except OSError:  # the other end is closed
+        pass
+    os.close(descriptor)
+    return b"".join(parts).decode()
+
+
+def test_container_left_over_is_named_with_the_command_that_removes_it(tmp_path):
+    client = docker.from_env()
+    image = client.api.import_image_from_data(_empty_tar(), repository="xgbpatch-test-leftover", tag="t1")
+    assert "errorDetail" not in image
+    container = client.containers.create("xgbpatch-test-leftover:t1", ["none"], labels={session.LABEL: "1"})
+    try:
+        (finding,) = [one for one in doctor.examine("us-east-1") if one.name == "containers"]
+        assert finding.level is Level.WARNING
+        assert container.id[:12] in finding.fix
+    finally:
+        container.remove()
+        client.images.remove("xgbpatch-test-leftover:t1")
+
+
+def _empty_tar():
+    return b"\0" * 10240

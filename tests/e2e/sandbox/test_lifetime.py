@@ -1,0 +1,177 @@
+"""A sandbox comes up as a whole or leaves no trace, whatever ends it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from support.sandbox.traces import CERTIFICATES, HOSTS, certificates, processes_naming
+from xgbpatch import sandbox
+from xgbpatch.errors import ConfigurationError, ExtraMissingError, SandboxError
+from xgbpatch.progress import Silent
+from xgbpatch.sandbox import lifetime
+
+pytestmark = pytest.mark.timeout(120)
+
+
+LAST_WORDS = "sandbox: up"
+
+
+class InterruptedAtTheEnd(Silent):
+    """Ctrl-C in the last step."""
+
+    def line(self, text):
+        if text.startswith(LAST_WORDS):
+            raise KeyboardInterrupt
+
+
+def no_trace_of(options):
+    return not options.state.exists() and not processes_naming(str(options.state))
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_down_leaves_no_trace(options):
+    state = sandbox.up(options, Silent())
+    assert sandbox.status(options).healthy
+    assert len(processes_naming(str(options.state))) == 3  # one for each registry, and AWS
+    assert sandbox.down(options)
+    assert no_trace_of(options)
+    assert not processes_naming(state.endpoint.rpartition(":")[2])
+    assert sandbox.status(options) is None
+    assert not sandbox.down(options)
+
+
+def test_second_up_changes_nothing(options):
+    first = sandbox.up(options, Silent())
+    assert sandbox.up(options, Silent()) == first
+
+
+def test_up_with_other_regions_is_refused_while_it_runs(options):
+    first = sandbox.up(options, Silent())
+    with pytest.raises(SandboxError, match="other regions") as raised:
+        sandbox.up(replace(options, regions=(*options.regions, "ap-northeast-3")), Silent())
+    assert "sandbox down" in raised.value.next_step
+    assert sandbox.status(options).state == first
+    assert sandbox.status(options).healthy
+
+
+def test_up_mends_a_sandbox_with_a_dead_registry(options):
+    first = sandbox.up(options, Silent())
+    os.kill(first.processes[0].pid, signal.SIGKILL)
+    os.waitpid(first.processes[0].pid, 0)
+    assert not sandbox.status(options).healthy
+    second = sandbox.up(options, Silent())
+    assert sandbox.status(options).healthy
+    assert not {one.pid for one in first.processes} & {one.pid for one in second.processes}
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_interrupted_up_leaves_no_trace(options):
+    with pytest.raises(KeyboardInterrupt):
+        sandbox.up(options, InterruptedAtTheEnd())
+    assert no_trace_of(options)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_down_removes_what_a_killed_up_left(options):
+    program = f"""
+import os, signal
+from pathlib import Path
+from xgbpatch import sandbox
+from xgbpatch.progress import Silent
+class Killed(Silent):
+    def line(self, text):
+        if text.startswith({LAST_WORDS!r}):
+            os.kill(os.getpid(), signal.SIGKILL)
+sandbox.up(sandbox.SandboxOptions(account={options.account!r}, regions={options.regions!r}, versions=(),
+    first_address={options.first_address!r}, state=Path({str(options.state)!r})), Killed())
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    assert processes_naming(str(options.state))
+    assert str(options.state) in HOSTS.read_text()
+    assert sandbox.down(options)
+    assert no_trace_of(options)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_taken_port_is_named_and_nothing_is_left(options):
+    taken = options.address(1)
+    with socket.create_server((taken, 443)), pytest.raises(SandboxError, match=f'port 443 of "{taken}"') as raised:
+        sandbox.up(options, Silent())
+    assert "ss -ltnp" in raised.value.next_step
+    assert no_trace_of(options)
+
+
+def test_authority_of_somebody_else_is_not_overwritten(options):
+    theirs = CERTIFICATES / f"{options.account}.dkr.ecr.{options.regions[0]}.amazonaws.com" / "ca.crt"
+    existed = CERTIFICATES.exists()
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("precious")
+    before = certificates()
+    try:
+        with pytest.raises(SandboxError, match=str(theirs)):
+            sandbox.up(options, Silent())
+        assert theirs.read_text() == "precious"
+        assert certificates() == before
+        assert no_trace_of(options)
+    finally:
+        theirs.unlink()
+        theirs.parent.rmdir()
+        if not existed:
+            CERTIFICATES.rmdir()
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_name_that_does_not_resolve_is_refused(options, tmp_path):
+    other = tmp_path / "hosts"
+    other.write_text("127.0.0.1 localhost\n")
+    with pytest.raises(SandboxError, match="resolves to nothing"):
+        sandbox.up(replace(options, hosts=other), Silent())
+    assert other.read_text() == "127.0.0.1 localhost\n"
+    assert no_trace_of(options)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_up_without_root_says_so(options):
+    program = f"""
+import os, sys
+from pathlib import Path
+from xgbpatch import errors, catalogue
+from xgbpatch.progress import Silent
+from xgbpatch.sandbox import SandboxOptions, up
+os.seteuid(65534)
+try:
+    up(SandboxOptions(state=Path({str(options.state)!r})), Silent())
+except errors.SandboxError as error:
+    sys.exit(f"{{error.message}} | {{error.next_step}}")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "needs root" in ended.stderr
+    assert "as root" in ended.stderr
+    assert no_trace_of(options)
+
+
+def test_missing_extra_is_named(options, monkeypatch):
+    monkeypatch.setattr(lifetime, "_EXTRA_MODULES", ("no_module_of_that_name",))
+    with pytest.raises(ExtraMissingError, match='extra "sandbox"'):
+        sandbox.up(options, Silent())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"account": "12"}, {"regions": ()}, {"first_address": "10.0.0.1"}, {"first_address": "localhost"}],
+    ids=lambda wrong: next(iter(wrong.items())).__repr__(),
+)
+def test_options_that_cannot_be_are_refused(options, wrong):
+    with pytest.raises(ConfigurationError, match="is no sandbox"):
+        replace(options, **wrong)
+
+
+def test_region_without_images_is_refused(options):
+    with pytest.raises(ConfigurationError, match="us-nowhere-9"):
+        sandbox.up(replace(options, regions=("us-nowhere-9",)), Silent())
+    assert no_trace_of(options)

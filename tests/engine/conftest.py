@@ -1,0 +1,82 @@
+"""Tiny images of the engine's, and the base under test in a registry."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+
+import docker
+import pytest
+
+from support.registries import LoopbackRegistry, registry
+from xgbpatch.engine.client import Engine
+from xgbpatch.engine.values import LocalImage
+from xgbpatch.progress import Silent
+from xgbpatch.registry import Registry
+from xgbpatch.remote.image import RemoteImage, load
+
+MakeImage = Callable[..., LocalImage]
+
+
+@pytest.fixture
+def make_image(engine: Engine) -> Iterator[MakeImage]:
+    """Makes images of one small layer by `docker import`, and removes them afterwards."""
+    client = docker.APIClient()
+    made: list[str] = []
+    images: list[LocalImage] = []
+
+    def make(labels: Mapping[str, str] | None = None, content: bytes = b"", tag: str = "1.0") -> LocalImage:
+        name = f"xgbpatch-test/{secrets.token_hex(4)}:{tag}"
+        changes = [f'LABEL {key}="{value}"' for key, value in (labels or {}).items()]
+        client.import_image_from_data(_tar(content or name.encode()), *name.split(":"), changes=changes)
+        made.append(name)
+        image = engine.image(name)
+        assert image is not None
+        images.append(image)
+        return image
+
+    yield make
+    for name in made:
+        client.remove_image(name, force=True)
+    assert [image.id for image in images if engine.image(image.id)] == [], "a push left another name behind"
+    client.close()
+
+
+def _tar(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("content")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
+    """A registry for whole images."""
+    with registry(tmp_path_factory.mktemp("target")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def base_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
+    with registry(tmp_path_factory.mktemp("bases")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def pushed_base(
+    engine: Engine, base_registry: LoopbackRegistry, base_of: Callable[[str], str], version: str
+) -> RemoteImage:
+    """The base in a registry, pushed by the engine; its name there is taken from the engine again."""
+    reference = base_registry.reference(f"sagemaker-xgboost:{version}")
+    image = engine.image(base_of(version))
+    assert image is not None
+    engine.tag(image.id, reference)
+    try:
+        engine.push(reference, None, Silent())
+    finally:
+        engine.remove(reference)
+    return load(Registry(lambda reference: None), reference)

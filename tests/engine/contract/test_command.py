@@ -1,0 +1,94 @@
+"""`xgbpatch test-local` as a process: what it prints where, how it exits, and what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from support import broken
+from support.broken import Breakage
+
+COMMAND = (sys.executable, "-m", "xgbpatch", "test-local")
+
+
+def run(*arguments, **options):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def base(base_of):
+    return base_of(os.environ.get("XGBPATCH_TEST_VERSION", "1.5-1"))
+
+
+@pytest.fixture(scope="module")
+def unlabelled(engine, base):
+    label = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+    with broken.built(engine, base, Breakage("unlabelled", labels={label: ""})) as image:
+        yield image
+
+
+def test_an_unknown_check_exits_2_and_names_the_nearest(base):
+    done = run(base, "--check", "serve.pong")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert '"serve.pong"; did you mean "serve.ping"?' in done.stderr
+
+
+def test_an_unknown_image_exits_2():
+    done = run("no/such:image")
+    assert done.returncode == 2
+    assert '"no/such:image"' in done.stderr
+
+
+def test_an_empty_model_directory_exits_2(base, tmp_path):
+    done = run(base, "--model", str(tmp_path))
+    assert done.returncode == 2
+    assert "holds no model file" in done.stderr
+
+
+def test_a_passing_run_exits_0_with_json_on_stdout_and_progress_on_stderr(base, tmp_path):
+    done = run(base, "--check", "image.labels", "--check", "image.size", "--json", "--logs", str(tmp_path / "logs"))
+    document = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert document["passed"]
+    assert [check["name"] for check in document["checks"]] == ["image.labels", "image.size"]
+    assert "[1/2] image.labels" in done.stderr
+    assert "2 passed, 0 failed, 0 skipped" in done.stderr
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_failing_run_exits_8_with_lines_on_stdout_and_junit_in_its_file(unlabelled, tmp_path):
+    report = tmp_path / "reports" / "contract.xml"
+    done = run(unlabelled, "--check", "image", "--junit", str(report), "--quiet")
+    assert done.returncode == 8
+    assert any(line.startswith("failed   image.labels") for line in done.stdout.splitlines())
+    assert "image.labels" in done.stderr
+    assert "[1/" not in done.stderr
+    assert ElementTree.parse(report).find("testsuite").get("failures") == "1"
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "moment"),
+    [(signal.SIGINT, 130, "train.model"), (signal.SIGTERM, 143, "serve.csv"), (signal.SIGINT, 130, "multi-model.ping")],
+    ids=["SIGINT while training", "SIGTERM while serving", "SIGINT while the model server starts"],
+)
+def test_a_signal_in_the_middle_leaves_nothing_behind(engine, base, tmp_path, number, code, moment):
+    group = moment.partition(".")[0]
+    asked = ("--check", group, "--logs", str(tmp_path / "logs"))
+    process = subprocess.Popen(
+        [*COMMAND, base, *asked], env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stderr:
+        if line.strip().endswith(moment):
+            break
+    while not engine.leftovers(process.pid):  # its container is about to be made
+        assert process.poll() is None
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "interrupted" in said
+    assert engine.leftovers(process.pid) == []
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,82 @@
+"""Checks of features and fixes pass on an image that carries all, and fail where one is missing, or a little wrong."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from support import broken
+from support.broken import Breakage, claims
+from support.pipeline import build_spec
+from xgbpatch import contract
+from xgbpatch.contract import CHECKS, Options
+from xgbpatch.features import FEATURES
+from xgbpatch.fixes import FIXES, fixes_of
+from xgbpatch.report import Verdict
+
+pytestmark = pytest.mark.timeout(900)
+
+VERSION = os.environ.get("XGBPATCH_TEST_VERSION", "3.2-0")
+# A base without the feature is right about these: it answers as it always did.
+HARMLESS = {"shap.off", "daal4py.predictions"}
+# Behind the overlay's own proof of its values, which would refuse them.
+WRONG = {
+    "shap_keys.py": """
+import dataclasses
+_make = KeyValues.__init__
+def _make_wrong(self, explanation, top_k):
+    values = explanation.values.copy()
+    values[..., :-1] *= 1.01
+    _make(self, dataclasses.replace(explanation, values=values), top_k)
+KeyValues.__init__ = _make_wrong
+""",
+    "request_options.py": """
+READERS = dict(READERS, top_k=lambda name, text: abs(int(text)))
+""",
+    "payload.py": """
+Body.within = lambda self, limit: self.write(self.records)
+""",
+}
+SEEN_WRONG = ("attributes", "accept", "top-k", "interactions", "approximate", "column-names", "bad-option", "keys-json",
+              "keys-jsonlines", "keys-csv", "keys-recordio-protobuf", "payload")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def built(workshop, spec_of):
+    """All features and all fixes of the version."""
+    fixes = tuple(fix.name for fix in fixes_of(VERSION))
+    made = build_spec(workshop, replace(spec_of(VERSION), features=tuple(FEATURES), fixes=fixes))
+    yield str(made.reference)
+    workshop.engine.remove(made.reference)
+
+
+def failed(engine, image, checks, logs):
+    report = contract.check(engine, image, Options(checks=checks, logs=logs))
+    return {result.name: result.reason for result in report.results if result.verdict is Verdict.FAILED}
+
+
+@pytest.mark.skipif(
+    not os.environ.get("XGBPATCH_TEST_LONG"), reason="minutes; XGBPATCH_TEST_LONG=1 runs it, scripts/matrix covers more"
+)
+def test_an_image_with_every_feature_and_every_fix_passes_every_check(engine, built, tmp_path):
+    report = contract.check(engine, built, Options(logs=tmp_path))
+    assert {result.name: result.reason for result in report.results if result.verdict is Verdict.FAILED} == {}
+    skipped = {result.name for result in report.results if result.verdict is Verdict.SKIPPED}
+    assert skipped <= {check.name for check in CHECKS if check.fix and VERSION not in FIXES[check.fix].versions}
+
+
+def test_labels_that_name_what_the_image_lacks_fail_every_check_of_it(engine, base_of, tmp_path):
+    base = base_of(VERSION)
+    labels = claims(base, engine.image(base).id, ",".join(FEATURES), ",".join(FIXES))
+    ours = tuple(check.name for check in CHECKS if check.feature or check.fix)
+    sound = {f"fix.{name}" for name in FIXES if VERSION not in FIXES[name].versions}
+    with broken.built(engine, base, Breakage("empty-promise", labels=labels)) as image:
+        assert set(failed(engine, image, ours, tmp_path)) == set(ours) - sound - HARMLESS
+
+
+def test_explanations_that_are_a_little_wrong_fail_every_check_that_reads_them(engine, built, tmp_path):
+    lib = "/opt/xgbpatch/lib/xgbpatch_overlays"
+    run = " && ".join(f"printf {code!r} >> {lib}/{name}" for name, code in WRONG.items())
+    checks = tuple(f"shap.{what}" for what in SEEN_WRONG)
+    with broken.built(engine, built, Breakage("a-little-wrong", run=run)) as image:
+        assert set(failed(engine, image, checks, tmp_path)) == set(checks)

@@ -1,0 +1,176 @@
+"""Both builders make the same image: files, variables, labels and start; what needs no engine runs on one."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import docker
+import pytest
+
+from support.bases import chosen
+from support.pipeline import build_spec
+from xgbpatch import contract, inventory, provenance
+from xgbpatch.contract import Options
+from xgbpatch.engine.values import Run
+from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
+from xgbpatch.keychain import registry_keychain
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.remote import assembly
+from xgbpatch.remote.depot import Depot
+from xgbpatch.remote.doors import blob_doors, registry_of
+from xgbpatch.remote.image import load
+from xgbpatch.resolution import Base, resolve
+from xgbpatch.spec import Architecture, Spec, UserFile
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.parametrize("version", chosen(), scope="session"),
+]
+MOMENT = datetime(2026, 11, 1, 2, 3, 4, tzinfo=timezone.utc)
+SECTIONS = ("Entrypoint", "Cmd", "WorkingDir", "User", "ExposedPorts", "Volumes", "StopSignal", "Healthcheck", "Shell")
+
+
+@pytest.fixture(scope="module")
+def depot(tmp_path_factory):
+    keychain = registry_keychain()
+    registry = registry_of(keychain)
+    return Depot(registry, blob_doors(registry, keychain), tmp_path_factory.mktemp("depot"), Silent())
+
+
+@pytest.fixture(scope="module")
+def spec(pushed_base, tmp_path_factory, version):
+    """A patch with all kinds of parts: our overlay, a fix, a file with an odd name, a variable with quotes."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "odd name.py").write_text("ANSWER = 42\n")
+    return Spec(
+        version=version, region="us-west-2", base_image=pushed_base.reference, features=("shap",),
+        fixes=("serve-exit-code",), files=(UserFile(folder / "odd name.py", "mine/odd name.py"),),
+        environment=(("GREETING", 'say "hello" to $PATH \\ all'),), repository="xgbpatch-tests/builders",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(pushed_base, version):
+    return Base(pushed_base.reference, version, Architecture.AMD64)
+
+
+@pytest.fixture(scope="module")
+def assembled(depot, spec, base, target):
+    """What the engine-free builder put into the registry."""
+    made = assembly.render(depot, spec, base)
+    return assembly.assemble(depot, made, target.reference(str(made.reference)))
+
+
+@pytest.fixture(scope="module")
+def pulled(engine, assembled):
+    image = engine.pull(assembled.reference, None, Silent())
+    yield image
+    engine.remove(assembled.reference.pinned)
+
+
+@pytest.fixture(scope="module")
+def built(workshop, spec):
+    """The engine's own, on the same base by the same digest."""
+    made = build_spec(replace(workshop, moment=MOMENT), spec)
+    yield made
+    workshop.engine.remove(made.reference)
+    workshop.engine.remove(spec.base_image.pinned)
+
+
+def test_the_same_files_with_the_same_attributes(engine, pulled, built):
+    ours, theirs = (inventory.take(engine, image, None) for image in (pulled, built.image))
+    difference = inventory.compare(theirs, ours)
+    assert (difference.added, difference.removed, difference.changed) == ((), (), ())
+    assert "/opt/xgbpatch/user/mine/odd name.py" in ours
+
+
+def test_the_same_bytes_in_every_added_file(engine, pulled, built):
+    words = "cd /opt/xgbpatch && find . -type f -exec sha256sum {} + | sort"
+    sums = []
+    for image in (pulled, built.image):
+        done = engine.run(Run(image.id, ("-c", words), entrypoint=("/bin/sh",), network="none"))
+        assert done.exit_code == 0, done.stderr
+        sums.append(done.stdout)
+    assert sums[0] == sums[1]
+    assert len(sums[0].splitlines()) > 50
+
+
+def test_the_same_variables_labels_and_start(pulled, built):
+    assert pulled.environment == built.image.environment
+    moment = provenance.CREATED
+    kept = [{name: value for name, value in one.labels.items() if name != moment} for one in (pulled, built.image)]
+    assert kept[0] == kept[1]
+    assert built.image.labels[moment] == "2026-11-01T02:03:04Z"
+    client = docker.APIClient()
+    sections = [client.inspect_image(image.id)["Config"] for image in (pulled, built.image)]
+    for name in SECTIONS:
+        assert (sections[0].get(name) or None) == (sections[1].get(name) or None), name
+    client.close()
+
+
+def test_the_same_tag(assembled, built):
+    assert assembled.reference.tag == built.reference.tag
+
+
+def test_building_again_sends_nothing_and_another_image_is_refused(depot, spec, base, target, assembled):
+    made = assembly.render(depot, spec, base)
+    before = target.writes()
+    again = assembly.assemble(depot, made, target.reference(str(made.reference)))
+    assert (again.up_to_date, again.reference, target.writes()) == (True, assembled.reference, before)
+    other = assembly.render(depot, replace(spec, environment=()), base)
+    with pytest.raises(RegistryError, match="already holds another image"):
+        assembly.assemble(depot, other, target.reference(str(made.reference)))
+
+
+def test_a_second_patch_sends_the_overlay_and_the_manifest_only(depot, spec, base, target, assembled):
+    other = assembly.render(depot, replace(spec, environment=(("A", "1"),), files=()), base)
+    sent = assembly.assemble(depot, other, target.reference(str(other.reference)))
+    image = load(depot.registry, sent.reference)
+    assert sent.traffic.present == len(image.layers) - 1
+    assert sent.traffic.sent == image.layers[-1].size + image.manifest.config.size
+    assert sent.traffic.received == 0
+
+
+def test_it_keeps_sagemakers_contract(engine, pulled, tmp_path):
+    checks = ("image", "serve", "shap.keys-csv", "fix.serve-exit-code")
+    report = contract.check(engine, pulled.id, Options(checks=checks, logs=tmp_path))
+    assert report.passed, [(result.name, result.reason) for result in report.results]
+
+
+def test_the_command_line_makes_the_same_digest_elsewhere(spec, assembled, target, version, tmp_path):
+    """Another process, cache, folder, time zone, hash seed and umask, and no engine; the tag is the only thing put."""
+    (file,) = spec.files
+    words = ["build", "--builder", "registry", "--version", version, "--base-image", str(spec.base_image)]
+    words += ["--feature", "shap", "--fix", "serve-exit-code", "--file", f"{file.source}:{file.target}"]
+    words += ["--env", "=".join(spec.environment[0]), "--repository", "elsewhere/image"]
+    environ = {
+        **os.environ, "XDG_CACHE_HOME": str(tmp_path), "DOCKER_HOST": "unix:///no/such/socket",
+        "TZ": "Pacific/Auckland", "PYTHONHASHSEED": "7", "AWS_DEFAULT_REGION": spec.region,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "xgbpatch", *words, "--registry", target.host, "--json"],
+        env=environ, cwd=tmp_path, umask=0o077, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    image = ImageReference.parse(document["image"])
+    assert [tag for tag in target.tags("elsewhere/image") if not tag.startswith("sha256-")] == [image.tag]
+    assert (image.digest, document["digest"]) == (assembled.reference.digest, assembled.reference.digest)
+
+
+def test_a_digest_that_the_engine_holds_needs_no_registry(pushed_base, engine, version):
+    spec = Spec(version=version, region="us-west-2", base_image=pushed_base.reference)
+    assert resolve(spec, None, engine).reference == pushed_base.reference
+    with pytest.raises(BaseImageError, match='not for "arm64"'):
+        resolve(replace(spec, architecture=Architecture.ARM64), None, engine)
+
+
+def test_a_base_of_the_local_engine_is_refused(depot, base_of, version):
+    local = ImageReference.parse(base_of(version)).with_digest("sha256:" + "0" * 64)
+    spec = Spec(version=version, region="us-west-2", base_image=local)
+    with pytest.raises(ConfigurationError, match="local engine only"):
+        assembly.render(depot, spec, Base(local, version, Architecture.AMD64))

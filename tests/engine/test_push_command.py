@@ -1,0 +1,279 @@
+"""`xgbpatch push` as a user runs it: standard output, exit codes, signals."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import time
+from threading import Thread
+
+import pytest
+
+from support.aws import ACCOUNT
+from support.commands import command_line, xgbpatch
+from support.registries import USER, Kind, registry
+from support.servers import EngineProxy, stalling
+from xgbpatch.commands.options import Selection
+from xgbpatch.commands.push import _account_and_regions, _Target
+from xgbpatch.configuration.settings import Flags
+from xgbpatch.destination import Shelf
+from xgbpatch.keychain import registry_keychain
+from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
+from xgbpatch.registry import Registry
+
+
+def named(image):
+    """The image's own `<repository>:<tag>`."""
+    return image.tags[0]
+
+
+def test_digest_alone_is_on_stdout_and_progress_on_stderr(plain, make_image):
+    image = make_image()
+    done = xgbpatch("push", named(image), "--registry", plain.host, "--repository", "team/model", "--tag", "1")
+    assert done.returncode == 0, done.stderr
+    there = Registry(registry_keychain()).head(plain.reference("team/model:1"))
+    assert done.stdout == f"{plain.host}/team/model@{there.digest}\n"
+    assert "stands" in done.stderr
+
+
+def test_quiet_says_nothing_on_stderr(plain, make_image):
+    done = xgbpatch("push", named(make_image()), "--registry", plain.host, "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_second_push_is_up_to_date_and_exits_0(plain, make_image):
+    arguments = ("push", named(make_image()), "--registry", plain.host)
+    first, second = xgbpatch(*arguments), xgbpatch(*arguments)
+    assert second.returncode == 0
+    assert second.stdout == first.stdout
+    assert "up to date" in second.stderr
+
+
+def test_newest_image_that_xgbpatch_built_is_the_default(plain, make_image):
+    image = make_image({SPEC_DIGEST: "sha256:" + "1" * 64})
+    done = xgbpatch("push", "--registry", plain.host, "--json")
+    assert json.loads(done.stdout)["image"] == image.id
+    repository, tag = named(image).split(":")
+    assert plain.tags(repository) == [tag]
+
+
+def test_json_document_tells_all(plain, make_image):
+    image = make_image()
+    done = xgbpatch("push", named(image), "--registry", plain.host, "--alias", "prod", "--json")
+    document = json.loads(done.stdout)
+    assert document["image"] == image.id
+    assert document["failed"] == []
+    (pushed,) = document["pushed"]
+    assert (pushed["tag"], pushed["aliases"], pushed["up_to_date"], pushed["repaired"], pushed["region"]) == (
+        "1.0", ["prod"], False, False, None,
+    )  # fmt: skip
+    assert pushed["reference"].startswith(f"{plain.host}/xgbpatch-test/")
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_image_that_cosign_does_not_sign_stands_and_is_told(plain, make_image, monkeypatch, tmp_path, as_json):
+    cosign = tmp_path / "cosign"
+    cosign.write_text("#!/bin/sh\necho no identity >&2\nexit 1\n")
+    cosign.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    image = make_image()
+    done = xgbpatch("push", named(image), "--registry", plain.host, "--sign", *(["--json"] if as_json else []))
+    assert done.returncode == 15
+    assert "no identity" in done.stderr
+    told = json.loads(done.stdout)["pushed"][0]["reference"] if as_json else done.stdout.strip()
+    there = Registry(registry_keychain()).head(plain.reference(named(image)))
+    assert told == f"{plain.host}/{named(image).split(':')[0]}@{there.digest}"
+
+
+def test_registry_with_tls_and_dockers_login(guarded, make_image, tmp_path, monkeypatch):
+    auth = base64.b64encode(f"{USER.username}:{USER.password}".encode()).decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": auth}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(guarded.ca))
+    done = xgbpatch("push", named(make_image()), "--registry", guarded.host)
+    assert done.returncode == 0, done.stderr
+    assert USER.password not in done.stderr
+
+
+def test_push_without_a_login_exits_5(guarded, make_image, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(guarded.ca))
+    done = xgbpatch("push", named(make_image()), "--registry", guarded.host)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "docker login" in done.stderr
+
+
+def test_push_refused_by_registry_exits_5(engine, tmp_path, make_image):
+    image = make_image()
+    with registry(tmp_path, Kind(readonly=True)) as readonly:
+        done = xgbpatch("push", named(image), "--registry", readonly.host, "--alias", "prod")
+        assert readonly.tags(named(image).split(":")[0]) == []
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "could not push" in done.stderr
+    assert engine.image(image.id).tags == image.tags
+
+
+def test_tag_of_another_image_exits_5_and_names_the_way_out(plain, make_image):
+    target = ("--registry", plain.host, "--repository", "team/model", "--tag", "1")
+    assert xgbpatch("push", named(make_image()), *target).returncode == 0
+    done = xgbpatch("push", named(make_image()), *target)
+    assert done.returncode == 5
+    assert "already holds another image" in done.stderr
+    assert "--alias" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_signal_in_the_middle_of_a_layer_leaves_no_name_anywhere(engine, plain, make_image, number, code):
+    image = make_image(content=os.urandom(8 << 20))
+    repository = named(image).split(":")[0]
+    with stalling(plain.host, limit=2 << 20) as proxy, subprocess.Popen(
+        command_line("push", named(image), "--registry", proxy.host),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert proxy.reached.wait(60), "the layer never got under way"
+        assert len(engine.image(image.id).tags) == 2
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+        proxy.released.set()
+        time.sleep(2)  # an engine that went on would send the rest and put the manifest now
+        assert plain.tags(repository) == []
+    assert (process.returncode, stdout) == (code, "")
+    assert "interrupted" in stderr
+    assert "Traceback" not in stderr
+    assert engine.image(image.id).tags == image.tags
+
+
+def test_engine_that_goes_away_in_the_middle_of_a_layer_exits_3(engine, plain, make_image):
+    image = make_image(content=os.urandom(8 << 20))
+    repository, tag = named(image).split(":")
+    reached_by = EngineProxy()
+    Thread(target=reached_by.serve_forever, daemon=True).start()
+    with stalling(plain.host, limit=2 << 20) as proxy:
+        with subprocess.Popen(
+            command_line("push", named(image), "--registry", proxy.host),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "DOCKER_HOST": f"tcp://{reached_by.host}"},
+        ) as process:  # fmt: skip
+            assert proxy.reached.wait(60), "the layer never got under way"
+            reached_by.cut()
+            stdout, stderr = process.communicate(timeout=60)
+        left = f"{proxy.host}/{repository}:{tag}"
+    engine.remove(left)  # nobody could, so the user is told how
+    assert (process.returncode, stdout) == (3, "")
+    assert "Is the Docker Engine still running?" in stderr
+    assert f"docker rmi {left}" in stderr
+    assert "Traceback" not in stderr
+    assert plain.tags(repository) == []
+
+
+def test_interrupted_push_succeeds_when_it_is_run_again(engine, plain, make_image):
+    image = make_image(content=os.urandom(8 << 20))
+    with stalling(plain.host, limit=2 << 20) as proxy:
+        process = subprocess.Popen(command_line("push", named(image), "--registry", proxy.host, "-q"))
+        assert proxy.reached.wait(60)
+        process.terminate()
+        assert process.wait(60) == 143
+    assert xgbpatch("push", named(image), "--registry", plain.host).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("absent:1",), 'no image "absent:1"'),
+        (("--account", "12"), '--account "12"'),
+        (("--registry", "r.example.com", "--region", "us-west-2"), "--registry is for"),
+        (("--all-regions", "--region", "us-west-2"), "exclude each other"),
+        (("--repository-tag", "novalue"), '"novalue" is not KEY=VALUE'),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
+)
+def test_flag_that_cannot_be_accepted_exits_2(arguments, words):
+    done = xgbpatch("push", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize("flags", [("--tag", "no/tag"), ("--repository", "Upper"), ("--alias", "-x")], ids="=".join)
+def test_name_that_no_registry_takes_exits_2(plain, make_image, flags):
+    done = xgbpatch("push", named(make_image()), "--registry", plain.host, *flags)
+    assert done.returncode == 2
+    assert flags[1] in done.stderr
+
+
+def test_alias_in_an_immutable_repository_exits_2(plain, make_image):
+    done = xgbpatch("push", named(make_image()), "--registry", plain.host, "--immutable", "--alias", "prod")
+    assert done.returncode == 2
+    assert 'alias "prod" could not move' in done.stderr
+    assert plain.writes() == 0
+
+
+def test_no_region_at_all_exits_2(aws, make_image):
+    done = xgbpatch("push", named(make_image()))
+    assert done.returncode == 2
+    assert "--region" in done.stderr
+
+
+def test_no_credentials_exits_6(aws, make_image, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    done = xgbpatch("push", named(make_image()), "--region", "us-west-2")
+    assert done.returncode == 6
+    assert "aws configure" in done.stderr
+
+
+def test_several_regions_are_tried_each_and_told(aws, make_image):
+    image = make_image()
+    done = xgbpatch("push", named(image), "--region", "eu-north-1", "--region", "cn-north-1", "--json")
+    failed = json.loads(done.stdout)["failed"]  # no registry answers under these names
+    assert done.returncode == 5
+    assert [failure["destination"] for failure in failed] == [
+        f"{ACCOUNT}.dkr.ecr.eu-north-1.amazonaws.com/{named(image)}",
+        f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn/{named(image)}",
+    ]
+    assert "2 of 2 pushes failed" in done.stderr
+
+
+def test_all_regions_are_those_of_the_callers_partition(aws, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    account, regions = _account_and_regions(_Target(Selection(Flags()), (), all_regions=True, shelf=Shelf()))
+    assert account == ACCOUNT
+    assert {"us-west-2", "eu-west-1", "ap-northeast-1"} < set(regions)
+    assert not [region for region in regions if region.startswith(("cn-", "us-gov-", "us-iso"))]
+
+
+BUILT = {SPEC_DIGEST: "sha256:" + "1" * 64, VERSION: "3.2-0", FEATURES: "shap", BASE_NAME: "standin:3.2-0"}
+
+
+def test_aliases_of_the_variable_move(plain, make_image, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XGBPATCH_ALIASES", "prod,next")
+    image = make_image(BUILT)
+    done = xgbpatch("push", named(image), "--registry", plain.host)
+    assert done.returncode == 0, done.stderr
+    assert plain.tags(named(image).split(":")[0]) == ["1.0", "next", "prod"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "tags"), [("3.2-0", ["1.0", "fraud"]), ("1.5-1", ["1.0"])], ids=["its", "another"]
+)
+def test_aliases_of_the_configuration_file_move_for_the_image_they_belong_to(
+    plain, make_image, monkeypatch, tmp_path, configured, tags
+):
+    image = make_image(BUILT)
+    repository = named(image).split(":")[0]
+    (tmp_path / "xgbpatch.toml").write_text(
+        f"""
+[images.fraud]
+version = "{configured}"
+region = "us-west-2"
+features = ["shap"]
+repository = "{repository}"
+aliases = ["fraud"]
+"""
+    )
+    monkeypatch.chdir(tmp_path)
+    done = xgbpatch("push", named(image), "--registry", plain.host)
+    assert done.returncode == 0, done.stderr
+    assert plain.tags(repository) == tags

@@ -1,0 +1,36 @@
+"""A rebase, without an engine, of an image that the engine built."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from support.rebasing import NEW, OLD
+from xgbpatch import context, dockerfile, provenance
+from xgbpatch.dockerfile import Recipe
+from xgbpatch.engine.client import BuildRequest
+from xgbpatch.progress import Silent
+from xgbpatch.remote.image import load
+
+
+def test_an_image_that_the_engine_built_is_moved_as_well(shop, engine, everything):
+    """Its layer is another blob than the registry builder's; all else of the result is the same."""
+    base = shop.publish(OLD)
+    made = shop.designed(base, **everything)
+    destination = shop.images.with_tag(made.reference.tag)
+    pulled = engine.pull(base, None, Silent())
+    recipe = Recipe(str(base.pinned), "3.2-0", "1", made.patch.environment, provenance.write(made.provenance))
+    try:
+        with context.packed(dockerfile.render(recipe), made.patch) as stream:
+            built = engine.build(BuildRequest(stream, "linux/amd64"), Silent())
+        engine.tag(built.id, destination)
+        image = destination.with_digest(engine.push(destination, None, Silent()))
+    finally:
+        engine.remove(destination)
+        engine.remove(base.pinned)
+    assert engine.image(pulled.id) is None
+    base = shop.publish(NEW)
+    moved = load(shop.depot.registry, shop.rebase(image).reference)
+    built = load(shop.depot.registry, shop.build(base, replace(shop.images, repository="built/image"), **everything))
+    assert (moved.environment, moved.labels) == (built.environment, built.labels)
+    assert (moved.config["config"], moved.created) == (built.config["config"], built.created)
+    assert (moved.layers[:-1], moved.diff_ids[:-1]) == (built.layers[:-1], built.diff_ids[:-1])

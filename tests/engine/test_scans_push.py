@@ -1,0 +1,72 @@
+"""Where the scan gate stands in a push: the image is under its version tag, no alias has moved."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.commands import xgbpatch
+from xgbpatch.errors import ScanError
+from xgbpatch.keychain import registry_keychain
+from xgbpatch.progress import Silent
+from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, SPEC_DIGEST
+from xgbpatch.publication import Parcel, Publisher, Refused
+from xgbpatch.registry import Registry
+
+BASE = "registry.example.com/sagemaker-xgboost:3.2-0"
+MADE = {SPEC_DIGEST: "sha256:" + "1" * 64, BASE_NAME: BASE, BASE_DIGEST: "sha256:" + "2" * 64}
+
+
+class Judge:
+    """A gate that remembers whom it has seen."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.seen = []
+
+    def __call__(self, base, image):
+        self.seen.append((str(base), str(image)))
+        if self.error:
+            raise self.error
+
+
+def publisher(engine, judge):
+    return Publisher(engine, Registry(registry_keychain()), Silent(), judge)
+
+
+def test_image_that_fails_the_gate_stands_and_no_alias_moves(engine, plain, make_image):
+    image = make_image(MADE)
+    parcel = Parcel(image, plain.reference("team/model:1.0"), aliases=("prod",))
+    (outcome,) = publisher(engine, Judge(ScanError("worse"))).push_each([parcel])
+    assert isinstance(outcome, Refused)
+    assert outcome.error.exit_code == 14
+    assert plain.tags("team/model") == ["1.0"]
+
+
+def test_gate_is_given_base_and_image_by_digest(engine, plain, make_image):
+    judge = Judge()
+    pushed = publisher(engine, judge).push(Parcel(make_image(MADE), plain.reference("team/model:1.0"), ("prod",)))
+    assert judge.seen == [(f"{BASE}@{MADE[BASE_DIGEST]}", str(pushed.reference))]
+    assert plain.tags("team/model") == ["1.0", "prod"]
+
+
+def test_gate_is_not_asked_again_where_nothing_moves(engine, plain, make_image):
+    judge = Judge()
+    image, place = make_image(MADE), plain.reference("team/model:1.0")
+    publisher(engine, judge).push(Parcel(image, place, ("prod",)))
+    publisher(engine, judge).push(Parcel(image, place, ("prod",)))
+    assert len(judge.seen) == 1
+    publisher(engine, judge).push(Parcel(image, place, ("prod", "next")))
+    assert len(judge.seen) == 2
+
+
+def test_image_that_names_no_base_is_the_gates_to_judge(engine, plain, make_image):
+    judge = Judge()
+    pushed = publisher(engine, judge).push(Parcel(make_image(), plain.reference("team/model:1.0")))
+    assert judge.seen == [("None", str(pushed.reference))]
+
+
+@pytest.mark.parametrize(("options", "told"), [((), True), (("--no-scan-gate",), False)], ids=["default", "off"])
+def test_command_has_the_gate_switched_on(plain, make_image, options, told):
+    done = xgbpatch("push", make_image().tags[0], "--registry", plain.host, *options)
+    assert done.returncode == 0, done.stderr
+    assert (f'no scan gate: "{plain.host}" is not ECR' in done.stderr) is told

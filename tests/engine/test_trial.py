@@ -1,0 +1,51 @@
+"""`test-local` on an image that only a registry holds: pulled by digest for it, and gone again afterwards."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from support.handmade import HandImage, depot_on, put, tar
+from xgbpatch.contract import Options
+from xgbpatch.errors import ContractError
+from xgbpatch.report import Verdict
+from xgbpatch.upkeep import promotion, trial
+from xgbpatch.upkeep.promotion import Examiner
+
+
+@pytest.fixture
+def depot(tmp_path):
+    return depot_on(tmp_path / "cache")
+
+
+@pytest.fixture
+def image(plain, depot):
+    """Neither `serve` nor anything else."""
+    return put(depot, plain.reference("a/b:1"), HandImage([tar({"etc/hello": b"hello"})]))
+
+
+def test_the_image_is_tested_by_digest_and_removed_again(engine, depot, image, tmp_path):
+    options = Options(checks=("image.labels",), logs=tmp_path / "logs")
+    report = trial.try_out(engine, depot.registry, image, options)
+    assert (report.image, [result.verdict for result in report.results]) == (str(image.pinned), [Verdict.FAILED])
+    assert engine.image(image.pinned) is None
+
+
+def test_an_image_that_the_engine_held_already_stays_there(engine, depot, image, tmp_path):
+    held = engine.pull(image.pinned, None, depot.progress)
+    try:
+        options = Options(checks=("image.labels",), logs=tmp_path / "logs")
+        trial.try_out(engine, depot.registry, image, options)
+        assert engine.image(image.pinned) == held
+    finally:
+        engine.remove(image.pinned)
+
+
+def test_an_image_that_fails_is_not_promoted_and_gone_from_the_engine(plain, engine, depot, image, tmp_path):
+    options = Options(checks=("image.labels",), logs=tmp_path / "logs")
+    examiner = Examiner(lambda image: trial.try_out(engine, depot.registry, image, options), datetime.now(timezone.utc))
+    with pytest.raises(ContractError, match=r"fails 1 of 1 checks: image\.labels"):
+        promotion.promote(depot, image, ["prod"], examiner)
+    assert plain.tags("a/b") == ["1"]
+    assert engine.image(image.pinned) is None

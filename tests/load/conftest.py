@@ -1,6 +1,0 @@
-"""These tests put the servers of tests/differential on the stage."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "differential"))

@@ -1,0 +1,59 @@
+"""An image is for the architecture that was asked for, whatever a tag or a digest stands for."""
+
+import json
+
+import pytest
+
+from support.handmade import put
+from support.handmade_bases import HandBase
+from support.rebasing import NEW, OLD
+from xgbpatch.errors import BaseImageError
+from xgbpatch.manifest import DOCKER_INDEX, DOCKER_MANIFEST, Manifest
+from xgbpatch.remote import assembly
+from xgbpatch.remote.image import load
+from xgbpatch.resolution import resolve
+from xgbpatch.spec import Architecture, Spec
+
+ARM = HandBase(architecture="arm64")
+
+
+@pytest.fixture
+def index(shop):
+    """The base's name, pinned to an index of both."""
+    entries = []
+    for tag, base in (("amd64", OLD), ("arm64", ARM)):
+        pushed = put(shop.depot, shop.base.with_tag(tag), base.image)
+        size = len(shop.depot.registry.manifest(pushed).content)
+        entries.append({"mediaType": DOCKER_MANIFEST, "digest": pushed.digest, "size": size,
+                        "platform": {"os": "linux", "architecture": tag}})  # fmt: skip
+    document = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": entries}
+    return shop.depot.registry.put_manifest(shop.base, Manifest(json.dumps(document).encode(), DOCKER_INDEX))
+
+
+def spec_of(base, architecture):
+    return Spec(version="3.2-0", region="", base_image=base, architecture=architecture, features=("shap",))
+
+
+@pytest.mark.parametrize("architecture", Architecture)
+def test_a_pinned_index_gives_the_image_of_the_architecture_and_its_own_digest(shop, index, architecture):
+    spec = spec_of(index, architecture)
+    base = resolve(spec, shop.depot.registry)
+    assert base.reference.digest != index.digest
+    made = assembly.render(shop.depot, spec, base)
+    image = assembly.assemble(shop.depot, made, shop.images.with_tag(made.reference.tag)).reference
+    assert load(shop.depot.registry, image).architecture == architecture.value
+
+
+def test_a_base_of_another_architecture_is_refused(shop):
+    spec = spec_of(shop.publish(OLD), Architecture.ARM64)
+    with pytest.raises(BaseImageError, match='built for "amd64" and not for "arm64"') as refused:
+        assembly.render(shop.depot, spec, resolve(spec, shop.depot.registry))
+    assert "--arch amd64" in refused.value.next_step
+
+
+def test_an_image_is_not_put_onto_a_base_of_another_architecture(shop):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(HandBase(patches=NEW.patches, architecture="arm64"))
+    with pytest.raises(BaseImageError, match='built for "arm64" and not for "amd64"'):
+        shop.rebase(image, accept_drift=True)
+    assert len(shop.depot.registry.tags(shop.images)) == 1

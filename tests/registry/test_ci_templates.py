@@ -1,0 +1,320 @@
+"""The CloudFormation templates: clean by cfn-lint, and created and deleted as stacks of moto's server.
+
+moto 5.2 makes roles, policies, rules, the topic, the log group, the repository, the bucket and the notebook of a stack.
+It passes over AWS::CodeBuild::Project and AWS::IAM::OIDCProvider, whose properties are given to its CodeBuild and IAM
+here, and over AWS::SNS::Subscription and TopicPolicy, AWS::S3::BucketPolicy, a role's managed policies and the
+template's Rules: those are held to their schemas by cfn-lint, and to the assertions on the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from ast import literal_eval
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cfnlint.decode import cfn_yaml
+
+from support.aws import ACCOUNT, REGION
+from xgbpatch.pipelines.permissions import INSPECTOR, PRUNE, PUSH, USAGE
+from xgbpatch.pipelines.rendering import Kind, Wishes, render
+
+TEMPLATES = [Kind.CODEBUILD, Kind.STARTER]
+CONNECTION = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/0a1b2c3d-0000-4000-8000-000000000000"
+CODEBUILD = {"SourceLocation": "https://github.com/example/images.git", "ConnectionArn": CONNECTION}
+WISHES = Wishes("xgbpatch[packages]==1.0.0")
+LINTER = Path(sys.executable).with_name("cfn-lint")
+
+
+def client(service: str) -> Any:
+    return boto3.client(service, region_name=REGION)
+
+
+@contextmanager
+def stack(kind: Kind, **parameters: str) -> Iterator[dict[str, str]]:
+    """A stack of the template; gives the physical name of each resource, and deletes the stack at the end."""
+    cloudformation = client("cloudformation")
+    cloudformation.create_stack(
+        StackName="xgbpatch-test",
+        TemplateBody=render(kind, WISHES),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    (made,) = cloudformation.describe_stacks(StackName="xgbpatch-test")["Stacks"]
+    assert made["StackStatus"] == "CREATE_COMPLETE"
+    found = cloudformation.describe_stack_resources(StackName="xgbpatch-test")["StackResources"]
+    yield {entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in found if "LogicalResourceId" in entry}
+    cloudformation.delete_stack(StackName="xgbpatch-test")
+
+
+def statements(role: str) -> dict[str, Any]:
+    """Every statement of a role's own policies, by its `Sid`."""
+    iam = client("iam")
+    found: dict[str, Any] = {}
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        document = literal_eval(document) if isinstance(document, str) else document  # moto answers Python's own text
+        found |= {entry.get("Sid", name): entry for entry in document["Statement"]}
+    return found
+
+
+def managed(arn: str) -> dict[str, Any]:
+    document = client("iam").get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
+    return {entry.get("Sid", ""): entry for entry in document["Statement"]}
+
+
+def roles() -> set[str]:
+    return {role["RoleName"] for role in client("iam").list_roles()["Roles"]}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_the_template_passes_cfn_lint(tmp_path: Path, kind: Kind):
+    path = tmp_path / "template.yml"
+    path.write_text(render(kind, WISHES))
+    command = [LINTER, "--include-checks", "I", "--", path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_cfn_lint_would_have_noticed(tmp_path: Path):
+    path = tmp_path / "template.yml"
+    path.write_text(render(Kind.CODEBUILD, WISHES).replace("PrivilegedMode", "PrivilegeMode"))
+    result = subprocess.run([LINTER, path], capture_output=True, text=True, check=False)
+    assert "PrivilegeMode" in result.stdout
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_template_is_small_enough_to_be_handed_over_as_text(kind: Kind):
+    assert len(render(kind, WISHES).encode()) < 51_200
+
+
+def test_the_codebuild_stack_exists_and_is_gone_after(aws: str):
+    events, iam = client("events"), client("iam")
+    with stack(Kind.CODEBUILD, **CODEBUILD, BaseMirror="mirror/sagemaker-xgboost") as made:
+        rules = {rule["Name"]: rule for rule in events.list_rules()["Rules"]}
+        assert rules[made["ScheduleRule"]]["ScheduleExpression"] == "cron(17 4 * * ? *)"
+        failed = json.loads(rules[made["FailureRule"]]["EventPattern"])["detail"]
+        assert failed["project-name"] == ["xgbpatch-test-keep-current"]
+        assert "FAILED" in failed["build-status"]
+        mirrored = json.loads(rules[made["MirrorRule"]]["EventPattern"])["detail"]
+        assert mirrored["repository-name"] == ["mirror/sagemaker-xgboost"]
+        (target,) = events.list_targets_by_rule(Rule=made["ScheduleRule"])["Targets"]
+        assert target["RoleArn"] == iam.get_role(RoleName=made["StartRole"])["Role"]["Arn"]
+        assert client("sns").get_topic_attributes(TopicArn=made["Topic"])
+        assert roles() == {made["BuildRole"], made["StartRole"]}
+    assert roles() == set()
+    assert events.list_rules()["Rules"] == []
+    assert client("sns").list_topics()["Topics"] == []
+    assert client("logs").describe_log_groups()["logGroups"] == []
+
+
+def test_the_codebuild_role_may_push_to_one_repository_and_pull_the_base(aws: str):
+    with stack(Kind.CODEBUILD, **CODEBUILD, RepositoryName="team/xgboost") as made:
+        allowed = statements(made["BuildRole"])
+        assert allowed["PushTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
+        base = allowed["PullTheBase"]
+        # moto leaves None for AWS::NoValue
+        assert [arn for arn in base["Resource"] if arn] == [
+            f"arn:aws:ecr:{REGION}:246618743249:repository/sagemaker-xgboost"
+        ]
+        assert "ecr:PutImage" not in base["Action"]
+        assert {name for name, entry in allowed.items() if entry["Resource"] == "*"} == {"Login"}
+        assert not re.search("sagemaker:|Delete|inspector2:", json.dumps(allowed))
+        assert {"MirrorRule", "InspectorPolicy"} & set(made) == set()
+
+
+def test_the_project_is_one_that_codebuild_takes(aws: str):
+    template = cfn_yaml.loads(render(Kind.CODEBUILD, WISHES))
+    codebuild = client("codebuild")
+    with stack(Kind.CODEBUILD, **CODEBUILD) as made:
+        known = {name: default["Default"] for name, default in template["Parameters"].items() if "Default" in default}
+        known |= made | CODEBUILD | {"AWS::StackName": "xgbpatch-test", "WithTests": True}
+        known["BuildRole.Arn"] = client("iam").get_role(RoleName=made["BuildRole"])["Role"]["Arn"]
+        project = request(resolved(template["Resources"]["Project"]["Properties"], known))
+        codebuild.create_project(**project)
+        (found,) = codebuild.batch_get_projects(names=["xgbpatch-test-keep-current"])["projects"]
+        assert found["environment"]["privilegedMode"] is True
+        assert "xgbpatch plan --all" in found["source"]["buildspec"]
+        codebuild.delete_project(name=found["name"])
+    assert codebuild.list_projects()["projects"] == []
+
+
+def resolved(node: Any, known: dict[str, Any]) -> Any:
+    """A property as CloudFormation would hand it over, with the functions that the templates use."""
+    if not isinstance(node, dict):
+        return [resolved(item, known) for item in node] if isinstance(node, list) else node
+    found = {name: resolved(value, known) for name, value in node.items()}
+    match list(found.items()):
+        case [("Ref", name)]:
+            return known[name]
+        case [("Fn::GetAtt", path)]:
+            return known[".".join(path)]
+        case [("Fn::Sub", text)]:
+            return re.sub(r"\$\{([^}]+)\}", lambda named: known[named[1]], text)
+        case [("Fn::If", (condition, yes, no))]:
+            return yes if known[condition] else no
+        case _:
+            return found
+
+
+def request(node: Any) -> Any:
+    """Properties under the names of the API's own request."""
+    if isinstance(node, list):
+        return [request(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    names = {"BuildSpec": "buildspec"}
+    return {names.get(name, name[0].lower() + name[1:]): request(value) for name, value in node.items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [(Kind.CODEBUILD, CODEBUILD), (Kind.STARTER, {})], ids=["codebuild", "starter"]
+)
+def test_enhanced_scans_are_read_where_the_account_has_them(aws: str, kind: Kind, parameters: dict[str, str]):
+    with stack(kind, **parameters, EnhancedScanning="true") as made:
+        assert statements(made["BuildRole"])["ReadEnhancedScans"]["Action"] == [*INSPECTOR]
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_no_role_is_allowed_a_wildcard_of_actions(kind: Kind):
+    assert "Action: '*'" not in render(kind, WISHES)
+    allowed = [line for line in render(kind, WISHES).splitlines() if ":*" in line and "Action" in line]
+    assert [line.strip() for line in allowed] == (["Action: s3:*"] if kind is Kind.STARTER else [])  # in a Deny
+
+
+def test_the_starter_stack_exists_and_leaves_only_what_holds_data(aws: str):
+    with stack(Kind.STARTER, Notebook="true") as made:
+        (repository,) = client("ecr").describe_repositories()["repositories"]
+        assert repository["repositoryName"] == "xgbpatch/sagemaker-xgboost"
+        encrypted = client("s3").get_bucket_encryption(Bucket=made["Bucket"])["ServerSideEncryptionConfiguration"]
+        assert encrypted["Rules"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+        (notebook,) = client("sagemaker").list_notebook_instances()["NotebookInstances"]
+        assert notebook["InstanceType"] == "ml.t3.medium"
+        assert roles() == {made["ExecutionRole"], made["BuildRole"], made["NotebookRole"]}
+    assert roles() == set()
+    assert client("sagemaker").list_notebook_instances()["NotebookInstances"] == []
+
+
+def test_the_starter_without_a_notebook_has_none(aws: str):
+    with stack(Kind.STARTER) as made:
+        assert {"NotebookInstance", "NotebookSetup", "NotebookRole", "CiIdentity"} & set(made) == set()
+
+
+def test_the_repository_scans_images_and_expires_untagged_ones_alone():
+    repository = cfn_yaml.loads(render(Kind.STARTER, WISHES))["Resources"]["Repository"]["Properties"]
+    assert repository["ImageScanningConfiguration"]["ScanOnPush"] is True  # moto loses it
+    (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+    assert rule["selection"]["tagStatus"] == "untagged"
+
+
+def test_the_bucket_is_private_and_speaks_tls_alone():
+    resources = cfn_yaml.loads(render(Kind.STARTER, WISHES))["Resources"]
+    blocked = resources["Bucket"]["Properties"]["PublicAccessBlockConfiguration"]  # moto loses it
+    assert (len(blocked), set(blocked.values())) == (4, {True})
+    (denied,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (denied["Effect"], denied["Principal"]) == ("Deny", "*")
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_notebook_starts_with_a_sound_script_that_knows_its_region(aws: str):
+    with stack(Kind.STARTER, Notebook="true") as made:
+        name = made["NotebookSetup"].rsplit("/", 1)[-1]
+        found = client("sagemaker").describe_notebook_instance_lifecycle_config(
+            NotebookInstanceLifecycleConfigName=name
+        )
+        script = b64decode(found["OnStart"][0]["Content"]).decode()
+    assert f"AWS_REGION={REGION}" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "subject", "condition"),
+    [
+        ("github", "repo:example/images:ref:refs/heads/main", "token.actions.githubusercontent.com:sub"),
+        ("gitlab", "project_path:example/images:ref_type:branch:ref:main", "gitlab.com:sub"),
+    ],
+)
+def test_one_repository_and_branch_may_take_the_build_role(aws: str, provider: str, subject: str, condition: str):
+    with stack(Kind.STARTER, CiProvider=provider, CiSubject=subject) as made:
+        role = client("iam").get_role(RoleName=made["BuildRole"])["Role"]
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+        assert trust["Condition"]["StringEquals"][condition] == subject
+
+
+def test_a_provider_needs_a_subject():
+    """moto does not look at Rules."""
+    template = cfn_yaml.loads(render(Kind.STARTER, WISHES))
+    (rule,) = template["Rules"].values()
+    none_is_named = {
+        name: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, "none"]}]} for name in ("CiProvider", "CiSubject")
+    }
+    assert rule["RuleCondition"] == none_is_named["CiProvider"]
+    assert [entry["Assert"] for entry in rule["Assertions"]] == [none_is_named["CiSubject"]]
+
+
+@pytest.mark.parametrize(
+    ("subject", "taken"),
+    [
+        ("none", True),
+        ("repo:example/images:ref:refs/heads/main", True),
+        ("project_path:example/images:ref_type:branch:ref:main", True),
+        ("repo:example/*", False),
+        ("example/images", False),
+        ("", False),
+    ],
+)
+def test_a_subject_names_one_repository(subject: str, taken: bool):
+    pattern = cfn_yaml.loads(render(Kind.STARTER, WISHES))["Parameters"]["CiSubject"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, subject)) is taken
+
+
+@pytest.mark.parametrize("provider", ["github", "gitlab"])
+def test_the_identity_provider_is_one_that_iam_takes(aws: str, provider: str):
+    iam = client("iam")
+    properties = cfn_yaml.loads(render(Kind.STARTER, WISHES))["Resources"]["CiIdentity"]["Properties"]
+    found = resolved(properties, {"ForGithub": provider == "github"})
+    made = iam.create_open_id_connect_provider(Url=found["Url"], ClientIDList=found["ClientIdList"])
+    arn = made["OpenIDConnectProviderArn"]
+    trusted = cfn_yaml.loads(render(Kind.STARTER, WISHES))["Resources"]["BuildRole"]["Properties"]
+    assert f":oidc-provider/{arn.partition(':oidc-provider/')[2]}'" in str(trusted["AssumeRolePolicyDocument"])
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert iam.list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
+
+
+def test_the_build_policy_reaches_one_repository(aws: str):
+    with stack(Kind.STARTER, RepositoryName="team/xgboost") as made:
+        allowed = managed(made["BuildPolicy"])
+        assert allowed["PushTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
+        assert {name for name, entry in allowed.items() if entry["Resource"] == "*"} == {"Login"}
+        assert not re.search("sagemaker:|Delete|inspector2:", json.dumps(allowed))
+
+
+def test_people_and_the_notebook_may_see_what_is_in_use_and_prune_one_repository(aws: str):
+    with stack(Kind.STARTER, RepositoryName="team/xgboost") as made:
+        allowed = managed(made["UsagePolicy"])
+        assert allowed["SeeWhatIsInUse"]["Action"] == [*USAGE]
+        assert allowed["PruneTheImages"]["Action"] == [*PRUNE]
+        assert set(PUSH) <= set(PRUNE), "a push out of an engine is not allowed any more"
+        assert allowed["PruneTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
+    resources = cfn_yaml.loads(render(Kind.STARTER, WISHES))["Resources"]
+    attached = {name: str(resources[name]["Properties"]["ManagedPolicyArns"]) for name in ("NotebookRole", "BuildRole")}
+    assert {name: "UsagePolicy" in text for name, text in attached.items()} == {
+        "NotebookRole": True,
+        "BuildRole": False,
+    }
+
+
+def test_the_execution_role_cannot_push(aws: str):
+    with stack(Kind.STARTER) as made:
+        allowed = statements(made["ExecutionRole"])
+        assert "ecr:BatchGetImage" in allowed["PullTheImages"]["Action"]
+        assert "ecr:PutImage" not in json.dumps(allowed)

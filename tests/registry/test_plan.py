@@ -1,0 +1,252 @@
+"""A published image, and what became of its base, its spec and its packages since: all asked of real registries."""
+
+import datetime
+from dataclasses import replace
+
+import pytest
+
+from support import handmade
+from support.handmade_bases import PACKAGE, SERVE_UTILS, stand_in_modules
+from support.package_index import index
+from support.planning import FIXED, HOOKED, OLD, PARAMETERS, TODAY
+from xgbpatch import provenance
+from xgbpatch.digest import asked_digest
+from xgbpatch.errors import RegistryError
+from xgbpatch.reference import ImageReference
+from xgbpatch.remote.image import load
+from xgbpatch.spec import Replacement, UserFile
+from xgbpatch.upkeep import aliases, planning
+from xgbpatch.upkeep.planning import Cause, State
+
+BODY = ("    if model_format == PKL_FORMAT:\n", "    if model_format != XGB_FORMAT:\n")
+NOT_HOOKED = OLD.with_module(SERVE_UTILS, "def _get_labels(objective,", "def _get_labels(objective, *,")
+NEXT_XGBOOST = {**OLD.distributions, "xgboost": "3.3.0"}
+
+
+def causes(plan):
+    return [reason.cause for reason in plan.reasons]
+
+
+def test_an_image_that_nobody_published_is_to_be_built(yard):
+    plan = yard.plan()
+    assert (plan.state, causes(plan), plan.published) == (State.REBUILD, [Cause.UNPUBLISHED], None)
+
+
+def test_what_was_just_built_is_current(yard):
+    reference = yard.publish()
+    plan = yard.plan()
+    assert plan.reasons == ()
+    assert plan.state is State.CURRENT
+    assert plan.published.reference.digest == reference.digest
+
+
+def test_looking_at_a_current_image_costs_a_handful_of_requests_and_no_layer(yard):
+    yard.publish()
+    lines = len(yard.loopback.log.read_text().splitlines())
+    forget(yard)
+    yard.plan()
+    seen = yard.loopback.log.read_text().splitlines()[lines:]
+    calls = [line for line in seen if '"GET /v2/' in line or '"HEAD /v2/' in line]
+    assert len(calls) <= 5, calls
+    assert not yard.depot.cache.exists()
+
+
+@pytest.mark.parametrize(
+    "base",
+    [FIXED, NOT_HOOKED],
+    ids=["elsewhere", "in a function that is not hooked"],
+)
+def test_a_base_that_moved_asks_for_a_rebuild(yard, base):
+    old = yard.publish()
+    new = yard.move(base)
+    plan = yard.plan()
+    assert (plan.state, causes(plan)) == (State.REBUILD, [Cause.BASE])
+    before = load(yard.depot.registry, old).provenance.base_digest
+    assert f"{before} → {new.digest}" in plan.reasons[0].words
+    assert plan.base_alone
+    assert plan.base.reference.digest == new.digest
+    yard.publish()
+    assert yard.plan().state is State.CURRENT
+
+
+@pytest.mark.parametrize(("old", "new"), [PARAMETERS, BODY], ids=["parameters", "body"])
+def test_a_base_that_changed_a_hooked_function_needs_a_person_and_the_function_is_named(yard, old, new):
+    yard.publish()
+    yard.move(OLD.with_module(SERVE_UTILS, old, new))
+    plan = yard.plan()
+    assert (plan.state, causes(plan)) == (State.DRIFTED, [Cause.BASE, Cause.DRIFT])
+    drifted = plan.reasons[1]
+    assert '"sagemaker_xgboost_container.algorithm_mode.serve_utils:predict"' in drifted.words
+    assert f"-{old.splitlines()[0]}" in drifted.difference
+    assert f"+{new.splitlines()[0]}" in drifted.difference
+
+
+def test_what_drifted_is_named_where_the_old_base_is_gone(yard):
+    yard.publish()
+    old = yard.depot.registry.head(yard.spec.base_image)
+    yard.move(HOOKED)
+    assert yard.depot.registry.delete(yard.spec.base_image.with_digest(old.digest))
+    forget(yard)
+    plan = yard.plan()
+    assert plan.state is State.DRIFTED
+    assert "serve_utils:predict" in plan.reasons[1].words
+    assert plan.reasons[1].difference == ""
+
+
+def forget(yard):
+    yard.depot.cache.rename(yard.depot.cache.with_name("away"))
+
+
+def test_another_xgboost_under_the_same_tag_is_drift(yard):
+    yard.publish()
+    yard.move(replace(OLD, distributions=NEXT_XGBOOST))
+    plan = yard.plan()
+    assert plan.state is State.DRIFTED
+    assert '"3.3"' in plan.reasons[1].words
+
+
+def test_a_replaced_module_that_the_base_changed_is_drift(yard, tmp_path):
+    module, path = f"{PACKAGE}.encoder", f"{PACKAGE}/encoder.py"
+    source = tmp_path / "encoder.py"
+    source.write_text(stand_in_modules()[path])
+    yard.spec = replace(yard.spec, replacements=(Replacement(module, source, sha256_of(source)),))
+    yard.publish()
+    assert yard.plan().state is State.CURRENT
+    yard.move(OLD.with_module(path, "_SNIFFED_CHARACTERS = 512", "_SNIFFED_CHARACTERS = 256"))
+    words = [reason.words for reason in yard.plan().reasons]
+    assert f'"{module}", which the image replaces, has changed' in words
+
+
+def sha256_of(path):
+    return handmade.sha256(path.read_bytes()).removeprefix("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"features": ("shap", "training")}, 'feature "training" is new'),
+        ({"features": ()}, 'feature "shap" is gone'),
+        ({"fixes": ("libsvm-skew",)}, 'fix "libsvm-skew" is new'),
+        ({"environment": (("OMP_NUM_THREADS", "4"),)}, 'variable "OMP_NUM_THREADS" has another value'),
+        ({"packages": ("category-encoders>=2",)}, 'package "category-encoders>=2" is new'),
+    ],
+    ids=["feature", "no feature", "fix", "variable", "package"],
+)
+def test_a_spec_that_changed_asks_for_a_rebuild_and_says_what_changed(yard, change, words):
+    yard.publish()
+    plan = yard.plan(replace(yard.spec, **change))
+    assert (plan.state, [reason.words for reason in plan.reasons]) == (State.REBUILD, [words])
+    assert not plan.base_alone
+
+
+def test_a_file_of_the_users_that_changed_asks_for_a_rebuild(yard, tmp_path):
+    file = tmp_path / "features.py"
+    file.write_text("x = 1")
+    yard.spec = replace(yard.spec, files=(UserFile(file, "features.py"),))
+    yard.publish()
+    assert yard.plan().state is State.CURRENT
+    file.write_text("x = 2")
+    assert causes(yard.plan()) == [Cause.SPEC]
+
+
+def test_a_spec_that_moves_on_to_another_version_does_not_count_as_drift(yard, loopback):
+    yard.publish()
+    other = loopback.reference(f"{yard.spec.base_image.repository}:3.3-0")
+    handmade.put(yard.depot, other, replace(HOOKED, distributions=NEXT_XGBOOST).image)
+    plan = yard.plan(replace(yard.spec, version="3.3-0", base_image=other))
+    assert plan.state is State.REBUILD
+    assert 'version "3.2-0" → "3.3-0"' in [reason.words for reason in plan.reasons]
+
+
+def test_an_older_overlay_asks_for_a_rebuild(yard):
+    yard.relabel(yard.publish(), **{provenance.OVERLAY_DIGEST: "sha256:older", provenance.TOOL_VERSION: "0.0.9"})
+    plan = yard.plan()
+    assert causes(plan) == [Cause.OVERLAY]
+    assert "0.0.9" in plan.reasons[0].words
+
+
+def test_an_image_of_a_newer_xgbpatch_is_left_alone_with_a_warning(yard):
+    yard.relabel(yard.publish(), **{provenance.OVERLAY_DIGEST: "sha256:newer", provenance.TOOL_VERSION: "99.0"})
+    plan = yard.plan()
+    assert plan.state is State.CURRENT
+    assert ["99.0" in warning for warning in plan.warnings] == [True]
+
+
+def test_an_image_of_an_xgbpatch_that_kept_less_is_to_be_rebuilt(yard):
+    empty = dict.fromkeys((provenance.IMAGE, provenance.ASKED_DIGEST, provenance.HOOKS, provenance.FILES_DIGEST), "")
+    yard.relabel(yard.publish(), **empty)
+    yard.move(HOOKED)
+    plan = yard.plan()
+    assert plan.state is State.REBUILD
+    assert Cause.LABELS in causes(plan)
+    assert not plan.base_alone
+
+
+def test_an_alias_that_does_not_name_the_newest_image_asks_for_a_rebuild_until_it_was_rolled_back(yard):
+    spec = replace(yard.spec, aliases=("prod",))
+    first = yard.publish()
+    aliases.promote(yard.depot, first, "prod")
+    assert yard.plan(spec).reasons == ()
+    yard.move(FIXED)
+    second = yard.publish()
+    plan = yard.plan(spec)
+    assert causes(plan) == [Cause.ALIAS]
+    assert plan.published.reference.digest == second.digest
+    aliases.promote(yard.depot, second, "prod")
+    assert yard.plan(spec).reasons == ()
+    aliases.rollback(yard.depot, yard.place, "prod")
+    plan = yard.plan(spec)
+    assert plan.reasons == ()
+    assert any('"prod" was rolled back' in warning for warning in plan.warnings)
+
+
+@pytest.mark.parametrize(
+    ("today", "part"),
+    [
+        (datetime.date(2027, 2, 11), None),
+        (datetime.date(2027, 2, 12), "90 more days"),
+        (datetime.date(2027, 5, 13), "0 more days"),
+        (datetime.date(2027, 5, 14), "has not patched version 3.2-0 since 2027-05-13"),
+    ],
+    ids=str,
+)
+def test_the_end_of_patches_is_told_from_90_days_before(yard, today, part):
+    yard.publish()
+    plan = yard.plan(today=today)
+    assert plan.state is State.CURRENT
+    assert plan.info.end_of_patch == datetime.date(2027, 5, 13)
+    assert [part in warning for warning in plan.warnings] == ([True] if part else [])
+
+
+def test_a_registry_that_is_gone_is_an_error(yard):
+    with pytest.raises(RegistryError):
+        planning.plan(yard.depot, yard.spec, ImageReference.parse("127.0.0.1:1/x"), TODAY)
+
+
+PACKAGED = {
+    provenance.PACKAGES: "six==1.16.0",
+    provenance.PYTHON: "3.12.8 x86_64 glibc-2.36",
+    provenance.BASE_PACKAGES: "xgboost==3.2.0",
+}
+
+
+def test_packages_are_resolved_anew_from_the_labels_and_a_newer_one_is_named(yard, tmp_path, monkeypatch):
+    spec = replace(yard.spec, packages=("six>=1.16",))
+    yard.relabel(yard.publish(), **PACKAGED, **{provenance.ASKED_DIGEST: asked_digest(spec)})
+    with index(tmp_path / "index", "six", "1.17.0") as address:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", address)
+        monkeypatch.setenv("UV_NO_CACHE", "1")
+        plan = yard.plan(spec)
+    assert [(reason.cause, reason.words) for reason in plan.reasons] == [(Cause.PACKAGES, "six 1.16.0 → 1.17.0")]
+    assert yard.plan(spec, packages=False).reasons == ()
+
+
+def test_an_index_that_does_not_answer_is_a_warning(yard, monkeypatch):
+    spec = replace(yard.spec, packages=("six>=1.16",))
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:1/simple")
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    yard.relabel(yard.publish(), **PACKAGED, **{provenance.ASKED_DIGEST: asked_digest(spec)})
+    plan = yard.plan(spec)
+    assert plan.state is State.CURRENT
+    assert [warning.startswith("whether a package is newer") for warning in plan.warnings] == [True]

@@ -1,0 +1,235 @@
+"""What `xgbpatch prune` deletes and what it never does: on ECR and on a plain registry, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+
+import boto3
+import pytest
+import requests
+from click.testing import CliRunner
+
+from support.aws import ACCOUNT, REGION
+from support.commands import xgbpatch
+from support.moto_sagemaker import sagemaker_door
+from support.patched_images import ROLE, depot_of_user, endpoint, model, patched
+from xgbpatch.commands.prune import command as prune
+from xgbpatch.errors import AwsError
+from xgbpatch.remote.referrers import Artifact, attach
+from xgbpatch.upkeep import stock
+
+
+@pytest.fixture(autouse=True)
+def algorithms(ecr, monkeypatch):
+    """SageMaker's algorithms, by name; none unless a test puts one there."""
+    with sagemaker_door(ecr.endpoint) as door:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", door.url)
+        yield door.algorithms
+
+
+@pytest.fixture
+def depot(ecr, tmp_path):
+    return depot_of_user(tmp_path)
+
+
+@pytest.fixture
+def run(place):
+    """`run(arguments…)` → the document about the repository; the newest image alone is kept unless told otherwise.
+
+    In this process, which has loaded boto3.
+    """
+
+    def command(*arguments, repository=place.repository):
+        done = CliRunner().invoke(prune, [repository, "--keep", "1", "--json", *arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["repositories"][0]
+
+    return command
+
+
+def verdicts(document):
+    """Why each image stays or goes, by its first tag or its digest."""
+    return {(image["tags"] or [image["digest"]])[0]: (image["action"], image["why"]) for image in document["images"]}
+
+
+def there(depot, image):
+    return depot.registry.head(image.pinned) is not None
+
+
+def test_superseded_image_goes_and_the_newest_stays(depot, place, run):
+    old, new = patched(depot, place), patched(depot, place)
+    document = run("--apply")
+    assert verdicts(document) == {
+        old.tag: ("delete", f'superseded by "{new.tag}"'),
+        new.tag: ("keep", "the newest of its image"),
+    }
+    assert document["applied"]
+    assert (there(depot, old), there(depot, new)) == (False, True)
+    assert depot.registry.head(place.with_tag(old.tag)) is None
+
+
+def test_nothing_is_deleted_without_apply(depot, place, run):
+    old, _ = patched(depot, place), patched(depot, place)
+    document = run()
+    assert (document["applied"], verdicts(document)[old.tag][0]) == (False, "delete")
+    assert there(depot, old)
+
+
+def test_version_tag_of_a_configured_pattern_is_no_alias(depot, place, run, tmp_path, monkeypatch):
+    old = patched(depot, place, tag="v{version}-{spec}")
+    patched(depot, place, tag="v{version}-{spec}")
+    assert verdicts(run())[old.tag][1] == f'alias "{old.tag}" names it'
+    config = f'version = "3.2-0"\nregion = "{REGION}"\ntag = "v{{version}}-{{spec}}"\n'
+    (tmp_path / "xgbpatch.toml").write_text(config)
+    monkeypatch.chdir(tmp_path)
+    assert verdicts(run())[old.tag][0] == "delete"
+
+
+def test_images_of_models_stay(depot, place, run):
+    by_tag, by_digest, second, new = (patched(depot, place) for _ in range(4))
+    model("tag", by_tag.with_tag(by_tag.tag))
+    model("digest", by_digest.pinned)
+    model("several", new, second)
+    found = verdicts(run("--apply"))
+    assert found[by_tag.tag] == ("keep", f'used by model "tag" in {REGION}')
+    assert found[by_digest.tag] == ("keep", f'used by model "digest" in {REGION}')
+    assert found[second.tag] == ("keep", f'used by model "several" in {REGION}')
+    assert all(there(depot, image) for image in (by_tag, by_digest, second))
+
+
+def test_image_of_another_regions_model_stays_when_that_region_is_given(depot, place, run):
+    old, _ = patched(depot, place), patched(depot, place)
+    model("far", old, region="eu-west-1")
+    assert verdicts(run("--region", REGION))[old.tag][0] == "delete"
+    assert verdicts(run("--region", "eu-west-1", repository=str(place)))[old.tag][0] == "keep"
+
+
+def _package(client, image):
+    containers = [{"Image": image, "ModelDataUrl": "s3://bucket/model.tar.gz"}]
+    specification = {"Containers": containers, "SupportedContentTypes": ["text/csv"],
+                     "SupportedResponseMIMETypes": ["text/csv"]}  # fmt: skip
+    client.create_model_package(ModelPackageName="job", InferenceSpecification=specification)
+
+
+def _pipeline(client, image):
+    step = {"Type": "Training", "Arguments": {"AlgorithmSpecification": {"TrainingImage": image}}}
+    client.create_pipeline(PipelineName="job", RoleArn=ROLE, PipelineDefinition=json.dumps({"Steps": [step]}))
+
+
+def test_image_of_what_may_run_it_later_stays(depot, place, run):
+    first, second, _ = patched(depot, place), patched(depot, place), patched(depot, place)
+    _package(boto3.client("sagemaker", REGION), str(first.pinned))
+    _pipeline(boto3.client("sagemaker", REGION), str(second))
+    found = verdicts(run())
+    assert found[first.tag] == ("keep", f'used by model package "job" in {REGION}')
+    assert found[second.tag] == ("keep", f'used by pipeline "job" in {REGION}')
+
+
+def test_images_of_an_algorithm_stay(depot, place, run, algorithms):
+    trains, infers, pinned, _ = (patched(depot, place) for _ in range(4))
+    algorithms["fraud"] = {
+        "TrainingSpecification": {"TrainingImage": str(trains.with_tag(trains.tag))},
+        "InferenceSpecification": {"Containers": [
+            {"Image": str(infers.with_tag(infers.tag))},
+            {"Image": str(pinned.with_tag("moved-since")), "ImageDigest": pinned.digest},
+        ]},
+    }  # fmt: skip
+    found = verdicts(run())
+    assert {found[image.tag] for image in (trains, infers, pinned)} == {
+        ("keep", f'used by algorithm "fraud" in {REGION}')
+    }
+
+
+def test_repository_by_its_dual_stack_name_is_the_same_one(depot, place, run):
+    old, _ = patched(depot, place), patched(depot, place)
+    model("fraud", old.with_tag(old.tag))
+    document = run(repository=f"{ACCOUNT}.dkr-ecr.{REGION}.on.aws/{place.repository}")
+    assert (document["repository"], verdicts(document)[old.tag][0]) == (place.name, "keep")
+
+
+def test_image_that_a_model_needs_since_the_repository_was_read_stays(depot, place, run, monkeypatch):
+    old, _ = patched(depot, place), patched(depot, place)
+    read = stock.stock
+
+    def slowly(*arguments):
+        found = read(*arguments)
+        model("late", old)
+        return found
+
+    monkeypatch.setattr(stock, "stock", slowly)
+    assert verdicts(run("--apply"))[old.tag] == ("keep", f'used by model "late" in {REGION}')
+    assert there(depot, old)
+
+
+def test_endpoint_whose_image_cannot_be_told_stops_everything(depot, place, run):
+    old, _ = patched(depot, place), patched(depot, place)
+    model("fraud", old)
+    endpoint("live", "fraud")
+    boto3.client("sagemaker", REGION).delete_model(ModelName="fraud")  # moto tells nothing of what endpoints run
+    with pytest.raises(AwsError, match='which image the endpoint "live"'):
+        run("--apply")
+    assert there(depot, old)
+
+
+def test_nothing_is_deleted_where_sagemaker_cannot_be_asked(ecr, depot, place, monkeypatch):
+    old, _ = patched(depot, place), patched(depot, place)
+    iam = boto3.client("iam", region_name=REGION)
+    iam.create_user(UserName="pruner")
+    allowed = {"Effect": "Allow", "Action": ["ecr:*", "sts:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="pruner", PolicyName="ecr-alone", PolicyDocument=document)
+    key = iam.create_access_key(UserName="pruner")["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    requests.post(f"{ecr.endpoint}/moto-api/reset-auth", data="0", timeout=10)
+    try:
+        done = xgbpatch("prune", place.repository, "--keep", "1", "--apply")
+    finally:
+        requests.post(f"{ecr.endpoint}/moto-api/reset-auth", data="Infinity", timeout=10)
+    assert done.returncode == 6
+    assert 'Allow "sagemaker:ListModels"' in done.stderr
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    assert there(depot, old)
+
+
+def test_repository_of_another_account_is_refused(run):
+    host = f"999999999999.dkr.ecr.{REGION}.amazonaws.com"
+    with pytest.raises(AwsError, match='what account "999999999999" uses'):
+        run("--apply", repository=f"{host}/team/model")
+
+
+def test_what_belongs_to_an_image_goes_and_stays_with_it(depot, place, run):
+    old, new = patched(depot, place), patched(depot, place)
+    attached = {
+        image.tag: attach(depot.registry, depot.blobs_of(image), image, Artifact("sbom", "application/json", text))
+        for image, text in ((old, b"[1]"), (new, b"[2]"))
+    }
+    run("--apply")
+    artifacts = {tag: place.with_digest(found.digest) for tag, found in attached.items()}
+    assert (there(depot, artifacts[old.tag]), there(depot, artifacts[new.tag])) == (False, True)
+    assert depot.registry.head(place.with_tag(old.digest.replace(":", "-"))) is None
+    assert depot.registry.head(place.with_tag(new.digest.replace(":", "-"))) is not None
+
+
+def test_plain_registry_is_pruned_too(depot, plain, run):
+    place = plain.reference("team/model")
+    old, new = (patched(depot, place, day=day) for day in (1, 2))
+    artifact = attach(depot.registry, depot.blobs_of(old), old, Artifact("sbom", "application/json", b"[1]"))
+    document = run("--registry", plain.host, "--region", REGION, "--apply", repository="team/model")
+    assert verdicts(document)[old.tag] == ("delete", f'superseded by "{new.tag}"')
+    assert plain.tags("team/model") == [new.tag]
+    assert not there(depot, place.with_digest(artifact.digest))
+
+
+def test_table_says_what_and_why(depot, place):
+    patched(depot, place), patched(depot, place)
+    done = xgbpatch("prune", place.repository, "--keep", "1")
+    assert done.returncode == 0, done.stderr
+    assert "delete  sha256:" in done.stdout
+    assert "1 would be deleted" in done.stdout
+    assert "asking SageMaker" in done.stderr
+
+
+def test_empty_repository_has_nothing_to_delete(place):
+    done = xgbpatch("prune", place.repository)
+    assert (done.returncode, done.stdout) == (0, f"{place.name}:\nholds nothing\nNothing to delete.\n")

@@ -1,0 +1,123 @@
+"""What `prune` does when others change the repository while it deletes, or when it is cut off: on real registries."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.patched_images import also, depot_of_user, patched
+from xgbpatch.reference import ImageReference
+from xgbpatch.remote.referrers import Artifact, attach
+from xgbpatch.upkeep import pruning
+from xgbpatch.upkeep.pruning import Rules
+from xgbpatch.upkeep.stock import repository, stock
+
+
+@pytest.fixture
+def depot(ecr, tmp_path):
+    return depot_of_user(tmp_path)
+
+
+@pytest.fixture(params=["ECR", "any other registry"])
+def somewhere(request, plain, place):
+    return place if request.param == "ECR" else plain.reference("team/model")
+
+
+class Interrupted:
+    """A repository in which `happens` comes right before the deletion number `number`, and is seen by it too late."""
+
+    def __init__(self, inner, number, happens):
+        self.place, self.held = inner.place, inner.held
+        self._inner, self._left, self._happens = inner, number, happens
+
+    def delete(self, items):
+        self._left -= 1
+        if self._left == 0:
+            self._happens()
+        return self._inner.delete(items)
+
+
+def family(depot, place):
+    """An image with an SBOM that is signed, and a newer one; what belongs to the first, and itself."""
+    old, new = (patched(depot, place, day=day) for day in (1, 2))
+    sbom = _attached(depot, old, "sbom")
+    return old, new, (old, sbom, _attached(depot, sbom, "signature"))
+
+
+def _attached(depot, subject, kind) -> ImageReference:
+    artifact = Artifact(kind, "application/json", f'["{kind}"]'.encode())
+    return subject.pinned.with_digest(attach(depot.registry, depot.blobs_of(subject), subject, artifact).digest)
+
+
+def deleting(depot, place, interrupted=lambda inner: inner):
+    where = repository(depot.registry, place)
+    return pruning.delete(interrupted(where), pruning.decide(stock(depot.registry, where), {}, Rules(1)))
+
+
+def standing(depot, images):
+    return [depot.registry.head(image.pinned) is not None for image in images]
+
+
+def test_image_goes_with_the_artifacts_of_its_artifacts(depot, somewhere):
+    _, new, belonging = family(depot, somewhere)
+    assert {one.failure for one in deleting(depot, somewhere)} == {""}
+    assert standing(depot, belonging) == [False, False, False]
+    assert depot.registry.tags(somewhere) == (new.tag,)
+
+
+def test_image_that_got_a_tag_keeps_the_artifacts_of_its_artifacts(depot, somewhere):
+    old, _, belonging = family(depot, somewhere)
+    outcomes = deleting(depot, somewhere)
+    also(depot, old, "prod")
+    assert {one.failure for one in outcomes} == {"its tags have changed meanwhile"}
+    assert standing(depot, belonging) == [True, True, True]
+
+
+def test_image_that_gets_a_tag_while_its_artifacts_are_deleted_stays(depot, somewhere):
+    old, *_ = family(depot, somewhere)
+    outcomes = deleting(depot, somewhere, lambda inner: Interrupted(inner, 1, lambda: also(depot, old, "prod")))
+    failures = {one.verdict.item.held.digest: one.failure for one in outcomes}
+    assert failures[old.digest] == "its tags have changed meanwhile"
+    assert standing(depot, [old.with_tag("prod").with_digest(old.digest)]) == [True]
+    assert "prod" in depot.registry.tags(somewhere)
+
+
+def test_image_that_something_was_attached_to_meanwhile_stays(depot, plain):
+    place = plain.reference("team/model")
+    old, _, belonging = family(depot, place)
+    outcomes = deleting(depot, place)
+    record = _attached(depot, old, "record")  # its list has another digest now
+    assert all(one.failure for one in outcomes)
+    assert standing(depot, [*belonging, record]) == [True, True, True, True]
+
+
+def test_ecr_image_that_gets_a_tag_in_the_moment_of_its_deletion_stays(depot, place):
+    old, _ = patched(depot, place), patched(depot, place)
+    (outcome,) = deleting(depot, place, lambda inner: Interrupted(inner, 1, lambda: also(depot, old, "prod")))
+    assert outcome.failure == "it got another tag meanwhile"
+    assert depot.registry.head(place.with_tag("prod")).digest == old.digest
+    assert depot.registry.head(place.with_tag(old.tag)) is None
+
+
+def test_image_stays_when_what_belongs_to_it_cannot_be_deleted(depot, somewhere):
+    old, _, belonging = family(depot, somewhere)
+
+    class Refusing(Interrupted):
+        def delete(self, items):
+            return {held.digest: "no" for held in items}
+
+    outcomes = list(deleting(depot, somewhere, lambda inner: Refusing(inner, 0, None)))
+    assert {one.failure for one in outcomes} == {"no", "something that belongs to it could not be deleted"}
+    assert outcomes[-1].verdict.item.held.digest == old.digest
+    assert standing(depot, belonging) == [True, True, True]
+
+
+@pytest.mark.parametrize("done", range(1, 5))
+def test_run_that_was_cut_off_is_ended_by_the_next(depot, somewhere, done):
+    _, new, belonging = family(depot, somewhere)
+    first = deleting(depot, somewhere)
+    for _ in range(done):
+        next(first)
+    first.close()
+    assert {one.failure for one in deleting(depot, somewhere)} == {""}
+    assert standing(depot, belonging) == [False, False, False]
+    assert depot.registry.tags(somewhere) == (new.tag,)

@@ -1,0 +1,223 @@
+"""Which image of a repository is the newest of a spec, asked with few requests."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from support import handmade
+from xgbpatch import provenance
+from xgbpatch.composition import overlay_digest
+from xgbpatch.digest import asked_digest
+from xgbpatch.manifest import DOCKER_INDEX, Manifest
+from xgbpatch.provenance import Provenance
+from xgbpatch.reference import ImageReference
+from xgbpatch.resolution import Base
+from xgbpatch.spec import Architecture, Spec
+from xgbpatch.upkeep import aliases, published
+
+OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+SPEC = Spec("3.2-0", "us-west-2", "fraud", features=("shap",), repository="ml/fraud")
+NUMBERS = itertools.count()
+
+
+class Shop:
+    """A repository of its own on the registry."""
+
+    def __init__(self, loopback, depot):
+        self.loopback = loopback
+        self.depot = depot
+        self.place = loopback.reference(f"ml/fraud-{next(NUMBERS)}")
+
+    def put(self, tag, aliases=(), **changes):
+        """An image of a spec on a base, by its labels alone."""
+        made = replace(MADE, **changes)
+        image = handmade.HandImage([handmade.tar({})], labels=provenance.write(made), created=made.created)
+        for name in (tag, *aliases):
+            reference = handmade.put(self.depot, self.place.with_tag(name), image)
+        return reference.digest
+
+    def newest(self, spec=SPEC, base=NEW):
+        found = published.newest(self.depot.registry, self.place, spec, on(base))
+        return found and found.manifest.digest
+
+    def requests(self):
+        text = self.loopback.log.read_text()
+        return sum(f'"{verb} /v2/{self.place.repository}/' in line for line in text.splitlines()
+                   for verb in ("GET", "HEAD", "PUT", "POST"))  # fmt: skip
+
+
+MADE = Provenance(
+    "registry.example.com/base:3.2-0", NEW, "3.2-0", "0.1.0", "sha256:1", "sha256:2", f"sha256:{overlay_digest()}",
+    ("shap",), (), (), "2026-11-01T00:00:00Z", "fraud", asked_digest(SPEC), "sha256:3",
+)  # fmt: skip
+
+
+def on(digest):
+    reference = ImageReference.parse(f"registry.example.com/base:3.2-0@{digest}")
+    return Base(reference, "3.2-0", Architecture.AMD64)
+
+
+def tag_of(digest, spec="12345678", version="3.2-0"):
+    return f"{version}-{digest[7:19]}-{spec}"
+
+
+@pytest.fixture
+def shop(loopback, tmp_path):
+    return Shop(loopback, handmade.depot_on(tmp_path))
+
+
+def test_a_repository_that_does_not_exist_holds_none(shop):
+    assert shop.newest() is None
+
+
+def test_the_latest_created_wins(shop):
+    shop.put(tag_of(OLD, "11111111"), base_digest=OLD, created="2026-11-02T00:00:00Z")
+    latest = shop.put(tag_of(OLD, "00000000"), base_digest=OLD, created="2026-11-03T00:00:00Z")
+    shop.put(tag_of(OLD, "22222222"), base_digest=OLD, created="2026-11-01T00:00:00Z")
+    assert shop.newest() == latest
+
+
+def test_images_of_other_specs_do_not_count(shop):
+    own = shop.put(tag_of(NEW, "11111111"))
+    shop.put(tag_of(NEW, "22222222"), image="churn", created="2026-11-09T00:00:00Z")
+    assert shop.newest() == own
+    assert shop.newest(replace(SPEC, name="other")) is None
+
+
+def test_an_image_on_the_present_base_wins_over_a_later_one_on_another(shop):
+    own = shop.put(tag_of(NEW))
+    shop.put(tag_of(OLD), base_digest=OLD, created="2026-11-09T00:00:00Z")
+    assert shop.newest() == own
+
+
+def test_what_a_build_of_today_would_give_wins_over_a_later_one(shop):
+    own = shop.put(tag_of(NEW, "11111111"))
+    shop.put(tag_of(NEW, "22222222"), asked_digest="sha256:other", created="2026-11-09T00:00:00Z")
+    assert shop.newest() == own
+
+
+def test_of_images_made_at_one_moment_that_with_the_higher_packages_wins(shop):
+    """The registry's builder gives every image of one base the moment of that base."""
+    shop.put(tag_of(NEW, "22222222"), packages=("category-encoders==2.6.9", "patsy==1.0.1"))
+    higher = shop.put(tag_of(NEW, "11111111"), packages=("category-encoders==2.10.0", "patsy==1.0.1"))
+    assert shop.newest() == higher
+
+
+def test_an_image_of_another_version_is_found_where_there_is_no_other(shop):
+    own = shop.put(tag_of(OLD, version="3.0-5"), base_digest=OLD, version="3.0-5")
+    assert shop.newest() == own
+
+
+def test_an_image_from_before_there_were_names_counts_only_where_none_has_one(shop):
+    nameless = shop.put(tag_of(OLD, "11111111"), base_digest=OLD, image="", created="2026-11-09T00:00:00Z")
+    assert shop.newest() == nameless
+    named = shop.put(tag_of(OLD, "22222222"), base_digest=OLD)
+    assert shop.newest() == named
+
+
+def test_an_image_that_only_an_alias_names_is_found(shop):
+    own = shop.put("prod", base_digest=OLD)
+    assert shop.newest() is None
+    assert shop.newest(replace(SPEC, aliases=("prod",))) == own
+
+
+def test_a_version_tag_says_more_than_an_alias(shop):
+    tag = tag_of(OLD)
+    shop.put(tag, aliases=["prod"], base_digest=OLD)
+    found = published.newest(shop.depot.registry, shop.place, replace(SPEC, aliases=("prod",)), on(NEW))
+    assert found.reference.tag == tag
+
+
+def test_tags_of_another_pattern_are_not_read(shop):
+    shop.put("something-else")
+    own = shop.put("fraud-3.2-0")
+    before = shop.requests()
+    assert shop.newest(replace(SPEC, tag="fraud-{version}")) == own
+    assert shop.requests() - before == 3
+
+
+def test_an_index_and_what_is_no_image_are_passed_over(shop):
+    own = shop.put(tag_of(NEW))
+    index = Manifest(b'{"schemaVersion": 2, "mediaType": "%s", "manifests": []}' % DOCKER_INDEX.encode(), DOCKER_INDEX)
+    shop.depot.registry.put_manifest(shop.place.with_tag(tag_of(NEW, "99999999")), index)
+    shop.depot.registry.put_manifest(shop.place.with_tag(tag_of(NEW, "88888888")), artifact(shop, own))
+    assert shop.newest() == own
+
+
+def artifact(shop, digest):
+    manifest = shop.depot.registry.manifest(shop.place.with_digest(digest))
+    other = manifest.content.replace(b"application/vnd.docker.container.image.v1+json", b"application/octet-stream")
+    return Manifest(other, manifest.media_type)
+
+
+def test_aliases_that_name_what_would_be_built_end_the_search(shop):
+    own = shop.put(tag_of(NEW), aliases=["prod", "latest-patched"])
+    before = shop.requests()
+    assert shop.newest(replace(SPEC, aliases=("prod", "latest-patched"))) == own
+    assert shop.requests() - before == 6
+
+
+def forward(shop, digest):
+    aliases.promote(shop.depot, shop.place.with_digest(digest), "prod")
+
+
+PROD = replace(SPEC, aliases=("prod",))
+
+
+@pytest.fixture
+def rolled_back(shop):
+    """Digests by age, of images that differ in their packages alone; `prod` went to the second, and back."""
+    found = [shop.put(tag_of(NEW, f"{number}" * 8), packages=(f"six==1.{number}",)) for number in (1, 2)]
+    for digest in found:
+        forward(shop, digest)
+    aliases.rollback(shop.depot, shop.place, "prod")
+    return found
+
+
+def test_after_a_rollback_the_newest_is_what_the_alias_was_taken_away_from(shop, rolled_back):
+    """A rebuild would else find newer packages, make that image, and move the alias to it again."""
+    assert shop.newest(PROD) == rolled_back[1]
+    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
+    assert published.was_withdrawn(shop.depot.registry, shop.place, "prod", image)
+
+
+def test_what_only_the_memory_of_the_alias_names_is_found_too(shop, rolled_back):
+    assert shop.newest(replace(PROD, tag="fraud-{version}")) == rolled_back[1]
+
+
+def test_a_second_rollback_goes_forward_to_the_newest_again(shop, rolled_back):
+    aliases.rollback(shop.depot, shop.place, "prod")
+    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
+    assert image.manifest.digest == rolled_back[1]
+    assert published.stragglers(shop.depot.registry, shop.place, PROD, image) == ()
+
+
+def test_what_was_withdrawn_counts_no_longer_once_the_alias_has_moved_forward(shop, rolled_back):
+    third = shop.put(tag_of(NEW, "33333333"), asked_digest="sha256:other")
+    forward(shop, third)
+    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
+    assert image.manifest.digest == rolled_back[1]  # the spec went back to that
+    assert published.stragglers(shop.depot.registry, shop.place, PROD, image) == ("prod",)
+    assert not published.was_withdrawn(shop.depot.registry, shop.place, "prod", image)
+
+
+def test_a_hundred_tags_cost_two_requests_for_each_that_may_be_it(shop):
+    for number in range(99):
+        shop.put(f"3.2-0-{number:012x}-12345678", base_digest=OLD, created=f"2026-10-{number % 28 + 1:02}T00:00:00Z")
+    own = shop.put(tag_of(NEW))
+    before = shop.requests()
+    assert shop.newest() == own
+    assert shop.requests() - before == 3
+    before = shop.requests()
+    assert shop.newest(base="sha256:" + "c" * 64) == own  # no tag tells of that base: all are read
+    assert shop.requests() - before <= 1 + 2 * 100
+
+
+def test_aliases_that_lag_behind_are_told(shop):
+    old = shop.put(tag_of(OLD), aliases=["prod"], base_digest=OLD)
+    shop.put(tag_of(NEW), aliases=["latest-patched"])
+    spec = replace(SPEC, aliases=("prod", "latest-patched", "never"))
+    image = published.newest(shop.depot.registry, shop.place, spec, on(NEW))
+    assert old != image.manifest.digest
+    assert published.stragglers(shop.depot.registry, shop.place, spec, image) == ("prod", "never")

@@ -1,0 +1,223 @@
+"""A published image on a new base, without an engine: byte for byte what a build makes, or refused with the clause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from support.handmade import HandImage, put, tar
+from support.handmade_bases import PACKAGE, stand_in_modules
+from support.rebasing import HOOKED, NEW, OLD
+from xgbpatch import provenance
+from xgbpatch.errors import BaseImageError, ConfigurationError, DriftError, PackageError, RegistryError
+from xgbpatch.manifest import digest_of
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Registry
+from xgbpatch.remote import transfer
+from xgbpatch.remote.blobs import Traffic
+from xgbpatch.remote.image import load
+
+
+@pytest.mark.parametrize("moment", [None, datetime(2026, 11, 21, tzinfo=timezone.utc)], ids=["of the base", "epoch"])
+def test_the_result_is_byte_for_byte_a_build_on_the_new_base(shop, everything, moment):
+    shop.depot = replace(shop.depot, moment=moment)
+    image = shop.build(shop.publish(OLD), **everything)
+    base = shop.publish(NEW)
+    rebased = shop.rebase(image)
+    assert (rebased.base, rebased.up_to_date, rebased.accepted) == (base, False, ())
+    built = shop.build(base, place=replace(shop.images, repository=f"{shop.images.repository}2"), **everything)
+    assert (rebased.reference.digest, rebased.reference.tag) == (built.digest, built.tag)
+    made = load(shop.depot.registry, rebased.reference)
+    assert made.environment["PATH"] == "/opt/xgbpatch/bin:/opt/python/bin:/usr/local/bin:/usr/bin:/bin"
+    assert made.environment["PYTHONPATH"] == "/opt/ml/code:/opt/xgbpatch/lib:/opt/xgbpatch/user"
+    assert made.environment["XGBPATCH_BASE"] == str(base)
+    assert (made.environment["LANG"], made.environment["LD_LIBRARY_PATH"]) == ("C.UTF-8", "/mine"), "the user's own"
+    assert (made.labels["month"], made.provenance.base_digest) == ("november", base.digest)
+
+
+def test_only_the_configuration_is_sent_and_the_bases_new_layers_are_mounted(shop):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(replace(OLD, patches="-fixed"))
+    rebased = shop.rebase(image)
+    config = load(shop.depot.registry, rebased.reference).manifest.config
+    assert rebased.traffic == Traffic(sent=config.size, mounted=1, present=2)
+
+
+def test_an_image_that_stands_on_the_new_base_already_is_left_alone(shop, loopback):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(NEW)
+    first = shop.rebase(image)
+    writes = loopback.writes()
+    again = shop.rebase(image)
+    assert (again.reference, again.up_to_date) == (first.reference, True)
+    assert loopback.writes() == writes
+
+
+def test_the_base_that_the_image_stands_on_already_leaves_it_as_it_is(shop, loopback):
+    image = shop.build(shop.publish(OLD))
+    writes = loopback.writes()
+    rebased = shop.rebase(image)
+    assert (rebased.reference, rebased.up_to_date) == (image, True)
+    assert loopback.writes() == writes
+
+
+def test_a_digest_alone_is_one_of_the_old_bases_repository(shop):
+    image = shop.build(shop.publish(OLD))
+    base = shop.publish(NEW)
+    shop.publish(replace(NEW, patches="-newest"))
+    assert shop.rebase(image, to=ImageReference("", "", digest=base.digest)).base.digest == base.digest
+
+
+def test_a_base_of_another_name_is_remembered_by_it(shop):
+    image = shop.build(shop.publish(OLD))
+    mirrored = put(shop.depot, shop.base.with_tag("mirrored"), NEW.image)
+    made = load(shop.depot.registry, shop.rebase(image, to=mirrored.with_tag("mirrored")).reference).provenance
+    assert made.base_name == str(shop.base.with_tag("mirrored"))
+
+
+def test_a_tag_that_holds_another_image_is_refused(shop):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(NEW)
+    put(shop.depot, shop.images.with_tag("taken"), HandImage([tar({"a": b"b"})]))
+    with pytest.raises(RegistryError, match="already holds another image"):
+        shop.rebase(image, tag="taken")
+
+
+def test_an_image_named_by_its_alias_gets_the_tag_that_follows_from_its_version_tag(shop):
+    old = shop.publish(OLD)
+    image = shop.build(old)
+    other = shop.build(old, features=())
+    shop.depot.registry.put_manifest(image.with_tag(f"a-{image.tag}"), shop.depot.registry.manifest(other))
+    prod = shop.depot.registry.put_manifest(image.with_tag("prod"), shop.depot.registry.manifest(image))
+    new = shop.publish(NEW)
+    assert shop.rebase(prod).reference.tag == image.tag.replace(old.digest[7:19], new.digest[7:19])
+
+
+def test_an_image_of_which_no_tag_names_its_base_needs_a_new_one(shop):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(NEW)
+    prod = replace(image, repository=f"{image.repository}2", tag="prod")
+    blobs = load(shop.depot.registry, image)
+    places = shop.depot.blobs_of(image), shop.depot.blobs_of(prod)
+    transfer.copy(*places, [*blobs.layers, blobs.manifest.config], Silent())
+    shop.depot.registry.put_manifest(prod.with_tag("prod"), blobs.manifest)
+    with pytest.raises(ConfigurationError, match=r"no tag of .* names its base"):
+        shop.rebase(prod)
+    assert shop.rebase(prod, tag="3.2-0-november").reference.tag == "3.2-0-november"
+
+
+CLAUSES = {
+    "another xgboost": (replace(NEW, distributions={"xgboost": "3.3.0", "numpy": "2.1.0"}), 'xgboost "3.3"'),
+    "another Python": (replace(NEW, python="3.13.1"), 'Python "3.13"'),
+    "another prefix": (replace(NEW, prefix="opt/venv", environment={}), "/opt/venv/bin/python3.12"),
+    "a hook changed": (HOOKED, "serve_utils:predict"),
+}
+
+
+REPLACED = NEW.with_module(f"{PACKAGE}/data_utils.py", "import", "import  os\nimport")
+
+
+@pytest.mark.parametrize(("base", "words"), CLAUSES.values(), ids=CLAUSES)
+def test_a_base_that_breaks_a_clause_is_refused_by_its_name(shop, base, words):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(base)
+    with pytest.raises(DriftError) as refused:
+        shop.rebase(image)
+    assert words in refused.value.message
+    assert len(shop.depot.registry.tags(shop.images)) == 1
+    assert any(words in line for line in shop.rebase(image, accept_drift=True).accepted)
+
+
+def test_a_replaced_module_that_changed_is_refused(shop, everything):
+    image = shop.build(shop.publish(OLD), **everything)
+    shop.publish(REPLACED)
+    with pytest.raises(DriftError, match=f'"{PACKAGE}.data_utils", which the image replaces, has changed'):
+        shop.rebase(image)
+
+
+@pytest.mark.parametrize("hooks", ["", "xgboost:minor=3.2"], ids=["no hooks", "not the replaced module"])
+def test_where_the_label_does_not_tell_the_old_base_does(shop, everything, hooks):
+    image = shop.build(shop.publish(OLD), **everything)
+    image = shop.forge(image, lambda config: config["config"]["Labels"].update({provenance.HOOKS: hooks}))
+    shop.publish(REPLACED)
+    with pytest.raises(DriftError, match="which the image replaces, has changed"):
+        shop.rebase(image)
+
+
+def test_the_old_base_is_not_read_where_its_label_tells_enough(shop, loopback, tmp_path):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(NEW)
+    shop.depot = replace(shop.depot, cache=tmp_path)
+    before = len(loopback.log.read_text())
+    shop.rebase(image)
+    asked = loopback.log.read_text()[before:]
+    unread, read = (digest_of(one.image.layers[0].blob) for one in (OLD, NEW))
+    assert f"GET /v2/{shop.base.repository}/blobs/{read}" in asked
+    assert f"GET /v2/{shop.base.repository}/blobs/{unread}" not in asked
+
+
+def test_a_change_that_no_hook_touches_is_none(shop):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(
+        replace(NEW, modules={f"{PACKAGE}/encoder.py": stand_in_modules()[f"{PACKAGE}/encoder.py"] + "\nA = 1\n"})
+    )
+    assert shop.rebase(image).accepted == ()
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        (replace(NEW, distributions={"xgboost": "3.2.0", "numpy": "2.1.1"}), "numpy==2.1.0"),
+        (replace(NEW, distributions={"xgboost": "3.2.0"}), "numpy==2.1.0"),
+        (replace(NEW, distributions={"xgboost": "3.2.0", "numpy": "2.1.0", "tabulate": "0.9.0"}), "tabulate is new"),
+        (replace(NEW, glibc="2.31"), "glibc 2.36"),
+    ],
+    ids=["another version", "gone", "now the base's own", "older glibc"],
+)
+def test_packages_that_were_resolved_beside_other_versions_ask_for_a_rebuild(shop, base, words):
+    image = shop.build(shop.publish(OLD))
+
+    def packaged(config):
+        config["config"]["Labels"] |= {
+            provenance.PACKAGES: "tabulate==0.9.0",
+            provenance.BASE_PACKAGES: "numpy==2.1.0,xgboost==3.2.0",
+            provenance.PYTHON: "3.12.8 x86_64 glibc-2.36",
+        }
+
+    image = shop.forge(image, packaged)
+    shop.publish(base)
+    with pytest.raises(PackageError) as refused:
+        shop.rebase(image, accept_drift=True)
+    assert words in refused.value.message
+    assert "Rebuild" in refused.value.next_step
+    shop.publish(NEW)
+    assert not shop.rebase(image).up_to_date
+
+
+def test_an_image_whose_base_is_gone_is_refused(shop):
+    base = shop.publish(OLD)
+    image = shop.build(base)
+    shop.publish(NEW)
+    shop.depot.registry.delete(base)
+    with pytest.raises(BaseImageError, match="is gone"):
+        shop.rebase(image)
+
+
+def test_a_rebase_that_is_cut_off_leaves_no_tag_and_goes_on_from_there(shop):
+    image = shop.build(shop.publish(OLD))
+    shop.publish(NEW)
+
+    class CutOff(Registry):
+        def put_manifest(self, reference, manifest):
+            raise RegistryError("the registry went away")
+
+    patient = shop.depot
+    shop.depot = replace(patient, registry=CutOff(lambda reference: None))
+    with pytest.raises(RegistryError, match="went away"):
+        shop.rebase(image)
+    shop.depot = patient
+    assert shop.depot.registry.tags(shop.images) == (image.tag,)
+    assert shop.rebase(image).traffic.sent == 0

@@ -1,0 +1,111 @@
+"""An image is moved for what it is: labels that claim what its layers and configuration do not hold are refused."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+
+import pytest
+
+from support.handmade import HandImage, HandLayer, put, tar
+from support.handmade_bases import HandBase
+from support.rebasing import NEW, OLD
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
+from xgbpatch.remote.image import load
+
+
+def test_an_image_whose_layers_were_compressed_anew_is_still_itself(shop):
+    """`docker push` may do that: other blobs of the same layers."""
+    image = shop.build(shop.publish(OLD))
+    found = load(shop.depot.registry, image)
+    own = read_layer(shop, found.layers[-1].digest)
+    again = shop.forge(image, layers=[*(HandLayer(layer.plain, 9) for layer in OLD.image.layers), HandLayer(own, 1)])
+    assert load(shop.depot.registry, again).layers != found.layers
+    shop.publish(NEW)
+    assert (
+        load(shop.depot.registry, shop.rebase(again).reference).layers[-1]
+        == load(shop.depot.registry, again).layers[-1]
+    )
+
+
+def read_layer(shop, digest):
+    with shop.depot.blobs_of(shop.images).opened(digest) as pieces:
+        return gzip.decompress(b"".join(pieces))
+
+
+def lies(shop, image):
+    """name → the same image with something that its labels do not say."""
+    found = load(shop.depot.registry, image)
+    base, own = OLD.image.layers, HandLayer(read_layer(shop, found.layers[-1].digest))
+    other = tar({"opt/xgbpatch/lib/evil.py": b"evil = 1\n"})
+
+    def section(**change):
+        return lambda config: config["config"].update(change)
+
+    def environment(*pairs):
+        return lambda config: config["config"]["Env"].extend(pairs)
+
+    def claims_diff_id_of(layer):
+        def change(config):
+            config["rootfs"]["diff_ids"][-1] = layer.diff_id
+
+        return change
+
+    return {
+        "another base": lambda: shop.forge(image, layers=[HandBase(patches="-x").image.layers[0], *base[1:], own]),
+        "no layer of ours": lambda: shop.forge(image, layers=base),
+        "a layer missing": lambda: shop.forge(image, layers=[*base[:2], own]),
+        "a file more": lambda: shop.forge(image, layers=[*base, own, other]),
+        "a file outside": lambda: shop.forge(image, layers=[*base, own, tar({"etc/passwd": b"root::0:0\n"})]),
+        "a file taken away": lambda: shop.forge(image, layers=[*base, own, tar({"opt/.wh.python": b""})]),
+        "other files": lambda: shop.forge(image, layers=[*base, other]),
+        "another layer than its diff ID": lambda: shop.forge(image, claims_diff_id_of(other)),
+        "a variable more": lambda: shop.forge(image, environment("LD_PRELOAD=/evil.so")),
+        "a base's variable less": lambda: shop.forge(
+            image, lambda config: config["config"].update(Env=[p for p in config["config"]["Env"] if "LANG" not in p])
+        ),
+        "another command": lambda: shop.forge(image, section(Cmd=["sh"])),
+        "another user": lambda: shop.forge(image, section(User="nobody")),
+    }
+
+
+LIES = {
+    "another base": "not its first layers",
+    "no layer of ours": "no layer beyond the base's",
+    "a layer missing": "not its first layers",
+    "a file more": "files that",
+    "a file outside": '"/etc/passwd", which xgbpatch did not put there',
+    "a file taken away": '"/opt/.wh.python", which xgbpatch did not put there',
+    "other files": "files that",
+    "another layer than its diff ID": "unpacks to",
+    "a variable more": "LD_PRELOAD",
+    "a base's variable less": 'variable "LANG" is missing',
+    "another command": '"Cmd" is not the base',
+    "another user": '"User" is not the base',
+}
+
+
+@pytest.mark.parametrize(("lie", "words"), LIES.items(), ids=LIES)
+def test_an_image_that_is_not_what_it_claims_is_refused(shop, lie, words):
+    image = shop.build(shop.publish(OLD))
+    forged = lies(shop, image)[lie]()
+    shop.publish(NEW)
+    with pytest.raises(ContractError) as refused:
+        shop.rebase(forged, accept_drift=True)
+    assert words in refused.value.message
+
+
+def test_a_layer_with_a_header_without_end_is_refused_before_it_fills_the_memory(shop):
+    image = shop.build(shop.publish(OLD))
+    header = tarfile.TarInfo("opt/xgbpatch/a")
+    header.pax_headers = {"comment": "x" * (2 << 20)}
+    forged = shop.forge(image, layers=[*OLD.image.layers, HandLayer(header.tobuf(tarfile.PAX_FORMAT))])
+    shop.publish(NEW)
+    with pytest.raises(BaseImageError, match="unpacks to more"):
+        shop.rebase(forged)
+
+
+def test_an_image_of_another_maker_is_refused(shop):
+    image = put(shop.depot, shop.images.with_tag("1"), HandImage([tar({"a": b"b"})]))
+    with pytest.raises(ConfigurationError, match="was not made by xgbpatch"):
+        shop.rebase(image)

@@ -1,0 +1,56 @@
+"""`xgbpatch rebase`: what it prints, the alias it moves once a test passed, and its exit where the base drifted."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+
+from support.commands import xgbpatch
+from support.rebasing import HOOKED, NEW, OLD
+from xgbpatch.report import CheckResult, Report, Verdict
+from xgbpatch.upkeep import promotion
+
+
+def test_the_command_rebases_and_says_what_it_moved(shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    image = shop.build(shop.publish(OLD))
+    base = shop.publish(NEW)
+    result = xgbpatch("rebase", f"{image.name}:{image.tag}", "--json", "-q")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["base"] == {"name": str(shop.base), "digest": base.digest}
+    assert (document["up_to_date"], document["accepted"], document["aliases"]) == (False, [], [])
+    assert document["traffic"]["sent"] > 0
+    again = xgbpatch("rebase", document["reference"].replace("@", f":{document['tag']}@"), "--to", base.digest)
+    assert (again.returncode, again.stdout) == (0, document["reference"] + "\n")
+    assert "is up to date" in again.stderr
+
+
+def test_an_alias_moves_to_the_result_once_there_is_a_record_that_it_passed(shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
+    image = shop.build(shop.publish(OLD))
+    shop.publish(NEW)
+    untested = xgbpatch("rebase", str(image), "--alias", "prod")
+    assert (untested.returncode, untested.stdout) == (3, ""), "there is no engine to test it on"
+    rebased = shop.rebase(image)
+    assert rebased.up_to_date
+    assert "prod" not in shop.depot.registry.tags(image)
+    report = Report("", (CheckResult("serve.ping", Verdict.PASSED, "200", 0.1),))
+    promotion.examined(shop.depot, rebased.reference, report, datetime.now(timezone.utc))
+    tested = xgbpatch("rebase", str(image), "--alias", "prod", "--json", "-q")
+    assert tested.returncode == 0, tested.stderr
+    assert [alias["alias"] for alias in json.loads(tested.stdout)["aliases"]] == ["prod"]
+    assert shop.depot.registry.head(image.with_tag("prod")).digest == rebased.reference.digest
+
+
+def test_the_command_exits_20_with_the_difference_where_the_base_drifted(shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    image = shop.build(shop.publish(OLD))
+    shop.publish(HOOKED)
+    result = xgbpatch("rebase", str(image))
+    assert result.returncode == 20
+    assert result.stdout == ""
+    assert "serve_utils:predict" in result.stderr
+    assert "+    strict," in result.stderr
+    assert "--accept-drift" in result.stderr

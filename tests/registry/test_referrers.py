@@ -1,0 +1,130 @@
+"""Artifacts that point to an image: on a registry without the referrers API, and on one that has it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from support.handmade import HandImage, depot_on, put, tar
+from support.servers import Reply, scripted
+from xgbpatch.errors import RegistryError
+from xgbpatch.manifest import OCI_INDEX, OCI_MANIFEST
+from xgbpatch.reference import ImageReference
+from xgbpatch.remote import referrers
+from xgbpatch.remote.referrers import Artifact
+
+REPORT = Artifact("application/vnd.example.report.v1+json", "application/json", b'{"passed": true}')
+SUBJECT = "sha256:" + "a" * 64
+
+
+@pytest.fixture
+def depot(tmp_path):
+    return depot_on(tmp_path / "cache")
+
+
+@pytest.fixture
+def image(plain, depot):
+    return put(depot, plain.reference("a/b:1"), HandImage([tar({"etc/hello": b"hello"})]))
+
+
+def attach(depot, image, artifact=REPORT):
+    return referrers.attach(depot.registry, depot.blobs_of(image), image, artifact)
+
+
+def test_an_attached_artifact_is_listed_by_its_kind_and_read_back(depot, image):
+    put_down = attach(depot, image)
+    attach(depot, image, replace(REPORT, kind="application/vnd.example.other"))
+    assert referrers.attached(depot.registry, image, REPORT.kind) == (put_down,)
+    assert referrers.read(depot.registry, depot.blobs_of(image), put_down) == REPORT.content
+    assert referrers.attached(depot.registry, image, "application/vnd.example.none") == ()
+
+
+def test_the_artifact_is_an_oci_manifest_with_the_image_as_subject(depot, image):
+    manifest = depot.registry.manifest(image.with_digest(attach(depot, image).digest)).document
+    assert (manifest["mediaType"], manifest["artifactType"]) == (OCI_MANIFEST, REPORT.kind)
+    described = depot.registry.head(image)
+    assert manifest["subject"] == {
+        "mediaType": described.media_type, "digest": image.digest, "size": described.size
+    }  # fmt: skip
+    assert manifest["config"]["mediaType"] == "application/vnd.oci.empty.v1+json"
+    index = depot.registry.manifest(image.with_tag(image.digest.replace(":", "-"))).document
+    assert [entry["artifactType"] for entry in index["manifests"]] == [REPORT.kind]
+
+
+def test_attaching_the_same_bytes_twice_writes_nothing_the_second_time(plain, depot, image):
+    first = attach(depot, image)
+    writes = plain.writes()
+    assert attach(depot, image) == first
+    assert plain.writes() == writes
+    assert len(referrers.attached(depot.registry, image, REPORT.kind)) == 1
+
+
+def test_an_image_that_carries_nothing_lists_nothing(depot, image):
+    assert referrers.attached(depot.registry, image, REPORT.kind) == ()
+
+
+def test_nothing_is_attached_to_an_image_that_is_not_there(depot, image):
+    with pytest.raises(RegistryError, match="does not exist"):
+        attach(depot, image.with_digest(SUBJECT))
+
+
+def test_a_list_that_another_client_overwrote_meanwhile_gets_the_artifact_again(depot, image):
+    """The other client had read the list before ours was in it, and puts its own over it."""
+    other = attach(depot, image, replace(REPORT, content=b"theirs"))
+    theirs = depot.registry.manifest(referrers.fallback(image))
+
+    class Overtaken(type(depot.registry)):
+        overtakes = 1
+
+        def put_manifest(self, reference, manifest):
+            found = super().put_manifest(reference, manifest)
+            if manifest.media_type == OCI_INDEX and self.overtakes:
+                self.overtakes -= 1
+                super().put_manifest(reference, theirs)
+            return found
+
+    registry = Overtaken(lambda reference: None)
+    ours = referrers.attach(registry, depot.blobs_of(image), image, REPORT)
+    assert set(referrers.attached(depot.registry, image, REPORT.kind)) == {other, ours}
+
+
+def test_a_tag_that_is_no_list_is_not_overwritten(depot, image):
+    depot.registry.put_manifest(referrers.fallback(image), depot.registry.manifest(image))
+    with pytest.raises(RegistryError, match="no list of what is attached"):
+        attach(depot, image)
+    assert depot.registry.head(referrers.fallback(image)).digest == image.digest
+
+
+def page(*entries):
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+
+
+def entry(character, kind=REPORT.kind):
+    return {"mediaType": OCI_MANIFEST, "digest": "sha256:" + character * 64, "size": 7, "artifactType": kind}
+
+
+def test_a_registry_with_the_referrers_api_is_asked_page_by_page(depot):
+    following = {"Link": f'</v2/a/b/referrers/{SUBJECT}?last=1>; rel="next"'}
+    pages = Reply(200, page(entry("1"), entry("2", "other")), following), Reply(200, page(entry("3")))
+    with scripted(*pages) as server:
+        subject = ImageReference.parse(f"{server.host}/a/b@{SUBJECT}")
+        found = referrers.attached(depot.registry, subject, REPORT.kind)
+    assert [item.digest[-1] for item in found] == ["1", "3"]
+
+
+def test_a_registry_that_refuses_the_list_is_told(depot):
+    with scripted(Reply(403)) as server:
+        subject = ImageReference.parse(f"{server.host}/a/b@{SUBJECT}")
+        with pytest.raises(RegistryError, match="refused to list what is attached"):
+            referrers.attached(depot.registry, subject, REPORT.kind)
+
+
+def test_wrong_bytes_of_an_artifact_are_refused(depot, image, tmp_path):
+    found = attach(depot, image)
+    digest = depot.registry.manifest(image.with_digest(found.digest)).layers[0].digest.removeprefix("sha256:")
+    (data,) = (tmp_path / "blobs").rglob(f"{digest}/data")
+    data.write_bytes(b'{"passed": True}')
+    with pytest.raises(RegistryError, match="wrong bytes"):
+        referrers.read(depot.registry, depot.blobs_of(image), found)

@@ -1,0 +1,73 @@
+"""A rebuild moves the layer where that gives what a build of today would, and builds where it would not."""
+
+from dataclasses import replace
+
+import pytest
+
+from support.package_index import index
+from support.planning import FIXED
+from xgbpatch.remote import assembly
+from xgbpatch.remote.image import load
+from xgbpatch.remote.papers import Papers
+from xgbpatch.upkeep.planning import State
+from xgbpatch.upkeep.registry_maker import registry_maker
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """The names of the images that were built and not moved."""
+    names, assemble = [], assembly.assemble
+    monkeypatch.setattr(assembly, "assemble", lambda *words: names.append(words[-1].tag) or assemble(*words))
+    return names
+
+
+def rebuilt(yard, spec=None):
+    """What the maker does about what `plan` says; after it, `plan` has nothing more to say."""
+    plan = yard.plan(spec)
+    assert plan.state is State.REBUILD
+    image = registry_maker(yard.depot, False, Papers(sbom=False))(plan, yard.place)
+    assert yard.plan(spec).reasons == ()
+    return load(yard.depot.registry, image)
+
+
+def test_a_base_that_moved_alone_moves_the_layer(yard, built):
+    yard.publish()
+    built.clear()
+    base = yard.move(FIXED)
+    assert rebuilt(yard).provenance.base_digest == base.digest
+    assert built == []
+
+
+def test_a_base_that_is_gone_leaves_the_build(yard, built):
+    """As a mirror's lifecycle rule does it."""
+    yard.publish()
+    built.clear()
+    old = yard.depot.registry.head(yard.spec.base_image)
+    base = yard.move(FIXED)
+    assert yard.depot.registry.delete(yard.spec.base_image.with_digest(old.digest))
+    assert rebuilt(yard).provenance.base_digest == base.digest
+    assert len(built) == 1
+
+
+def test_a_package_that_became_newer_with_the_base_comes_at_once(yard, tmp_path, monkeypatch, built):
+    spec = replace(yard.spec, packages=("six>=1.16",))
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    with index(tmp_path / "old", "six", "1.16.0") as address:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", address)
+        yard.publish(spec)
+    with index(tmp_path / "new", "six", "1.17.0") as address:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", address)
+        yard.move(FIXED)
+        assert rebuilt(yard, spec).provenance.packages == ("six==1.17.0",)
+
+
+@pytest.mark.parametrize("change", [{"name": "risk"}, {"packages": ("six>=1.15",)}], ids=["renamed", "loosened"])
+def test_a_wish_that_gives_the_same_files_is_remembered_all_the_same(yard, tmp_path, monkeypatch, change):
+    spec = replace(yard.spec, packages=("six>=1.16",))
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    with index(tmp_path / "index", "six", "1.17.0") as address:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", address)
+        first = load(yard.depot.registry, yard.publish(spec)).provenance
+        made = rebuilt(yard, replace(spec, **change)).provenance
+    assert (made.patch_digest, made.base_digest) == (first.patch_digest, first.base_digest)
+    assert made.spec_digest != first.spec_digest

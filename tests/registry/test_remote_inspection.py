@@ -1,0 +1,56 @@
+"""A base in a registry is inspected from its layers, and its facts are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.handmade import HandImage, depot_on, put, tar
+from support.registries import LoopbackRegistry
+from xgbpatch.progress import Silent
+from xgbpatch.remote import inspection as remote_inspection
+from xgbpatch.remote.image import load
+
+SITE = "opt/venv/lib/python3.12/site-packages"
+OFFICIAL = [
+    {
+        "usr/lib64/libc.so.6": b"GNU C Library (GNU libc) stable release version 2.34.\n",
+        "usr/bin/python3.12": b"\0003.12.1\0",
+        "usr/lib64/python3.12/os.py": b"",
+    },
+    {
+        "opt/venv/pyvenv.cfg": b"home = /usr/bin\n",
+        "opt/venv/bin/python3.12": b"\0003.12.1\0",
+        f"{SITE}/xgboost-3.2.0.dist-info/METADATA": b"Name: xgboost\nVersion: 3.2.0\n",
+    },
+    {
+        "opt/venv/bin/serve": b"#!/opt/venv/bin/python3.12\n",
+        "opt/venv/bin/train": b"#!/opt/venv/bin/python3.12\n",
+        **{
+            f"{SITE}/{name}.py": b"def main(): ...\n"
+            for name in (
+                "sagemaker_algorithm_toolkit/__init__",
+                "sagemaker_xgboost_container/__init__",
+                "sagemaker_xgboost_container/serving",
+                "sagemaker_xgboost_container/training",
+            )
+        },
+    },
+]
+
+
+def test_a_base_in_a_registry_is_inspected_once(plain: LoopbackRegistry, tmp_path: Path):
+    """Its second inspection reads nothing but the cache, whether that has the facts or only the layers."""
+    runnable = [name for files in OFFICIAL for name in files if "/bin/" in name]
+    names = ("SAGEMAKER_SERVING_MODULE", "SAGEMAKER_TRAINING_MODULE")
+    variables = {"PATH": "/opt/venv/bin:/usr/bin", **dict.fromkeys(names, "a:main")}
+    depot, reference = depot_on(tmp_path), plain.reference("base:3.2-0")
+    put(depot, reference, HandImage([tar(files, runnable) for files in OFFICIAL], variables))
+    image = load(depot.registry, reference)
+    first = remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent())
+    assert (first.xgboost, first.python.version, first.python.glibc) == ("3.2.0", "3.12.1", "2.34")
+    before = plain.log.read_text()
+    assert remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
+    for kept in (depot.cache / "facts").iterdir():
+        kept.unlink()
+    assert remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
+    assert plain.log.read_text() == before

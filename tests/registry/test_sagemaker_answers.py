@@ -1,0 +1,168 @@
+"""What is read out of SageMaker's answers, call by call, and what of it makes `prune` refuse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.aws import REGION
+from support.servers import Reply, scripted
+from xgbpatch.aws.sagemaker import SageMaker
+from xgbpatch.errors import AwsError
+from xgbpatch.upkeep import pruning
+
+ACCOUNT_IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/team/fraud"
+DIGEST, OTHER_DIGEST = (f"sha256:{letter * 64}" for letter in "ab")
+JOBS = ("TrainingJobSummaries", "HyperParameterTuningJobSummaries", "ProcessingJobSummaries")
+ARN = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/group/1"
+
+
+@pytest.fixture
+def asked(aws, monkeypatch):
+    """`asked(method, answers…)`: what SageMaker answers, call by call (moto knows no page, no component, no digest).
+
+    `uses` is what `prune` asks.
+    """
+
+    def call(method, *documents):
+        with scripted(*(_reply(document) for document in documents)) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
+            place = SageMaker(REGION)
+            return pruning.uses([place]) if method == "uses" else getattr(place, method)()
+
+    return call
+
+
+def _reply(document):
+    return document if isinstance(document, Reply) else Reply(200, json.dumps(document).encode())
+
+
+def _names(images):
+    return [str(image) for image in images]
+
+
+THROTTLED = Reply(400, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}')
+MISSING = Reply(400, b'{"__type": "ValidationException", "message": "Could not find model"}')
+
+
+def _listed(kind, *names, **more):
+    return {kind: [{f"{kind[:-1]}Name": name} for name in names], **more}
+
+
+def test_every_page_is_read_and_throttling_waited_out(asked):
+    container = {"PrimaryContainer": {"Image": f"{ACCOUNT_IMAGE}:1"}}
+    pages = (THROTTLED, _listed("Models", "a", NextToken="more"), _listed("Models", "b"))
+    assert [model.name for model in asked("models", *pages, container)] == ["a", "b"]
+
+
+def test_model_that_was_deleted_since_it_was_listed_is_left_out(asked):
+    assert asked("models", _listed("Models", "a"), MISSING) == ()
+
+
+def test_model_of_a_package_runs_the_packages_image(asked):
+    package = {"InferenceSpecification": {"Containers": [{"Image": f"{ACCOUNT_IMAGE}:1", "ImageDigest": DIGEST}]}}
+    answers = (_listed("Models", "a"), {"PrimaryContainer": {"ModelPackageName": ARN}}, package)
+    (found,) = asked("models", *answers)
+    assert (_names(found.images), found.lost) == ([f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}:1@{DIGEST}"], ())
+
+
+def test_model_whose_package_was_deleted_stops_everything(asked):
+    gone = Reply(400, b'{"__type": "ValidationException", "message": "ModelPackage arn does not exist."}')
+    containers = [{"Image": f"{ACCOUNT_IMAGE}:1"}, {"ModelPackageName": ARN}]
+    with pytest.raises(AwsError, match='which image the model "a"') as caught:
+        asked("uses", _listed("Models", "a"), {"Containers": containers}, gone, _listed("Endpoints"), {})
+    assert ARN in caught.value.next_step
+
+
+def test_endpoint_tells_the_digest_that_it_runs(asked):
+    deployed = [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:1", "ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}]
+    pending = [{"VariantName": "v", "DeployedImages": [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:2"}]}]
+    described = {
+        "EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "DeployedImages": deployed}],
+        "PendingDeploymentSummary": {"ProductionVariants": pending},
+    }  # fmt: skip
+    config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "ModelName": "m"}]}
+    (found,) = asked("endpoints", _listed("Endpoints", "e"), described, config)
+    assert _names(found.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}", f"{ACCOUNT_IMAGE}:2"]
+    assert found.models == ("m",)
+
+
+def test_endpoint_without_a_configurations_name_is_no_deleted_one(asked):
+    deployed = [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:1", "ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}]
+    described = {"ProductionVariants": [{"VariantName": "v", "DeployedImages": deployed}]}
+    components = _listed("InferenceComponents")
+    (found,) = asked("endpoints", _listed("Endpoints", "e"), described, components)
+    assert (found.config, found.request) == ("", {})
+    assert _names(found.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}"]
+
+
+def test_answer_that_lacks_what_it_must_have_is_not_taken_for_a_deleted_thing(asked):
+    with pytest.raises(KeyError):
+        asked("endpoints", _listed("Endpoints", "e"), {}, {"InferenceComponents": [{}]})
+
+
+def test_endpoint_without_models_runs_inference_components(asked):
+    described = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v"}]}
+    config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v"}]}
+    component = {"Specification": {"Container": {"DeployedImage": {"ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}}}}
+    answers = (described, config, _listed("InferenceComponents", "i"), component)
+    (found,) = asked("endpoints", _listed("Endpoints", "e"), *answers)
+    assert _names(found.images) == [f"{ACCOUNT_IMAGE}@{DIGEST}"]
+
+
+def test_jobs_in_progress_are_uses(asked):
+    training = {"AlgorithmSpecification": {"TrainingImage": f"{ACCOUNT_IMAGE}:t"}}
+    uses = asked(
+        "other_uses",
+        {"ModelPackageSummaryList": []},
+        {"AlgorithmSummaryList": []},
+        {"TrainingJobSummaries": [{"TrainingJobName": "t"}]},
+        {"HyperParameterTuningJobSummaries": [{"HyperParameterTuningJobName": "h"}]},
+        {"ProcessingJobSummaries": [{"ProcessingJobName": "p"}]},
+        {"PipelineSummaries": []},
+        training,
+        {"TrainingJobDefinition": training, "TrainingJobDefinitions": []},
+        {"AppSpecification": {"ImageUri": f"{ACCOUNT_IMAGE}:p"}},
+    )
+    assert {str(use): _names(use.images) for use in uses} == {
+        f'training job "t" in {REGION}': [f"{ACCOUNT_IMAGE}:t"],
+        f'tuning job "h" in {REGION}': [f"{ACCOUNT_IMAGE}:t"],
+        f'processing job "p" in {REGION}': [f"{ACCOUNT_IMAGE}:p"],
+    }
+
+
+def test_algorithm_names_images_for_training_and_inference(asked):
+    training = {"TrainingImage": f"{ACCOUNT_IMAGE}:t", "TrainingImageDigest": DIGEST}
+    inference = {"Containers": [{"Image": f"{ACCOUNT_IMAGE}:i", "ImageDigest": OTHER_DIGEST}]}
+    (use,) = asked(
+        "other_uses",
+        {"ModelPackageSummaryList": []},
+        {"AlgorithmSummaryList": [{"AlgorithmName": "a"}]},
+        *({name: []} for name in JOBS),
+        {"PipelineSummaries": []},
+        {"TrainingSpecification": training, "InferenceSpecification": inference},
+    )
+    assert str(use) == f'algorithm "a" in {REGION}'
+    assert _names(use.images) == [
+        f"{ACCOUNT_IMAGE}:t", f"{ACCOUNT_IMAGE}:t@{DIGEST}", f"{ACCOUNT_IMAGE}:i", f"{ACCOUNT_IMAGE}:i@{OTHER_DIGEST}",
+    ]  # fmt: skip
+
+
+def test_pipeline_may_name_images_by_the_dual_stack_host(asked):
+    image = f"123456789012.dkr-ecr.{REGION}.on.aws/team/fraud:1"
+    (use,) = asked(
+        "other_uses",
+        {"ModelPackageSummaryList": []},
+        {"AlgorithmSummaryList": []},
+        *({name: []} for name in JOBS),
+        {"PipelineSummaries": [{"PipelineName": "p"}]},
+        {"PipelineDefinition": json.dumps({"Steps": [{"Arguments": {"TrainingImage": image}}]})},
+    )
+    assert _names(use.images) == [image]
+
+
+def test_refusal_names_the_permission(asked):
+    with pytest.raises(AwsError, match="AccessDeniedException") as caught:
+        asked("models", Reply(400, b'{"__type": "AccessDeniedException", "message": "no"}'))
+    assert 'Allow "sagemaker:ListModels"' in caught.value.next_step

@@ -1,0 +1,242 @@
+"""Who runs a superseded image, and whether the commands that `xgbpatch usage` prints would be accepted."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+
+import boto3
+import pytest
+from click.testing import CliRunner
+
+from support.aws import REGION
+from support.commands import xgbpatch
+from support.handmade import HandImage, put, tar
+from support.patched_images import MADE, ROLE, depot_of_user, endpoint, model, patched
+from xgbpatch import provenance
+from xgbpatch.commands.usage import command as usage
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.manifest import DOCKER_INDEX, Manifest
+from xgbpatch.report import Verdict
+from xgbpatch.upkeep import aliases, trial
+from xgbpatch.upkeep.usage import Assessment
+
+
+@pytest.fixture
+def depot(ecr, tmp_path):
+    return depot_of_user(tmp_path)
+
+
+@pytest.fixture
+def base(depot, plain):
+    """`base(content)`: AWS moves the tag of its image; gives what `patched` needs to stand on it."""
+
+    def moved(content):
+        tag = plain.reference("sagemaker-xgboost:3.2-0")
+        image = put(depot, tag, HandImage([tar({"base": content})]))
+        return {"base_name": str(tag), "base_digest": image.digest}
+
+    return moved
+
+
+def passing(depot, image):
+    """The image, once `test-local` has passed on it."""
+    record = trial.Record(image.digest, "1", "2026-11-21T12:00:00Z", {"serve.ping": Verdict.PASSED})
+    trial.keep(depot.registry, depot.blobs_of(image), image, record)
+    return image
+
+
+def run(*arguments):
+    """In this process, which has loaded boto3."""
+    done = CliRunner().invoke(usage, ["--json", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def execute(command):
+    """Call by boto3 what the AWS CLI would call; its options are the operation's members."""
+    words = shlex.split(command)
+    assert words[:2] + words[3:5] == ["aws", "sagemaker", "--region", REGION]
+    options = dict(zip(words[5::2], words[6::2], strict=True))
+    document = json.loads(options.pop("--cli-input-json", "{}"))
+    for option, value in options.items():
+        document["".join(part.capitalize() for part in option[2:].split("-"))] = value
+    getattr(boto3.client("sagemaker", REGION), words[2].replace("-", "_"))(**document)
+
+
+def test_model_on_the_newest_image_and_base_is_current(depot, place, base):
+    model("fraud", patched(depot, place, **base(b"1")))
+    assert run() == {"behind": [], "current": 1, "unknown": []}
+
+
+def test_model_whose_base_moved_waits_for_a_rebuild(depot, place, base):
+    old = patched(depot, place, **base(b"1"))
+    model("fraud", old)
+    moved = base(b"2")
+    (item,) = run()["behind"]
+    assert (item["kind"], item["name"], item["image"]) == ("model", "fraud", str(old))
+    assert item["reasons"] == [f'its base "{moved["base_name"]}" is "{moved["base_digest"]}" now']
+    assert (item["newest"], item["commands"]) == (None, [])
+    assert item["advice"].startswith("xgbpatch rebuild --image fraud")
+
+
+def test_command_of_a_model_makes_it_on_the_newest_image(depot, place, base):
+    old = patched(depot, place, **base(b"1"))
+    network = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
+    model("fraud", old, VpcConfig=network)
+    new = passing(depot, patched(depot, place, **base(b"2")))
+    (item,) = run()["behind"]
+    assert len(item["reasons"]) == 2
+    assert item["reasons"][1] == f'superseded by "{new.tag}"'
+    assert (item["newest"], item["advice"]) == (str(new.pinned), "")
+    (command,) = item["commands"]
+    execute(command)
+    name = f"fraud-{new.digest[7:15]}"
+    made = boto3.client("sagemaker", REGION).describe_model(ModelName=name)
+    assert made["PrimaryContainer"] == {"Image": str(new.pinned), "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    assert (made["ExecutionRoleArn"], made["VpcConfig"]) == (ROLE, network)
+
+
+def test_commands_of_an_endpoint_move_it_to_the_newest_image(depot, place, base):
+    stands = base(b"1")
+    old = patched(depot, place, **stands)
+    other = patched(depot, place, **{**stands, "image": "churn"})
+    model("fraud", old)
+    model("churn", other)
+    endpoint("live", "fraud", "churn")
+    new = passing(depot, patched(depot, place, **stands))
+    (item,) = run()["behind"]  # the models are the endpoint's, and no entries of their own
+    assert (item["kind"], item["name"]) == ("endpoint", "live")
+    assert [command.split()[2] for command in item["commands"]] == [
+        "create-model", "create-endpoint-config", "update-endpoint",
+    ]  # fmt: skip
+    for command in item["commands"][:2]:  # moto has no UpdateEndpoint
+        execute(command)
+    client = boto3.client("sagemaker", REGION)
+    ending = new.digest[7:15]
+    (made,) = [one for one in client.list_endpoint_configs()["EndpointConfigs"] if ending in one["EndpointConfigName"]]
+    expected = f"--endpoint-name live --endpoint-config-name {made['EndpointConfigName']}"
+    assert item["commands"][2] == f"aws sagemaker update-endpoint --region {REGION} {expected}"
+    variants = client.describe_endpoint_config(EndpointConfigName=made["EndpointConfigName"])["ProductionVariants"]
+    assert [(one["ModelName"], one["InitialInstanceCount"]) for one in variants] == [
+        (f"fraud-{ending}", 2), ("churn", 2),
+    ]  # fmt: skip
+
+
+def test_second_update_does_not_lengthen_the_name(depot, place, base):
+    stands = base(b"1")
+    old = patched(depot, place, **stands)
+    model("fraud-0123abcd", old)
+    new = passing(depot, patched(depot, place, **stands))
+    (item,) = run()["behind"]
+    assert f'"ModelName": "fraud-{new.digest[7:15]}"' in item["commands"][0]
+
+
+def test_newest_image_that_is_behind_itself_says_so(depot, place, base):
+    stands = base(b"1")
+    model("fraud", patched(depot, place, **stands))
+    passing(depot, patched(depot, place, **stands))
+    base(b"2")
+    (item,) = run()["behind"]
+    assert item["commands"]
+    assert "xgbpatch rebuild --image fraud first" in item["advice"]
+
+
+def test_newer_image_that_was_not_tested_is_to_be_promoted_first(depot, place, base):
+    stands = base(b"1")
+    model("fraud", patched(depot, place, **stands))
+    endpoint("live", "fraud")
+    new = patched(depot, place, **stands)
+    (item,) = run()["behind"]
+    assert item["reasons"] == [f'superseded by "{new.tag}"']
+    assert (item["newest"], item["commands"]) == (None, [])
+    assert item["advice"].startswith(f"xgbpatch promote {new.pinned} --alias")
+
+
+def test_newest_tested_image_is_offered_though_a_later_one_is_not_tested(depot, place, base):
+    stands = base(b"1")
+    model("fraud", patched(depot, place, **stands))
+    passed = passing(depot, patched(depot, place, **stands))
+    patched(depot, place, **stands)
+    (item,) = run()["behind"]
+    assert (item["newest"], len(item["commands"])) == (str(passed.pinned), 1)
+
+
+def test_record_of_a_run_that_failed_is_none(depot, place, base):
+    stands = base(b"1")
+    model("fraud", patched(depot, place, **stands))
+    new = patched(depot, place, **stands)
+    verdicts = {"serve.ping": Verdict.PASSED, "serve.csv": Verdict.FAILED}
+    record = trial.Record(new.digest, "1", "2026-11-21T12:00:00Z", verdicts)
+    trial.keep(depot.registry, depot.blobs_of(new), new, record)
+    (item,) = run()["behind"]
+    assert item["commands"] == []
+
+
+def test_image_that_a_rollback_withdrew_supersedes_nothing_until_it_is_promoted_again(depot, place, base):
+    stands = base(b"1")
+    good = patched(depot, place, **stands)
+    model("fraud", good)
+    aliases.promote(depot, good, "prod")
+    bad = passing(depot, patched(depot, place, **stands))
+    aliases.promote(depot, bad, "prod")
+    aliases.rollback(depot, place, "prod")
+    assert run() == {"behind": [], "current": 1, "unknown": []}
+    aliases.promote(depot, bad, "prod")
+    (item,) = run()["behind"]
+    assert item["newest"] == str(bad.pinned)
+
+
+def test_base_of_several_architectures_is_compared_by_the_images_own(depot, plain):
+    base = plain.reference("base:3.2-0")
+    entries = {}
+    for architecture in ("amd64", "arm64"):
+        image = HandImage([tar({"base": architecture.encode()})], architecture=architecture)
+        found = depot.registry.head(put(depot, base.with_tag(architecture), image))
+        platform = {"os": "linux", "architecture": architecture}
+        entries[architecture] = {
+            "mediaType": found.media_type, "digest": found.digest, "size": found.size, "platform": platform,
+        }  # fmt: skip
+    index = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": list(entries.values())}
+    depot.registry.put_manifest(base, Manifest(json.dumps(index).encode(), DOCKER_INDEX))
+    for architecture, other in (("amd64", "arm64"), ("arm64", "amd64")):
+        for digest, reasons in ((entries[architecture]["digest"], 0), (entries[other]["digest"], 1)):
+            made = provenance.write(replace(MADE, base_name=str(base), base_digest=digest))
+            image = HandImage([tar({"a": b"a"})], labels=made, architecture=architecture)
+            standing = Assessment(depot).standing(put(depot, plain.reference("team/model:1"), image))
+            assert len(standing.reasons) == reasons, (architecture, digest)
+
+
+def test_images_of_other_makers_are_nobodys_business(depot, place):
+    model("theirs", put(depot, place.with_tag("1.0"), HandImage([tar({"a": b"a"})])))
+    assert run() == {"behind": [], "current": 0, "unknown": []}
+
+
+def test_image_that_is_gone_is_told_and_stops_nothing(depot, place, base):
+    model("gone", place.with_tag("gone"))
+    model("fraud", patched(depot, place, **base(b"1")))
+    document = run()
+    assert document["current"] == 1
+    assert document["unknown"] == [
+        {"image": str(place.with_tag("gone")), "message": "it is not in its registry any more"}
+    ]
+
+
+def test_table_and_commands_are_for_people(depot, place, base):
+    stands = base(b"1")
+    model("fraud", patched(depot, place, **stands))
+    passing(depot, patched(depot, place, **stands))
+    done = xgbpatch("usage", "--region", REGION)
+    assert done.returncode == 0, done.stderr
+    heading, row, blank, title, command = done.stdout.splitlines()
+    assert heading.split() == ["KIND", "NAME", "REGION", "IMAGE", "WHY"]
+    assert row.startswith("model  fraud")
+    assert (blank, title) == ("", f"# model fraud ({REGION})")
+    assert command.startswith("aws sagemaker create-model --region")
+
+
+def test_region_must_be_known(ecr, monkeypatch):
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(ConfigurationError, match="no AWS region"):
+        run()

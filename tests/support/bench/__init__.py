@@ -1,0 +1,1 @@
+"""What scripts/bench measures with; tests/unit/support holds its instruments to known figures."""

@@ -1,0 +1,125 @@
+"""ECR under its real host name without port 443 and /etc/hosts: the sandbox's AWS endpoint, a registry with a
+certificate for that name, and a proxy (HTTPS_PROXY) that leads every CONNECT to it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
+
+import bcrypt
+import trustme
+
+from support.aws import ACCOUNT, REGION
+from support.registries import free_port, registry_program, running
+from support.servers import copy
+from xgbpatch.reference import ImageReference
+from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxState
+
+_FRONT = """
+import socket, sys
+from pathlib import Path
+from xgbpatch.sandbox.ecr_server import main
+folder, host, port = sys.argv[1:]
+real = socket.getaddrinfo
+socket.getaddrinfo = lambda name, to, *more, **rest: real(
+    *(("127.0.0.1", int(port)) if name == host else (name, to)), *more, **rest
+)
+main(Path(folder))
+"""  # as the module's own program; it uses no proxy, and /etc/hosts is not ours to write
+HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+
+
+@dataclass(frozen=True)
+class Ecr:
+    """`variables` point requests and boto3 of any process to it."""
+
+    endpoint: str
+    variables: dict[str, str]
+
+    def reference(self, name: str) -> ImageReference:
+        return ImageReference.parse(f"{HOST}/{name}")
+
+
+@contextmanager
+def ecr_on_loopback(folder: Path) -> Iterator[Ecr]:
+    host = RegistryHost(HOST, "127.0.0.1", ACCOUNT, REGION)
+    port, aws = free_port(), free_port()
+    endpoint = f"http://127.0.0.1:{aws}"
+    Journal(SandboxState(ACCOUNT, folder, folder / "hosts", registries=(host,), endpoint=endpoint))
+    registry = [registry_program(), "serve", str(_configuration(folder, host, port))]
+    front = [sys.executable, "-c", _FRONT, str(folder), HOST, str(port)]
+    with running(registry, folder / "registry.log", port), running(front, folder / "aws.log", aws), _Proxy(port) as way:
+        Thread(target=way.serve_forever, daemon=True).start()
+        proxy = f"http://127.0.0.1:{way.server_address[1]}"
+        variables = {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_REGION": REGION,
+            "HTTPS_PROXY": proxy,
+            "NO_PROXY": "127.0.0.1",
+            "REQUESTS_CA_BUNDLE": str(folder / "ca.crt"),
+            "HOME": str(folder),
+        }
+        try:
+            yield Ecr(endpoint, variables)
+        finally:
+            way.shutdown()
+
+
+def _configuration(folder: Path, host: RegistryHost, port: int) -> Path:
+    authority = trustme.CA()
+    server = authority.issue_cert(host.host)
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    server.private_key_pem.write_to_path(folder / "tls.key")
+    server.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+    secret = bcrypt.hashpw(host.password.encode(), bcrypt.gensalt(rounds=5)).decode()
+    (folder / "htpasswd").write_text(f"AWS:{secret}\n")
+    config = folder / "registry.yml"
+    config.write_text(
+        f"""
+version: 0.1
+log: {{level: error}}
+storage:
+  filesystem: {{rootdirectory: {folder / "store" / host.host}}}
+  delete: {{enabled: true}}
+auth:
+  htpasswd: {{realm: loopback, path: {folder / "htpasswd"}}}
+http:
+  addr: 127.0.0.1:{port}
+  tls: {{certificate: {folder / "tls.crt"}, key: {folder / "tls.key"}}}
+"""
+    )
+    return config
+
+
+class _Proxy(ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Connect)
+        self.port = port
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A connection that is cut is no error here."""
+
+
+class _Connect(BaseRequestHandler):
+    server: _Proxy
+
+    def handle(self) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.request.recv(1 << 12)
+        assert head.startswith(b"CONNECT "), head
+        with socket.create_connection(("127.0.0.1", self.server.port)) as upstream:
+            self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            Thread(target=copy, args=(upstream, self.request), daemon=True).start()
+            copy(self.request, upstream)

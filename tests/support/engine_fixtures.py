@@ -1,0 +1,81 @@
+"""The engine, the bases under test, and images patched from them; --engine loads this module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from support.bases import TEST_BASE
+from support.pipeline import build_spec
+from xgbpatch.building import Built, Workshop
+from xgbpatch.engine.client import Engine
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.spec import Spec
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A real engine; where none answers the tests fail, because nothing here may be skipped in silence."""
+    with Engine.connect() as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def base_of(engine: Engine) -> Callable[[str], str]:
+    """version → the name of its base in the local engine; a stand-in is built when it is not there."""
+    if TEST_BASE:
+        return lambda version: TEST_BASE
+    from xgbpatch.standin.building import build_standin, standin_reference
+
+    found: dict[str, str] = {}
+
+    def base(version: str) -> str:
+        if version not in found:
+            build_standin(engine, version, Silent())
+            found[version] = str(standin_reference(version))  # a sandbox gives the image other names for a while
+        return found[version]
+
+    return base
+
+
+@pytest.fixture(scope="session")
+def workshop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """A workshop whose wheels are kept between runs, as a user's would be, and whose facts are not."""
+    cache = tmp_path_factory.mktemp("cache")
+    wheels = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "wheels"
+    wheels.mkdir(parents=True, exist_ok=True)
+    (cache / "wheels").symlink_to(wheels)
+    return Workshop(engine, lambda reference: None, cache, Silent(), datetime.now(timezone.utc))
+
+
+@pytest.fixture(scope="session")
+def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
+    """version → a spec on its local base, with a repository of the tests' own."""
+
+    def spec(version: str) -> Spec:
+        base = ImageReference.parse(base_of(version))
+        return Spec(version=version, region="us-west-2", base_image=base, repository="xgbpatch-tests/patched")
+
+    return spec
+
+
+@pytest.fixture(scope="session")
+def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., Built]]:
+    """`patched(version, *features)`: the built image, made once a session and removed with it."""
+    made: dict[tuple[str, ...], Built] = {}
+
+    def image(version: str, *features: str) -> Built:
+        key = (version, *features)
+        if key not in made:
+            made[key] = build_spec(workshop, replace(spec_of(version), features=features))
+        return made[key]
+
+    yield image
+    for built in made.values():
+        workshop.engine.remove(built.reference)

@@ -1,0 +1,1 @@
+"""Many clients at once, and requests that break the protocol."""

@@ -1,0 +1,70 @@
+"""Images that look as if xgbpatch had made them, and SageMaker things that name them."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import date, timedelta
+from itertools import count
+
+import boto3
+
+from support.aws import REGION
+from support.handmade import HandImage, HandLayer, put, tar
+from xgbpatch import provenance
+from xgbpatch.keychain import registry_keychain
+from xgbpatch.progress import Silent
+from xgbpatch.provenance import Provenance
+from xgbpatch.registry import Registry
+from xgbpatch.remote.depot import Depot
+from xgbpatch.remote.http_blobs import HttpBlobs
+from xgbpatch.spec import DEFAULT_TAG
+
+ROLE = "arn:aws:iam::123456789012:role/sagemaker"
+BASE_LAYER = tar({"base": b"x" * 4096})
+MADE = Provenance(
+    base_name="", base_digest="sha256:" + "b" * 64, version="3.2-0", tool_version="1", spec_digest="",
+    patch_digest="sha256:" + "d" * 64, overlay_digest="", features=("shap",), fixes=(), packages=(),
+    created="", image="fraud",
+)  # fmt: skip
+
+
+def depot_of_user(folder):
+    """Blobs go in by HTTP, which is faster here than by ECR's own calls."""
+    registry = Registry(registry_keychain())
+    return Depot(registry, lambda reference: HttpBlobs(reference, registry.session), folder, Silent())
+
+
+_DAYS = count(1)  # every image is made a day after the one before
+
+
+def patched(depot, place, day=None, tag=DEFAULT_TAG, **changes):
+    """An image under its version tag, made on that day of this millennium."""
+    digest = f"sha256:{secrets.token_hex(32)}"
+    moment = date(2001, 1, 1) + timedelta(day or next(_DAYS))
+    made = replace(MADE, **{"spec_digest": digest, "created": f"{moment.isoformat()}T10:00:00Z", **changes})
+    name = tag.format(version=made.version, base=made.base_digest[7:19], spec=digest[7:15])
+    own: HandLayer = tar({"opt/xgbpatch/own": secrets.token_bytes(1024)})
+    return put(depot, place.with_tag(name), HandImage((BASE_LAYER, own), labels=provenance.write(made)))
+
+
+def also(depot, image, tag):
+    """Put a further tag on the image."""
+    depot.registry.put_manifest(image.with_tag(tag), depot.registry.manifest(image))
+
+
+def model(name, *images, region=REGION, **more):
+    containers = [{"Image": str(image), "ModelDataUrl": "s3://bucket/model.tar.gz"} for image in images]
+    what = {"PrimaryContainer": containers[0]} if len(containers) == 1 else {"Containers": containers}
+    boto3.client("sagemaker", region).create_model(ModelName=name, ExecutionRoleArn=ROLE, **what, **more)
+
+
+def endpoint(name, *models):
+    client = boto3.client("sagemaker", REGION)
+    variants = [
+        {"VariantName": f"v{number}", "ModelName": one, "InstanceType": "ml.m5.large", "InitialInstanceCount": 2,
+         "InitialVariantWeight": 1.0}
+        for number, one in enumerate(models)
+    ]  # fmt: skip
+    client.create_endpoint_config(EndpointConfigName=f"{name}-config", ProductionVariants=variants)
+    client.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-config")

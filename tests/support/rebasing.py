@@ -1,0 +1,70 @@
+"""What the tests of rebases share: bases as they were and as they became, and a repository of images made on them."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+from support.handmade import put
+from support.handmade_bases import SERVE_UTILS, HandBase
+from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Manifest, digest_of
+from xgbpatch.progress import Silent
+from xgbpatch.remote import assembly, transfer
+from xgbpatch.remote.image import load
+from xgbpatch.resolution import Base
+from xgbpatch.spec import Architecture, Spec
+from xgbpatch.upkeep import rebasing
+from xgbpatch.upkeep.rebasing import Wish
+
+OLD = HandBase()
+NEW = HandBase(
+    patches="-fixed",
+    labels={"maintainer": "AWS", "month": "november"},
+    environment={"PATH": "/opt/python/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C", "PYTHONPATH": "/opt/ml/code"},
+)
+HOOKED = NEW.with_module(SERVE_UTILS, "def predict(", "def predict(\n    strict, ")
+
+
+class Shop:
+    """A repository of bases, and one of patched images."""
+
+    def __init__(self, depot, images):
+        self.depot = depot
+        self.images = images
+        self.base = replace(images, repository=images.repository.replace("/image", "/base"), tag="3.2-0")
+
+    def publish(self, base):
+        """AWS moves its tag to the base."""
+        return put(self.depot, self.base, base.image)
+
+    def designed(self, base, **asked):
+        spec = Spec(version="3.2-0", region="", base_image=self.base, **{"features": ("shap",), **asked})
+        return assembly.render(self.depot, spec, Base(base, "3.2-0", Architecture.AMD64))
+
+    def build(self, base, place=None, **asked):
+        """What `build --builder registry` makes of the spec on the base."""
+        made = self.designed(base, **asked)
+        return assembly.assemble(self.depot, made, (place or self.images).with_tag(made.reference.tag)).reference
+
+    def rebase(self, image, **wish):
+        return rebasing.rebase(self.depot, Wish(image, **wish))
+
+    def forge(self, image, change=lambda config: None, layers=None):
+        """Put the image's tag on one with another configuration, and other layers (blob, diff ID) where given."""
+        found = load(self.depot.registry, image)
+        document = json.loads(json.dumps(found.config))
+        change(document)
+        entries = found.manifest.document["layers"]
+        if layers is not None:
+            document["rootfs"]["diff_ids"] = [layer.diff_id for layer in layers]
+            entries = [self.stored(layer.blob, DOCKER_LAYER) for layer in layers]
+        config = self.stored(json.dumps(document).encode(), DOCKER_CONFIG)
+        content = {**found.manifest.document, "config": config, "layers": entries}
+        manifest = Manifest(json.dumps(content).encode(), found.manifest.media_type)
+        return self.depot.registry.put_manifest(image.with_tag(image.tag), manifest)
+
+    def stored(self, content, media_type):
+        found = Descriptor(digest_of(content), media_type, len(content))
+        transfer.put(self.depot.blobs_of(self.images), io.BytesIO(content), found, Silent())
+        return {"mediaType": found.media_type, "size": found.size, "digest": found.digest}

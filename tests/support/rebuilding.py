@@ -1,0 +1,55 @@
+"""Three images of one configuration in one registry, and the commands that keep them current."""
+
+import json
+import os
+import subprocess
+
+from support import handmade
+from support.commands import command_line
+from support.handmade_bases import HandBase
+
+OLD = HandBase()
+
+
+class Yard:
+    """Three images of one configuration, each on a base of its own, in one registry."""
+
+    names = ("churn", "fraud", "risk")
+
+    def __init__(self, loopback, folder):
+        self.loopback, self.folder = loopback, folder
+        self.depot = handmade.depot_on(folder / "cache")
+        for name in self.names:
+            self.move(name, OLD)
+        self.write(loopback.host)
+
+    def write(self, base_host):
+        tables = [f'[images.{name}]\nbase_image = "{base_host}/base-{name}:3.2-0"\nrepository = "{name}"\n'
+                  for name in self.names]  # fmt: skip
+        text = 'version = "3.2-0"\nfeatures = ["shap"]\n' + "".join(tables)
+        (self.folder / "xgbpatch.toml").write_text(text)
+
+    def lose(self, name):
+        """The base of one image is nowhere."""
+        file = self.folder / "xgbpatch.toml"
+        file.write_text(file.read_text().replace(f"base-{name}", "gone"))
+
+    def move(self, name, base):
+        return handmade.put(self.depot, self.loopback.reference(f"base-{name}:3.2-0"), base.image)
+
+    def words(self, *more, command="rebuild"):
+        return command_line(command, "--builder", "registry", "--registry", self.loopback.host, *more)
+
+    def environ(self):
+        return {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "DOCKER_HOST": "unix:///no/such/socket"}
+
+    def text(self, *more, command="rebuild"):
+        return subprocess.run(
+            self.words(*more, command=command), cwd=self.folder, env=self.environ(), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+    def run(self, *more):
+        done = self.text("--json", *more)
+        found = {image["name"]: image for image in json.loads(done.stdout)["images"]} if done.stdout else {}
+        return done, found

@@ -1,0 +1,128 @@
+"""Registries on loopback: Debian's docker-registry, as many and as guarded as a test needs."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import bcrypt
+import requests
+import trustme
+
+from xgbpatch.engine.values import Credentials
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.sandbox.program import find_registry
+
+USER = Credentials("someone", "correct-horse")
+
+
+@cache
+def registry_program() -> str:
+    """Debian's docker-registry: the machine's own, or fetched once for this process and removed with it."""
+    folder = Path(tempfile.mkdtemp(prefix="xgbpatch-tests-registry-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return find_registry(folder / "package", Silent())
+
+
+@dataclass(frozen=True)
+class LoopbackRegistry:
+    """A running docker-registry: `host` is `127.0.0.1:<port>`; `log` has a line a request; `ca` signs its TLS."""
+
+    host: str
+    log: Path
+    ca: Path | None = None
+
+    def reference(self, name: str) -> ImageReference:
+        return ImageReference.parse(f"{self.host}/{name}")
+
+    def writes(self) -> int:
+        """How many requests so far would have changed something."""
+        text = self.log.read_text()
+        return sum(text.count(f'"{verb} /v2/') for verb in ("PUT", "POST", "PATCH"))
+
+    def tags(self, repository: str) -> list[str]:
+        answer = requests.get(f"http://{self.host}/v2/{repository}/tags/list", timeout=10)
+        return sorted(answer.json().get("tags") or []) if answer.ok else []
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a registry is set up."""
+
+    tls: bool = False
+    readonly: bool = False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended at once"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"nothing listens on port {port}")
+
+
+@contextmanager
+def running(command: list[str], log: Path, port: int) -> Iterator[None]:
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            wait_for(port, process)
+            yield
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def registry(folder: Path, kind: Kind = Kind()) -> Iterator[LoopbackRegistry]:
+    """A docker-registry that keeps its blobs in `folder`; a second one on the same folder sees the same images."""
+    port = free_port()
+    secret = _certificate(folder) + _passwords(folder) if kind.tls else ""
+    config = folder / f"{port}.yml"
+    config.write_text(
+        f"""
+version: 0.1
+log: {{level: error}}
+storage:
+  filesystem: {{rootdirectory: {folder / "blobs"}}}
+  delete: {{enabled: true}}
+  maintenance: {{readonly: {{enabled: {str(kind.readonly).lower()}}}}}
+http:
+  addr: 127.0.0.1:{port}
+{secret}"""
+    )
+    log = folder / f"{port}.log"
+    with running([registry_program(), "serve", str(config)], log, port):
+        yield LoopbackRegistry(f"127.0.0.1:{port}", log, folder / "ca.crt" if kind.tls else None)
+
+
+def _certificate(folder: Path) -> str:
+    authority = trustme.CA()
+    server = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    server.private_key_pem.write_to_path(folder / "tls.key")
+    server.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+    return f"  tls: {{certificate: {folder / 'tls.crt'}, key: {folder / 'tls.key'}}}\n"
+
+
+def _passwords(folder: Path) -> str:
+    secret = bcrypt.hashpw(USER.password.encode(), bcrypt.gensalt(rounds=5)).decode()
+    (folder / "htpasswd").write_text(f"{USER.username}:{secret}\n")
+    return f"auth:\n  htpasswd: {{realm: loopback, path: {folder / 'htpasswd'}}}\n"

@@ -1,0 +1,1 @@
+"""Models and probes that run inside a base, and the endpoint that serves them."""

@@ -1,0 +1,125 @@
+"""The pipelines keep to the published schemas, pinned actions and the least permissions; so does our own workflow."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xgbpatch.pipelines.rendering import Kind, Wishes, render
+from xgbpatch.standin.versions import SUITES
+
+OWN = Path(__file__).resolve().parents[3] / ".github/workflows/ci.yml"
+WISHES = Wishes("xgbpatch[packages]==1.0.0")
+FULL = Wishes("xgbpatch @ git+https://git.example/x@v1", "arn:aws:iam::123456789012:role/xgbpatch", "us-west-2")
+SCHEMAS = {
+    Kind.GITHUB: ("--builtin-schema", "vendor.github-workflows"),
+    Kind.GITLAB: ("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"),
+}
+
+
+def checked(path, kind):
+    command = [sys.executable, "-m", "check_jsonschema", *SCHEMAS[kind], str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def own_step():
+    (job,) = yaml.safe_load(OWN.read_text())["jobs"].values()
+    return job["steps"][-1]
+
+
+def workflows():
+    return [OWN.read_text(), render(Kind.GITHUB, WISHES), render(Kind.GITHUB, FULL)]
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+@pytest.mark.parametrize("wishes", [WISHES, FULL], ids=["from variables", "written down"])
+def test_pipelines_keep_to_the_published_schema(tmp_path, kind, wishes):
+    path = tmp_path / "pipeline.yml"
+    path.write_text(render(kind, wishes))
+    result = checked(path, kind)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_schema_would_have_noticed(tmp_path):
+    path = tmp_path / "pipeline.yml"
+    path.write_text(render(Kind.GITHUB, WISHES).replace("runs-on:", "run-on:"))
+    assert checked(path, Kind.GITHUB).returncode != 0
+
+
+def test_our_own_workflow_keeps_to_the_schema_and_runs_what_ci_runs():
+    assert checked(OWN, Kind.GITHUB).returncode == 0
+    assert ".ci/run" in own_step()["run"]
+
+
+def test_our_own_workflow_runs_on_a_debian_that_stand_in_bases_can_be_made_on():
+    name, date = re.fullmatch(r"debian:(\w+)-(\d{8})@sha256:[0-9a-f]{64}", own_step()["env"]["DEBIAN"]).groups()
+    assert name in SUITES
+    assert date > "2026"
+    assert '"$DEBIAN" sh' in own_step()["run"]
+
+
+def test_our_own_workflow_starts_an_engine_with_a_volume_for_its_images():
+    words = own_step()["run"].split()
+    assert words[:3] == ["docker", "run", "--rm"]
+    assert "--privileged" in words
+    assert words[words.index("/var/lib/docker") - 1] == "--volume"
+
+
+def test_our_own_step_is_sound_shell(tmp_path):
+    inner = own_step()["run"].split("sh -euc '")[1].rpartition("'")[0]
+    for text in (own_step()["run"], inner):
+        path = tmp_path / "step.sh"
+        path.write_text(f"#!/bin/sh\n{text}")
+        program = Path(sys.executable).with_name("shellcheck")
+        excluded = "--exclude=SC2016"  # the quoted text is for the shell in the container
+        result = subprocess.run([program, excluded, path], capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("text", workflows(), ids=["our own", "from variables", "written down"])
+def test_every_action_is_pinned_by_commit_with_its_version_beside_it(text):
+    uses = re.findall(r"uses: (.*)", text)
+    assert uses
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line) for line in uses), uses
+
+
+def test_permissions_are_none_but_those_the_job_needs():
+    workflow = yaml.safe_load(render(Kind.GITHUB, WISHES))
+    assert workflow["permissions"] == {}
+    assert workflow["jobs"]["keep-current"]["permissions"] == {
+        "contents": "read",
+        "id-token": "write",
+        "issues": "write",
+    }
+    assert yaml.safe_load(OWN.read_text())["permissions"] == {"contents": "read"}
+
+
+def test_the_user_can_start_it_and_two_runs_never_meet():
+    workflow = yaml.safe_load(render(Kind.GITHUB, WISHES))
+    started = workflow[True]  # YAML 1.1 reads `on` so
+    assert set(started) == {"schedule", "workflow_dispatch"}
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    assert yaml.safe_load(render(Kind.GITLAB, WISHES))["keep-current"]["resource_group"]
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("word", ["AWS_ACCESS_KEY", "AWS_SECRET", "secrets."])
+def test_no_pipeline_asks_for_a_stored_key(kind, word):
+    assert word not in render(kind, WISHES)
+
+
+def test_a_role_is_taken_for_as_long_as_the_job_may_take():
+    job = yaml.safe_load(render(Kind.GITHUB, WISHES))["jobs"]["keep-current"]
+    (taken,) = [step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})]
+    assert taken["role-duration-seconds"] == 60 * job["timeout-minutes"]
+    assert f"MaxSessionDuration: {taken['role-duration-seconds']}" in render(Kind.STARTER, WISHES)
+
+
+def test_the_image_that_gitlab_runs_is_pinned():
+    image = yaml.safe_load(render(Kind.GITLAB, WISHES))["keep-current"]["image"]
+    assert re.fullmatch(r"python:3\.\d+\.\d+-bookworm@sha256:[0-9a-f]{64}", image)

@@ -1,0 +1,47 @@
+"""The feature `training` on the host: what its page says, and what the image is told of itself."""
+
+import re
+from pathlib import Path
+
+from xgbpatch.composition import Ingredients, compose
+from xgbpatch.configuration.environment import RESERVED
+from xgbpatch.facts import Facts, PythonFacts
+from xgbpatch.overlays import settings, training_options
+from xgbpatch.spec import Spec
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "training.md"
+BASE = "registry.example/base:1.5-1@sha256:" + "ab" * 32
+
+
+def environment(*features):
+    python = PythonFacts("3.12.1", "/opt/venv/bin/python", "/opt/venv", "/s", "x86_64", "2.34")
+    facts = Facts("sha256:0", python, {}, {}, frozenset(), {}, {"PATH": "/usr/bin"}, {})
+    spec = Spec("3.2-0", "", features=features)
+    return dict(compose(Ingredients(spec, facts, base=BASE, release="0.3.0")).environment)
+
+
+def test_the_page_lists_every_hyperparameter_as_the_table_does():
+    rows = re.findall(
+        r"^\| `(xgbpatch_\w+)` \| (.*?) \| `?(\d*)`? ?\| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.M
+    )
+    defaults = training_options.Options()
+    assert rows == [
+        (row.name, row.allowed, default(getattr(defaults, row.field)), row.meaning) for row in training_options.TABLE
+    ]
+
+
+def default(value):
+    return str(value) if isinstance(value, int) else ""
+
+
+def test_an_image_with_the_feature_knows_its_base_and_the_xgbpatch_that_made_it():
+    told = environment("training")
+    assert (told["XGBPATCH_BASE"], told["XGBPATCH_RELEASE"]) == (BASE, "0.3.0")
+    assert settings.read(told).guarded
+    assert {"XGBPATCH_BASE", "XGBPATCH_RELEASE"} <= set(RESERVED)
+
+
+def test_an_image_without_it_does_not_name_them():
+    for told in (environment(), environment("shap")):
+        assert not {"XGBPATCH_BASE", "XGBPATCH_RELEASE"} & set(told)
+        assert not settings.read(told).guarded
