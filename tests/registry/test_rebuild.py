@@ -1,14 +1,13 @@
 """`rebuild` does what `plan` found: only what needs it, each image for itself, aliases last."""
 
 import json
-import os
 import signal
-import struct
 import subprocess
 import time
 
 import pytest
 
+from support.dying_process import SENT, work
 from support.handmade_bases import HandBase
 from support.rebuilding import Yard
 from support.registries import registry
@@ -145,23 +144,6 @@ def test_a_signal_ends_every_image_and_leaves_no_tag(yard, number, code):
     assert process.returncode == code, said
     assert ended(process.pid, seconds=10), "a process of an image goes on"
     assert [yard.loopback.tags(name) for name in yard.names] == [[], [], []]
-
-
-def work(item, progress):
-    """Runs in a process of its own."""
-    progress.line(f"at {item}")
-    if item in SENT:
-        os.write(progress._pipe.fileno(), SENT[item])
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item * 2
-
-
-SENT = {
-    "dies": b"",
-    "dies in a message": struct.pack("!i", 1000) + b"half of it",
-    "dies in a length": b"\0\0",
-    "dies of nonsense": struct.pack("!i", 4) + b"\x80\x05\x95.",
-}
 
 
 @pytest.mark.parametrize("how", SENT)
