@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,43 @@ from xgbpatch.facts import Distribution, Facts, PythonFacts, UpstreamModule
 
 REQUIRED_MODULES = ("sagemaker_xgboost_container.serving", "sagemaker_xgboost_container.training")
 REQUIRED_ENVIRONMENT = ("SAGEMAKER_SERVING_MODULE", "SAGEMAKER_TRAINING_MODULE")
+
+# A list of one shape holds any number of such values; a dict with the one key "*" maps any names to such values.
+_SHAPE: Any = {
+    "python": dict.fromkeys(("version", "executable", "prefix", "site_packages", "machine", "glibc"), (str,)),
+    "distributions": [{"name": (str, None), "version": (str, None), "requires": [(str,)]}],
+    "modules": {"*": dict.fromkeys(("path", "sha256", "source"), (str,))},
+    "top_levels": [(str,)],
+    "commands": {"serve": (str,), "train": (str,)},
+    "complaints": ([(str,)], None),
+}
+_VERSION = re.compile(r"\d+\.\d+\.\d")
+
+
+def parse(document: Any) -> Mapping[str, Any]:
+    """`document` itself; raises `ValueError` for one that `probe/facts.py` would not print.
+
+    It comes out of an image, or out of a file that anything may have happened to.
+    """
+    if not _fits(document, _SHAPE) or not _VERSION.match(document["python"]["version"]):
+        raise ValueError("not the facts of an image")
+    checked: Mapping[str, Any] = document
+    return checked
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Alternatives are a tuple."""
+    if isinstance(shape, tuple):
+        return any(_fits(value, one) for one in shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return False
+        if "*" in shape:
+            return all(_fits(item, shape["*"]) for item in value.values())
+        return value.keys() == shape.keys() and all(_fits(value[name], shape[name]) for name in shape)
+    return value is None if shape is None else type(value) is shape
 
 
 def facts_of(seen: Mapping[str, Any], digest: str, environment: Mapping[str, str], labels: Mapping[str, str]) -> Facts:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xgbpatch import atomically, probe
+from xgbpatch import cache, facts_document, probe
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import LocalImage
 from xgbpatch.facts import Facts
-from xgbpatch.facts_document import facts_of, refuse_incomplete
-from xgbpatch.interpreter import run_python
+from xgbpatch.interpreter import run_probe
 
 
-def inspect(engine: Engine, image: LocalImage, cache: Path | None) -> Facts:
-    """The facts of `image`, from `cache` (a directory) where it was inspected before.
+def inspect(engine: Engine, image: LocalImage, folder: Path | None) -> Facts:
+    """The facts of `image`, from the cache `folder` where it was inspected before.
 
     Raises `BaseImageError` that lists all that is missing when it is no SageMaker XGBoost image.
     """
-    script = probe.source("facts")
-    kept = cache / f"{image.id.removeprefix('sha256:')}-{_short(script)}.json" if cache else None
-    if kept and kept.exists():
-        seen = json.loads(kept.read_text(encoding="utf-8"))
-    else:
-        seen = json.loads(run_python(engine, image.id, script))
-        if kept:
-            atomically.keep(kept, json.dumps(seen).encode())
-    facts = facts_of(seen, image.id, image.environment, image.labels)
-    refuse_incomplete((*image.tags, image.id)[0], facts)
+    path = folder / f"{image.id.removeprefix('sha256:')}-{probe.mark('facts')}.json" if folder else None
+    document = cache.read(path, facts_document.parse)
+    if document is None:
+        document = run_probe(engine, image, "facts", _parse)
+        cache.write(path, document)
+    facts = facts_document.facts_of(document, image.id, image.environment, image.labels)
+    facts_document.refuse_incomplete((*image.tags, image.id)[0], facts)
     return facts
 
 
@@ -43,5 +39,5 @@ def as_document(facts: Facts) -> dict[str, Any]:
     return document
 
 
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+def _parse(answer: str) -> Mapping[str, Any]:
+    return facts_document.parse(json.loads(answer))

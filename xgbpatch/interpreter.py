@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from xgbpatch import probe
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.failures import EngineGoneError
-from xgbpatch.engine.values import Run
+from xgbpatch.engine.values import LocalImage, Run
 from xgbpatch.errors import BaseImageError, EngineError
+
+Answer = TypeVar("Answer")
 
 # The shebang of `serve` names the interpreter that serves; PATH may hold others. $0 is the script's text.
 _FIND_AND_RUN = """
@@ -33,3 +40,21 @@ def run_python(engine: Engine, image: str, script: str) -> str:
             "Name an official image or one built on it; for another architecture install binfmt support.",
         )
     return completed.stdout
+
+
+def run_probe(
+    engine: Engine, image: LocalImage, name: Literal["facts", "inventory"], parse: Callable[[str], Answer]
+) -> Answer:
+    """What `parse` makes of the answer of a probe script; it raises `ValueError` or `zlib.error` for any other text.
+
+    Raises `BaseImageError` where it does, and as `run_python`.
+    """
+    text = run_python(engine, image.id, probe.source(name))
+    try:
+        return parse(text)
+    except (ValueError, RecursionError, zlib.error) as error:
+        first = next(iter(text.strip().splitlines()), "")
+        raise BaseImageError(
+            f'"{(*image.tags, image.id)[0]}" cannot be inspected: its Python printed "{first[:80]}" on stdout',
+            "Something in the image prints when Python starts (a sitecustomize, a .pth file): let it print on stderr.",
+        ) from error

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from xgbpatch import layout, probe
+from xgbpatch import cache, layout, probe
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import LocalImage
-from xgbpatch.interpreter import run_python
+from xgbpatch.interpreter import run_probe
+
+_ATTRIBUTES = 6  # of a file, see `probe/inventory.py`
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,17 @@ class Difference:
         return (*foreign, *(f"removed {path}" for path in self.removed), *(f"changed {path}" for path in self.changed))
 
 
-def take(engine: Engine, image: LocalImage, cache: Path | None) -> Mapping[str, str]:
-    """Path → kind, mode, owner, size, mtime and link target, joined; from `cache` where it was listed before."""
-    kept = cache / f"{image.id.removeprefix('sha256:')}.inventory" if cache else None
-    if kept and kept.exists():
-        return parse(kept.read_bytes())
-    packed = base64.b64decode(run_python(engine, image.id, probe.source("inventory")))
-    if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(packed)
-        part.replace(kept)
-    return parse(packed)
+def take(engine: Engine, image: LocalImage, folder: Path | None) -> Mapping[str, str]:
+    """Path → kind, mode, owner, size, mtime and link target, joined; from the cache `folder` where it is kept.
+
+    Raises `BaseImageError` where the image cannot be run, or its Python prints something else.
+    """
+    path = folder / f"{image.id.removeprefix('sha256:')}-{probe.mark('inventory')}.files.json.gz" if folder else None
+    listing = cache.read(path, _checked)
+    if listing is None:
+        listing = run_probe(engine, image, "inventory", parse)
+        cache.write(path, dict(listing))
+    return listing
 
 
 def compare(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
@@ -54,7 +55,21 @@ def compare(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
     )
 
 
-def parse(packed: bytes) -> Mapping[str, str]:
-    """The probe's answer (zlib-compressed records, see `probe/inventory.py`) as path → attributes."""
-    text = zlib.decompress(packed).decode("utf-8", "surrogateescape")
-    return dict(line.split("\0", 1) for line in text.split("\0\0"))
+def parse(answer: str) -> Mapping[str, str]:
+    """The probe's answer (base64 of zlib-compressed records, see `probe/inventory.py`) as path → attributes.
+
+    Raises `ValueError` and `zlib.error` for anything else.
+    """
+    text = zlib.decompress(base64.b64decode(answer, validate=True)).decode("utf-8", "surrogateescape")
+    return _checked(dict(line.split("\0", 1) for line in text.split("\0\0")))
+
+
+def _checked(document: Any) -> Mapping[str, str]:
+    """A listing: six attributes for every path, and no image is empty."""
+    if not (isinstance(document, dict) and document):
+        raise ValueError("not a list of files")
+    for path, attributes in document.items():
+        if not path.startswith("/") or type(attributes) is not str or attributes.count("\0") != _ATTRIBUTES - 1:
+            raise ValueError(f'not a file of an image: "{path}"')
+    listing: Mapping[str, str] = document
+    return listing

@@ -10,7 +10,6 @@ newest layer with dpkg's records or with `libc.so.6` itself.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -19,10 +18,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xgbpatch import atomically
+from xgbpatch import cache
 from xgbpatch.errors import BaseImageError
 from xgbpatch.facts import Facts, PythonFacts, UpstreamModule
-from xgbpatch.facts_document import facts_of, refuse_incomplete
+from xgbpatch.facts_document import facts_of, parse, refuse_incomplete
 from xgbpatch.progress import Progress
 from xgbpatch.remote import layer_cache, python_tree, site_packages
 from xgbpatch.remote.blobs import Blobs
@@ -31,40 +30,38 @@ from xgbpatch.remote.layer_index import LayerIndex
 from xgbpatch.remote.python_tree import PythonTree
 from xgbpatch.remote.tree import Tree
 
-FORMAT = 1  # of the facts that are kept: raise it when what is seen in the same layers changes
+FORMAT = 2  # of the facts that are kept: raise it when what is seen in the same layers changes
 
 _COMMANDS = ("serve", "train")
 _PACKAGES = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _LIBC = re.compile(r"(usr/)?lib(64)?/([^/]+-linux-gnu/)?libc(\.so\.6|-2\.\d+\.so)")
 _DPKG = "var/lib/dpkg/status"
-_KEYS = {"python", "distributions", "modules", "top_levels", "commands", "complaints"}
 
 
-def inspect(image: RemoteImage, blobs: Blobs, cache: Path | None, progress: Progress) -> Facts:
-    """The facts of `image`, from `cache` (xgbpatch's folder) where it was inspected before; layers are kept there too.
+def inspect(image: RemoteImage, blobs: Blobs, folder: Path | None, progress: Progress) -> Facts:
+    """The facts of `image`, from the cache `folder` where it was inspected before; layers are kept there too.
 
     Raises `BaseImageError` when it is no SageMaker XGBoost image, or one of which files do not tell enough,
     `RegistryError` and `AwsError` when its layers cannot be fetched.
     """
     digest = image.reference.digest
-    kept = cache / "facts" / f"{digest.removeprefix('sha256:')}-layers-{FORMAT}.json" if cache else None
-    seen = _read(kept) if kept else None
-    if seen is None:
-        seen = _seen(_Reading(image, blobs, cache / "layers" if cache else None, progress))
-        if kept:
-            atomically.keep(kept, json.dumps(seen).encode())
-    facts = facts_of(seen, digest, image.environment, image.labels)
+    path = folder / "facts" / f"{digest.removeprefix('sha256:')}-layers-{FORMAT}.json" if folder else None
+    document = cache.read(path, parse)
+    if document is None:
+        document = _seen(_Reading(image, blobs, folder / "layers" if folder else None, progress))
+        cache.write(path, document)
+    facts = facts_of(document, digest, image.environment, image.labels)
     refuse_incomplete(str(image.reference), facts)
     return facts
 
 
 def modules_of(
-    image: RemoteImage, blobs: Blobs, cache: Path | None, progress: Progress
+    image: RemoteImage, blobs: Blobs, folder: Path | None, progress: Progress
 ) -> Mapping[str, UpstreamModule]:
     """The modules of the official packages alone. They lie where everything else does, so it costs what `inspect` does
     the first time, and one small file after that."""
-    return inspect(image, blobs, cache, progress).modules
+    return inspect(image, blobs, folder, progress).modules
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class _Reading:
 
     image: RemoteImage
     blobs: Blobs
-    cache: Path | None
+    folder: Path | None
     progress: Progress
 
 
@@ -112,7 +109,7 @@ def _seen(reading: _Reading) -> dict[str, Any]:
     """The document that the probe would print, from as few layers as it takes."""
     view = _View(reading.image)
     for descriptor in reversed(reading.image.layers):
-        found = layer_cache.load(reading.blobs, descriptor, reading.cache, reading.progress)
+        found = layer_cache.load(reading.blobs, descriptor, reading.folder, reading.progress)
         view = replace(view, layers=(*view.layers, found))
         if _settled(view):
             break
@@ -176,12 +173,3 @@ def _libc_versions(layer: LayerIndex) -> list[str]:
     recorded = layer.contents.get(_DPKG, b"").decode()
     ordered = sorted(files, key=lambda version: [int(part) for part in version.split()[0].split(".")], reverse=True)
     return [version.split()[0] for version in ordered] + ([recorded] if recorded else [])
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What is kept at `path`; None where there is nothing, or nothing whole."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) and document.keys() == _KEYS else None

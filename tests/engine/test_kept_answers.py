@@ -1,0 +1,72 @@
+"""What was seen in an image is kept by its ID and the probe's text, and a bad cache costs time alone."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from xgbpatch import inspection, inventory, probe
+from xgbpatch.errors import BaseImageError
+
+TAKERS = {"facts": inspection.inspect, "inventory": inventory.take}
+
+
+@pytest.fixture(scope="module")
+def image(engine, base_of):
+    found = engine.image(base_of("1.5-1"))
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module", params=TAKERS)
+def taken(request, engine, image, tmp_path_factory):
+    """A function that inspects, its first answer, and the cache folder that it left."""
+    folder = tmp_path_factory.mktemp(request.param) / "cache"
+    take = TAKERS[request.param]
+    return take, take(engine, image, folder), folder
+
+
+@pytest.fixture
+def folder(taken, tmp_path):
+    """A copy of the cache folder, to be spoilt."""
+    return shutil.copytree(taken[2], tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(engine, image, taken, tmp_path):
+    take, answer, _ = taken
+    (tmp_path / "cache").write_text("in the way")
+    assert take(engine, image, tmp_path / "cache" / "facts") == answer
+
+
+def test_a_damaged_file_is_found_out_again_and_mended(engine, image, taken, folder):
+    take, answer, _ = taken
+    (kept,) = folder.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(b'{"python": 5}')
+    assert take(engine, image, folder) == answer
+    assert kept.read_bytes() == whole
+
+
+def test_what_is_kept_is_read(engine, image, taken, folder):
+    take, answer, _ = taken
+    (kept,) = folder.iterdir()
+    before = kept.stat().st_ino
+    assert take(engine, image, folder) == answer
+    assert kept.stat().st_ino == before
+
+
+def test_another_probe_is_asked_anew(engine, image, taken, folder, monkeypatch):
+    source = probe.source
+    monkeypatch.setattr(probe, "source", lambda script: f"{source(script)}\n# another one\n")
+    taken[0](engine, image, folder)
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_python_that_prints_at_its_start_is_named(engine, image, taken, tmp_path, monkeypatch):
+    source = probe.source
+    monkeypatch.setattr(probe, "source", lambda script: f"print('Welcome!')\n{source(script)}")
+    with pytest.raises(BaseImageError, match='printed "Welcome!" on stdout') as refused:
+        taken[0](engine, image, tmp_path)
+    assert "stderr" in refused.value.next_step
+    assert not list(tmp_path.iterdir())
