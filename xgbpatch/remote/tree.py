@@ -34,6 +34,8 @@ class Tree:
         links = 0
         while left:
             name = left.pop(0)
+            if name == ".":
+                continue
             if name == "..":
                 found = posixpath.dirname(found)
                 continue
@@ -66,7 +68,8 @@ class Tree:
     def is_link(self, path: str) -> bool:
         """Whether the path itself, its last name not followed, is a symbolic link."""
         folder, name = posixpath.split(path)
-        return _is(self._entry(posixpath.join(self.resolve(folder), name)[1:]), Kind.SYMLINK)
+        resolved = self.resolve(folder)
+        return bool(resolved) and _is(self._entry(posixpath.join(resolved, name)[1:]), Kind.SYMLINK)
 
     def list(self, path: str) -> tuple[str, ...]:
         """The names in the folder, sorted; none where there is no folder."""
@@ -115,7 +118,9 @@ class Tree:
 
 
 def _parts(path: str) -> list[str]:
-    return [name for name in path.split("/") if name not in ("", ".")]
+    """A slash at the end asks for a folder, as `.` behind it would."""
+    names = [name for name in path.split("/") if name]
+    return [*names, "."] if names and path.endswith("/") else names
 
 
 def _is(entry: Entry | None, kind: Kind) -> bool:
