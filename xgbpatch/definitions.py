@@ -18,6 +18,26 @@ _BLOCK = {tokenize.INDENT: "{:", tokenize.DEDENT: ":}"}  # no token looks like t
 _FORMATTED = ("FSTRING", "TSTRING")
 
 
+def decoded(content: bytes) -> str:
+    """The text of a module, in the encoding that it declares (PEP 263), without a byte order mark.
+
+    Raises `SyntaxError` where Python would not read it: the encoding is unknown, or the bytes are of another.
+    """
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return content.decode(encoding)
+    except (LookupError, UnicodeError) as error:  # `rot13` and its kin are no encodings of text
+        raise SyntaxError(str(error)) from error
+
+
+def parsed(source: str) -> ast.Module:
+    """The tree of a module's text; raises `SyntaxError`, and nothing else, where this Python cannot read it."""
+    try:
+        return ast.parse(source)
+    except (ValueError, RecursionError, MemoryError) as error:  # a NUL, half a surrogate pair, a thousand brackets
+        raise SyntaxError(str(error) or "nested too deeply") from error
+
+
 def top_level(tree: ast.AST) -> Iterator[ast.AST]:
     """Statements that run at import, those inside `if`, `try`, `with`, `for` and `while` included."""
     for node in ast.iter_child_nodes(tree):
@@ -124,7 +144,7 @@ class _Module:
 
 @lru_cache(maxsize=64)
 def _read(source: str) -> _Module:
-    return _Module(ast.parse(source), tuple(io.StringIO(source, newline=None)))
+    return _Module(parsed(source), tuple(io.StringIO(source, newline=None)))
 
 
 def _text(module: _Module, node: ast.AST, name: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from xgbpatch import definitions
 from xgbpatch.errors import ReplacementError
-from xgbpatch.facts import Facts, UpstreamModule
+from xgbpatch.facts import Facts, PythonFacts, UpstreamModule
 from xgbpatch.spec import Replacement
 
 _SHOWN_LINES = 80
@@ -39,25 +40,35 @@ def check(replacement: Replacement, facts: Facts) -> None:
         near = difflib.get_close_matches(replacement.module, facts.modules, n=1)
         hint = f'Did you mean "{near[0]}"?' if near else "xgbpatch inspect --json lists the base's modules."
         raise ReplacementError(f'the base has no module "{replacement.module}"', hint)
-    text = replacement.source.read_text(encoding="utf-8")
+    text = _text(replacement)
     _refuse_changed_base(replacement, base, text)
     _refuse_missing_names(replacement, facts, text)
 
 
-def needs(sources: Mapping[str, str]) -> set[Need]:
-    """Every name that a module of `sources` (dotted name → text) takes from another module of `sources`."""
+def needs(trees: Mapping[str, ast.Module], modules: Collection[str]) -> set[Need]:
+    """Every name that a module of `trees` (dotted name → tree) takes from one of `modules`, all of the base."""
     found: set[Need] = set()
-    for name, text in sources.items():
-        found.update(_needs_of(name, ast.parse(text), frozenset(sources)))
+    for name, tree in trees.items():
+        found.update(_needs_of(name, tree, modules))
     return found
 
 
-def provided(text: str) -> frozenset[str] | None:
-    """The top-level names of a module's text; None where it cannot be told (`import *`, a module `__getattr__`)."""
+def provided(tree: ast.Module) -> frozenset[str] | None:
+    """The top-level names of a module; None where they cannot be told (`import *`, a module `__getattr__`)."""
     names: set[str] = set()
-    for node in definitions.top_level(ast.parse(text)):
+    for node in definitions.top_level(tree):
         names.update(definitions.bound(node))
     return None if names & {"*", "__getattr__"} else frozenset(names)
+
+
+def _text(replacement: Replacement) -> str:
+    try:
+        return definitions.decoded(replacement.source.read_bytes())
+    except SyntaxError as error:
+        raise ReplacementError(
+            f'the text of "{replacement.source}" cannot be read: {error.msg}',
+            "Save it as UTF-8, or name its encoding in the first line (PEP 263): # -*- coding: latin-1 -*-",
+        ) from error
 
 
 def _refuse_changed_base(replacement: Replacement, base: UpstreamModule, text: str) -> None:
@@ -73,13 +84,14 @@ def _refuse_changed_base(replacement: Replacement, base: UpstreamModule, text: s
 
 def _refuse_missing_names(replacement: Replacement, facts: Facts, text: str) -> None:
     try:
-        names = provided(text)
+        names = provided(definitions.parsed(text))
     except SyntaxError as error:
+        if _is_newer(facts.python):
+            raise _unreadable(f'"{replacement.source}"', error, facts.python) from error
         raise ReplacementError(f'"{replacement.source}" is not valid Python: {error}') from error
     if names is None:
         return
-    sources = {name: module.source for name, module in facts.modules.items()}
-    wanted = [*needs(sources), *_ENTRY_POINTS]
+    wanted = [*needs(_trees(replacement, facts), facts.modules), *_ENTRY_POINTS]
     missing = sorted(need for need in wanted if need.module == replacement.module and need.name not in names)
     missing = [need for need in missing if f"{need.module}.{need.name}" not in facts.modules]
     if missing:
@@ -92,6 +104,42 @@ def _refuse_missing_names(replacement: Replacement, facts: Facts, text: str) -> 
         )
 
 
+def _trees(replacement: Replacement, facts: Facts) -> dict[str, ast.Module]:
+    """The base's other modules, those that its own Python can import.
+
+    One that this Python cannot read needs nothing where the base's Python is no newer: it cannot be imported there
+    either. Where the base's is newer, nothing tells what it needs, unless it never mentions the replaced module. That
+    one is refused and not guessed: the image would fail at its first request. A package may be taken from by
+    `from . import name`, which mentions nothing.
+    """
+    trees: dict[str, ast.Module] = {}
+    is_package = any(name.startswith(f"{replacement.module}.") for name in facts.modules)
+    for name, module in facts.modules.items():
+        if name == replacement.module:
+            continue
+        try:
+            trees[name] = definitions.parsed(module.source)
+        except SyntaxError as error:
+            mentioned = is_package or replacement.module.rpartition(".")[2] in module.source
+            if mentioned and _is_newer(facts.python):
+                what = f'the base\'s "{name}", which may need names of "{replacement.module}",'
+                raise _unreadable(what, error, facts.python) from error
+    return trees
+
+
+def _is_newer(python: PythonFacts) -> bool:
+    """Whether the base's Python may read more than this one."""
+    return python.minor > sys.version_info[:2]
+
+
+def _unreadable(what: str, error: SyntaxError, python: PythonFacts) -> ReplacementError:
+    own, theirs = (".".join(str(number) for number in pair) for pair in (sys.version_info[:2], python.minor))
+    return ReplacementError(
+        f"{what} cannot be read by the Python {own} that xgbpatch runs on: {error}. The base has Python {theirs}",
+        f"Run xgbpatch on Python {theirs} or newer.",
+    )
+
+
 def difference(base: str, text: str) -> str:
     """A unified diff from the base's text to `text`, cut after 80 lines."""
     lines = list(difflib.unified_diff(base.splitlines(), text.splitlines(), "base", "yours", lineterm="", n=1))
@@ -99,7 +147,7 @@ def difference(base: str, text: str) -> str:
     return "\n".join(lines[:_SHOWN_LINES] + ([f"… and {rest} more lines"] if rest > 0 else []))
 
 
-def _needs_of(name: str, tree: ast.Module, known: frozenset[str]) -> Iterator[Need]:
+def _needs_of(name: str, tree: ast.Module, known: Collection[str]) -> Iterator[Need]:
     aliases: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -111,7 +159,7 @@ def _needs_of(name: str, tree: ast.Module, known: frozenset[str]) -> Iterator[Ne
             yield Need(aliases[node.value.id], node.attr, name)
 
 
-def _imported(name: str, node: ast.ImportFrom, aliases: dict[str, str], known: frozenset[str]) -> Iterator[Need]:
+def _imported(name: str, node: ast.ImportFrom, aliases: dict[str, str], known: Collection[str]) -> Iterator[Need]:
     source = _absolute(name, node, known)
     for item in node.names:
         whole = f"{source}.{item.name}"
@@ -121,7 +169,7 @@ def _imported(name: str, node: ast.ImportFrom, aliases: dict[str, str], known: f
             yield Need(source, item.name, name)
 
 
-def _absolute(name: str, node: ast.ImportFrom, known: frozenset[str]) -> str:
+def _absolute(name: str, node: ast.ImportFrom, known: Collection[str]) -> str:
     if not node.level:
         return node.module or ""
     is_package = any(other.startswith(f"{name}.") for other in known)

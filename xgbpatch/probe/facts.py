@@ -4,6 +4,7 @@ import email.parser
 import glob
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tokenize
 
 UPSTREAM = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
 
@@ -95,8 +97,17 @@ def module(path):
     return {
         "path": path,
         "sha256": hashlib.sha256(content).hexdigest(),
-        "source": content.decode("utf-8", "replace"),
+        "source": text(content),
     }
+
+
+def text(content):
+    """In the encoding that the module declares (PEP 263); one that Python would not read is shown all the same."""
+    try:
+        encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
+        return content.decode(encoding)
+    except (LookupError, SyntaxError, UnicodeError):
+        return content.decode("utf-8", "replace")
 
 
 def complaints():

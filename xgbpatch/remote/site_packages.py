@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from xgbpatch import core_metadata, pip_check
+from xgbpatch import core_metadata, definitions, pip_check
 from xgbpatch.core_metadata import Metadata
 from xgbpatch.facts import Distribution, PythonFacts
 from xgbpatch.remote.python_tree import PythonTree
@@ -58,9 +58,17 @@ def modules(tree: Tree, root: str, package: str) -> Iterator[tuple[str, Mapping[
             {
                 "path": path,
                 "sha256": hashlib.sha256(content).hexdigest(),
-                "source": content.decode("utf-8", "replace"),
+                "source": _text(content),
             },
         )
+
+
+def _text(content: bytes) -> str:
+    """Of a module; one that Python would not read is shown all the same."""
+    try:
+        return definitions.decoded(content)
+    except SyntaxError:
+        return content.decode("utf-8", "replace")
 
 
 def _metadata_files(tree: Tree, places: Iterable[str]) -> Iterator[str]:
