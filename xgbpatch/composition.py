@@ -102,7 +102,7 @@ def _environment(ingredients: Ingredients) -> Mapping[str, str]:
         "PYTHONPATH": extended(base.get("PYTHONPATH"), _import_folders(ingredients)),
     }
     if spec.features or spec.fixes:
-        added["PATH"] = f"{layout.BIN}:{base['PATH']}" if base.get("PATH") else layout.BIN
+        added["PATH"] = layout.search_path(base.get("PATH"))
     if spec.features:
         added["XGBPATCH_FEATURES"] = ",".join(spec.features)
     if spec.fixes:

@@ -7,8 +7,14 @@ PACKAGES = f"{ROOT}/packages"  # a wheel prefix: lib/python3.x/site-packages, li
 USER = f"{ROOT}/user"  # the user's own files
 REPLACEMENTS = f"{ROOT}/replacements"  # <dotted.module>.py
 BIN = f"{ROOT}/bin"  # first on PATH: `serve` for multi-model endpoints
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # the engine's, where an image sets none
 
 LABEL_PREFIX = "io.xgbpatch."
+
+
+def search_path(existing: str | None) -> str:
+    """PATH in a patched image whose base has `existing`: ours first, and without one the engine's own after it."""
+    return f"{BIN}:{existing or DEFAULT_PATH}"
 
 
 def site(minor: tuple[int, int]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from xgbpatch.errors import ConfigurationError
 from xgbpatch.layout import LABEL_PREFIX
 from xgbpatch.reference import ImageReference
 
@@ -27,6 +29,9 @@ HOOKS = f"{LABEL_PREFIX}hooks"
 PYTHON = f"{LABEL_PREFIX}python"
 BASE_PACKAGES = f"{LABEL_PREFIX}base-packages"
 PROJECT = "https://github.com/xgbpatch/xgbpatch"
+
+_PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9._!+-]+")
+_PYTHON = re.compile(r"\d+\.\d+\.\d\S* \S+ glibc-(\d+(\.\d+)*)?")
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,13 @@ class Provenance:
 
     @property
     def base(self) -> ImageReference | None:
-        """The base in its registry, pinned; None for a base that only the local engine knew."""
-        name = ImageReference.parse(self.base_name)
-        return name.with_digest(self.base_digest) if name.host else None
+        """The base in its registry, pinned. None for a base that only the local engine knew, and where the
+        labels, which anybody can write, hold no name or no digest."""
+        try:
+            name = ImageReference.parse(f"{self.base_name}@{self.base_digest}")
+        except ConfigurationError:
+            return None
+        return name if name.host else None
 
 
 def write(provenance: Provenance) -> dict[str, str]:
@@ -91,7 +100,12 @@ def write(provenance: Provenance) -> dict[str, str]:
 
 
 def read(labels: Mapping[str, str]) -> Provenance | None:
-    """The provenance that `labels` carry, or None for an image that xgbpatch did not make."""
+    """The provenance that `labels` carry, or None for an image that xgbpatch did not make.
+
+    A label may hold anything. It is text here, but for packages and `python`, which the resolver is given: what is
+    not of their form is left out.
+    """
+    python = labels.get(PYTHON, "")
     if SPEC_DIGEST not in labels:
         return None
     return Provenance(
@@ -104,14 +118,14 @@ def read(labels: Mapping[str, str]) -> Provenance | None:
         overlay_digest=labels.get(OVERLAY_DIGEST, ""),
         features=_items(labels.get(FEATURES, "")),
         fixes=_items(labels.get(FIXES, "")),
-        packages=_items(labels.get(PACKAGES, "")),
+        packages=_pins(labels.get(PACKAGES, "")),
         created=labels.get(CREATED, ""),
         image=labels.get(IMAGE, ""),
         asked_digest=labels.get(ASKED_DIGEST, ""),
         files_digest=labels.get(FILES_DIGEST, ""),
         hooks=_items(labels.get(HOOKS, "")),
-        python=labels.get(PYTHON, ""),
-        base_packages=_items(labels.get(BASE_PACKAGES, "")),
+        python=python if _PYTHON.fullmatch(python) else "",
+        base_packages=_pins(labels.get(BASE_PACKAGES, "")),
     )
 
 
@@ -126,6 +140,10 @@ def _substance(labels: Mapping[str, str]) -> tuple[str, ...] | None:
     if not all(labels.get(name) for name in (SPEC_DIGEST, BASE_DIGEST, PATCH_DIGEST)):
         return None
     return tuple(labels.get(name, "") for name in (BASE_DIGEST, PATCH_DIGEST, IMAGE, ASKED_DIGEST))
+
+
+def _pins(text: str) -> tuple[str, ...]:
+    return tuple(item for item in _items(text) if _PIN.fullmatch(item))
 
 
 def _items(text: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class Publisher:
         behind = self._behind(parcel, manifest)
         if self._gate and (behind or repaired or held is None):
             made = provenance.read(parcel.image.labels)
-            self._gate(made.base if made and made.base_name else None, reference)
+            self._gate(made.base if made else None, reference)
         for alias in behind:
             alias_memory.move(self._registry, alias, manifest)
             self._progress.line(f'alias "{alias}" points to "{manifest.digest}"')

@@ -72,7 +72,7 @@ class Registry:
         answer = self._session.send(Request(reference, "GET", f"blobs/{digest}"))
         require(answer, (200,), f'read the configuration of "{reference}"')
         verify(reference, digest, f"sha256:{hashlib.sha256(answer.body).hexdigest()}")
-        return _document(answer, f'the configuration "{digest}" of "{reference}"')
+        return _image_config(answer, f'the configuration "{digest}" of "{reference}"')
 
     def put_manifest(self, reference: ImageReference, manifest: Manifest) -> ImageReference:
         """Put `manifest` under the reference's tag, or under its digest alone where there is no tag, in one step.
@@ -133,6 +133,20 @@ def _document(answer: Answer, what: str) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise RegistryError(f"{what} is not a JSON object", _STRANGER)
     return document
+
+
+def _image_config(answer: Answer, what: str) -> Mapping[str, Any]:
+    """An image's configuration; raises `RegistryError` where it cannot be one (OCI image-spec, config.md)."""
+    document = _document(answer, what)
+    section, rootfs = document.get("config") or {}, document.get("rootfs") or {}
+    if isinstance(section, dict) and isinstance(rootfs, dict):
+        labels = section.get("Labels") or {}
+        lists = (section.get("Env") or [], rootfs.get("diff_ids") or [])
+        if isinstance(labels, dict) and all(isinstance(items, list) for items in lists):
+            texts = [*labels.values(), *(text for items in lists for text in items)]
+            if all(isinstance(text, str) for text in texts):
+                return document
+    raise RegistryError(f"{what} is not an image's", _STRANGER)
 
 
 def _tags(answer: Answer, what: str) -> list[str]:

@@ -57,7 +57,7 @@ def size(session: Session) -> str:
 def labelled_base(engine: Engine, image: LocalImage) -> LocalImage | None:
     """The base that the labels name by digest, where the engine holds it."""
     made = provenance.read(image.labels)
-    if made is None:
+    if made is None or not made.base_digest:
         return None
     return engine.image(made.base or made.base_digest)
 

@@ -31,7 +31,7 @@ class RemoteImage:
     @property
     def diff_ids(self) -> tuple[str, ...]:
         """Digests of the uncompressed layers, base first."""
-        return tuple(self.config.get("rootfs", {}).get("diff_ids") or ())
+        return tuple((self.config.get("rootfs") or {}).get("diff_ids") or ())
 
     @property
     def environment(self) -> dict[str, str]:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from xgbpatch.errors import BaseImageError
+from xgbpatch.layout import DEFAULT_PATH
 from xgbpatch.remote.tree import Tree
 from xgbpatch.remote.unpacked import NEXT_STEP
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # the engine's, where an image sets none
 _NAME = re.compile(r"python(3\.\d+)(m?)")
 _PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([^"]+)"')
 _SYSTEM_FOLDERS = ("lib", "lib64", "local/lib", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")  # below /usr
@@ -67,7 +67,7 @@ def find(tree: Tree, environment: Mapping[str, str]) -> PythonTree:
 
 def which(tree: Tree, environment: Mapping[str, str], name: str) -> str:
     """The path of the command, as the shell finds it; empty where it is not on PATH."""
-    for folder in environment.get("PATH", _PATH).split(":"):
+    for folder in environment.get("PATH", DEFAULT_PATH).split(":"):
         path = posixpath.join(folder, name)
         entry = tree.entry(path) if folder.startswith("/") else None
         if entry is not None and entry.mode & 0o111 and tree.is_file(path):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
 
 from xgbpatch import hooks
 from xgbpatch.digest import asked_digest
@@ -59,5 +60,12 @@ def _packages(spec: Spec, made: Provenance) -> Iterator[str]:
         except InvalidRequirement:
             continue
         version = held.get(canonicalize_name(requirement.name))
-        if version is None or not requirement.specifier.contains(version, prereleases=True):
+        if version is None or not _meets(requirement, version):
             yield f'package "{text}" is new'
+
+
+def _meets(requirement: Requirement, version: str) -> bool:
+    try:
+        return requirement.specifier.contains(version, prereleases=True)
+    except InvalidVersion:  # a label may hold anything
+        return False

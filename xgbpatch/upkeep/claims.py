@@ -64,7 +64,11 @@ def claimed(depot: Depot, image: RemoteImage) -> Claim:
         older = "was not made by xgbpatch" if made is None else "was made by an xgbpatch that kept too little of it"
         raise ConfigurationError(f'"{image.reference}" {older}', "Build an image from a spec first: xgbpatch build.")
     if made.base is None:
-        raise ConfigurationError(f'the base "{made.base_name}" was in a local engine only', _REBUILD)
+        raise ConfigurationError(
+            f'the labels of "{image.reference}" name no base in a registry: "{made.base_name}" with the digest '
+            f'"{made.base_digest}"',
+            _REBUILD,
+        )
     base = find(depot.registry, made.base, image.architecture or "amd64")
     if base is None:
         raise BaseImageError(

@@ -14,12 +14,12 @@ from enum import Enum
 from functools import cached_property
 from importlib.metadata import version as installed_version
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from xgbpatch import catalogue
 from xgbpatch.catalogue import Support, VersionInfo
 from xgbpatch.composition import overlay_digest
-from xgbpatch.errors import ExtraMissingError, PackageError, XgbpatchError
+from xgbpatch.errors import ConfigurationError, ExtraMissingError, PackageError, XgbpatchError
 from xgbpatch.facts import Facts
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
@@ -184,7 +184,10 @@ class _Case:
         return self.made.overlay_digest != f"sha256:{overlay_digest()}"
 
     def _is_of_newer_xgbpatch(self) -> bool:
-        return Version(self.made.tool_version or "0") > Version(_own())
+        try:
+            return Version(self.made.tool_version) > Version(_own())
+        except InvalidVersion:  # a label may hold anything
+            return False
 
     @cached_property
     def _elsewhere(self) -> tuple[tuple[str, bool], ...]:
@@ -222,5 +225,9 @@ def _own() -> str:
     return installed_version("xgbpatch")
 
 
-def _name(text: str) -> str:
-    return ImageReference.parse(text).name
+def _name(label: str) -> str:
+    """Without the tag; a label that holds no name as it stands."""
+    try:
+        return ImageReference.parse(label).name
+    except ConfigurationError:
+        return label

@@ -89,11 +89,8 @@ def check_packages(made: Provenance, facts: Facts) -> None:
 
 def _path(value: str, old: str | None, new: str | None) -> str | None:
     """`composition` puts our folder first; any other value is the user's."""
-    return _first(new) if value and value == _first(old) else None
-
-
-def _first(existing: str | None) -> str:
-    return f"{layout.BIN}:{existing}" if existing else layout.BIN
+    ours = {layout.search_path(old)} if old else {layout.search_path(old), layout.BIN}  # alone, in older images
+    return layout.search_path(new) if value in ours else None
 
 
 def _imports(value: str, old: Mapping[str, str], new: Mapping[str, str]) -> str | None:

@@ -122,7 +122,7 @@ class Assessment:
 
     def _digest_of_base(self, made: Provenance, architecture: str) -> str:
         """What the base's tag names now; empty where it names nothing, or the base is in no registry."""
-        base = made.base if made.base_name else None
+        base = made.base
         if base is None or not base.tag:
             return ""
         wanted = (made.base_name, architecture)
