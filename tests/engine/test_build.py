@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from support.bases import chosen
+from support.bases import RUN_ID, chosen
 from support.pipeline import build_spec
 from xgbpatch import inspection, inventory, layout, provenance, verification
 from xgbpatch.building import render
@@ -179,7 +179,7 @@ def test_a_build_that_fails_verification_gets_no_name_and_is_discarded(workshop,
     broken = replace(
         rendered,
         dockerfile=rendered.dockerfile + "\nRUN rm /etc/nginx/nginx.conf\n",
-        reference=replace(rendered.reference, repository="xgbpatch-tests/broken"),
+        reference=replace(rendered.reference, repository=f"xgbpatch-tests/unverified-{RUN_ID}"),
     )
     label = f"{provenance.SPEC_DIGEST}={rendered.provenance.spec_digest}"
     before = {image.id for image in workshop.engine.images(label)}

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import docker
 import pytest
 
-from support.bases import chosen
+from support.bases import RUN_ID, chosen
 from support.pipeline import build_spec
 from xgbpatch import contract, inventory, provenance
 from xgbpatch.contract import Options
@@ -49,7 +49,7 @@ def spec(pushed_base, tmp_path_factory, version):
     return Spec(
         version=version, region="us-west-2", base_image=pushed_base.reference, features=("shap",),
         fixes=("serve-exit-code",), files=(UserFile(folder / "odd name.py", "mine/odd name.py"),),
-        environment=(("GREETING", 'say "hello" to $PATH \\ all'),), repository="xgbpatch-tests/builders",
+        environment=(("GREETING", 'say "hello" to $PATH \\ all'),), repository=f"xgbpatch-tests/builders-{RUN_ID}",
     )  # fmt: skip
 
 

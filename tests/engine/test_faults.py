@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from support.bases import versions
+from support.bases import RUN_ID, versions
 from xgbpatch.engine.client import Engine
 from xgbpatch.reference import ImageReference
 
-REPOSITORY = "xgbpatch-tests/faults"
+REPOSITORY = f"xgbpatch-tests/faults-{RUN_ID}"
 DEADLINE_SECONDS = 120
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from support.bases import RUN_ID
 from xgbpatch import inspection, pip_check
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.values import LocalImage, Run
@@ -85,7 +86,7 @@ RUN mkdir -p /t/gone/later && touch /t/gone/later/a && chmod 750 /t/mode
 @pytest.fixture(scope="module")
 def image(engine: Engine, base_of: Callable[[str], str], version: str) -> Iterator[LocalImage]:
     """The base, and layers above it that change, replace and remove what is below them, in the base's packages too."""
-    name = f"xgbpatch-tests/layers:{version}"
+    name = f"xgbpatch-tests/layers-{RUN_ID}:{version}"
     subprocess.run(
         ["docker", "build", "-q", "-t", name, "-"], input=CHANGED.format(base=base_of(version)).encode(), check=True
     )

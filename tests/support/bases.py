@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 
 from xgbpatch.reference import ImageReference
 
 TEST_BASE = os.environ.get("XGBPATCH_TEST_BASE", "")
 STANDINS = ("1.5-1", "3.2-0")
+RUN_ID = secrets.token_hex(4)  # in the names of images that tests make: another run, or worker, has others
 
 
 def versions() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from support.bases import RUN_ID
 from xgbpatch.engine.client import BuildRequest, Engine
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, FEATURES, FIXES, SPEC_DIGEST
@@ -69,7 +70,7 @@ def claims(base_name: str, base_id: str, features: str = "", fixes: str = "") ->
 @contextmanager
 def built(engine: Engine, base: str, breakage: Breakage) -> Iterator[str]:
     """The name of the derived image, which is gone again when the block ends."""
-    tag = ImageReference.parse(f"xgbpatch-tests/broken:{breakage.name}")
+    tag = ImageReference.parse(f"xgbpatch-tests/broken-{RUN_ID}:{breakage.name}")
     context = _context(base, breakage)
     engine.build(BuildRequest(context, platform="linux/amd64", tag=tag), Silent())
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.bases import TEST_BASE
+from support.bases import RUN_ID, TEST_BASE
 from support.pipeline import build_spec
 from xgbpatch.building import Built, Workshop
 from xgbpatch.engine.client import Engine
@@ -60,7 +60,7 @@ def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
 
     def spec(version: str) -> Spec:
         base = ImageReference.parse(base_of(version))
-        return Spec(version=version, region="us-west-2", base_image=base, repository="xgbpatch-tests/patched")
+        return Spec(version=version, region="us-west-2", base_image=base, repository=f"xgbpatch-tests/patched-{RUN_ID}")
 
     return spec
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from support.bases import TEST_BASE, chosen
+from support.bases import RUN_ID, TEST_BASE, chosen
 from support.loopback_aws import ACCOUNT, REGION
 from xgbpatch.engine.values import Credentials, Mount, Run
 from xgbpatch.progress import Silent
@@ -68,7 +68,7 @@ def test_it_keeps_sagemakers_contract_and_answers_as_its_base(xgbpatch, built):
 
 def test_a_further_tag_names_the_same_image(engine, xgbpatch, built, version):
     base = ["--base-image", TEST_BASE] if TEST_BASE else []
-    further = "xgbpatch-tests/further:candidate"
+    further = f"xgbpatch-tests/further-{RUN_ID}:candidate"
     xgbpatch("build", "--version", version, "--feature", "shap,daal4py", *base, "--tag", further)
     try:
         assert engine.image(further).id == engine.image(built).id

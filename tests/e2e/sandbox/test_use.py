@@ -9,6 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from support.bases import RUN_ID
 from support.sandbox.tiny_images import credentials_of, tiny_image
 from xgbpatch.engine.values import Credentials
 from xgbpatch.errors import RegistryError, XgbpatchError
@@ -85,7 +86,7 @@ def test_no_token_is_refused(running, engine):
 
 def test_images_of_the_sandbox_s_registries_are_removed_and_no_others(running, engine):
     ours = ImageReference(running.registries[1].host, "probe/ours", "t1")
-    theirs = ImageReference("", "xgbpatch-test-theirs", "t1")
+    theirs = ImageReference("", f"xgbpatch-test-theirs-{RUN_ID}", "t1")
     label = "com.amazonaws.sagemaker.capabilities.multi-models"
     with tiny_image(engine, ours, label), tiny_image(engine, theirs, label):
         bases.remove_images(running)
