@@ -28,8 +28,8 @@ def depot(tmp_path):
 
 
 @pytest.fixture
-def place(plain):
-    return plain.reference("team/model")
+def place(space):
+    return space.reference("team/model")
 
 
 @pytest.fixture

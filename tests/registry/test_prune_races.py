@@ -18,8 +18,8 @@ def depot(ecr, tmp_path):
 
 
 @pytest.fixture(params=["ECR", "any other registry"])
-def somewhere(request, plain, place):
-    return place if request.param == "ECR" else plain.reference("team/model")
+def somewhere(request, space, place):
+    return place if request.param == "ECR" else space.reference("team/model")
 
 
 class Interrupted:
@@ -81,8 +81,8 @@ def test_image_that_gets_a_tag_while_its_artifacts_are_deleted_stays(depot, some
     assert "prod" in depot.registry.tags(somewhere)
 
 
-def test_image_that_something_was_attached_to_meanwhile_stays(depot, plain):
-    place = plain.reference("team/model")
+def test_image_that_something_was_attached_to_meanwhile_stays(depot, space):
+    place = space.reference("team/model")
     old, _, belonging = family(depot, place)
     outcomes = deleting(depot, place)
     record = _attached(depot, old, "record")  # its list has another digest now

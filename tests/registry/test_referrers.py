@@ -24,9 +24,13 @@ def depot(tmp_path):
     return depot_on(tmp_path / "cache")
 
 
+def hello(registry, depot):
+    return put(depot, registry.reference("a/b:1"), HandImage([tar({"etc/hello": b"hello"})]))
+
+
 @pytest.fixture
-def image(plain, depot):
-    return put(depot, plain.reference("a/b:1"), HandImage([tar({"etc/hello": b"hello"})]))
+def image(space, depot):
+    return hello(space, depot)
 
 
 def attach(depot, image, artifact=REPORT):
@@ -53,11 +57,11 @@ def test_the_artifact_is_an_oci_manifest_with_the_image_as_subject(depot, image)
     assert [entry["artifactType"] for entry in index["manifests"]] == [REPORT.kind]
 
 
-def test_attaching_the_same_bytes_twice_writes_nothing_the_second_time(plain, depot, image):
+def test_attaching_the_same_bytes_twice_writes_nothing_the_second_time(space, depot, image):
     first = attach(depot, image)
-    writes = plain.writes()
+    writes = space.writes()
     assert attach(depot, image) == first
-    assert plain.writes() == writes
+    assert space.writes() == writes
     assert len(referrers.attached(depot.registry, image, REPORT.kind)) == 1
 
 
@@ -121,7 +125,8 @@ def test_a_registry_that_refuses_the_list_is_told(depot):
             referrers.attached(depot.registry, subject, REPORT.kind)
 
 
-def test_wrong_bytes_of_an_artifact_are_refused(depot, image, tmp_path):
+def test_wrong_bytes_of_an_artifact_are_refused(depot, plain, tmp_path):
+    image = hello(plain, depot)
     found = attach(depot, image)
     digest = depot.registry.manifest(image.with_digest(found.digest)).layers[0].digest.removeprefix("sha256:")
     (data,) = (tmp_path / "blobs").rglob(f"{digest}/data")

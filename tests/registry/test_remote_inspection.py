@@ -38,19 +38,19 @@ OFFICIAL = [
 ]
 
 
-def test_a_base_in_a_registry_is_inspected_once(plain: LoopbackRegistry, tmp_path: Path):
+def test_a_base_in_a_registry_is_inspected_once(space: LoopbackRegistry, tmp_path: Path):
     """Its second inspection reads nothing but the cache, whether that has the facts or only the layers."""
     runnable = [name for files in OFFICIAL for name in files if "/bin/" in name]
     names = ("SAGEMAKER_SERVING_MODULE", "SAGEMAKER_TRAINING_MODULE")
     variables = {"PATH": "/opt/venv/bin:/usr/bin", **dict.fromkeys(names, "a:main")}
-    depot, reference = depot_on(tmp_path), plain.reference("base:3.2-0")
+    depot, reference = depot_on(tmp_path), space.reference("base:3.2-0")
     put(depot, reference, HandImage([tar(files, runnable) for files in OFFICIAL], variables))
     image = load(depot.registry, reference)
     first = remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent())
     assert (first.xgboost, first.python.version, first.python.glibc) == ("3.2.0", "3.12.1", "2.34")
-    before = plain.log.read_text()
+    before = space.log.read_text()
     assert remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
     for kept in (depot.cache / "facts").iterdir():
         kept.unlink()
     assert remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
-    assert plain.log.read_text() == before
+    assert space.log.read_text() == before

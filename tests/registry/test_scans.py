@@ -49,9 +49,9 @@ def layers():
 
 
 @pytest.fixture
-def base(depot, plain, layers):
+def base(depot, space, layers):
     """In a registry whose scans nobody can read."""
-    return put(depot, plain.reference("sagemaker-xgboost:3.2-0"), HandImage(layers[:1]))
+    return put(depot, space.reference("sagemaker-xgboost:3.2-0"), HandImage(layers[:1]))
 
 
 @pytest.fixture
@@ -132,8 +132,8 @@ def test_image_without_a_base_fails(depot, patched):
         gate(depot, None, patched, AT_ONCE)
 
 
-def test_image_that_does_not_stand_on_its_base_fails(depot, plain, patched):
-    other = put(depot, plain.reference("sagemaker-xgboost:other"), HandImage([tar({"other": b"x"})]))
+def test_image_that_does_not_stand_on_its_base_fails(depot, space, patched):
+    other = put(depot, space.reference("sagemaker-xgboost:other"), HandImage([tar({"other": b"x"})]))
     with pytest.raises(ScanError, match="does not stand on its base"):
         gate(depot, other, patched, AT_ONCE)
 
@@ -144,9 +144,9 @@ def test_base_that_cannot_be_read_fails(depot, base, patched):
     assert "--no-scan-gate" in caught.value.next_step
 
 
-def test_registry_outside_ecr_has_no_gate_and_is_told(depot, base, plain):
-    gate(depot, base, plain.reference("team/model:1").with_digest(base.digest), AT_ONCE)
-    assert depot.progress.lines == [f'no scan gate: "{plain.host}" is not ECR']
+def test_registry_outside_ecr_has_no_gate_and_is_told(depot, base, space):
+    gate(depot, base, space.reference("team/model:1").with_digest(base.digest), AT_ONCE)
+    assert depot.progress.lines == [f'no scan gate: "{space.host}" is not ECR']
 
 
 IMAGE = ImageReference.parse(f"123456789012.dkr.ecr.{REGION}.amazonaws.com/team/model:1@sha256:" + "a" * 64)

@@ -29,11 +29,11 @@ def depot(ecr, tmp_path):
 
 
 @pytest.fixture
-def base(depot, plain):
+def base(depot, space):
     """`base(content)`: AWS moves the tag of its image; gives what `patched` needs to stand on it."""
 
     def moved(content):
-        tag = plain.reference("sagemaker-xgboost:3.2-0")
+        tag = space.reference("sagemaker-xgboost:3.2-0")
         image = put(depot, tag, HandImage([tar({"base": content})]))
         return {"base_name": str(tag), "base_digest": image.digest}
 
@@ -188,8 +188,8 @@ def test_image_that_a_rollback_withdrew_supersedes_nothing_until_it_is_promoted_
     assert item["newest"] == str(bad.pinned)
 
 
-def test_base_of_several_architectures_is_compared_by_the_images_own(depot, plain):
-    base = plain.reference("base:3.2-0")
+def test_base_of_several_architectures_is_compared_by_the_images_own(depot, space):
+    base = space.reference("base:3.2-0")
     entries = {}
     for architecture in ("amd64", "arm64"):
         image = HandImage([tar({"base": architecture.encode()})], architecture=architecture)
@@ -204,7 +204,7 @@ def test_base_of_several_architectures_is_compared_by_the_images_own(depot, plai
         for digest, reasons in ((entries[architecture]["digest"], 0), (entries[other]["digest"], 1)):
             made = provenance.write(replace(MADE, base_name=str(base), base_digest=digest))
             image = HandImage([tar({"a": b"a"})], labels=made, architecture=architecture)
-            standing = Assessment(depot).standing(put(depot, plain.reference("team/model:1"), image))
+            standing = Assessment(depot).standing(put(depot, space.reference("team/model:1"), image))
             assert len(standing.reasons) == reasons, (architecture, digest)
 
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,17 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
-    """One registry for all tests of a module; each has repositories of its own."""
+    """One registry for all tests of a session; each has repositories of its own."""
     with registry(tmp_path_factory.mktemp("registry")) as started:
         yield started
+
+
+@pytest.fixture
+def space(loopback: LoopbackRegistry) -> LoopbackRegistry:
+    """The session's registry, with repositories that no other test has."""
+    return replace(loopback, prefix=f"r{secrets.token_hex(4)}/")
 
 
 @pytest.fixture

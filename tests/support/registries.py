@@ -36,14 +36,18 @@ def registry_program() -> str:
 
 @dataclass(frozen=True)
 class LoopbackRegistry:
-    """A running docker-registry: `host` is `127.0.0.1:<port>`; `log` has a line a request; `ca` signs its TLS."""
+    """A running docker-registry: `host` is `127.0.0.1:<port>`; `log` has a line a request; `ca` signs its TLS.
+
+    Repositories are named below `prefix`.
+    """
 
     host: str
     log: Path
     ca: Path | None = None
+    prefix: str = ""
 
     def reference(self, name: str) -> ImageReference:
-        return ImageReference.parse(f"{self.host}/{name}")
+        return ImageReference.parse(f"{self.host}/{self.prefix}{name}")
 
     def writes(self) -> int:
         """How many requests so far would have changed something."""
@@ -51,7 +55,7 @@ class LoopbackRegistry:
         return sum(text.count(f'"{verb} /v2/') for verb in ("PUT", "POST", "PATCH"))
 
     def tags(self, repository: str) -> list[str]:
-        answer = requests.get(f"http://{self.host}/v2/{repository}/tags/list", timeout=10)
+        answer = requests.get(f"http://{self.host}/v2/{self.prefix}{repository}/tags/list", timeout=10)
         return sorted(answer.json().get("tags") or []) if answer.ok else []
 
 
