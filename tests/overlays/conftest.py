@@ -4,14 +4,12 @@ Where the base is not installed nothing is collected, and the report says so.
 """
 
 import importlib.util
-import os
 import sys
 
 import pytest
 
 BASE = importlib.util.find_spec("sagemaker_containers") is not None
 collect_ignore_glob = [] if BASE else ["test_*.py"]
-sys.path.insert(0, os.path.dirname(__file__))
 
 
 def pytest_report_header():
@@ -27,7 +25,7 @@ def pytest_report_header():
 @pytest.fixture
 def server(tmp_path):
     """Starts the base's Flask application in this process; `server(model, ENVIRONMENT=...)` returns an Endpoint."""
-    import endpoint
+    from support.overlays import endpoint
 
     with endpoint.Stage(tmp_path) as stage:
         yield stage.start

@@ -1,14 +1,14 @@
 """Contributions of every kind of model: exact, cut as the prediction, refused with a reason where there are none."""
 
-import explaining
 import numpy as np
 import pytest
 import xgboost
-import zoo
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays import booster_json, contributions, cost, limits, ways
 from xgbpatch_overlays.contributions import NotExplained
 from xgbpatch_overlays.explanation import Wish
+
+from support.overlays import explaining, zoo
 
 INTERACTIONS = Wish(interactions=True)
 NONE = [name for name in ("vector-leaves",) if name in zoo.SPECIMENS]

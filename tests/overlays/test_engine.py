@@ -7,10 +7,11 @@ import sys
 import numpy as np
 import pytest
 import xgboost
-import zoo
-from endpoint import FEATURES
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import booster_json, engine, guards, onedal_model, proof, request_data, trees
+
+from support.overlays import zoo
+from support.overlays.endpoint import FEATURES
 
 ENGINE = dict(FEATURES, XGBPATCH_ENGINE="daal4py")
 BOOSTER_ONLY = {"gblinear": 'the booster is "gblinear"'}

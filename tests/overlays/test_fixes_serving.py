@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xgboost
-import zoo
 from sagemaker_containers import _recordio
 from sagemaker_containers.record_pb2 import Record
 from sagemaker_xgboost_container import encoder, serving
@@ -21,6 +20,8 @@ from sagemaker_xgboost_container.mms_patch import mms_transformer
 from test_multi_model import OURS, Worker
 from test_serve import gunicorn
 from xgbpatch_overlays import repairs
+
+from support.overlays import zoo
 
 RECORDIO = "application/x-recordio-protobuf"
 LINES = "application/jsonlines"

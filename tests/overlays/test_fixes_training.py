@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 import xgboost
 from sklearn import metrics
-from training_jobs import Job, Trainer
 from xgbpatch_overlays import checkpoints, train_job
+
+from support.overlays import training_jobs
+from support.overlays.training_jobs import Job, Trainer
 
 XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
 RESUMES = XGBOOST < (1, 3)
 ROUNDS = 12
-HOST = Path(__file__).with_name("resuming_host.py")
+HOST = Path(training_jobs.__file__).with_name("resuming_host.py")
 EVERY = ("checkpoint-resume", "custom-metrics", "kfold-eval", "kfold-checkpoint", "eval-metric-without-objective")
 
 

@@ -2,13 +2,13 @@
 
 import pickle
 
-import explaining
 import numpy as np
 import pytest
 import scipy.sparse
 import xgboost
-import zoo
 from xgbpatch_overlays import booster_json, engine, guards, onedal_model, request_data, trees
+
+from support.overlays import explaining, zoo
 
 RELEASE = engine.year(engine.load())
 MODELS = {

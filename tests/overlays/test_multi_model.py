@@ -10,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 import xgboost
-import zoo
-from endpoint import FEATURES, SHAP
 from mms.model_loader import MmsModelLoader, ModelLoader
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
+
+from support.overlays import zoo
+from support.overlays.endpoint import FEATURES, SHAP
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 OURS = "xgbpatch_overlays.handler"

@@ -2,13 +2,13 @@
 
 import re
 
-import explaining
 import numpy as np
 import pytest
 import xgboost
-import zoo
 from xgbpatch_overlays import cost, engine, onedal_contributions, onedal_model, ways
 from xgbpatch_overlays.explanation import Wish
+
+from support.overlays import explaining, zoo
 
 EXPLAINS = onedal_model.keeps_cover(engine.load())
 INTERACTIONS = Wish(interactions=True)

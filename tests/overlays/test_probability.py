@@ -4,13 +4,13 @@ import subprocess
 import sys
 from unittest import mock
 
-import explaining
 import numpy as np
 import pytest
-import zoo
 from xgbpatch_overlays import interventional, model_folder
 from xgbpatch_overlays.contributions import NotExplained
 from xgbpatch_overlays.explanation import PROBABILITY, Wish
+
+from support.overlays import explaining, zoo
 
 WISH = Wish(space=PROBABILITY)
 EXACT = [

@@ -9,7 +9,8 @@ from xgbpatch_overlays import engine, onedal_model
 EXPLAINS = onedal_model.keeps_cover(engine.load())
 START = """
 import os, sys
-import numpy as np, xgboost, zoo
+import numpy as np, xgboost
+from support.overlays import zoo
 from xgbpatch_overlays import engine, request_data
 
 def threads():
@@ -98,7 +99,7 @@ with ThreadPoolExecutor(8) as pool:
 
 def run(program, start=START):
     """The words of the last line that the program prints in a process of its own, within a minute."""
-    here = f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r})\n"
+    here = f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(os.path.abspath(__file__)))!r})\n"
     command = [sys.executable, "-W", "ignore", "-c", here + start + program]
     done = subprocess.run(command, capture_output=True, timeout=60, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-import zoo
 from mms.context import RequestProcessor
 from mms.model_loader import MmsModelLoader
 from sagemaker_containers import _env
@@ -16,7 +15,9 @@ from sagemaker_containers.beta.framework import worker
 from sagemaker_xgboost_container import serving
 from xgbpatch_overlays import script_mode
 
-SCRIPT = Path(__file__).with_name("script.py")
+from support.overlays import zoo
+
+SCRIPT = Path(zoo.__file__).with_name("script.py")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "features.md"
 
 
@@ -140,8 +141,9 @@ def test_the_bases_multi_model_server_runs_the_script(model, monkeypatch):
 
 
 @pytest.fixture
-def model(tmp_path):
-    """(folder of a model, rows, their predictions)"""
+def model(tmp_path, monkeypatch):
+    """(folder of a model, rows, their predictions), and the script where a server finds it"""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     x = zoo.inputs(rows=4)
     booster = xgboost.Booster(model_file=str(zoo.save(zoo.ZOO["regression"], tmp_path)))
     return str(tmp_path), x, booster.predict(xgboost.DMatrix(x))

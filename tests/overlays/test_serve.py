@@ -11,8 +11,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-import zoo
-from endpoint import FEATURES, SHAP
+
+from support.overlays import zoo
+from support.overlays.endpoint import FEATURES, SHAP
 
 MODULES = {"base": "sagemaker_xgboost_container.serving:main", "ours": "xgbpatch_overlays.serve:main"}
 

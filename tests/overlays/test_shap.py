@@ -6,9 +6,10 @@ import re
 import numpy as np
 import pytest
 import xgboost
-import zoo
-from endpoint import SHAP
 from sagemaker_xgboost_container.algorithm_mode import serve
+
+from support.overlays import zoo
+from support.overlays.endpoint import SHAP
 
 NAMES = sorted(zoo.ZOO)
 

@@ -8,11 +8,12 @@ import math
 import numpy as np
 import pytest
 import xgboost
-import zoo
-from endpoint import FEATURES
 from sagemaker_containers._recordio import _read_recordio
 from sagemaker_containers.record_pb2 import Record
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
+
+from support.overlays import zoo
+from support.overlays.endpoint import FEATURES
 
 NAMES = sorted(zoo.ZOO)
 THEIRS = "predicted_label,probabilities,raw_score,predicted_score"

@@ -3,8 +3,9 @@
 import re
 
 import pytest
-import zoo
-from endpoint import FEATURES, SHAP
+
+from support.overlays import zoo
+from support.overlays.endpoint import FEATURES, SHAP
 
 KEYS = dict(FEATURES, SAGEMAKER_INFERENCE_OUTPUT="predicted_score,base_value,shap_values")
 RECORDIO = "application/x-recordio-protobuf"

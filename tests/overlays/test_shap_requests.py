@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-import zoo
-from endpoint import FEATURES, SHAP
 from sagemaker_xgboost_container.algorithm_mode import serve
 from xgbpatch_overlays import request_options
+
+from support.overlays import zoo
+from support.overlays.endpoint import FEATURES, SHAP
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 BODY = zoo.csv(zoo.inputs(rows=4))

@@ -9,12 +9,12 @@ import pickle
 from dataclasses import replace
 
 import daal4py.mb
-import explaining
 import numpy as np
 import pytest
 import xgboost
-import zoo
 from xgbpatch_overlays import booster_json, engine, proof, request_data, trees
+
+from support.overlays import explaining, zoo
 
 TOLERANCE = 2e-5
 RELEASE = engine.year(engine.load())

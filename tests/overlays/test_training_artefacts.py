@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
-from training_jobs import Job, Trainer, lay_out
 from xgbpatch_overlays import model_folder, training_artefacts, training_files, training_rows
+
+from support.overlays import training_jobs
+from support.overlays.training_jobs import Job, Trainer, lay_out
 
 XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
 BASE = "repository/sagemaker-xgboost:1.5-1@sha256:" + "ab" * 32
@@ -59,7 +61,7 @@ def trainers(tmp_path_factory):
     )
     with Trainer(workplace(tmp_path_factory.mktemp("base"))) as base:
         os.environ.update(XGBPATCH_FEATURES="training", XGBPATCH_BASE=BASE, XGBPATCH_RELEASE="0.3.0")
-        os.environ["PYTHONPATH"] += ":" + os.path.dirname(__file__)
+        os.environ["PYTHONPATH"] += ":" + os.path.dirname(training_jobs.__file__)
         with Trainer(workplace(tmp_path_factory.mktemp("ours"))) as ours:
             os.environ.clear()
             os.environ.update(before)
@@ -294,7 +296,7 @@ def test_of_two_hosts_the_master_writes(tmp_path):
         (folder / "input/config/resourceconfig.json").write_text(json.dumps(resources))
         base = {"SAGEMAKER_BASE_DIR": str(tmp_path / host / "ml"), "SM_INPUT": str(tmp_path / host / "ml/input")}
         known = {**os.environ, **base, "XGBPATCH_FEATURES": "training"}
-        known["PYTHONPATH"] += ":" + os.path.dirname(__file__)
+        known["PYTHONPATH"] += ":" + os.path.dirname(training_jobs.__file__)
         command = [sys.executable, "-W", "ignore", "-c", HOST, str(tmp_path / host), *ports]
         processes.append(subprocess.Popen(command, env=known))
     try:

@@ -6,11 +6,12 @@ import re
 
 import pytest
 import xgboost
-import zoo
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from test_multi_model import BASES, OURS, Worker, worker  # noqa: F401 - a fixture
 from test_serve import answer, gunicorn
 from xgbpatch_overlays import version_guard
+
+from support.overlays import zoo
 
 XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
 TRAINING = {"XGBPATCH_FEATURES": "training"}

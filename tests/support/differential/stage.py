@@ -118,7 +118,7 @@ def _load(player: Player, model: str) -> None:
 
 
 def trained(engine: Engine, image: str, folder: Path, names: tuple[str, ...]) -> Zoo:
-    """The models of tests/overlays/zoo.py, made by the xgboost of `image`."""
+    """The models of tests/support/overlays/zoo.py, made by the xgboost of `image`."""
     mounts = (Mount(folder, "/zoo"), Mount(ZOO, "/zoo.py", read_only=True))
     done = engine.run(Run(image, ("python", "-W", "ignore", "/zoo.py", "/zoo", *names), mounts=mounts, network="none"))
     assert done.exit_code == 0, done.stderr

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import xgboost
-import zoo
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays import prediction, request_data, settings
 from xgbpatch_overlays.explanation import Wish
+
+from support.overlays import zoo
 
 EVERYTHING = "shap,shap-probability,daal4py"
 QUIET = {"XGBPATCH_FEATURES": EVERYTHING}

@@ -4,10 +4,11 @@ import logging
 import os
 import shutil
 
-import zoo
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import settings
+
+from support.overlays import zoo
 
 FEATURES = {"XGBPATCH_FEATURES": "shap,daal4py"}
 SHAP = dict(FEATURES, XGBPATCH_SHAP_LAYOUT="append")
