@@ -52,17 +52,17 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail("interrupted", "", 130)
+    except click.exceptions.Abort as abort:  # click's word for a KeyboardInterrupt
+        _fail("interrupted", _notes(abort.__cause__), 130)
     except (KeyboardInterrupt, Terminated) as stop:
-        _fail("interrupted", "", 143 if isinstance(stop, Terminated) else 130)
+        _fail("interrupted", _notes(stop), 143 if isinstance(stop, Terminated) else 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except XgbpatchError as error:
-        _fail(error.message, error.next_step, error.exit_code)
+        _fail(error.message, (error.next_step, *_notes(error)), error.exit_code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -70,8 +70,13 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _fail(message: str, next_step: str, code: int) -> None:
+def _notes(error: BaseException | None) -> tuple[str, ...]:
+    """What else went wrong while the commands cleaned up after `error`."""
+    return tuple(getattr(error, "__notes__", ()))
+
+
+def _fail(message: str, more: tuple[str, ...], code: int) -> None:
     click.secho(f"xgbpatch: {message}", fg="red", err=True)
-    if next_step:
-        click.echo(f"  {next_step}", err=True)
+    for line in filter(None, more):
+        click.echo(f"  {line}", err=True)
     sys.exit(code)

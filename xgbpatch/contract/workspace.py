@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xgbpatch.engine.client import Engine
+from xgbpatch.engine.interruption import afterwards
 from xgbpatch.engine.values import Mount, Run
 
 
@@ -17,10 +18,8 @@ def workspace(engine: Engine, image: str) -> Iterator[Path]:
     """A directory for bind mounts. What root left in it is removed through a container of `image` where need be."""
     directory = Path(tempfile.mkdtemp(prefix="xgbpatch-"))
     directory.chmod(0o755)  # a container whose root is mapped to another user must read it
-    try:
+    with afterwards(lambda: _remove(engine, image, directory)):
         yield directory
-    finally:
-        _remove(engine, image, directory)
 
 
 def _remove(engine: Engine, image: str, directory: Path) -> None:

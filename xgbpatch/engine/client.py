@@ -14,8 +14,8 @@ import docker.errors
 
 from xgbpatch.engine import session
 from xgbpatch.engine.container import Container
-from xgbpatch.engine.failures import UNREACHABLE, EngineGoneError, MissingImageError, translated
-from xgbpatch.engine.interruption import postponed
+from xgbpatch.engine.failures import UNREACHABLE, EngineGoneError, MissingImageError, is_gone, translated
+from xgbpatch.engine.interruption import afterwards, postponed
 from xgbpatch.engine.stream import StreamFailure, drain
 from xgbpatch.engine.values import Completed, Credentials, EngineInformation, LocalImage, Run
 from xgbpatch.errors import BuildError, EngineError, RegistryError
@@ -137,11 +137,12 @@ class Engine:
 
     def remove(self, image: ImageReference | str) -> None:
         """Remove a name (the image goes with its last one), or a nameless image by ID; silent where it is gone."""
-        try:
-            with translated(f'remove "{image}"'):
+        with translated(f'remove "{image}"'):
+            try:
                 self._client.images.remove(str(image))
-        except MissingImageError:
-            pass
+            except docker.errors.APIError as error:
+                if not is_gone(error):
+                    raise
 
     def push(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> str:
         """Push `reference`; returns the manifest digest; raises `RegistryError` with the registry's own words."""
@@ -158,15 +159,17 @@ class Engine:
     def container(self, run: Run) -> Iterator[Container]:
         """Start `run`; the container is removed, with its volumes, however the block ends."""
         container = None
-        try:
+
+        def clean_up() -> None:
+            if container is not None:
+                _remove(container)
+
+        with afterwards(clean_up):
             with translated(f'start a container of "{run.image}"'):
                 with postponed():
                     container = self._client.containers.create(run.image, **_options(run))
                 container.start()
             yield Container(container)
-        finally:
-            if container is not None:
-                _remove(container)
 
     def run(self, run: Run, timeout: float = 600) -> Completed:
         """Run to the end; raises `EngineError` after `timeout` seconds. The container is always removed."""
@@ -205,13 +208,13 @@ def _options(run: Run) -> dict[str, Any]:
 
 
 def _remove(container: Any) -> None:
-    """Remove by force; an engine that stopped in the meantime must not hide the error that ended the block."""
+    """Remove by force, with its volumes; one that is gone, or that somebody else removes at this moment, is done."""
     try:
         with postponed():
             container.remove(force=True, v=True)
-    except docker.errors.NotFound:
-        pass
     except UNREACHABLE as error:
+        if isinstance(error, docker.errors.APIError) and is_gone(error):
+            return
         raise EngineGoneError(
             f'container "{container.id[:12]}" could not be removed: {error}',
             "The next xgbpatch command that reaches the engine removes it.",

@@ -26,6 +26,14 @@ class EngineGoneError(EngineError):
     """The engine stopped answering; the image that was worked on is not to blame."""
 
 
+def is_gone(error: docker.errors.APIError) -> bool:
+    """Whether the engine refused a removal because somebody else did it, or is about to."""
+    words = str(error.explanation or error)
+    if error.status_code == 409:  # moby's ContainerRm; an image that is in use is another 409
+        return "is already in progress" in words
+    return error.status_code == 404 or "unrecognized image ID" in words  # moby 20.10: 500, between two removals
+
+
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Runs a call to the engine; `what` completes "the engine refused to …"."""

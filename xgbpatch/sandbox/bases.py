@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from xgbpatch.engine.client import Engine
+from xgbpatch.engine.interruption import afterwards
 from xgbpatch.engine.values import Credentials
 from xgbpatch.errors import RegistryError
 from xgbpatch.progress import Progress
@@ -70,11 +71,11 @@ def _tagged(engine: Engine, image: str, reference: ImageReference) -> Iterator[N
     """Lend the image that name, unless the engine has it already: what is pulled must come from the registry."""
     held = engine.image(reference)
     engine.tag(image, reference)
-    try:
+    if held:
         yield
-    finally:
-        if held is None:
-            engine.remove(reference)
+        return
+    with afterwards(lambda: engine.remove(reference)):
+        yield
 
 
 def _credentials(registry: RegistryHost) -> Credentials:

@@ -11,6 +11,7 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
 from xgbpatch.design import rfc3339
+from xgbpatch.engine.interruption import afterwards
 from xgbpatch.errors import ContractError
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Registry
@@ -117,12 +118,10 @@ def _parsed(content: bytes) -> Record | None:
 def _pulled(engine: Engine, registry: Registry, image: ImageReference, options: Options) -> Iterator[ImageReference]:
     """The image in the engine under its digest; one that this pulled is gone afterwards."""
     pinned = image.pinned
-    held = engine.image(pinned) is not None
-    try:
-        if not held:
-            options.progress.line(f"Pulling {pinned}")
-            engine.pull(pinned, registry.credentials_for(pinned), options.progress)
+    if engine.image(pinned):
         yield pinned
-    finally:
-        if not held:
-            engine.remove(pinned)
+        return
+    with afterwards(lambda: engine.remove(pinned)):
+        options.progress.line(f"Pulling {pinned}")
+        engine.pull(pinned, registry.credentials_for(pinned), options.progress)
+        yield pinned
