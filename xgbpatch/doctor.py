@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,7 +16,7 @@ from xgbpatch.errors import AwsError, XgbpatchError
 
 if TYPE_CHECKING:
     from xgbpatch.engine.client import Engine
-    from xgbpatch.engine.values import EngineInformation
+    from xgbpatch.engine.values import EngineInformation, OwnedContainer
 
 NEEDED_BYTES = 6 * 10**9  # a base of 3 to 4 GB, a patched image and the context
 SKEW_LIMIT_SECONDS = 300  # AWS refuses a signature that is 5 minutes off
@@ -83,17 +83,29 @@ def judge_clock(seconds: float, endpoint: str) -> Finding:
     return Finding("clock", Level.MISSING if abs(seconds) >= SKEW_LIMIT_SECONDS else Level.WARNING, seen, fix)
 
 
-def judge_leftovers(containers: list[str]) -> Finding:
-    """Containers that an xgbpatch process started; one that runs at this moment may still need them."""
-    if not containers:
-        return Finding("containers", Level.OK, "none left over")
-    ids = " ".join(one[:12] for one in containers)
+def judge_containers(containers: Sequence[OwnedContainer]) -> Finding:
+    """Containers that xgbpatch processes started. Only those whose process cannot be judged from here are left to a
+    person: a run at work needs its own, and what a run that has ended left the next command removes."""
+    from xgbpatch.engine.session import Life
+
+    running = [one for one in containers if one.life is Life.RUNNING]
+    unknown = [one for one in containers if one.life is Life.UNKNOWN]
+    seen = [f"{len(running)} of a run at work ({_owners(running)})"] if running else []
+    if not unknown:
+        return Finding("containers", Level.OK, "; ".join(seen) or "none left over")
+    listed = ", ".join(f"{one.id[:12]} ({one.owner}, since {one.created[:16]})" for one in unknown)
     return Finding(
         "containers",
         Level.WARNING,
-        f"{len(containers)} of xgbpatch's exist",
-        f"When none is at work: docker rm -f -v {ids}",
+        "; ".join([*seen, f"{len(unknown)} that may still be needed: {listed}"]),
+        "Their processes cannot be seen from here: they belong to another container, machine or boot, to an older"
+        " xgbpatch, or this system has no /proc. Where that xgbpatch no longer runs: docker rm -f -v "
+        + " ".join(one.id[:12] for one in unknown),
     )
+
+
+def _owners(containers: Sequence[OwnedContainer]) -> str:
+    return ", ".join(dict.fromkeys(one.owner for one in containers))
 
 
 def check_disk(root: Path) -> Finding:
@@ -211,7 +223,7 @@ def _look_at(engine: Engine) -> Iterator[Finding]:
     yield judge_engine(about)
     yield check_disk(about.root)
     yield check_bridge()
-    yield judge_leftovers(engine.leftovers())
+    yield judge_containers(engine.containers())
 
 
 def _failure(name: str, error: XgbpatchError) -> Finding:

@@ -21,7 +21,8 @@ def command(region: str, as_json: bool) -> None:
     """Look at the engine, disk, AWS credentials, region, clock and tools, and say how to mend what is missing.
 
     Exits 0 when nothing is missing (warnings do not count), 1 otherwise. Changes nothing, but like every command it
-    removes containers that an xgbpatch killed earlier left behind.
+    removes containers that an xgbpatch killed earlier left behind. Where it cannot see whether that xgbpatch still runs
+    (in another container, on another machine, before a reboot), it names the containers and leaves them alone.
 
     \b
     Examples:

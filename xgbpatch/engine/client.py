@@ -17,7 +17,7 @@ from xgbpatch.engine.container import Container
 from xgbpatch.engine.failures import UNREACHABLE, EngineGoneError, MissingImageError, is_gone, translated
 from xgbpatch.engine.interruption import afterwards, postponed
 from xgbpatch.engine.stream import StreamFailure, drain
-from xgbpatch.engine.values import Completed, Credentials, EngineInformation, LocalImage, Run
+from xgbpatch.engine.values import Completed, Credentials, EngineInformation, LocalImage, OwnedContainer, Run
 from xgbpatch.errors import BuildError, EngineError, RegistryError
 from xgbpatch.progress import Progress, Silent
 from xgbpatch.reference import ImageReference
@@ -177,19 +177,34 @@ class Engine:
             exit_code = container.wait(timeout)
             return Completed(exit_code, container.stdout(), container.stderr())
 
+    def containers(self) -> list[OwnedContainer]:
+        """Every container that an xgbpatch started, wherever it ran, and that still exists."""
+        return [
+            OwnedContainer(
+                id=str(container.id),
+                created=str(container.attrs.get("Created", "")),
+                owner=session.describe(container.labels[session.LABEL]),
+                life=session.life(container.labels[session.LABEL]),
+            )
+            for container in self._labelled()
+        ]
+
     def leftovers(self, process: int | None = None) -> list[str]:
-        """IDs of containers that this tool (or one `process` of it) started and that still exist."""
-        label = session.LABEL if process is None else f"{session.LABEL}={session.of(process)}"
-        return [str(container.id) for container in self._labelled(label)]
+        """IDs of containers that this tool (or one `process` of this machine) started and that still exist."""
+        return [
+            str(container.id)
+            for container in self._labelled()
+            if process is None or session.names(container.labels[session.LABEL], process)
+        ]
 
     def _sweep(self) -> None:
-        for container in self._labelled(session.LABEL):
-            if session.is_over(container.labels[session.LABEL]):
+        for container in self._labelled():
+            if session.life(container.labels[session.LABEL]) is session.Life.ENDED:
                 _remove(container)
 
-    def _labelled(self, label: str) -> list[Any]:
+    def _labelled(self) -> list[Any]:
         with translated("list containers"):
-            return list(self._client.containers.list(all=True, filters={"label": label}, ignore_removed=True))
+            return list(self._client.containers.list(all=True, filters={"label": session.LABEL}, ignore_removed=True))
 
 
 def _options(run: Run) -> dict[str, Any]:
@@ -202,7 +217,7 @@ def _options(run: Run) -> dict[str, Any]:
         "network_mode": run.network,
         "hostname": run.hostname or None,
         "mem_limit": run.memory or None,
-        "labels": {session.LABEL: session.of(os.getpid())},
+        "labels": {session.LABEL: str(session.current())},
         "detach": True,
     }
 
@@ -217,7 +232,7 @@ def _remove(container: Any) -> None:
             return
         raise EngineGoneError(
             f'container "{container.id[:12]}" could not be removed: {error}',
-            "The next xgbpatch command that reaches the engine removes it.",
+            "The next xgbpatch command that reaches the engine removes it, or `xgbpatch doctor` names it.",
         ) from error
 
 

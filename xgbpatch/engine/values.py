@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xgbpatch.engine.session import Life
+
 
 @dataclass(frozen=True)
 class LocalImage:
@@ -60,6 +62,16 @@ class Run:
     network: str = "bridge"
     hostname: str = ""
     memory: int = 0
+
+
+@dataclass(frozen=True)
+class OwnedContainer:
+    """A container that an xgbpatch started. `owner` names its process for people; `created` is RFC 3339."""
+
+    id: str
+    created: str
+    owner: str
+    life: Life
 
 
 @dataclass(frozen=True)
