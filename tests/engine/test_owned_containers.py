@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -18,6 +19,8 @@ import pytest
 
 from xgbpatch.engine import session
 from xgbpatch.engine.client import Engine
+from xgbpatch.engine.failures import EngineGoneError
+from xgbpatch.engine.values import Run
 from xgbpatch.errors import EngineError
 from xgbpatch.reference import ImageReference
 
@@ -274,7 +277,7 @@ def _archive(number):
 def test_signal_keeps_its_exit_code_where_the_container_cannot_be_removed(client, image, tmp_path, number, code):
     arguments = ["build", "--base-image", image, "--version", "3.0-5", "--region", "us-west-2"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/docker.sock"}
-    with without_removals(tmp_path / "docker.sock"):
+    with door(tmp_path / "docker.sock", without_removals):
         process = subprocess.Popen(
             [sys.executable, "-m", "xgbpatch", *arguments], env=environment, stderr=subprocess.PIPE, text=True
         )
@@ -305,9 +308,21 @@ def until_started(client, process):
     return ids
 
 
+def test_engine_that_goes_away_within_its_answer_is_gone(image, tmp_path, monkeypatch):
+    """The head of the answer to a wait comes at once, the rest when the container has ended."""
+    with door(tmp_path / "docker.sock", without_ends):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+        with (
+            Engine.connect() as engine,
+            pytest.raises(EngineGoneError),
+            engine.container(Run(image, ("/bin/sh",))) as container,
+        ):
+            container.wait(DEADLINE_SECONDS)
+
+
 @contextlib.contextmanager
-def without_removals(path):
-    """A socket of the real engine at `path` that hangs up on whoever removes something."""
+def door(path, pump):
+    """A socket of the real engine at `path`; `pump(client, engine)` says what passes."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -318,8 +333,7 @@ def without_removals(path):
                 near, _ = listener.accept()
                 far = socket.socket(socket.AF_UNIX)
                 far.connect(SOCKET)
-                for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=pump, args=(source, target), daemon=True).start()
+                threading.Thread(target=pump, args=(near, far), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
@@ -328,12 +342,34 @@ def without_removals(path):
         listener.close()
 
 
-def pump(source, target):
-    with contextlib.suppress(OSError):
-        while (data := source.recv(1 << 16)) and not data.startswith(b"DELETE "):
-            target.sendall(data)
-        for end in (source, target):
-            end.shutdown(socket.SHUT_RDWR)
+def without_removals(near, far):
+    """Hangs up on whoever removes something."""
+    for data, target in passing(near, far):
+        if data.startswith(b"DELETE "):
+            break
+        target.sendall(data)
+
+
+def without_ends(near, far):
+    """Hangs up after the head of the answer to a wait."""
+    waits = False
+    for data, target in passing(near, far):
+        waits = waits or b"/wait" in data.partition(b"\r\n")[0]
+        target.sendall(data)
+        if waits and target is near:
+            break
+
+
+def passing(near, far):
+    """What either end sends, with the end that it is for, until one hangs up; both are closed then."""
+    other = {near: far, far: near}
+    with near, far, contextlib.suppress(OSError):
+        while True:
+            for source in select.select([near, far], [], [])[0]:
+                data = source.recv(1 << 16)
+                if not data:
+                    return
+                yield data, other[source]
 
 
 def containers_finding():

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from xgbpatch.engine.failures import EngineGoneError, translated
+from xgbpatch.engine.failures import UNREACHABLE, EngineGoneError, translated
 from xgbpatch.errors import EngineError
 
 
@@ -38,8 +38,9 @@ class Container:
         """The exit code; raises `EngineError` when it still runs after `timeout` seconds."""
         try:
             return int(self._container.wait(timeout=timeout)["StatusCode"])
-        except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError) as error:
-            if "timed out" not in str(error):  # docker-py reports a time-out on a socket as a ConnectionError
+        except UNREACHABLE as error:  # also in the middle of its answer, whose head comes at once
+            late = isinstance(error, (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError))
+            if not late or "timed out" not in str(error):  # a time-out on a socket comes as a ConnectionError
                 raise EngineGoneError(f"the engine stopped answering while a container ran: {error}") from error
             raise EngineError(f'container "{self.id[:12]}" did not end within {timeout:g} s') from error
 
