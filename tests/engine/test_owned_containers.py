@@ -24,7 +24,6 @@ from xgbpatch.engine.values import Run
 from xgbpatch.errors import EngineError
 from xgbpatch.reference import ImageReference
 
-pytestmark = pytest.mark.engine
 IMAGE = f"xgbpatch-tests/pausing:{os.getpid()}"
 SOCKET = "/var/run/docker.sock"
 DEADLINE_SECONDS = 120
