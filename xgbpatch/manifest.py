@@ -52,6 +52,11 @@ class Manifest:
         return digest_of(self.content)
 
     @property
+    def descriptor(self) -> Descriptor:
+        """Of these bytes. Without a media type from the registry it is the one that the manifest gives itself."""
+        return Descriptor(self.digest, self.media_type or str(self.document.get("mediaType") or ""), len(self.content))
+
+    @property
     def is_index(self) -> bool:
         return self.media_type in _INDEXES
 

@@ -36,17 +36,16 @@ class Registry:
         return self._session
 
     def head(self, reference: ImageReference) -> Descriptor | None:
-        """What stands under the reference, or None; nothing is downloaded."""
+        """What stands under the reference, or None; the manifest is read only where the headers tell not enough."""
         answer = self._session.send(Request(reference, "HEAD", _manifest_path(reference), _ACCEPT))
         if answer.status == 404:
             return None
         require(answer, (200,), f'look up "{reference}"')
-        digest = answer.headers.get("Docker-Content-Digest")
-        if not digest:  # the specification makes the header optional
-            manifest = self.manifest(reference)
-            return Descriptor(manifest.digest, manifest.media_type, len(manifest.content))
+        digest, media_type = answer.content_digest, _media_type(answer)
+        if not (digest and media_type and answer.length):  # a registry or a proxy before it may leave any of them out
+            return self.manifest(reference).descriptor
         verify(reference, reference.digest, digest)
-        return Descriptor(digest, _media_type(answer), int(answer.headers.get("Content-Length", 0)))
+        return Descriptor(digest, media_type, answer.length)
 
     def find(self, reference: ImageReference) -> Manifest | None:
         """The manifest under the reference, or None when there is none."""
@@ -54,8 +53,10 @@ class Registry:
         if answer.status == 404:
             return None
         require(answer, (200,), f'read the manifest of "{reference}"')
+        if not answer.body:
+            raise RegistryError(f'the registry sent an empty manifest for "{reference}"', _STRANGER)
         manifest = Manifest(answer.body, _media_type(answer))
-        for claimed in (reference.digest, answer.headers.get("Docker-Content-Digest", "")):
+        for claimed in (reference.digest, answer.content_digest):
             verify(reference, claimed, manifest.digest)
         return manifest
 
@@ -84,7 +85,7 @@ class Registry:
         path, headers = f"manifests/{reference.tag or manifest.digest}", {"Content-Type": manifest.media_type}
         answer = self._session.send(Request(reference, "PUT", path, headers, manifest.content))
         require(answer, (200, 201, 202), f'put a manifest under "{reference}"')
-        verify(reference, answer.headers.get("Docker-Content-Digest", ""), manifest.digest)
+        verify(reference, answer.content_digest, manifest.digest)
         return reference.with_digest(manifest.digest)
 
     def tags(self, reference: ImageReference) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from xgbpatch.errors import RegistryError
-from xgbpatch.registry_exchange import Unanswered
+from xgbpatch.registry_exchange import Answer, Unanswered, without_query
 
 _LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+)(:\d+)?")
 _LARGEST_BODY = 8 << 20  # manifests and configurations; distribution's own limit for a manifest is 4 MiB
@@ -32,7 +32,8 @@ class Connections(requests.Session):
 
     def answer_to(self, request: requests.Request, timeout: tuple[float, float]) -> requests.Response:
         """The answer with its body still to come: close it."""
-        prepared = self.prepare_request(request)
+        with translated(_host_as_written(str(request.url))):
+            prepared = self.prepare_request(request)
         require_private(str(prepared.url))
         settings = self.merge_environment_settings(prepared.url, {}, True, None, None)
         with translated(host_of(str(prepared.url))):
@@ -71,7 +72,7 @@ def body(response: requests.Response) -> bytes:
 def pieces(response: requests.Response) -> Iterator[bytes]:
     """The body piece by piece; raises `Unanswered` where it ends before its announced length."""
     host = host_of(response.url)
-    left = int(response.headers.get("Content-Length", 0)) if "Content-Encoding" not in response.headers else 0
+    left = Answer(response.status_code, response.headers).length or 0
     with translated(host):
         for piece in response.iter_content(_PIECE):
             left -= len(piece)
@@ -88,7 +89,11 @@ def translated(host: str) -> Iterator[None]:
     except requests.exceptions.RequestException as error:
         if is_distrust(error):
             raise _distrusted(host, error) from None
+        if _is_no_address(error):
+            raise _nonsense(host, error) from None
         raise Unanswered(host, _cause(error)) from None
+    except ValueError as error:  # of urllib and the encodings below `requests`
+        raise _nonsense(host, error) from None
     except OSError as error:  # how requests says that the bundle of certificates is not there
         raise RegistryError(f'no TLS with registry "{host}": {error}', "Correct REQUESTS_CA_BUNDLE.") from error
 
@@ -96,6 +101,25 @@ def translated(host: str) -> Iterator[None]:
 def is_distrust(error: requests.exceptions.RequestException) -> bool:
     """Whether there is TLS, under a certificate that nobody we trust has signed."""
     return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _is_no_address(error: requests.exceptions.RequestException) -> bool:
+    """Whether the address itself is wrong, and not the proxy's, nor one answer that came garbled."""
+    wrong = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
+    return isinstance(error, wrong) and not isinstance(error, requests.exceptions.InvalidProxyURL)
+
+
+def _nonsense(host: str, error: Exception) -> RegistryError:
+    """An address or a header that is none: another try would get it again."""
+    return RegistryError(
+        f'no HTTP with registry "{host}", for an address or a header is not valid: {without_query(error)}',
+        "See what answers there: a proxy may stand between, or the registry has a fault of its own.",
+    )
+
+
+def _host_as_written(url: str) -> str:
+    """Also of what is no URL."""
+    return url.partition("://")[2].partition("/")[0].partition("?")[0]
 
 
 def _distrusted(host: str, error: Exception) -> RegistryError:

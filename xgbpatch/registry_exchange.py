@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests.utils
 
@@ -15,6 +15,8 @@ from xgbpatch.errors import RegistryError
 from xgbpatch.reference import ImageReference
 
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MOST_DIGITS = 18  # a number of bytes; Python refuses to read those of thousands
 _QUERY = re.compile(r"\?[^\s'\"<>]+")
 
 
@@ -58,7 +60,7 @@ class Answer:
             return float(asked)
         try:
             return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-        except ValueError:
+        except (ValueError, OverflowError):  # no date, or one that no clock shows
             return None
 
     @property
@@ -69,9 +71,32 @@ class Answer:
 
     @property
     def location(self) -> str:
-        """Where the answer points to, as a URL; empty where it does not."""
+        """Where the answer points to, as a URL; empty where it does not. Raises `RegistryError` for what is no URL."""
         target = self.headers.get("Location", "")
-        return urljoin(self.url, target) if target else ""
+        try:
+            return urljoin(self.url, target) if target else ""
+        except ValueError as error:
+            raise wrong_header(self, "Location") from error
+
+    @property
+    def host(self) -> str:
+        """Who answered, with the port; empty where that is not known."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body by Content-Length; None where that tells nothing: absent, no number, or of an encoding."""
+        if self.headers.get("Content-Encoding", "identity") != "identity":
+            return None
+        return number(self.headers.get("Content-Length", ""))
+
+    @property
+    def content_digest(self) -> str:
+        """Docker-Content-Digest, empty where there is none; raises `RegistryError` where it is no sha256 digest."""
+        digest = self.headers.get("Docker-Content-Digest", "")
+        if digest and not _DIGEST.fullmatch(digest):
+            raise wrong_header(self, "Docker-Content-Digest")
+        return digest
 
 
 @dataclass(frozen=True)
@@ -85,6 +110,25 @@ class Stream:
 def is_number(header: str) -> bool:
     """Whether a header holds what RFC 9110 calls digits; `str.isdigit` takes "²" for one."""
     return header.isascii() and header.isdecimal()
+
+
+def number(header: str) -> int | None:
+    """The number that a header holds; None where it holds none, or one that can count no bytes."""
+    return int(header) if is_number(header) and len(header) <= _MOST_DIGITS else None
+
+
+def wrong_header(answer: Answer, name: str) -> RegistryError:
+    """For a header whose value means nothing; of an address only what comes before its query, which may be a secret."""
+    value = answer.headers.get(name, "").partition("?")[0][:200]
+    return RegistryError(
+        f'registry "{answer.host}" sent a wrong "{name}": "{value}"',
+        "See what answers there: a proxy may stand between, or the registry has a fault of its own.",
+    )
+
+
+def without_query(text: object) -> str:
+    """A text in which no address keeps its query: that of a presigned one is a secret."""
+    return _QUERY.sub("?…", str(text))
 
 
 class Retriable(RegistryError):
@@ -105,7 +149,7 @@ class Unanswered(Retriable):
     """No answer, or one that broke off."""
 
     def __init__(self, host: str, cause: object, times: int = 1) -> None:
-        self.host, self.cause = host, _QUERY.sub("?…", str(cause))
+        self.host, self.cause = host, without_query(cause)
         super().__init__(
             f'registry "{host}" did not answer{f" {times} times" if times > 1 else ""}: {self.cause}',
             "Check the host's name, the network and the proxy (HTTPS_PROXY, NO_PROXY).",

@@ -6,7 +6,7 @@ import json
 
 from xgbpatch.errors import RegistryError
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry_exchange import Answer, Busy
+from xgbpatch.registry_exchange import Answer, Busy, is_number
 
 
 def verify(reference: ImageReference, claimed: str, seen: str) -> None:
@@ -47,5 +47,5 @@ def _next_step(answer: Answer) -> str:
         return "This identity lacks the permission: see the repository's policy and the identity's own."
     if answer.status == 429:
         wait = answer.headers.get("Retry-After", "")
-        return f"The registry asks to wait {wait} s." if wait.isdigit() else "The registry is busy: try again later."
+        return f"The registry asks to wait {wait} s." if is_number(wait) else "The registry is busy: try again later."
     return "The registry has a fault of its own: try again later." if answer.status >= 500 else ""

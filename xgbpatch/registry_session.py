@@ -113,7 +113,11 @@ class RegistrySession:
     def _url(self, request: Request) -> str:
         host, repository = address(request.reference)
         scheme = self._scheme(host)
-        url = urljoin(f"{scheme}://{host}/v2/{repository}/", request.path)
+        try:
+            url = urljoin(f"{scheme}://{host}/v2/{repository}/", request.path)
+            _ = urlsplit(url).port
+        except ValueError as error:  # how a list goes on, say, is the registry's own word
+            raise RegistryError(f'registry "{host}" sends its clients to an address that is none: {error}') from error
         if host_of(url) == self._key(request.reference)[0]:
             # registries behind a proxy that ends TLS give addresses with http
             url = urlunsplit(urlsplit(url)._replace(scheme=scheme, netloc=host))
@@ -156,13 +160,20 @@ class RegistrySession:
     def _answer_to(self, challenge: Challenge, reference: ImageReference) -> str:
         credentials = self._credentials_for(reference)
         if challenge.scheme == "bearer":
-            return f"Bearer {self._bearer_token(challenge, credentials)}"
+            return f"Bearer {self._bearer_token(challenge, credentials, reference.host)}"
         return basic(credentials) if challenge.scheme == "basic" else ""
 
-    def _bearer_token(self, challenge: Challenge, credentials: Credentials | None) -> str:
+    def _bearer_token(self, challenge: Challenge, credentials: Credentials | None, host: str) -> str:
         realm = challenge.realm
-        if urlsplit(realm).scheme != "https" and not is_loopback(host_of(realm)):
-            raise RegistryError(f'the registry sends its clients to "{realm}" for a token, which is not https')
+        try:
+            parts = urlsplit(realm)
+            private = parts.port != 0 and (parts.scheme == "https" or is_loopback(host_of(realm)))
+        except ValueError:
+            private = False
+        if not private:
+            raise RegistryError(
+                f'registry "{host}" sends its clients to "{realm}" for a token, which is not https, or no address'
+            )
         request = requests.Request("GET", realm, params=challenge.query, auth=Authorization(basic(credentials)))
 
         def ask() -> Answer:

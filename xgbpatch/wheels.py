@@ -116,7 +116,8 @@ def _download(pin: Pin, part: Path, progress: Progress) -> None:
     try:
         with requests.get(pin.url, stream=True, timeout=60) as response:
             response.raise_for_status()
-            total, done = int(response.headers.get("Content-Length", 0)), 0
+            length = response.headers.get("Content-Length", "")
+            total, done = int(length) if length.isdecimal() else 0, 0
             with part.open("wb") as stream:
                 for chunk in response.iter_content(_CHUNK):
                     done += stream.write(chunk)

@@ -55,7 +55,7 @@ class HttpBlobs:
             return False
         query = urlencode({"mount": digest, "from": address(source)[1]}, safe="/:")
         answer = self._session.send(Request(self.reference, "POST", f"blobs/uploads/?{query}"))
-        if answer.status == 202:
+        if answer.status == 202 and answer.location:
             self._calls.abandon(answer.location)
         require(answer, (201, 202, 400, 401, 403, 404, 405), f'mount a blob into "{self.reference.name}"')
         return answer.status == 201

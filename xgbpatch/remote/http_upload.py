@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xgbpatch.errors import RegistryError, XgbpatchError
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry_exchange import Answer, Busy, Retriable, is_number
+from xgbpatch.registry_exchange import Answer, Busy, Retriable, is_number, wrong_header
 from xgbpatch.registry_refusal import require
 from xgbpatch.registry_session import RegistrySession, Request
 from xgbpatch.remote.blobs import UploadLost
@@ -37,6 +37,8 @@ class UploadCalls:
         """An answer with the new upload's location."""
         answer = self.session.send(Request(self.reference, "POST", "blobs/uploads/"))
         require(answer, (202,), f'begin an upload into "{self.reference.name}"')
+        if not answer.location:
+            raise wrong_header(answer, "Location")
         return answer
 
     def patch(self, location: str, offset: int, piece: bytes) -> Answer:

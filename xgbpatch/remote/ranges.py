@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from xgbpatch.errors import RegistryError
+from xgbpatch.registry_exchange import number
 from xgbpatch.registry_session import Stream
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
@@ -22,8 +23,10 @@ def body_from(stream: Stream, offset: int) -> Iterator[bytes]:
     if stream.answer.status == 200:
         return _skipped(stream.pieces, offset)
     found = _CONTENT_RANGE.match(stream.answer.headers.get("Content-Range", ""))
-    if not found or int(found[1]) != offset:
-        raise RegistryError(f"the registry sent another part of a blob than the one from byte {offset} on")
+    if not found or number(found[1]) != offset:
+        raise RegistryError(
+            f'registry "{stream.answer.host}" sent another part of a blob than the one from byte {offset} on'
+        )
     return stream.pieces
 
 
@@ -37,4 +40,5 @@ def _skipped(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
 def stands(header: str) -> int:
     """How many bytes of an upload a registry has, by its `Range`. `0-0` is what distribution says of none."""
     found = _STANDS.fullmatch(header.strip())
-    return int(found[1]) + 1 if found and found[1] != "0" else 0
+    last = number(found[1]) if found else None
+    return last + 1 if last else 0

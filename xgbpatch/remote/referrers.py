@@ -92,6 +92,8 @@ def _described(registry: Registry, subject: ImageReference) -> Descriptor:
     found = registry.head(subject.pinned)
     if found is None:
         raise RegistryError(f'"{subject}" does not exist, so nothing can be attached to it')
+    if not found.media_type:
+        raise RegistryError(f'the registry does not tell what kind of manifest "{subject}" is')
     return found
 
 

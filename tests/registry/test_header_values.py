@@ -1,0 +1,376 @@
+"""Headers that a registry, or a proxy before it, leaves out or fills with nonsense: over HTTP on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from xgbpatch import wheels
+from xgbpatch.errors import RegistryError
+from xgbpatch.manifest import OCI_MANIFEST, Descriptor
+from xgbpatch.packages import Pin
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Registry
+from xgbpatch.registry_exchange import Request
+from xgbpatch.remote import referrers
+from xgbpatch.remote.http_blobs import HttpBlobs
+from xgbpatch.remote.referrers import Artifact
+
+CONTENT = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": []}).encode()
+DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+REAL = Descriptor(DIGEST, OCI_MANIFEST, len(CONTENT))
+TYPE = {"Content-Type": OCI_MANIFEST}
+HEAD = {**TYPE, "Docker-Content-Digest": DIGEST, "Content-Length": str(len(CONTENT))}
+ARTIFACT = Artifact("application/vnd.example.report", "application/json", b"{}")
+MANY_DIGITS = "1" * 5000  # more than Python reads
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Exactly these headers: no Content-Length that is not among them, so the connection's end ends the body."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    status: int = 200
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by method, and by method and path where that is listed; remembers the calls and what was put."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers = answers
+        self.calls: list[str] = []
+        self.put: list[bytes] = []
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+    @property
+    def reference(self) -> ImageReference:
+        return ImageReference.parse(f"{self.host}/a/b:1")
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that tries TLS first is no error."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.calls.append(f"{self.command} {self.path}")
+        if self.command == "PUT":
+            self.server.put.append(body)
+        part = next((key for key in self.server.answers if key in self.server.calls[-1] and " " in key), self.command)
+        answer = self.server.answers.get(part, Answer(status=404))
+        self.send_response_only(answer.status)
+        for name, value in {**answer.headers, "Connection": "close"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _answer
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@contextmanager
+def served(**answers: Answer) -> Iterator[Server]:
+    """Names are methods; `GET_tags` is for GET of a path that begins so below the repository."""
+    keyed = {name.replace("_", " /v2/a/b/"): answer for name, answer in answers.items()}
+    with Server(keyed) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+
+
+def anonymous() -> Registry:
+    return Registry(lambda reference: None, lambda seconds: None)
+
+
+def upload(server: Server) -> None:
+    begun = HttpBlobs(server.reference, anonymous().session).begin(1)
+    begun.send(b"x")
+    begun.finish(DIGEST)
+
+
+LENGTHS = pytest.mark.parametrize(
+    "length",
+    [
+        pytest.param(None, id="absent"),
+        pytest.param("", id="empty"),
+        pytest.param("0", id="zero"),
+        pytest.param("-7", id="negative"),
+        pytest.param("12 kB", id="no number"),
+        pytest.param("\xb2", id="superscript"),
+        pytest.param(MANY_DIGITS, id="more digits than Python reads"),
+    ],
+)
+
+
+def head_with(length: str | None) -> dict[str, str]:
+    headers = {**TYPE, "Docker-Content-Digest": DIGEST}
+    return headers if length is None else {**headers, "Content-Length": length}
+
+
+@LENGTHS
+def test_head_without_a_length_that_counts_bytes_reads_the_manifest(length):
+    with served(HEAD=Answer(head_with(length)), GET=Answer(TYPE, CONTENT)) as server:
+        assert anonymous().head(server.reference) == REAL
+        assert [call.split()[0] for call in server.calls] == ["HEAD", "GET"]
+
+
+def test_head_with_all_headers_downloads_nothing():
+    with served(HEAD=Answer(HEAD)) as server:
+        assert anonymous().head(server.reference) == REAL
+        assert [call.split()[0] for call in server.calls] == ["HEAD"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({**HEAD, "Content-Encoding": "gzip", "Content-Length": "20"}, id="length of a compressed answer"),
+        pytest.param({key: HEAD[key] for key in ("Docker-Content-Digest", "Content-Length")}, id="no media type"),
+    ],
+)
+def test_head_that_tells_not_enough_reads_the_manifest(headers):
+    with served(HEAD=Answer(headers), GET=Answer(TYPE, CONTENT)) as server:
+        assert anonymous().head(server.reference) == REAL
+
+
+def test_a_manifest_without_a_media_type_is_what_it_calls_itself():
+    with served(HEAD=Answer({}), GET=Answer({}, CONTENT)) as server:
+        assert anonymous().head(server.reference) == REAL
+
+
+@LENGTHS
+def test_the_subject_of_an_artifact_has_the_size_of_its_manifest(length):
+    accepted, upload = Answer(status=201), Answer({"Location": "/v2/a/b/blobs/uploads/1"}, status=202)
+    with served(
+        HEAD=Answer(status=404), POST=upload, PUT=accepted, GET_manifests=Answer(TYPE, CONTENT),
+        GET_referrers=Answer({}, b'{"manifests": []}'),
+    ) as server:  # fmt: skip
+        server.answers[f"HEAD /v2/a/b/manifests/{DIGEST}"] = Answer(head_with(length))
+        registry, image = anonymous(), server.reference.with_digest(DIGEST)
+        referrers.attach(registry, HttpBlobs(image, registry.session), image, ARTIFACT)
+        subject = json.loads(server.put[-1])["subject"]
+        assert subject == {"mediaType": OCI_MANIFEST, "digest": DIGEST, "size": len(CONTENT)}
+
+
+def test_the_manifest_that_is_read_instead_is_verified():
+    with served(HEAD=Answer(head_with(None)), GET=Answer(TYPE, b'{"another": "one"}')) as server:
+        with pytest.raises(RegistryError, match="wrong bytes") as caught:
+            anonymous().head(server.reference.with_digest(DIGEST))
+        assert server.host in caught.value.message
+
+
+def test_an_empty_manifest_is_refused():
+    with served(HEAD=Answer(TYPE), GET=Answer(TYPE)) as server:
+        with pytest.raises(RegistryError, match="empty manifest") as caught:
+            anonymous().head(server.reference)
+        assert server.host in caught.value.message
+
+
+DIGESTS = pytest.mark.parametrize("digest", ["sha256:1234", "latest", f"sha512:{'0' * 128}", DIGEST.upper()])
+
+
+@DIGESTS
+@pytest.mark.parametrize("read", ["head", "find"])
+def test_a_digest_that_is_none_is_an_error_that_names_the_host(digest, read):
+    headers = {**HEAD, "Docker-Content-Digest": digest}
+    with served(HEAD=Answer(headers), GET=Answer({**TYPE, "Docker-Content-Digest": digest}, CONTENT)) as server:
+        with pytest.raises(RegistryError, match="Docker-Content-Digest") as caught:
+            getattr(anonymous(), read)(server.reference)
+        assert server.host in caught.value.message
+
+
+def test_a_digest_that_is_none_after_a_put_is_an_error():
+    with served(GET=Answer(TYPE, CONTENT), PUT=Answer({"Docker-Content-Digest": "done"}, status=201)) as server:
+        manifest = anonymous().manifest(server.reference)
+        with pytest.raises(RegistryError, match="Docker-Content-Digest"):
+            anonymous().put_manifest(server.reference, manifest)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        pytest.param("soon", id="a word"),
+        pytest.param("\xb2", id="superscript"),
+        pytest.param("Mon, 01 Jan 0001 00:00:00 -0000", id="before all clocks"),
+        pytest.param("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", id="a year that is none"),
+        pytest.param("Mon, 01 Jan 2026 00:00:00 +99999999", id="a zone that is none"),
+        pytest.param(MANY_DIGITS, id="for ever"),
+    ],
+)
+def test_a_pause_that_nobody_can_read_ends_as_the_refusal_it_belongs_to(date):
+    with served(GET=Answer({"Retry-After": date}, status=503)) as server:
+        with pytest.raises(RegistryError, match="HTTP 503") as caught:
+            anonymous().find(server.reference)
+        assert server.host in caught.value.message
+
+
+ADDRESSES = pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("http://[half/x", id="half an IPv6 address"),
+        pytest.param("https://127.0.0.1:port/x", id="a port in letters"),
+        pytest.param("https://127.0.0.1:99999999/x", id="a port too high"),
+        pytest.param("https://", id="no host"),
+        pytest.param("gopher://127.0.0.1/x", id="another protocol"),
+        pytest.param("https://a..b/x", id="an empty label"),
+        pytest.param(f"https://{'a' * 64}.example/x", id="a label too long"),
+    ],
+)
+
+
+@ADDRESSES
+def test_a_redirection_to_no_address_is_an_error_that_names_the_registry(address):
+    with served(GET=Answer({"Location": address}, status=307)) as server, pytest.raises(RegistryError):
+        anonymous().find(server.reference)
+
+
+@ADDRESSES
+def test_a_list_that_goes_on_at_no_address_is_an_error(address):
+    page = Answer({"Link": f'<{address}>; rel="next"'}, b'{"tags": ["1"]}')
+    with served(GET=page) as server, pytest.raises(RegistryError):
+        anonymous().tags(server.reference)
+
+
+@ADDRESSES
+def test_an_upload_at_no_address_is_an_error(address):
+    with served(POST=Answer({"Location": address}, status=202)) as server, pytest.raises(RegistryError):
+        upload(server)
+
+
+@pytest.mark.parametrize("address", ["http://[half/x", "https://127.0.0.1:port/x", "https://127.0.0.1:99999999/x"])
+@pytest.mark.parametrize("header", ["Link", "Location", "redirection"])
+def test_an_address_that_is_none_names_the_registry_that_sent_it(address, header):
+    answers = {
+        "Link": {"GET": Answer({"Link": f'<{address}>; rel="next"'}, b'{"tags": []}')},
+        "Location": {"POST": Answer({"Location": address}, status=202)},
+        "redirection": {"GET": Answer({"Location": address}, status=307)},
+    }[header]
+    with served(**answers) as server:
+        with pytest.raises(RegistryError) as caught:
+            upload(server) if header == "Location" else anonymous().tags(server.reference)
+        assert server.host in caught.value.message
+
+
+@pytest.mark.parametrize("size", [1, 9 << 20], ids=["whole", "in pieces"])
+def test_an_upload_without_an_address_is_an_error_and_nothing_is_put(size):
+    with served(POST=Answer(status=202)) as server:
+        with pytest.raises(RegistryError, match='"Location"') as caught:
+            HttpBlobs(server.reference, anonymous().session).begin(size).finish(DIGEST)
+        assert server.host in caught.value.message
+        assert server.put == []
+
+
+def test_a_mount_that_became_an_upload_without_an_address_deletes_nothing():
+    with served(POST=Answer(status=202)) as server:
+        assert not HttpBlobs(server.reference, anonymous().session).mount(DIGEST, server.reference)
+        assert [call for call in server.calls if call.startswith("DELETE")] == []
+
+
+@pytest.mark.parametrize("realm", ["http://[half", "", "https://127.0.0.1:port/", "https://127.0.0.1:99999999/"])
+def test_an_issuer_of_tokens_at_no_address_is_an_error_that_names_the_registry(realm):
+    with served(GET=Answer({"WWW-Authenticate": f'Bearer realm="{realm}"'}, status=401)) as server:
+        with pytest.raises(RegistryError, match="for a token") as caught:
+            anonymous().find(server.reference)
+        assert server.host in caught.value.message
+
+
+@pytest.mark.parametrize("token", ["a\nb", "\u2603"], ids=["two lines", "not Latin-1"])
+def test_a_token_that_no_header_can_carry_is_an_error(token):
+    with served() as server:
+        issuer = Answer({}, json.dumps({"token": token}).encode())
+        challenge = {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'}
+        server.answers = {"GET /token": issuer, "GET": Answer(challenge, status=401)}
+        with pytest.raises(RegistryError) as caught:
+            anonymous().find(server.reference)
+        assert server.host in caught.value.message
+
+
+@pytest.mark.parametrize("length", [None, "", "-7", "12 kB", "\xb2", MANY_DIGITS])
+def test_a_blob_is_read_to_the_end_of_the_connection_where_its_length_is_none(length):
+    headers = {} if length is None else {"Content-Length": length}
+    with (
+        served(GET=Answer(headers, b"content")) as server,
+        HttpBlobs(server.reference, anonymous().session).opened(DIGEST) as pieces,
+    ):
+        assert b"".join(pieces) == b"content"
+
+
+@pytest.mark.parametrize("length", ["12 kB", "\xb2"])
+def test_a_wheel_is_downloaded_whatever_its_announced_length_says(tmp_path, length):
+    sha256 = hashlib.sha256(b"a wheel").hexdigest()
+    with served(GET=Answer({"Content-Length": length}, b"a wheel")) as server:
+        pin = Pin("a", "1", "a-1-py3-none-any.whl", f"http://{server.host}/a-1-py3-none-any.whl", sha256)
+        assert wheels.fetch(pin, tmp_path, Silent()).read_bytes() == b"a wheel"
+
+
+@pytest.mark.parametrize("read", ["head", "find"])
+def test_two_lengths_at_once_are_an_error_that_names_the_host(read):
+    answer = Answer({**TYPE, "Content-Length": "12, 13"}, CONTENT)
+    with served(HEAD=answer, GET=answer) as server:
+        with pytest.raises(RegistryError) as caught:
+            getattr(anonymous(), read)(server.reference)
+        assert server.host in caught.value.message
+
+
+@pytest.mark.parametrize("part", ["", "bytes", "bytes x-y/z", f"bytes {MANY_DIGITS}-{MANY_DIGITS}/*", "bytes 5-9/10"])
+def test_another_part_than_was_asked_for_is_an_error_that_names_the_host(part):
+    with served(GET=Answer({"Content-Range": part}, b"tent", status=206)) as server:
+        with (
+            pytest.raises(RegistryError, match="another part") as caught,
+            HttpBlobs(server.reference, anonymous().session).opened(DIGEST, 3) as pieces,
+        ):
+            b"".join(pieces)
+        assert server.host in caught.value.message
+
+
+@pytest.mark.parametrize("stands", ["0-x", "bytes", f"0-{MANY_DIGITS}", "5-9", "0-99999999"])
+def test_an_upload_that_stands_where_it_cannot_is_lost_and_no_traceback(stands):
+    place = Answer({"Location": "/v2/a/b/blobs/uploads/1"}, status=202)
+    with served(POST=place, PATCH=Answer({"Range": stands}, status=202)) as server:
+        begun = HttpBlobs(server.reference, anonymous().session).begin(9 << 20)
+        with pytest.raises(RegistryError, match="has lost a part") as caught:
+            begun.send(b"x" * 100)
+        assert server.host in caught.value.message
+
+
+@pytest.mark.parametrize("least", ["many", "-1", MANY_DIGITS])
+def test_a_least_size_of_pieces_is_taken_or_refused_by_the_host_s_name(least):
+    begun = Answer({"Location": "/v2/a/b/blobs/uploads/1", "OCI-Chunk-Min-Length": least}, status=202)
+    with served(POST=begun) as server:
+        blobs = HttpBlobs(server.reference, anonymous().session)
+        if least == MANY_DIGITS:
+            with pytest.raises(RegistryError, match=r"takes no pieces below") as caught:
+                blobs.begin(9 << 20)
+            assert server.host in caught.value.message
+        else:
+            assert blobs.begin(9 << 20).piece_bytes == 8 << 20
+
+
+@pytest.mark.parametrize("value", ["\xff\xfe", "\xe4"], ids=["no UTF-8", "Latin-1"])
+def test_a_redirection_in_another_encoding_is_an_error(value):
+    with served(GET=Answer({"Location": f"http://{value}/"}, status=307)) as server:
+        with pytest.raises(RegistryError) as caught:
+            anonymous().session.send(Request(server.reference, "GET", "manifests/1"))
+        assert server.host in caught.value.message
