@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
-from xgbpatch.errors import XgbpatchError
+from xgbpatch.errors import FileError, XgbpatchError
 
 COMMANDS = (
     "build", "test-local", "push",
@@ -22,7 +26,31 @@ class Terminated(BaseException):
     """SIGTERM, raised where the program stands so that every context manager cleans up."""
 
 
+class _SystemRefusal(Exception):
+    """An `OSError` on its way past click, which would end every broken pipe with exit code 1, the engine's as well."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _past_click() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _SystemRefusal(error) from error
+
+
 class _LazyGroup(click.Group):
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _past_click():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _past_click():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -48,7 +76,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point of the `xgbpatch` script. Exit codes: see `xgbpatch.errors`; 130 and 143 for SIGINT and SIGTERM."""
+    """Entry point of the `xgbpatch` script.
+
+    Exit codes: see `xgbpatch.errors`; 130 and 143 for SIGINT and SIGTERM, 141 where the reader of stdout has gone.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     try:
         cli.main(standalone_mode=False)
@@ -57,12 +88,46 @@ def main() -> None:
     except (KeyboardInterrupt, Terminated) as stop:
         _fail("interrupted", _notes(stop), 143 if isinstance(stop, Terminated) else 130)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         sys.exit(error.exit_code)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except XgbpatchError as error:
         _fail(error.message, (error.next_step, *_notes(error)), error.exit_code)
+    except _SystemRefusal as refusal:
+        _refused(refusal.error)
+    except OSError as error:
+        _refused(error)
+
+
+def _refused(error: OSError) -> NoReturn:
+    failure = FileError.of(error)
+    if _came_from_printing(error):
+        _let_streams_go()
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        failure = FileError(f"the output could not be written: {error.strerror}")
+    _fail(failure.message, _notes(error), failure.exit_code)
+
+
+def _came_from_printing(error: OSError) -> bool:
+    """By the code that raised it: a failed write names no path. All output goes through click's echo, or rich's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in ("click", "rich")
+
+
+def _let_streams_go() -> None:
+    """What could not be written is given up, or the interpreter would try it again at its end, and complain."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -75,8 +140,9 @@ def _notes(error: BaseException | None) -> tuple[str, ...]:
     return tuple(getattr(error, "__notes__", ()))
 
 
-def _fail(message: str, more: tuple[str, ...], code: int) -> None:
-    click.secho(f"xgbpatch: {message}", fg="red", err=True)
-    for line in filter(None, more):
-        click.echo(f"  {line}", err=True)
+def _fail(message: str, more: tuple[str, ...], code: int) -> NoReturn:
+    with suppress(OSError):
+        click.secho(f"xgbpatch: {message}", fg="red", err=True)
+        for line in filter(None, more):
+            click.echo(f"  {line}", err=True)
     sys.exit(code)

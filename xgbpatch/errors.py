@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 class XgbpatchError(Exception):
     """What failed, on what, and what to do next.
@@ -97,6 +99,20 @@ class SigningError(XgbpatchError):
     """cosign is not installed, or did not sign."""
 
     exit_code = 15
+
+
+class FileError(XgbpatchError):
+    """A file or a stream could not be read or written: a full disk, a missing permission, a path that is gone."""
+
+    exit_code = 16
+
+    @classmethod
+    def of(cls, error: OSError) -> FileError:
+        """The system's refusal as a sentence: its reason, and the path where the system names one."""
+        names = [name for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+        paths = " and ".join(f'"{os.fsdecode(name)}"' for name in names)
+        reason = error.strerror or str(error) or type(error).__name__
+        return cls(f"the system refused {paths}: {reason}" if paths else f"the system refused: {reason}")
 
 
 class DriftError(XgbpatchError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xgbpatch.commands._outputs import OutputFile, write
 from xgbpatch.commands.options import (
     Selection,
     Signature,
@@ -55,7 +56,7 @@ class _Wish:
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even when the image is up to date.")
 @sign_options
 @click.option("--attach-sbom/--no-attach-sbom", default=True, help=_ATTACH)
-@click.option("--sbom", type=click.Path(dir_okay=False, path_type=Path), help=_SBOM)
+@click.option("--sbom", type=OutputFile(), help=_SBOM)
 @json_option
 @quiet_option
 def command(
@@ -87,8 +88,6 @@ def command(
     specs = selection.specs()
     if sbom and len(specs) > 1:
         raise ConfigurationError("--sbom names one file, and several images are built", "Choose one with --image.")
-    if sbom and not sbom.absolute().parent.is_dir():  # known now, and not after the build
-        raise ConfigurationError(f'there is no folder for --sbom "{sbom}"', "Make it first.")
     made = _into_registry(specs, shelf, wish) if builder == "registry" else _with_engine(specs, shelf, wish)
     if as_json:
         _print_document(made, several=len(specs) > 1)
@@ -156,10 +155,7 @@ def _write_sbom(path: Path | None, made: Design) -> None:
     if path is not None:
         from xgbpatch import sbom
 
-        try:
-            path.write_bytes(sbom.document(made))
-        except OSError as error:
-            raise ConfigurationError(f'cannot write --sbom "{path}": {error.strerror}') from error
+        write("--sbom", path, sbom.document(made))
 
 
 def further_names(names: tuple[str, ...]) -> list[ImageReference]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xgbpatch.commands._outputs import OutputFolder
+
 if TYPE_CHECKING:
     from xgbpatch.alias_memory import Moved
     from xgbpatch.reference import ImageReference
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 logs_option = click.option(
     "--logs",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputFolder(),
     default=Path("xgbpatch-logs"),
     show_default=True,
     help="Where the container logs of failed checks are kept.",

@@ -17,7 +17,7 @@ from xgbpatch.commands.options import (
     quiet_option,
     shelf_options,
 )  # fmt: skip
-from xgbpatch.errors import XgbpatchError
+from xgbpatch.errors import FileError, XgbpatchError
 
 if TYPE_CHECKING:
     from xgbpatch.destination import Shelf
@@ -83,6 +83,8 @@ def _planned(depot: Depot, spec: Spec, shelf: Shelf, ask_index: bool) -> Plan | 
         return planning.plan(depot, spec, destination.of(spec, shelf), today(), ask_index)
     except XgbpatchError as error:
         return Failure(spec, error)
+    except OSError as error:
+        return Failure(spec, FileError.of(error))
 
 
 def _end(found: Sequence[Plan | Failure]) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xgbpatch.commands._outputs import OutputFile, OutputFolder, write
+
 if TYPE_CHECKING:
     from xgbpatch.contract import Options
     from xgbpatch.engine.client import Engine
@@ -33,10 +35,10 @@ class _Output:
 @click.option("--base", default="", metavar="IMAGE", help="The base to compare with; by default the one in the labels.")
 @click.option("--check", "checks", multiple=True, metavar="NAME", help="Only this check or group; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to this file.")
+@click.option("--junit", type=OutputFile(parents=True), help="Also write JUnit XML to this file.")
 @click.option(
     "--logs",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputFolder(),
     default=Path("xgbpatch-logs"),
     show_default=True,
     help="Where the container logs of failed checks are kept, one folder an image.",
@@ -105,8 +107,7 @@ def _tell(report: Report, output: _Output) -> None:
     from xgbpatch.errors import ContractError
 
     if output.junit is not None:
-        output.junit.parent.mkdir(parents=True, exist_ok=True)
-        output.junit.write_bytes(rendering.junit(report))
+        write("--junit", output.junit, rendering.junit(report))
     if output.as_json:
         click.echo(json.dumps(rendering.document(report), indent=2))
     elif sys.stdout.isatty():

@@ -130,10 +130,16 @@ class Session:
         self._used.clear()
 
     def save_logs(self) -> str:
-        """Keep the logs of the containers the current check used; returns their paths."""
+        """Keep the logs of the containers the current check used; returns their paths.
+
+        A disk that is full costs the logs, and not the report of minutes of work.
+        """
         folder = self.options.logs / _file_name(self.image)
-        paths = [save_log(container, folder, name) for name, container in self._used.items()]
-        return ", ".join(map(str, paths))
+        try:
+            return ", ".join([str(save_log(container, folder, name)) for name, container in self._used.items()])
+        except OSError as error:
+            self.options.progress.line(f'the logs could not be kept in "{folder}": {error.strerror or error}')
+            return ""
 
     def _begin(self, job: Job) -> None:
         if job not in self._jobs:

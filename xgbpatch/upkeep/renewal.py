@@ -13,7 +13,7 @@ from datetime import date
 from enum import Enum
 
 from xgbpatch import alias_memory
-from xgbpatch.errors import XgbpatchError
+from xgbpatch.errors import FileError, XgbpatchError
 from xgbpatch.reference import ImageReference
 from xgbpatch.remote.depot import Depot
 from xgbpatch.spec import Spec
@@ -83,6 +83,8 @@ def renew(crew: Crew, spec: Spec) -> Renewal:
         return _released(crew, plan, image)
     except XgbpatchError as error:
         return Renewal(spec.name, Outcome.FAILED, plan, image, error=error)
+    except OSError as error:
+        return Renewal(spec.name, Outcome.FAILED, plan, image, error=FileError.of(error))
 
 
 def _proved(crew: Crew, plan: Plan, image: ImageReference) -> Renewal:
