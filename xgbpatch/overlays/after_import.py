@@ -21,19 +21,19 @@ class _Finder(object):
         self._name = name
         self._work = work
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname != self._name:
             return None
         sys.meta_path.remove(self)
         finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]  # that of six 1.15 has none
         specs = (finder.find_spec(fullname, path, target) for finder in finders)
-        spec = next((spec for spec in specs if spec is not None), None)
+        spec: Any = next((spec for spec in specs if spec is not None), None)
         if spec is not None:
             spec.loader.exec_module = _followed(spec.loader.exec_module, self._work)
         return spec
 
 
-def _followed(execute: Callable[[Any], None], work: Callable[[Any], None]):
+def _followed(execute: Callable[[Any], None], work: Callable[[Any], None]) -> Callable[[Any], None]:
     def exec_module(module: Any) -> None:
         execute(module)
         work(module)

@@ -37,7 +37,7 @@ def proved(folder: Optional[str], asked: Asked, wish: Wish) -> Proved:
         ) from reason
 
 
-def _proved(folder: Optional[str], asked: Asked, wish: Wish):
+def _proved(folder: Optional[str], asked: Asked, wish: Wish) -> Proved:
     _hold("approximate values exist in margin space only" if wish.approximate else "")
     _hold("interactions exist in margin space only" if wish.interactions else "")
     _hold(_objective(booster_json.configuration(asked.booster)))
@@ -52,16 +52,16 @@ def _proved(folder: Optional[str], asked: Asked, wish: Wish):
     return Proved(lambda dmatrix, _: explainer.values(_dense(dmatrix, width)), sample)
 
 
-def _objective(configuration: Any):
+def _objective(configuration: Any) -> str:
     objective = configuration["learner"]["objective"]["name"]
     if objective in trees.LOGIT:
         return ""
     return 'the objective is "{}", it is exact for {} only'.format(objective, " and ".join(sorted(trees.LOGIT)))
 
 
-def _background(folder: Optional[str], width: int):
+def _background(folder: Optional[str], width: int) -> np.ndarray:
     rows = model_folder.background(folder) if folder else None
-    if rows is None:
+    if not folder or rows is None:
         raise interventional.Unavailable(
             'there are no background rows: train with the feature training, or put float32 rows (n, features) as "{}" '
             "beside the model".format(model_folder.path("", model_folder.BACKGROUND))
@@ -75,17 +75,17 @@ def _background(folder: Optional[str], width: int):
     return rows
 
 
-def _probabilities(rows: np.ndarray, asked: Asked):
+def _probabilities(rows: np.ndarray, asked: Asked) -> np.ndarray:
     return asked.booster.predict(xgboost.DMatrix(rows), **asked.options)
 
 
-def _dense(dmatrix: xgboost.DMatrix, width: int):
+def _dense(dmatrix: xgboost.DMatrix, width: int) -> np.ndarray:
     data = request_data.recorded(dmatrix)
     if data is None:
         raise ValueError("the request's numbers are not known")
     return request_data.dense(data, width)
 
 
-def _hold(reason: str):
+def _hold(reason: str) -> None:
     if reason:
         raise interventional.Unavailable(reason)

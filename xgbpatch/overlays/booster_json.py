@@ -13,7 +13,8 @@ import xgboost
 
 def configuration(booster: xgboost.Booster) -> Dict[str, Any]:
     """The booster's internal configuration, as the base reads it too."""
-    return json.loads(booster.save_config())
+    found: Dict[str, Any] = json.loads(booster.save_config())
+    return found
 
 
 def width(booster: xgboost.Booster) -> int:
@@ -25,18 +26,21 @@ def width(booster: xgboost.Booster) -> int:
 
 def kind(booster: xgboost.Booster) -> str:
     """What boosts: "gbtree", "dart" or "gblinear"."""
-    return configuration(booster)["learner"]["gradient_booster"]["name"]
+    name: str = configuration(booster)["learner"]["gradient_booster"]["name"]
+    return name
 
 
 def document(booster: xgboost.Booster) -> Dict[str, Any]:
     """The whole model. Format: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html"""
     if "raw_format" in inspect.signature(booster.save_raw).parameters:
-        return json.loads(bytes(booster.save_raw(raw_format="json")))
+        found: Dict[str, Any] = json.loads(bytes(booster.save_raw(raw_format="json")))
+        return found
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.json")
         booster.save_model(path)
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            found = json.load(file)
+            return found
 
 
 def write(model: Any, path: str) -> None:

@@ -83,12 +83,12 @@ def mean(found: Sequence[np.ndarray]) -> np.ndarray:
     return found[0] if len(found) == 1 else np.mean(found, axis=0)
 
 
-def _predict(dmatrix: xgboost.DMatrix, asked: Asked, how: Mapping[str, bool]):
+def _predict(dmatrix: xgboost.DMatrix, asked: Asked, how: Mapping[str, bool]) -> np.ndarray:
     wide = request_data.padded(dmatrix, booster_json.width(asked.booster))
     return asked.booster.predict(wide, **dict(asked.options, **how))
 
 
-def _on_diagonal(vectors: np.ndarray):
+def _on_diagonal(vectors: np.ndarray) -> np.ndarray:
     """A linear model's features do not interact; xgboost itself returns zeros for it, which add up to nothing."""
     matrices = np.zeros(vectors.shape + vectors.shape[-1:], dtype=np.float32)
     places = np.arange(vectors.shape[-1])

@@ -55,12 +55,12 @@ def measure(explain: Callable[[Any], Any], sample: np.ndarray) -> Cost:
     return Cost(max(one - row, 0.0), row)
 
 
-def _quickest(explain: Callable[[Any], Any], rows: np.ndarray):
+def _quickest(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
     first = _timed(explain, rows)
     return first if first > DEAR else min(first, _timed(explain, rows))
 
 
-def _timed(explain: Callable[[Any], Any], rows: np.ndarray):
+def _timed(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
     matrix = request_data.RecordedDMatrix(rows)
     start = time.perf_counter()
     explain(matrix)

@@ -92,7 +92,7 @@ def choose(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optiona
     return choice
 
 
-def _accelerated(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optional[str]):
+def _accelerated(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optional[str]) -> Choice:
     _hold(guards.machine())
     daal4py = load()
     start, held = time.perf_counter(), memory.peak()
@@ -112,7 +112,7 @@ def _accelerated(booster: xgboost.Booster, options: Mapping[str, Any], wanted: O
     return Choice(accelerator.answer, "daal4py", reason, accelerator)
 
 
-def _admitted(daal4py: Any, document: Mapping[str, Any], options: Mapping[str, Any]):
+def _admitted(daal4py: Any, document: Mapping[str, Any], options: Mapping[str, Any]) -> trees.Forest:
     """The Forest of a document that every guard lets pass."""
     _hold(guards.model(document))
     if not onedal_model.routes_missing(daal4py):
@@ -146,7 +146,7 @@ def year(daal4py: Any) -> int:
         return 0
 
 
-def _least_rows(booster: xgboost.Booster, accelerator: Accelerator):
+def _least_rows(booster: xgboost.Booster, accelerator: Accelerator) -> int:
     """The smallest of SIZES from which on oneDAL was the faster; above the largest where it never was."""
     least = 4 * SIZES[-1]
     for size in reversed(SIZES):
@@ -159,7 +159,7 @@ def _least_rows(booster: xgboost.Booster, accelerator: Accelerator):
     return least
 
 
-def _quickest(predict: Callable[..., Any], rows: np.ndarray):
+def _quickest(predict: Callable[..., Any], rows: np.ndarray) -> float:
     """Seconds of the quickest run, each on a matrix of its own: xgboost remembers what it predicted for one."""
     seconds = []
     for _ in range(ROUNDS):
@@ -170,6 +170,6 @@ def _quickest(predict: Callable[..., Any], rows: np.ndarray):
     return min(seconds)
 
 
-def _hold(reason: str):
+def _hold(reason: str) -> None:
     if reason:
         raise Unsuitable(reason)

@@ -46,7 +46,7 @@ class Explaining:
             len(values), lambda count: names.encode("utf-8") + selectable.encode(records[:count], values, form)
         ).within(self.limit)
 
-    def _values(self, keys: Sequence[str]):
+    def _values(self, keys: Sequence[str]) -> KeyValues:
         wish = self.manner.wish(shap_keys.INTERACTIONS in keys)
         top_k = (self.manner.top_k or shap_keys.DEFAULT_K) if shap_keys.TOP_K in keys else None
         return KeyValues(self.explain(wish), top_k)

@@ -20,7 +20,7 @@ def of(booster: Any, folder: Optional[str]) -> Tuple[str, ...]:
     return (folder and _beside(folder, width)) or numbered
 
 
-def _beside(folder: str, width: int):
+def _beside(folder: str, width: int) -> Optional[Tuple[str, ...]]:
     found = model_folder.feature_names(folder)
     if found is not None and len(found) != width:
         raise model_folder.ModelFolderError(

@@ -72,7 +72,7 @@ def rows(dense: np.ndarray) -> str:
     return "an infinite value" if np.isinf(dense).any() else ""
 
 
-def _trees(model_part: Mapping[str, Any]):
+def _trees(model_part: Mapping[str, Any]) -> str:
     for tree in model_part["trees"]:
         if int(tree["tree_param"].get("size_leaf_vector", 0) or 0) > 1:
             return "the model has vector leaves"

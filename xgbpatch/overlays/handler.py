@@ -10,7 +10,7 @@ from . import multi_model
 class HandlerService(handler_service.HandlerService):
     """The base's handler service with our inference handler inside."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.DefaultXGBoostAlgoModeInferenceHandler = multi_model.inference_handler()
         super(HandlerService, self).__init__()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-from typing import Any, Callable
+from typing import Any, Callable, List, Tuple
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Explainer(object):
         parts = [self._values(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
         return np.concatenate(parts or [np.zeros((0, rows.shape[1] + 1), dtype=np.float32)])
 
-    def _values(self, rows: np.ndarray):
+    def _values(self, rows: np.ndarray) -> np.ndarray:
         found = np.zeros((rows.shape[0], rows.shape[1] + 1, 1))
         self._compiled.dense_tree_shap(
             *self._forest,
@@ -87,12 +87,12 @@ def check(explainer: Explainer, probabilities: Callable[[np.ndarray], np.ndarray
     return "" if worst <= TOLERANCE else "its base value misses the background's mean by {:.2g}".format(worst)
 
 
-def _cells(rows: np.ndarray):
+def _cells(rows: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """The compiled part's two arrays of rows: float64 numbers, and where they are missing."""
     return np.ascontiguousarray(rows, dtype=np.float64), np.isnan(rows)
 
 
-def _takes_types(compiled_part: Any):
+def _takes_types(compiled_part: Any) -> bool:
     """Newer releases take an array of threshold types, for categories, after the thresholds."""
     nothing, integers, cells = np.zeros((0, 1)), np.zeros((0, 1), dtype=np.int32), np.zeros((0, 1))
     node = [integers] * 4 + [nothing]
@@ -105,7 +105,7 @@ def _takes_types(compiled_part: Any):
     return False
 
 
-def _arrays(forest: trees.Forest, typed: bool):
+def _arrays(forest: trees.Forest, typed: bool) -> List[np.ndarray]:
     """(trees, nodes) arrays of children, features, thresholds and values; nodes that no row reaches hold -1."""
     shape = (len(forest.trees), max(len(tree.left) for tree in forest.trees))
     children = [np.full(shape, -1, dtype=np.int32) for _ in range(4)]  # left, right, default, and the feature
@@ -116,7 +116,7 @@ def _arrays(forest: trees.Forest, typed: bool):
     return [*children, thresholds, *types, leaves[:, :, None], np.ones(shape)]
 
 
-def _fill(tree: trees.Tree, children: Any, numbers: Any):
+def _fill(tree: trees.Tree, children: Any, numbers: Any) -> None:
     nodes = np.array([node for level in tree.levels() for node in level])
     left, right = np.asarray(tree.left)[nodes], np.asarray(tree.right)[nodes]
     splits = left != -1

@@ -35,6 +35,6 @@ def check(need: Need, seconds: float) -> None:
         raise _refusal("would take {} MiB, the limit is {}".format(size >> 20, MEMORY >> 20), need, fit)
 
 
-def _refusal(reason: str, need: Need, fit: int):
+def _refusal(reason: str, need: Need, fit: int) -> NotExplained:
     advice = "send at most {} records a request".format(fit) if fit else "not even one record fits"
     return NotExplained(413, "SHAP values of {} records {}: {}".format(need.rows, reason, advice))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import Any, Mapping
+from typing import Any, Dict, Mapping
 
 import numpy as np
 import xgboost
@@ -37,10 +37,10 @@ class Link(object):
 
     def __init__(self, document: Mapping[str, Any]):
         self._objective = document["learner"]["objective"]["name"]
-        self._xgboost = None if self._simple else _treeless(document)
+        self._xgboost: Any = None if self._simple else _treeless(document)
 
     @property
-    def _simple(self):
+    def _simple(self) -> bool:
         return self._objective in IDENTITY or self._objective in ("binary:hinge", "multi:softmax")
 
     def predictions(self, margins: np.ndarray, dmatrix: xgboost.DMatrix) -> np.ndarray:
@@ -49,19 +49,21 @@ class Link(object):
         if self._objective == "binary:hinge":
             return (margins > 0).astype(np.float32)
         if self._objective == "multi:softmax":
-            return np.argmax(margins, axis=1).astype(np.float32)
+            labels: np.ndarray = np.argmax(margins, axis=1).astype(np.float32)
+            return labels
         return self._transformed(margins, dmatrix)
 
-    def _transformed(self, margins: np.ndarray, dmatrix: xgboost.DMatrix):
+    def _transformed(self, margins: np.ndarray, dmatrix: xgboost.DMatrix) -> np.ndarray:
         """The request's own matrix carries the margins for a moment: making another costs more than predicting."""
         dmatrix.set_base_margin(margins if trees.XGBOOST >= (1, 6) else margins.ravel())
         try:
-            return self._xgboost.predict(dmatrix, validate_features=False)
+            found: np.ndarray = self._xgboost.predict(dmatrix, validate_features=False)
+            return found
         finally:
             dmatrix.set_base_margin(np.empty(0, dtype=np.float32))
 
 
-def _treeless(document: Mapping[str, Any]):
+def _treeless(document: Mapping[str, Any]) -> xgboost.Booster:
     learner = dict(document["learner"], attributes={})
     learner["gradient_booster"] = _emptied(learner["gradient_booster"])
     with tempfile.TemporaryDirectory() as folder:
@@ -69,11 +71,11 @@ def _treeless(document: Mapping[str, Any]):
         booster_json.write(dict(document, learner=learner), path)
         booster = xgboost.Booster()
         booster.load_model(path)
-    booster.set_param("nthread", 1)
+    booster.set_param({"nthread": 1})
     return booster
 
 
-def _emptied(gradient_booster: Mapping[str, Any]):
+def _emptied(gradient_booster: Mapping[str, Any]) -> Dict[str, Any]:
     if "gbtree" in gradient_booster:
         return dict(gradient_booster, gbtree=_emptied(gradient_booster["gbtree"]), weight_drop=[])
     model = dict(gradient_booster["model"], trees=[], tree_info=[])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Member(object):
     def __init__(self, choice: Choice, folder: Optional[str] = None):
         self.choice = choice
         self.folder = folder
-        self._names = None
+        self._names: Optional[Tuple[str, ...]] = None
         self._ways: Dict[Wish, Tuple[ways.Way, ...]] = {}
         self._refusals: Dict[Wish, Tuple[int, str]] = {}
 
@@ -41,18 +41,18 @@ class Member(object):
         found = [self._array(dmatrix, asked, array) for array in _arrays(wish)]
         return found[0], found[1] if wish.interactions else None
 
-    def _array(self, dmatrix: Any, asked: Asked, array: Wish):
+    def _array(self, dmatrix: Any, asked: Asked, array: Wish) -> np.ndarray:
         found = self._way(dmatrix.num_row(), asked, array).compute(dmatrix, asked)
         return ways.native(dmatrix, asked, array) if found is None else found
 
-    def _way(self, rows: int, asked: Asked, array: Wish):
+    def _way(self, rows: int, asked: Asked, array: Wish) -> ways.Way:
         if array in self._refusals:
             raise NotExplained(*self._refusals[array])
         if array not in self._ways:
             self._ways[array] = self._found(asked, array)
         return min(self._ways[array], key=lambda way: way.cost.seconds(rows))
 
-    def _found(self, asked: Asked, array: Wish):
+    def _found(self, asked: Asked, array: Wish) -> Tuple[ways.Way, ...]:
         """What cannot be explained is found out once, too: reading the whole model takes its time."""
         try:
             return ways.ways(ways.Found(self.choice.accelerator, self.folder), asked, array)
@@ -61,7 +61,7 @@ class Member(object):
             raise
 
 
-def _arrays(wish: Wish):
+def _arrays(wish: Wish) -> List[Wish]:
     """One wish for each array of the explanation."""
     alone = replace(wish, interactions=False)
     return [alone, wish] if wish.interactions else [alone]

@@ -58,7 +58,7 @@ def path(model_folder: str, name: str) -> str:
     return os.path.join(model_folder, FOLDER, name)
 
 
-def _json(model_folder: str, name: str):
+def _json(model_folder: str, name: str) -> Any:
     file = path(model_folder, name)
     if not os.path.isfile(file):
         return None

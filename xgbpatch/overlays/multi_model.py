@@ -30,7 +30,7 @@ from . import (
 from .explaining import Explaining
 
 HANDLER = __name__.rpartition(".")[0] + ".handler"
-BaseInferenceHandler = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
+BaseInferenceHandler: Any = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
 
 
 def main() -> Any:
@@ -52,11 +52,12 @@ def inference_handler() -> type:
     repairs.install(asked.fixes, repairs.MODEL_SERVER)
     if asked.guarded:
         version_guard.install(serve_utils)
+    base: type = BaseInferenceHandler
     if not asked.active:
-        return BaseInferenceHandler
+        return base
     predictor = prediction.install(asked, serve_utils, encoder)
     if not asked.explains:
-        return BaseInferenceHandler
+        return base
     return type("InferenceHandler", (ExplainingHandler,), {"predictor": predictor, "settings": asked})
 
 
@@ -101,8 +102,8 @@ def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
 class ExplainingHandler(BaseInferenceHandler):
     """The base's inference handler; a request that asks for it gets SHAP values."""
 
-    predictor = None
-    settings = None
+    predictor: Any = None
+    settings: Any = None
     request = Request(None)
 
     def default_predict_fn(self, data: Any, model: Any) -> Any:
@@ -121,17 +122,18 @@ class ExplainingHandler(BaseInferenceHandler):
         Raises what the base raises, and the toolkit's error where there is no explanation.
         """
         text = super(ExplainingHandler, self).default_output_fn(prediction, accept)
-        if self.request.evaluation is None:
+        manner = self.request.manner
+        if manner is None or self.request.evaluation is None:
             return text
         try:
-            body = self._explained(text, prediction, accept)
+            body = self._explained(text, prediction, accept, manner)
         except contributions.NotExplained as refusal:
             raise self.request.refuse(refusal.status, refusal.reason) from refusal
-        self.request.context.set_response_header(0, request_options.ATTRIBUTES, self.request.manner.stated())
+        self.request.context.set_response_header(0, request_options.ATTRIBUTES, manner.stated())
         return body
 
-    def _explained(self, text: Any, prediction: Any, accept: str):
-        evaluation, manner = self.request.evaluation, self.request.manner
+    def _explained(self, text: Any, prediction: Any, accept: str, manner: request_options.Manner) -> bytes:
+        evaluation = self.request.evaluation
         if handler_service.SAGEMAKER_BATCH:
             manner = dataclasses.replace(manner, header=False)
         explaining = Explaining(lambda wish: self.predictor.explain(evaluation, wish), manner, self.settings.shap_bytes)
@@ -144,14 +146,14 @@ class ExplainingHandler(BaseInferenceHandler):
             return explaining.appended(scores, shap_output.to_json)
         return explaining.appended(self._lines(prediction, accept), shap_output.to_lines)
 
-    def _lines(self, prediction: Any, accept: str):
+    def _lines(self, prediction: Any, accept: str) -> str:
         """The base writes one line for all records; we ask it for each."""
         encode = super(ExplainingHandler, self).default_output_fn
         lines = [encode(prediction[i : i + 1], accept).decode("utf-8").rstrip("\n") for i in range(len(prediction))]
         return "\n".join(lines) + "\n"
 
 
-def _read(request: Request, asked: Any):
+def _read(request: Request, asked: Any) -> None:
     """Take what is ours out of the headers; raises the refusal of a bad option."""
     headers = request.context.get_all_request_header(0)
     names = {name.lower(): name for name in headers}

@@ -48,7 +48,7 @@ def proved(accelerator: Any, asked: Asked, question: Question) -> Callable[[Any,
         found = accelerator.rows(dmatrix, asked.options)
         if found is None:
             return None
-        values = model.explain(found, interactions)
+        values: np.ndarray = model.explain(found, interactions)
         values[last] = base  # oneDAL's differs from record to record in its last bits
         return values
 
@@ -76,9 +76,10 @@ def check(ours: np.ndarray, rows: np.ndarray, asked: Asked) -> str:
     )
 
 
-def _rows(sample: np.ndarray, seconds: float):
+def _rows(sample: np.ndarray, seconds: float) -> np.ndarray:
     """Beside thresholds, with cells missing, and spread; as many as the booster explains in SECONDS."""
     count = min(ROWS, int(SECONDS / seconds))
     if not count:
         raise Unproved("a proof would take {:.1f} s a row".format(seconds))
-    return sample[np.linspace(0, len(sample) - 1, count).astype(int)]
+    chosen: np.ndarray = sample[np.linspace(0, len(sample) - 1, count).astype(int)]
+    return chosen

@@ -7,7 +7,7 @@ step down (xgboost goes left below a threshold, oneDAL up to it), missing values
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -46,9 +46,10 @@ class OnedalModel(object):
         ]
         return found[0] if len(found) == 1 else np.stack(found, axis=1)
 
-    def _column(self, rows: np.ndarray, model: Any):
+    def _column(self, rows: np.ndarray, model: Any) -> np.ndarray:
         """An algorithm keeps the table of its first result, so each computation has its own."""
-        return self._algorithm(fptype="float").compute(rows, model).prediction.ravel()
+        column: np.ndarray = self._algorithm(fptype="float").compute(rows, model).prediction.ravel()
+        return column
 
 
 def routes_missing(daal4py: Any) -> bool:
@@ -61,7 +62,7 @@ def keeps_cover(daal4py: Any) -> bool:
     return "cover" in (daal4py.gbt_reg_model_builder(n_features=1, n_iterations=1).add_split.__doc__ or "")
 
 
-def _regression(daal4py: Any, forest: trees.Forest, group: int):
+def _regression(daal4py: Any, forest: trees.Forest, group: int) -> Any:
     chosen = forest.groups[group]
     builder = daal4py.gbt_reg_model_builder(n_features=forest.features, n_iterations=len(chosen))
     covers = keeps_cover(daal4py)
@@ -92,13 +93,13 @@ class _Nodes(object):
     def leaf(self, node: int) -> Dict[str, Any]:
         return self._with_cover(node, response=self._leaves[node])
 
-    def _with_cover(self, node: int, **named):
+    def _with_cover(self, node: int, **named: Any) -> Dict[str, Any]:
         return dict(named, cover=self._tree.cover[node]) if self._keeps_cover else named
 
 
-def _add(builder: Any, tree: trees.Tree, nodes: _Nodes):
+def _add(builder: Any, tree: trees.Tree, nodes: _Nodes) -> None:
     handle = builder.create_tree(tree.size)
-    pending = [(0, {})]
+    pending: List[Tuple[int, Dict[str, Any]]] = [(0, {})]
     while pending:
         node, place = pending.pop()
         if tree.left[node] == -1:

@@ -27,7 +27,7 @@ class Body:
             raise self._refusal(str(len(whole)), limit, self._fitting(self.records, len(whole), limit))
         return whole
 
-    def _refuse_hopeless(self, limit: int):
+    def _refuse_hopeless(self, limit: int) -> None:
         """From a sample. The base's recordio grows with the square of the records: two samples show it."""
         half, full = len(self.write(SAMPLE // 2)), len(self.write(SAMPLE))
         power = 2 if full > 3 * half else 1
@@ -36,14 +36,14 @@ class Body:
             guess = int(self.records * (limit / size) ** (1 / power))
             raise self._refusal("about {}".format(size), limit, self._fitting(guess, len(self.write(guess)), limit))
 
-    def _fitting(self, count: int, size: int, limit: int):
+    def _fitting(self, count: int, size: int, limit: int) -> int:
         """A number of records that is known to fit, near to the largest; `size` is what `count` of them take."""
         while count and size > limit:
             count = min(count - 1, max(count // 2, count * limit // size))
             size = len(self.write(count))
         return count
 
-    def _refusal(self, size: str, limit: int, fit: int):
+    def _refusal(self, size: str, limit: int, fit: int) -> NotExplained:
         advice = "send at most {} records a request".format(fit) if fit else "not even one record fits"
         return NotExplained(
             413,

@@ -43,7 +43,8 @@ class Evaluation:
 @contextlib.contextmanager
 def captured() -> Iterator[List[Evaluation]]:
     """A list that holds the Evaluation of the request handled inside the block, if it came to a prediction."""
-    _request.seen = seen = []
+    seen: List[Evaluation] = []
+    _request.seen = seen
     try:
         yield seen
     finally:
@@ -56,15 +57,15 @@ class Predictor(object):
     def __init__(self, settings: Any, base_predict: Callable[..., Any]):
         self._settings = settings
         self._base = base_predict
-        self._members = weakref.WeakKeyDictionary()
+        self._members: weakref.WeakKeyDictionary[xgboost.Booster, Member] = weakref.WeakKeyDictionary()
 
-    def predict(self, model: Any, model_format: Any, dmatrix: xgboost.DMatrix, *rest, **named) -> np.ndarray:
+    def predict(self, model: Any, model_format: Any, dmatrix: xgboost.DMatrix, *rest: Any, **named: Any) -> np.ndarray:
         """As the base's: same arguments, result and errors."""
         boosters = model if isinstance(model, list) else [model]
         members = [self.member(booster, form) for booster, form in zip(boosters, _each(model, model_format))]
         witnesses = [witness.Witness(booster, member.choice.answer) for booster, member in zip(boosters, members)]
         asked = witnesses if isinstance(model, list) else witnesses[0]
-        prediction = self._base(asked, model_format, dmatrix, *rest, **named)
+        prediction: np.ndarray = self._base(asked, model_format, dmatrix, *rest, **named)
         if getattr(_request, "seen", None) is not None:
             _request.seen.append(Evaluation(dmatrix, tuple(Asked(seen.booster, seen.options) for seen in witnesses)))
         return prediction
@@ -80,7 +81,7 @@ class Predictor(object):
             self._members[booster] = self._examine(booster, model_format, folder)
         return self._members[booster]
 
-    def _examine(self, booster: xgboost.Booster, model_format: Any, folder: Optional[str]):
+    def _examine(self, booster: xgboost.Booster, model_format: Any, folder: Optional[str]) -> Member:
         """A model is asked to predict only where something has to be known before its first request."""
         wish = self._foreseen()
         if not self._settings.accelerated and wish is None:
@@ -95,12 +96,14 @@ class Predictor(object):
             _measure(member, Asked(booster, options), wish)
         return member
 
-    def _foreseen(self):
+    def _foreseen(self) -> Optional[Wish]:
         """The Wish of a request that asks for nothing itself, None where it is not explained."""
         keys, manner = selectable.keys(), self._settings.manner
         if not self._settings.shap and not keys:
             return None
-        return manner.wish(shap_keys.INTERACTIONS in keys if manner.interactions is None else manner.interactions)
+        interactions = shap_keys.INTERACTIONS in keys if manner.interactions is None else manner.interactions
+        wish: Wish = manner.wish(interactions)
+        return wish
 
     def explain(self, evaluation: Evaluation, wish: Wish = Wish()) -> Explanation:  # noqa: B008
         """The explanation of a request that was predicted here; raises NotExplained.
@@ -114,7 +117,7 @@ class Predictor(object):
         except ValueError as error:  # xgboost's own error is one too
             raise NotExplained(400, "Unable to explain payload provided: {}".format(error)) from error
 
-    def _explain(self, evaluation: Evaluation, wish: Wish):
+    def _explain(self, evaluation: Evaluation, wish: Wish) -> Explanation:
         if len(evaluation.members) > 1:
             contributions.refuse_votes([asked.booster for asked in evaluation.members])
         members = [self._members[asked.booster] for asked in evaluation.members]
@@ -138,7 +141,7 @@ class Predictor(object):
         return " | ".join(" ".join(line.split()) for line in lines)
 
 
-def _measure(member: Member, asked: Asked, wish: Wish):
+def _measure(member: Member, asked: Asked, wish: Wish) -> None:
     """Where it fails, the request says why."""
     try:
         member.cost(1, asked, wish)
@@ -158,8 +161,8 @@ def install(settings: Any, serve_utils: Any, encoder: Any) -> Predictor:
     return predictor
 
 
-def _preparing(load: Callable[..., Any], predictor: Predictor):
-    def get_loaded_booster(model_dir: str, *arguments, **named):
+def _preparing(load: Callable[..., Any], predictor: Predictor) -> Callable[..., Any]:
+    def get_loaded_booster(model_dir: str, *arguments: Any, **named: Any) -> Any:
         model, model_format = load(model_dir, *arguments, **named)
         predictor.prepare(model, model_format, model_dir)
         return model, model_format
@@ -167,5 +170,5 @@ def _preparing(load: Callable[..., Any], predictor: Predictor):
     return get_loaded_booster
 
 
-def _each(model: Any, model_format: Any):
+def _each(model: Any, model_format: Any) -> Any:
     return model_format if isinstance(model, list) else [model_format]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Dict, Mapping, Set
 
 import numpy as np
 import xgboost
@@ -54,8 +54,8 @@ def check(
     return ""
 
 
-def _thresholds(forest: trees.Forest):
-    found = {}
+def _thresholds(forest: trees.Forest) -> Dict[int, np.ndarray]:
+    found: Dict[int, Set[np.float32]] = {}
     for tree in forest.trees:
         for node in itertools.chain.from_iterable(tree.levels()):
             if tree.left[node] != -1:
@@ -63,7 +63,7 @@ def _thresholds(forest: trees.Forest):
     return {feature: np.array(sorted(values), dtype=np.float32) for feature, values in found.items()}
 
 
-def _beside(values: np.ndarray, count: int, random: np.random.RandomState):
+def _beside(values: np.ndarray, count: int, random: np.random.RandomState) -> np.ndarray:
     """`count` cells that go through every value and both its neighbours before any comes again, in random order."""
     infinity = np.float32(np.inf)
     all_values = np.concatenate([values, np.nextafter(values, -infinity), np.nextafter(values, infinity)])
@@ -71,11 +71,11 @@ def _beside(values: np.ndarray, count: int, random: np.random.RandomState):
     return random.permutation(np.resize(random.permutation(finite), count))
 
 
-def _identical(ours: np.ndarray, theirs: np.ndarray):
+def _identical(ours: np.ndarray, theirs: np.ndarray) -> bool:
     return ours.shape == theirs.shape and ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes()
 
 
-def _difference(what: str, ours: np.ndarray, theirs: np.ndarray):
+def _difference(what: str, ours: np.ndarray, theirs: np.ndarray) -> str:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return "{} are {} {}, the booster's {} {}".format(what, ours.dtype, ours.shape, theirs.dtype, theirs.shape)
     differ = int(np.sum(ours != theirs))

@@ -15,7 +15,7 @@ import xgboost
 class RecordedDMatrix(xgboost.DMatrix):
     """A DMatrix that remembers the array (n, f) or CSR matrix (n, f) that it was made from."""
 
-    def __init__(self, data: Any, *arguments, **named):
+    def __init__(self, data: Any, *arguments: Any, **named: Any) -> None:
         super(RecordedDMatrix, self).__init__(data, *arguments, **named)
         self.recorded = data if _understood(data) else None
 
@@ -25,11 +25,11 @@ class RecordingXgboost(object):
 
     DMatrix = RecordedDMatrix
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(xgboost, name)
 
 
-def record(*parsers) -> None:
+def record(*parsers: Any) -> None:
     """Let the modules `parsers` build recorded matrices; one without the name `xgb` is left as it is."""
     for parser in parsers:
         if getattr(parser, "xgb", None) is xgboost:
@@ -71,7 +71,7 @@ def padded(dmatrix: xgboost.DMatrix, width: int) -> xgboost.DMatrix:
     return xgboost.DMatrix(scipy.sparse.csr_matrix((data.data, data.indices, data.indptr), (data.shape[0], width)))
 
 
-def _understood(data: Any):
+def _understood(data: Any) -> bool:
     if isinstance(data, np.ndarray):
         return data.ndim == 2 and data.dtype.kind in "fiub"
-    return scipy.sparse.isspmatrix_csr(data) and data.has_canonical_format
+    return bool(scipy.sparse.isspmatrix_csr(data) and data.has_canonical_format)

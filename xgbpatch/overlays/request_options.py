@@ -64,13 +64,13 @@ def apply(options: Mapping[str, str], settings: Any) -> Optional[Manner]:
     return manner if explained else None
 
 
-def _of_attributes(header: Optional[str]):
+def _of_attributes(header: Optional[str]) -> Dict[str, str]:
     if not header or SWITCH not in header.lower():
         return {}
     return _ours(header.split(";"))
 
 
-def _of_accept(header: Optional[str]):
+def _of_accept(header: Optional[str]) -> Tuple[Optional[str], Dict[str, str]]:
     if not header or SWITCH not in header.lower():
         return header, {}
     ranges = [text.split(";") for text in header.split(",")]
@@ -80,21 +80,21 @@ def _of_accept(header: Optional[str]):
     return ",".join(";".join(_stripped(parts)) for parts in ranges), found
 
 
-def _switch(name: str, text: str):
+def _switch(name: str, text: str) -> bool:
     return SWITCHES[_one_of(name, text, tuple(SWITCHES))]
 
 
-def _space(name: str, text: str):
+def _space(name: str, text: str) -> str:
     return _one_of(name, text, (MARGIN, PROBABILITY))
 
 
-def _count(name: str, text: str):
+def _count(name: str, text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise BadOption('{}="{}" is not allowed; allowed: a whole number above 0'.format(name, text))
     return int(text)
 
 
-def _one_of(name: str, text: str, allowed: Tuple[str, ...]):
+def _one_of(name: str, text: str, allowed: Tuple[str, ...]) -> str:
     if text.lower() not in allowed:
         raise BadOption('{}="{}" is not allowed; allowed: {}'.format(name, text, ", ".join(allowed)))
     return text.lower()
@@ -110,19 +110,19 @@ READERS: Mapping[str, Callable[[str, str], Any]] = {
 }
 
 
-def _ours(texts: Iterable[str]):
+def _ours(texts: Iterable[str]) -> Dict[str, str]:
     found = dict(_item(text) for text in texts if _is_ours(text))
     return found if SWITCH in found else {}
 
 
-def _is_ours(text: str):
+def _is_ours(text: str) -> bool:
     return "=" in text and _item(text)[0] in READERS
 
 
-def _item(text: str):
+def _item(text: str) -> Tuple[str, str]:
     name, _, value = text.partition("=")
     return name.strip().lower(), value.strip().strip('"').strip()
 
 
-def _stripped(parts: List[str]):
+def _stripped(parts: List[str]) -> List[str]:
     return parts[:1] + [text for text in parts[1:] if not _is_ours(text)]

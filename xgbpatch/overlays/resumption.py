@@ -21,7 +21,7 @@ from .checkpoints import KEPT, Checkpoints
 logger = logging.getLogger(__name__)
 _LOAD = "import sys, xgboost; print(); print(xgboost.Booster(model_file=sys.argv[1]).save_config())"
 _SECONDS = 600
-_group = getattr(xgboost, "collective", None) or xgboost.rabit
+_group = getattr(xgboost, "collective" if hasattr(xgboost, "collective") else "rabit")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Continued(callback.TrainingCallback):
         return 0 if getattr(each, "starting_round", 0) else self.done
 
 
-def remember(stopping: callback.EarlyStopping, attributes: Mapping[str, str], done: int) -> None:
+def remember(stopping: callback.EarlyStopping, attributes: Mapping[str, Any], done: int) -> None:
     """Give early stopping its best round so far, which the checkpoint's model carries in its attributes."""
     if not done or "best_score" not in attributes or not (stopping.data and stopping.metric_name):
         return

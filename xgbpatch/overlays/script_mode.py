@@ -89,7 +89,7 @@ def append_json(predictions: Any, explanation: Explanation, top_k: Optional[int]
     return shap_output.to_json(text, _addition(explanation, {"top_k": top_k}))(len(explanation.values)).decode("utf-8")
 
 
-def _addition(explanation: Explanation, form: Mapping[str, Any]):
+def _addition(explanation: Explanation, form: Mapping[str, Any]) -> shap_output.Addition:
     top_k = form["top_k"]
     keys = [shap_keys.BASE_VALUE, shap_keys.TOP_K if top_k else shap_keys.VALUES]
     if explanation.interactions is not None:
@@ -97,15 +97,15 @@ def _addition(explanation: Explanation, form: Mapping[str, Any]):
     return shap_output.Addition(shap_keys.KeyValues(explanation, top_k), tuple(keys), form.get("header", False))
 
 
-def _booster(model: Any):
+def _booster(model: Any) -> Any:
     return model.booster if isinstance(model, Accelerated) else model
 
 
-def _folder(model: Any):
+def _folder(model: Any) -> Optional[str]:
     return model.folder if isinstance(model, Accelerated) else None
 
 
 @functools.lru_cache(maxsize=None)
-def _predictor():
+def _predictor() -> prediction.Predictor:
     """It explains and never converts: `accelerate` does that, once, where it is called."""
     return prediction.Predictor(replace(settings.read(os.environ), shap=False, engine=None), serve_utils.predict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
@@ -63,9 +63,11 @@ def predictions(raw: np.ndarray, selected: Sequence[str], learner: Mapping[str, 
     objective = learner["objective"]["name"]
     classes = learner["learner_model_param"].get("num_class", "")
     if objective in serve_utils.VALID_OBJECTIVES and (raw.ndim == 1 or objective.startswith("multi:")):
-        return serve_utils.get_selected_predictions(raw, theirs, objective, num_class=classes)
+        found: List[Any] = serve_utils.get_selected_predictions(raw, theirs, objective, num_class=classes)
+        return found
     plain = [Plain(record) for record in raw]
-    return serve_utils.get_selected_predictions(plain, theirs, xgb_constants.REG_SQUAREDERR)
+    found = serve_utils.get_selected_predictions(plain, theirs, xgb_constants.REG_SQUAREDERR)
+    return found
 
 
 def encode(records: Sequence[Mapping[str, Any]], values: KeyValues, form: Form) -> bytes:
@@ -75,7 +77,7 @@ def encode(records: Sequence[Mapping[str, Any]], values: KeyValues, form: Form) 
     return body if isinstance(body, bytes) else body.encode("utf-8")
 
 
-def _explained(record: Mapping[str, Any], values: KeyValues, number: int, form: Form):
+def _explained(record: Mapping[str, Any], values: KeyValues, number: int, form: Form) -> Dict[str, Any]:
     explained = dict(record)
     for key in form.ours:
         if form.accept == RECORDIO:

@@ -33,7 +33,8 @@ def application(environment: Mapping[str, str]) -> Callable[..., Any]:
         single_model.install(asked)
     elif asked.active:
         logger.warning("Script mode: your own functions predict; %s gives them the same", SCRIPT_MODE)
-    return serving.main
+    main: Callable[..., Any] = serving.main
+    return main
 
 
 main = application(os.environ)

@@ -85,7 +85,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _manner(environment: Mapping[str, str]):
+def _manner(environment: Mapping[str, str]) -> Manner:
     return Manner(
         space=_choice(environment, SHAP_SPACE) or SHAP_SPACE.default,
         approximate=_choice(environment, SHAP_APPROXIMATE) == "on",
@@ -94,7 +94,7 @@ def _manner(environment: Mapping[str, str]):
     )
 
 
-def _check_features(settings: Settings):
+def _check_features(settings: Settings) -> None:
     needs = (
         (SHAP, SHAP_LAYOUT, settings.shap),
         (SHAP, SHAP_HEADER, settings.manner.header),
@@ -113,11 +113,11 @@ def _check_features(settings: Settings):
             )
 
 
-def _names(environment: Mapping[str, str], variable: Variable):
+def _names(environment: Mapping[str, str], variable: Variable) -> Tuple[str, ...]:
     return tuple(name.strip() for name in environment.get(variable.name, "").split(",") if name.strip())
 
 
-def _choice(environment: Mapping[str, str], variable: Variable):
+def _choice(environment: Mapping[str, str], variable: Variable) -> Optional[str]:
     value = environment.get(variable.name, "").strip().lower()
     if value and value not in variable.allowed:
         nearest = difflib.get_close_matches(value, variable.allowed, 1)
@@ -128,7 +128,7 @@ def _choice(environment: Mapping[str, str], variable: Variable):
     return value or None
 
 
-def _number(environment: Mapping[str, str], variable: Variable, default: float):
+def _number(environment: Mapping[str, str], variable: Variable, default: float) -> float:
     text = environment.get(variable.name, "").strip() or str(default)
     try:
         number = float(text)
@@ -140,7 +140,7 @@ def _number(environment: Mapping[str, str], variable: Variable, default: float):
     return number
 
 
-def _count(environment: Mapping[str, str], variable: Variable):
+def _count(environment: Mapping[str, str], variable: Variable) -> Optional[int]:
     text = environment.get(variable.name, "").strip()
     if not text:
         return None
@@ -149,5 +149,5 @@ def _count(environment: Mapping[str, str], variable: Variable):
     return int(text)
 
 
-def _megabytes(environment: Mapping[str, str]):
+def _megabytes(environment: Mapping[str, str]) -> float:
     return BATCH_MEGABYTES if environment.get("SAGEMAKER_BATCH") else REQUEST_MEGABYTES

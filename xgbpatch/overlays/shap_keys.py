@@ -22,10 +22,10 @@ DEFAULT_K = 5
 RESERVED = '%"=,;[]\r\n'  # what a name of a pair is written without
 
 
-class Pairs(list):
+class Pairs(list):  # type: ignore[type-arg]  # Python 3.7 has no list[...] to derive from
     """A list that CSV encoders write as `[name=value, name=value]`, without any quote of its own."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "[{}]".format(", ".join(str(entry) for entry in self))
 
 
@@ -40,7 +40,7 @@ class KeyValues(object):
         if top_k is not None:
             self._rank(top_k)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._arrays[VALUES])
 
     def columns(self, key: str) -> Sequence[str]:
@@ -77,19 +77,19 @@ class KeyValues(object):
             found[TOP_K_INDEX] = [float(index) for index in self._order[record].ravel()]
         return found
 
-    def _rank(self, top_k: int):
+    def _rank(self, top_k: int) -> None:
         """Ties keep the order of the features."""
         values = self._arrays[VALUES]
         self._order = np.argsort(-np.abs(values), axis=-1, kind="stable")[..., :top_k]
         self._arrays[TOP_K] = np.take_along_axis(values, self._order, axis=-1)
 
-    def _top(self, record: int, write: Any):
+    def _top(self, record: int, write: Any) -> Pairs:
         indexes, values = self._order[record], self._arrays[TOP_K][record]
         if self.classes is None:
             return self._written(indexes, values, write)
         return Pairs(self._written(*vectors, write=write) for vectors in zip(indexes, values))
 
-    def _written(self, indexes: np.ndarray, values: np.ndarray, write: Any):
+    def _written(self, indexes: np.ndarray, values: np.ndarray, write: Any) -> Pairs:
         return Pairs(write(self._names[index], value) for index, value in zip(indexes, values.tolist()))
 
 

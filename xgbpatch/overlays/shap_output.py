@@ -94,11 +94,11 @@ def line(names: Sequence[str]) -> str:
     return stream.getvalue()
 
 
-def _extended(records: Sequence[Dict[str, Any]], addition: Addition):
+def _extended(records: Sequence[Dict[str, Any]], addition: Addition) -> List[Dict[str, Any]]:
     return [dict(entry, **addition.fields(record)) for record, entry in enumerate(records)]
 
 
-def _predicted(line: str):
+def _predicted(line: str) -> List[str]:
     count = len(next(csv.reader([line])))
     return ["prediction"] if count == 1 else ["prediction_{}".format(number) for number in range(count)]
 
@@ -112,6 +112,6 @@ def _flat(part: Any) -> Iterator[Any]:
             yield number
 
 
-def _pair(texts: Sequence[Any], addition: Addition):
+def _pair(texts: Sequence[Any], addition: Addition) -> None:
     if len(texts) != len(addition.values):
         raise ValueError("{} predictions, {} records explained".format(len(texts), len(addition.values)))

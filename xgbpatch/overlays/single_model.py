@@ -35,7 +35,7 @@ def explained(view: Callable[..., Any], predictor: Any, settings: Any) -> Callab
     """`view`, whose successful responses are explained where that is asked. Its errors, and 204, pass as they are."""
 
     @functools.wraps(view)
-    def invocations():
+    def invocations() -> Any:
         try:
             manner = _manner(settings)
             return view() if manner is None else _explained(view, manner, predictor, settings)
@@ -65,7 +65,7 @@ def announced(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
     """`view`, with a header that says which engine serves and why."""
 
     @functools.wraps(view)
-    def ping():
+    def ping() -> Any:
         response = view()
         response.headers[ENGINE_HEADER] = predictor.describe(serve.ScoringService.booster)
         return response
@@ -73,7 +73,7 @@ def announced(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
     return ping
 
 
-def _manner(settings: Any):
+def _manner(settings: Any) -> Any:
     """How this request is explained, or None; the base sees its Accept without our parameters."""
     headers = flask.request.headers
     accept, options = request_options.of_request(headers.get(request_options.ATTRIBUTES), headers.get("Accept"))
@@ -84,7 +84,7 @@ def _manner(settings: Any):
     return settings.manner if settings.shap or selectable.keys() else None
 
 
-def _explained(view: Callable[..., Any], manner: Any, predictor: Any, settings: Any):
+def _explained(view: Callable[..., Any], manner: Any, predictor: Any, settings: Any) -> Any:
     if serve.SAGEMAKER_BATCH:
         manner = dataclasses.replace(manner, header=False)
     with prediction.captured() as seen:
@@ -99,13 +99,13 @@ def _explained(view: Callable[..., Any], manner: Any, predictor: Any, settings: 
     return response
 
 
-def _append(response: Any, explaining: Explaining):
+def _append(response: Any, explaining: Explaining) -> None:
     writer = _writer(response)
     predicted = serve_utils.get_selected_output_keys() if serve_utils.is_selectable_inference_output() else ()
     response.set_data(explaining.appended(response.get_data(as_text=True), writer, predicted))
 
 
-def _writer(response: Any):
+def _writer(response: Any) -> Callable[..., Any]:
     """How SHAP values are put into the base's response. In batch transform it is lines whatever its type says."""
     if serve.SAGEMAKER_BATCH and not serve_utils.is_selectable_inference_output():
         return shap_output.to_lines

@@ -84,7 +84,7 @@ def write(
         _write(Job(dtrain, dval, folder), [_explained(each, serve_utils.XGB_FORMAT) for each in boosters], asked)
 
 
-def _observed(base: Callable[..., Any]):
+def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(base)
     def sagemaker_train(*positional: Any, **named: Any) -> Any:
         call = inspect.signature(base).bind(*positional, **named)
@@ -120,7 +120,7 @@ class _Watch(object):
         finally:
             algorithm.train_job = base
 
-    def _around(self, base: Callable[..., Any]):
+    def _around(self, base: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(base)
         def train_job(*positional: Any, **named: Any) -> Any:
             job = dict(inspect.signature(base).bind(*positional, **named).arguments)
@@ -133,20 +133,20 @@ class _Watch(object):
 
         return train_job
 
-    def _begin(self, job: Mapping[str, Any]):
+    def _begin(self, job: Mapping[str, Any]) -> None:
         self.evaluation.objective = job["train_cfg"].get("objective", "")
         names, columns = self.options.feature_names, job["train_dmatrix"].num_col()
         if self.evaluation.strict and names is not None and len(names) != columns:
             raise exceptions.UserError(_other_width(names, columns))
 
 
-def _other_width(names: Sequence[str], columns: int):
+def _other_width(names: Sequence[str], columns: int) -> str:
     return "xgbpatch_feature_names has {} names, the train channel {} columns (LibSVM counts from 0)".format(
         len(names), columns
     )
 
 
-def _served(folder: str):
+def _served(folder: str) -> List[Explained]:
     """The models of a folder as the base serves them; one that was just written can be loaded."""
     load = serve_utils.get_loaded_booster
     ensemble = {"ensemble": True} if "ensemble" in inspect.signature(load).parameters else {}
@@ -155,7 +155,7 @@ def _served(folder: str):
     return [_explained(each, each_form) for each, each_form in pairs]
 
 
-def _explained(booster: xgboost.Booster, form: str):
+def _explained(booster: xgboost.Booster, form: str) -> Explained:
     probe = xgboost.DMatrix(training_rows.nothing(booster_json.width(booster)))
     try:
         return Explained(booster, witness.options_of(serve_utils.predict, booster, form, probe))
@@ -164,13 +164,13 @@ def _explained(booster: xgboost.Booster, form: str):
         return Explained(booster, {"validate_features": False})
 
 
-def _hosts():
+def _hosts() -> int:
     """How many hosts this process is in a group with: making a DMatrix would wait for the others."""
-    group = xgboost.rabit if trees.XGBOOST < (2, 0) else importlib.import_module("xgboost.collective")
-    return group.get_world_size()
+    group = importlib.import_module("xgboost.rabit" if trees.XGBOOST < (2, 0) else "xgboost.collective")
+    return int(group.get_world_size())
 
 
-def _write(job: Job, members: Sequence[Explained], options: Options):
+def _write(job: Job, members: Sequence[Explained], options: Options) -> None:
     width = booster_json.width(members[0].booster)
     names = _names(job, options, width)
     with _guarded(model_folder.RECORD):
@@ -187,7 +187,7 @@ def _write(job: Job, members: Sequence[Explained], options: Options):
     logger.info("Wrote %s", os.path.join(job.model_folder, model_folder.FOLDER))
 
 
-def _names(job: Job, options: Options, width: int):
+def _names(job: Job, options: Options, width: int) -> List[str]:
     """The names asked for, or of the data, or f0, f1, ..."""
     for names in (options.feature_names, job.train.feature_names):
         if names is not None and len(names) == width:
@@ -197,12 +197,12 @@ def _names(job: Job, options: Options, width: int):
     return ["f{}".format(number) for number in range(width)]
 
 
-def _sample(dmatrix: xgboost.DMatrix, most: int, width: int):
+def _sample(dmatrix: xgboost.DMatrix, most: int, width: int) -> Any:
     numbers = training_rows.sample(dmatrix.num_row(), min(most, max(1, _MOST_CELLS // width)))
     return training_rows.read(dmatrix, numbers, width)
 
 
-def _write_importance(job: Job, members: Sequence[Explained], asked: Tuple[int, Sequence[str]]):
+def _write_importance(job: Job, members: Sequence[Explained], asked: Tuple[int, Sequence[str]]) -> None:
     most, names = asked
     split, dmatrix = job.evaluated
     for member in members:
@@ -225,7 +225,7 @@ def _cut(options: Mapping[str, Any]) -> Dict[str, Any]:
     return {name: options[name] for name in ("iteration_range", "ntree_limit") if np.any(options.get(name, 0))}
 
 
-def _record(members: Sequence[Explained], forest: Optional[int]):
+def _record(members: Sequence[Explained], forest: Optional[int]) -> Dict[str, Any]:
     configuration = booster_json.configuration(members[0].booster)["learner"]
     return {
         "xgboost": xgboost.__version__,
@@ -238,7 +238,7 @@ def _record(members: Sequence[Explained], forest: Optional[int]):
     }
 
 
-def _rounds(booster: xgboost.Booster, configuration: Mapping[str, Any], forest: Optional[int]):
+def _rounds(booster: xgboost.Booster, configuration: Mapping[str, Any], forest: Optional[int]) -> Optional[int]:
     """None where it cannot be told: of a linear model before xgboost 1.4."""
     if trees.XGBOOST >= (1, 6):
         return booster.num_boosted_rounds()

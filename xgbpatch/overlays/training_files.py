@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import os
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 import numpy as np
 
@@ -45,14 +45,14 @@ def write_importance(folder: str, about: Mapping[str, Any], names: Sequence[str]
         _plot(folder, rows)
 
 
-def _row(name: str, total: float, classes: np.ndarray):
+def _row(name: str, total: float, classes: np.ndarray) -> Dict[str, Any]:
     row = {"name": name, "importance": float(total)}
     if len(classes) > 1:
         row["classes"] = [float(value) for value in classes]
     return row
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]):
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     classes = len(rows[0].get("classes", ())) if rows else 0
@@ -62,7 +62,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]):
     return text.getvalue()
 
 
-def _plot(folder: str, rows: Sequence[Mapping[str, Any]]):
+def _plot(folder: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Without pyplot, which would keep state in the base's process; raises ImportError without matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -77,7 +77,7 @@ def _plot(folder: str, rows: Sequence[Mapping[str, Any]]):
     _write(folder, IMPORTANCE_PNG, canvas.print_png)
 
 
-def _bars(axes: Any, shown: Sequence[Mapping[str, Any]]):
+def _bars(axes: Any, shown: Sequence[Mapping[str, Any]]) -> None:
     """One bar a feature, of one part a class."""
     parts = [row.get("classes") or [row["importance"]] for row in shown]
     left = np.zeros(len(shown))
@@ -90,12 +90,12 @@ def _bars(axes: Any, shown: Sequence[Mapping[str, Any]]):
         axes.legend()
 
 
-def _plain(name: str):
+def _plain(name: str) -> str:
     """matplotlib reads what stands between two dollar signs as a formula."""
     return name[:40].replace("$", r"\$")
 
 
-def _write(folder: str, name: str, fill: Callable[[Any], Any]):
+def _write(folder: str, name: str, fill: Callable[[Any], Any]) -> None:
     path = model_folder.path(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     partial = "{}.{}.partial".format(path, os.getpid())

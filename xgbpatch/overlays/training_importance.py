@@ -39,9 +39,10 @@ def measure(members: Sequence[Explained], rows: scipy.sparse.csr_matrix, seconds
     return Importance(np.mean([each.values for each in found], axis=0), min(each.rows for each in found))
 
 
-def _of_member(member: Explained, rows: scipy.sparse.csr_matrix, seconds: float):
+def _of_member(member: Explained, rows: scipy.sparse.csr_matrix, seconds: float) -> Importance:
     """In growing parts, so that the time of the next is known before it begins."""
-    total, done, size, spent, last = 0.0, 0, 1, 0.0, 0.0
+    total: Any = 0.0
+    done, size, spent, last = 0, 1, 0.0, 0.0
     while done < rows.shape[0] and (not done or spent + 2 * last <= seconds):
         begin = time.perf_counter()
         part = rows[done : done + size]
@@ -54,7 +55,7 @@ def _of_member(member: Explained, rows: scipy.sparse.csr_matrix, seconds: float)
     return Importance(total.T / done, done)
 
 
-def _contributions(member: Explained, rows: scipy.sparse.csr_matrix):
+def _contributions(member: Explained, rows: scipy.sparse.csr_matrix) -> np.ndarray:
     """float32 (n, classes, features), without the base value."""
     values = member.booster.predict(xgboost.DMatrix(rows), pred_contribs=True, **member.options)
     return values.reshape(rows.shape[0], -1, rows.shape[1] + 1)[:, :, :-1]

@@ -42,7 +42,7 @@ class Evaluation:
         self.begun = True
         return found
 
-    def _value(self, name: str, y_true: np.ndarray, y_pred: np.ndarray):
+    def _value(self, name: str, y_true: np.ndarray, y_pred: np.ndarray) -> float:
         try:
             return float(self.functions[name](y_true, y_pred))
         except Exception as error:
@@ -65,10 +65,10 @@ def load(metrics: Sequence[Metric], hyperparameters: Mapping[str, Any]) -> Dict[
     return {metric.name: _function(metric.path) for metric in metrics}
 
 
-def _function(path: str):
+def _function(path: str) -> Callable[..., Any]:
     module, _, name = path.rpartition(".")
     try:
-        function = getattr(importlib.import_module(module), name)
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
         inspect.signature(function).bind("y_true", "y_pred")
     except Exception as error:
         raise OptionError(
@@ -95,11 +95,11 @@ def declared(metrics: Sequence[Metric], evaluation: Evaluation) -> Iterator[None
             names.remove(name)
 
 
-def _list(metric: Metric):
+def _list(metric: Metric) -> Any:
     return xgb_constants.XGB_MAXIMIZE_METRICS if metric.maximize else xgb_constants.XGB_MINIMIZE_METRICS
 
 
-def _with_own(base: Callable[..., Any], evaluation: Evaluation):
+def _with_own(base: Callable[..., Any], evaluation: Evaluation) -> Callable[..., Any]:
     own = evaluation.functions
 
     def get_eval_metrics_and_feval(tuning_objective_metric_param: Optional[str], eval_metric: Any) -> Any:
@@ -115,7 +115,7 @@ def _with_own(base: Callable[..., Any], evaluation: Evaluation):
     return get_eval_metrics_and_feval
 
 
-def _both(feval: Optional[Callable[..., Any]], own: Callable[..., Any]):
+def _both(feval: Optional[Callable[..., Any]], own: Callable[..., Any]) -> Callable[..., Any]:
     if feval is None:
         return own
 
@@ -128,15 +128,16 @@ def _both(feval: Optional[Callable[..., Any]], own: Callable[..., Any]):
 
 def transformed(objective: str, margins: np.ndarray) -> np.ndarray:
     """What `Booster.predict` returns for margins (n,) or (n, classes); right to a float's last bits."""
+    found = margins
     if objective in trees.LOGIT:
-        return 1 / (1 + np.exp(-margins))
-    if objective in trees.LOG:
-        return np.exp(margins)
-    if objective == "binary:hinge":
-        return (margins > 0).astype(np.float32)
-    if objective == "multi:softmax":
-        return np.argmax(margins, axis=1).astype(np.float32)
-    if objective == "multi:softprob":
+        found = 1 / (1 + np.exp(-margins))
+    elif objective in trees.LOG:
+        found = np.exp(margins)
+    elif objective == "binary:hinge":
+        found = (margins > 0).astype(np.float32)
+    elif objective == "multi:softmax":
+        found = np.argmax(margins, axis=1).astype(np.float32)
+    elif objective == "multi:softprob":
         raised = np.exp(margins - margins.max(axis=1, keepdims=True))
-        return raised / raised.sum(axis=1, keepdims=True)
-    return margins
+        found = raised / raised.sum(axis=1, keepdims=True)
+    return found

@@ -63,14 +63,14 @@ def take(hyperparameters: Mapping[str, Any]) -> Tuple[Options, Dict[str, Any]]:
     return Options(**{known[name].field: known[name].read(name, text.strip()) for name, text in own.items()}), rest
 
 
-def _unknown(name: str, known: Sequence[str]):
+def _unknown(name: str, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(name, known, 1)
     hint = '; did you mean "{}"?'.format(nearest[0]) if nearest else ""
     return 'The hyperparameter "{}" is not known; of xgbpatch there are: {}{}'.format(name, ", ".join(known), hint)
 
 
-def _number(most: int):
-    def read(name: str, text: str):
+def _number(most: int) -> Callable[[str, str], int]:
+    def read(name: str, text: str) -> int:
         if not text.isdigit() or int(text) > most:
             raise OptionError('{}="{}" is not a whole number from 0 to {}'.format(name, text, most))
         return int(text)
@@ -78,7 +78,7 @@ def _number(most: int):
     return read
 
 
-def _names(name: str, text: str):
+def _names(name: str, text: str) -> Tuple[str, ...]:
     """A comma list, or the path of a JSON list: a value of a hyperparameter has at most 2,500 characters."""
     found = _names_of_file(name, text) if text.startswith("/") else [part.strip() for part in text.split(",")]
     if not isinstance(found, list) or not all(isinstance(each, str) and each for each in found):
@@ -89,7 +89,7 @@ def _names(name: str, text: str):
     return tuple(found)
 
 
-def _names_of_file(name: str, path: str):
+def _names_of_file(name: str, path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -97,7 +97,7 @@ def _names_of_file(name: str, path: str):
         raise OptionError('{}="{}" is not a file with a JSON list: {}'.format(name, path, error)) from error
 
 
-def _metrics(name: str, text: str):
+def _metrics(name: str, text: str) -> Tuple[Metric, ...]:
     found = tuple(_metric(name, each.strip()) for each in text.split(",") if each.strip())
     names = [metric.name for metric in found]
     if len(set(names)) < len(names):
@@ -105,7 +105,7 @@ def _metrics(name: str, text: str):
     return found
 
 
-def _metric(name: str, text: str):
+def _metric(name: str, text: str) -> Metric:
     path, colon, direction = text.partition(":")
     dotted = path.split(".")
     if len(dotted) < 2 or not all(part.isidentifier() for part in dotted):

@@ -43,7 +43,7 @@ def dense(rows: scipy.sparse.csr_matrix) -> np.ndarray:
     return found
 
 
-def _from_file(dmatrix: xgboost.DMatrix):
+def _from_file(dmatrix: xgboost.DMatrix) -> scipy.sparse.csr_matrix:
     """xgboost before 1.7 gives data to files only."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "rows")
@@ -52,7 +52,7 @@ def _from_file(dmatrix: xgboost.DMatrix):
             return _page(file.read(), (dmatrix.num_row(), dmatrix.num_col()))
 
 
-def _page(content: bytes, shape: Sequence[int]):
+def _page(content: bytes, shape: Sequence[int]) -> scipy.sparse.csr_matrix:
     """The CSR at the end of a binary DMatrix: the row offsets, then the entries, each behind its count (uint64).
 
     Source: xgboost 1.2 to 1.6, SimpleDMatrix::SaveToLocalFile. Raises ValueError where the file is not of this form.

@@ -64,7 +64,8 @@ class Forest:
 def model_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The `gbtree` part of a document, of dart models too."""
     booster = document["learner"]["gradient_booster"]
-    return booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
+    model: Mapping[str, Any] = booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
+    return model
 
 
 def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
@@ -73,7 +74,7 @@ def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
     model = model_of(document)
     outputs = max(1, int(learner["learner_model_param"].get("num_class", 0)))
     weights = learner["gradient_booster"].get("weight_drop", [1.0] * len(model["trees"]))
-    groups = tuple([] for _ in range(outputs))
+    groups: Tuple[List[Tree], ...] = tuple([] for _ in range(outputs))
     kept = _kept(model, outputs, options)
     for raw, group, weight in list(zip(model["trees"], model["tree_info"], weights))[:kept]:
         groups[group].append(_tree(raw, weight))
@@ -85,21 +86,22 @@ def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
     )
 
 
-def _kept(model: Any, outputs: int, options: Mapping[str, Any]):
+def _kept(model: Any, outputs: int, options: Mapping[str, Any]) -> int:
     """How many trees the options keep: `ntree_limit` counts trees a group, `iteration_range` boosting rounds."""
     total = len(model["trees"])
     if options.get("ntree_limit"):
         return min(total, int(options["ntree_limit"]) * outputs)
-    end = options.get("iteration_range", (0, 0))[1]
+    end: int = options.get("iteration_range", (0, 0))[1]
     if not end:
         return total
     if "iteration_indptr" in model:
-        return model["iteration_indptr"][min(end, len(model["iteration_indptr"]) - 1)]
+        kept: int = model["iteration_indptr"][min(end, len(model["iteration_indptr"]) - 1)]
+        return kept
     parallel = max(1, int(model["gbtree_model_param"].get("num_parallel_tree", 1)))
     return min(total, end * parallel * outputs)
 
 
-def _tree(raw: Mapping[str, Any], weight: float):
+def _tree(raw: Mapping[str, Any], weight: float) -> Tree:
     return Tree(
         left=raw["left_children"],
         right=raw["right_children"],
@@ -111,7 +113,7 @@ def _tree(raw: Mapping[str, Any], weight: float):
     )
 
 
-def _base(learner: Mapping[str, Any], outputs: int):
+def _base(learner: Mapping[str, Any], outputs: int) -> Tuple[np.float32, ...]:
     """base_score as margins; a string holding a number, from xgboost 3.1 a string holding a list of them."""
     scores = json.loads(learner["learner_model_param"]["base_score"])
     scores = scores if isinstance(scores, list) else [scores]
@@ -119,9 +121,10 @@ def _base(learner: Mapping[str, Any], outputs: int):
     return tuple(_margin(np.float32(score), learner["objective"]["name"]) for score in scores)
 
 
-def _margin(score: np.float32, objective: str):
+def _margin(score: np.float32, objective: str) -> np.float32:
+    margin = score
     if objective in LOGIT or (objective == "binary:logitraw" and XGBOOST < (1, 3)):
-        return np.float32(-math.log(np.float32(1) / score - np.float32(1)))
-    if objective in LOG:
-        return np.float32(math.log(score))
-    return score
+        margin = np.float32(-math.log(np.float32(1) / score - np.float32(1)))
+    elif objective in LOG:
+        margin = np.float32(math.log(score))
+    return margin

@@ -40,8 +40,9 @@ def install(serve_utils: Any) -> None:
         check(model_dir)
         return base(model_dir, *arguments, **named)
 
-    get_loaded_booster.guards_version = True
-    serve_utils.get_loaded_booster = get_loaded_booster
+    guarded: Any = get_loaded_booster
+    guarded.guards_version = True
+    serve_utils.get_loaded_booster = guarded
 
 
 def check(folder: str) -> None:

@@ -61,7 +61,9 @@ def native_cost(asked: Asked, wish: Wish) -> cost.Cost:
     return cost.measure(lambda matrix: native(matrix, asked, wish), cost.zeros(width))
 
 
-def _accelerated(accelerator: Any, asked: Asked, wish: Wish, own: Way):
+def _accelerated(
+    accelerator: Any, asked: Asked, wish: Wish, own: Way
+) -> Optional[Callable[[Any, Asked], Optional[np.ndarray]]]:
     """oneDAL's way, where there is one and it is proved; it never stands in the way of the booster's."""
     if accelerator is None or wish.approximate:
         return None

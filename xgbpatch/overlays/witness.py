@@ -19,13 +19,13 @@ class Witness(object):
 
     def __init__(self, booster: xgboost.Booster, answer: Any = None):
         self.booster = booster
-        self.options = None
+        self.options: Any = None
         self._answer = answer
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.booster, name)
 
-    def predict(self, data: Any, **options) -> np.ndarray:
+    def predict(self, data: Any, **options: Any) -> np.ndarray:
         """The booster's prediction; its signature shows no `ntree_limit`, as xgboost's own since 2.0."""
         self.options = options
         prediction = self._answer(data, options) if self._answer else None
@@ -38,4 +38,5 @@ def options_of(
     """The options with which `base_predict` asks `booster`, its tree cut among them; raises what the base raises."""
     witness = Witness(booster)
     base_predict(witness, model_format, dmatrix, "text/csv")
-    return witness.options
+    options: Mapping[str, Any] = witness.options
+    return options

@@ -56,4 +56,5 @@ def classes(objective: Optional[str], predictions: np.ndarray) -> np.ndarray:
         return (predictions > 0.5).astype(int)
     if objective in _LABELS and np.ndim(predictions) == 1:
         return predictions.astype(int)
-    return _base_classes(predictions)
+    found: np.ndarray = _base_classes(predictions)
+    return found

@@ -26,10 +26,10 @@ class _Statistics(object):
     def __init__(self, stats: Any):
         self._stats = stats
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stats, name)
 
-    def mode(self, *arguments, **named):
+    def mode(self, *arguments: Any, **named: Any) -> Any:
         """A result whose `mode` and `count` have as many axes as the input."""
         return self._stats.mode(*arguments, **dict(named, keepdims=True))
 
@@ -37,5 +37,5 @@ class _Statistics(object):
 class _Member(object):
     """As much of a booster as the base's prediction asks for."""
 
-    def predict(self, data: Any, **options) -> np.ndarray:
+    def predict(self, data: Any, **options: Any) -> np.ndarray:
         return np.array([0, 1, 2], dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
@@ -31,10 +31,10 @@ class _Encoders(object):
     def __init__(self, encoders: Any):
         self._encoders = encoders
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._encoders, name)
 
-    def encode(self, predictions: Any, content_type: str):
+    def encode(self, predictions: Any, content_type: str) -> Any:
         """`{"score": x}` a line, records with the one label `score`, or what the base makes of another type."""
         if content_type == JSON_LINES:
             return encoder.json_to_jsonlines(serve_utils.encode_predictions_as_json(predictions))
@@ -44,5 +44,6 @@ class _Encoders(object):
 
 
 def _record(prediction: Any) -> bytes:
-    encode = serve_utils._encode_selected_predictions_recordio_protobuf  # of several, it repeats: recordio-growth
+    # one record a call: of several, it repeats (recordio-growth)
+    encode: Callable[..., bytes] = serve_utils._encode_selected_predictions_recordio_protobuf
     return encode([{serve_utils.SCORE_OUT_KEY: prediction}])

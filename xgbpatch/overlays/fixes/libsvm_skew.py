@@ -30,29 +30,30 @@ def install() -> None:
 
 
 def _algorithm_mode_shifts() -> bool:
-    return serve_utils._get_sparse_matrix_from_libsvm("1:5").shape[1] == 1
+    return bool(serve_utils._get_sparse_matrix_from_libsvm("1:5").shape[1] == 1)
 
 
 def _script_mode_shifts() -> bool:
-    return encoder.libsvm_to_dmatrix(b"0 1:5").num_col() == 1
+    return bool(encoder.libsvm_to_dmatrix(b"0 1:5").num_col() == 1)
 
 
-def _unshifted_matrix(read: Callable[..., Any]):
+def _unshifted_matrix(read: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(read)
-    def _get_sparse_matrix_from_libsvm(payload: str):
+    def _get_sparse_matrix_from_libsvm(payload: str) -> Any:
         matrix = read(FIRST_LINE + payload)
         return matrix[1:] if matrix.shape[0] > 1 else read(payload)  # without any feature: the base's own answer
 
     return _get_sparse_matrix_from_libsvm
 
 
-def _unshifted_dmatrix(read: Callable[..., Any]):
+def _unshifted_dmatrix(read: Callable[..., xgboost.DMatrix]) -> Callable[..., xgboost.DMatrix]:
     @functools.wraps(read)
     def libsvm_to_dmatrix(string_like: Any) -> xgboost.DMatrix:
         text = string_like if isinstance(string_like, str) else string_like.decode("utf-8")
         if ":" not in text:
             return read(string_like)
-        matrix = read(FIRST_LINE + text.strip())
-        return matrix.slice(range(1, matrix.num_row()))
+        matrix: Any = read(FIRST_LINE + text.strip())
+        unshifted: xgboost.DMatrix = matrix.slice(range(1, matrix.num_row()))
+        return unshifted
 
     return libsvm_to_dmatrix

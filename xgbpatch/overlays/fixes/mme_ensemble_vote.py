@@ -31,9 +31,9 @@ def install() -> None:
     serve_utils.predict = _with_objective(serve_utils.predict)
 
 
-def _with_objective(base: Callable[..., Any]):
+def _with_objective(base: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(base)
-    def predict(model: Any, model_format: Any, dtest: Any, input_content_type: Any, objective: Any = None):
+    def predict(model: Any, model_format: Any, dtest: Any, input_content_type: Any, objective: Any = None) -> Any:
         if objective is None and isinstance(model, list):
             objective = json.loads(model[0].save_config())["learner"]["objective"]["name"]
         return base(model, model_format, dtest, input_content_type, objective)

@@ -6,7 +6,7 @@ import functools
 import http
 import logging
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any, Callable, List, Optional
 
 from sagemaker_inference.errors import BaseInferenceToolkitError
 from sagemaker_xgboost_container.algorithm_mode import handler_service
@@ -36,7 +36,7 @@ def install() -> None:
     service.handle = _answering(service.handle)
 
 
-def _handle_error(context: Any, status_code: int, message: str):
+def _handle_error(context: Any, status_code: int, message: str) -> List[str]:
     """The signature that the base calls; a request without content gets none."""
     status = http.HTTPStatus(status_code)
     context.set_response_status(code=status.value, phrase=status.phrase)
@@ -44,11 +44,11 @@ def _handle_error(context: Any, status_code: int, message: str):
     return [message]
 
 
-def _answering(handle: Callable[..., Any]):
+def _answering(handle: Callable[..., Any]) -> Callable[..., Any]:
     """`handle`, which in 1.2-2 loads the model itself, before anything looks at what is raised."""
 
     @functools.wraps(handle)
-    def answering(self: Any, data: Any, context: Any):
+    def answering(self: Any, data: Any, context: Any) -> Any:
         try:
             return handle(self, data, context)
         except BaseInferenceToolkitError as error:
@@ -57,11 +57,11 @@ def _answering(handle: Callable[..., Any]):
     return answering
 
 
-def _reading(read: Callable[..., Any]):
+def _reading(read: Callable[..., Any]) -> Callable[..., Any]:
     """`read`, whose unforeseen errors are 415 as in the single-model server: the base raises those of its parsers."""
 
     @functools.wraps(read)
-    def default_input_fn(self: Any, input_data: Any, input_content_type: Any):
+    def default_input_fn(self: Any, input_data: Any, input_content_type: Any) -> Any:
         try:
             return read(self, input_data or b"", input_content_type)  # the model server hands over None for no body
         except BaseInferenceToolkitError:
@@ -72,11 +72,11 @@ def _reading(read: Callable[..., Any]):
     return default_input_fn
 
 
-def _writing(write: Callable[..., Any]):
+def _writing(write: Callable[..., Any]) -> Callable[..., Any]:
     """`write`, whose 415 is a 406: what it refuses is the type that the client accepts, not the one that it sends."""
 
     @functools.wraps(write)
-    def default_output_fn(self: Any, prediction: Any, accept: str):
+    def default_output_fn(self: Any, prediction: Any, accept: str) -> Any:
         try:
             return write(self, prediction, accept)
         except UnsupportedMediaTypeInferenceError as error:
@@ -86,7 +86,7 @@ def _writing(write: Callable[..., Any]):
     return default_output_fn
 
 
-def _status_of(transformer: Any, request: Any):
+def _status_of(transformer: Any, request: _Request) -> Optional[int]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # the base logs every error, and this one is no news
     try:
@@ -101,17 +101,17 @@ def _status_of(transformer: Any, request: Any):
 class _Request(object):
     """A context of the model server with one request that fails, as much as the base asks for."""
 
-    def __init__(self):
-        self.status = None
+    def __init__(self) -> None:
+        self.status: Optional[int] = None
         self._system_properties = self.system_properties = {"model_dir": "/"}
         self.request_processor = [SimpleNamespace(get_request_properties=lambda: {"Content-Type": "text/csv"})]
 
-    def fail(self, *_):
+    def fail(self, *_: Any) -> None:
         """In the place of reading, predicting and writing."""
         raise BaseInferenceToolkitError(415, "probe", "probe")
 
-    def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0):
+    def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0) -> None:
         self.status = int(code)
 
-    def set_response_content_type(self, idx: int, value: str):
+    def set_response_content_type(self, idx: int, value: str) -> None:
         pass

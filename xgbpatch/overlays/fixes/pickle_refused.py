@@ -33,7 +33,8 @@ def install() -> None:
 
 
 def _source() -> str:
-    (folder,) = importlib.util.find_spec(PACKAGE).submodule_search_locations
+    spec: Any = importlib.util.find_spec(PACKAGE)
+    (folder,) = spec.submodule_search_locations
     return os.path.join(folder, "algorithm_mode", "serve_utils.py")
 
 
@@ -49,7 +50,7 @@ def _guard(serve_utils: Any) -> None:
 class _NoPickle(object):
     """In the place of the module `pickle`; what it cannot do, it refuses."""
 
-    def load(self, file: Any, **_):
+    def load(self, file: Any, **_: Any) -> None:
         """Raises PickleRefused for what looks like a pickle; for all else the error that sends the base to xgboost."""
         head = file.read(256)
         if PICKLE.match(head):
@@ -57,9 +58,9 @@ class _NoPickle(object):
         raise pickle.UnpicklingError("not a pickle, and pickles are refused here")
 
 
-def _native_only(load: Callable[..., Any]):
+def _native_only(load: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(load)
-    def get_loaded_booster(*arguments, **named):
+    def get_loaded_booster(*arguments: Any, **named: Any) -> Any:
         try:
             return load(*arguments, **named)
         except PickleRefused as refused:

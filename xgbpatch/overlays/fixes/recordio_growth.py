@@ -21,7 +21,7 @@ def install() -> None:
     serve_utils._encode_selected_predictions_recordio_protobuf = _one_by_one(encode)
 
 
-def _one_by_one(encode: Callable[..., bytes]):
+def _one_by_one(encode: Callable[..., bytes]) -> Callable[..., bytes]:
     @functools.wraps(encode)
     def _encode_selected_predictions_recordio_protobuf(predictions: Any) -> bytes:
         return b"".join(encode([prediction]) for prediction in predictions)

@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Tuple
 
 from sagemaker_xgboost_container import serving
 
@@ -26,7 +26,7 @@ def not_needed() -> str:
 def install() -> None:
     """Watch how the child ends that the base waits for."""
     start = serving.server.start
-    module = sys.modules[start.__module__]  # 1.5-1 has a copy of its own
+    module: Any = sys.modules[start.__module__]  # 1.5-1 has a copy of its own
     module.os = _Watching(module.os)
     serving.server.start = _ending(start, module.os)
 
@@ -38,10 +38,10 @@ class _Watching(object):
         self._os = os
         self.status = 0
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._os, name)
 
-    def wait(self):
+    def wait(self) -> Tuple[int, int]:
         """As `os.wait`: (pid, status)."""
         pid, self.status = self._os.wait()
         return pid, self.status
@@ -50,14 +50,15 @@ class _Watching(object):
     def code(self) -> int:
         """The exit code of that child as a shell says it: 128 and the signal's number for one that was killed."""
         killed = self._os.WIFSIGNALED(self.status)
-        return 128 + self._os.WTERMSIG(self.status) if killed else self._os.WEXITSTATUS(self.status)
+        code: int = 128 + self._os.WTERMSIG(self.status) if killed else self._os.WEXITSTATUS(self.status)
+        return code
 
 
-def _ending(start: Callable[..., Any], watching: Any):
+def _ending(start: Callable[..., Any], watching: Any) -> Callable[..., None]:
     """`start`, after which the process ends with the code of the child whose end made `start` return."""
 
     @functools.wraps(start)
-    def started(*arguments, **named):
+    def started(*arguments: Any, **named: Any) -> None:
         start(*arguments, **named)
         if watching.code:
             reason = REASONS.get(watching.code, "nginx or gunicorn failed")

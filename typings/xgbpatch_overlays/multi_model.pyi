@@ -1,0 +1,1 @@
+from xgbpatch.overlays.multi_model import main as main
