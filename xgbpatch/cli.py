@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
@@ -88,7 +88,7 @@ def main() -> None:
     except (KeyboardInterrupt, Terminated) as stop:
         _fail("interrupted", _notes(stop), 143 if isinstance(stop, Terminated) else 130)
     except click.ClickException as error:
-        with suppress(OSError):
+        with _given_up():
             error.show()
         sys.exit(error.exit_code)
     except click.exceptions.Exit as exit_:
@@ -119,6 +119,15 @@ def _came_from_printing(error: OSError) -> bool:
     return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in ("click", "rich")
 
 
+@contextmanager
+def _given_up() -> Iterator[None]:
+    """For the last words of the program: where nobody reads stderr any more, the exit code still counts."""
+    try:
+        yield
+    except OSError:
+        _let_streams_go()
+
+
 def _let_streams_go() -> None:
     """What could not be written is given up, or the interpreter would try it again at its end, and complain."""
     for stream in (sys.__stdout__, sys.__stderr__):
@@ -141,7 +150,7 @@ def _notes(error: BaseException | None) -> tuple[str, ...]:
 
 
 def _fail(message: str, more: tuple[str, ...], code: int) -> NoReturn:
-    with suppress(OSError):
+    with _given_up():
         click.secho(f"xgbpatch: {message}", fg="red", err=True)
         for line in filter(None, more):
             click.echo(f"  {line}", err=True)

@@ -76,6 +76,7 @@ def test_a_reader_of_stderr_that_has_gone_keeps_the_exit_code():
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "xgbpatch", "build", "--version", "9.9-9", "--region", "us-west-2"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, check=False)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, env=buffered, check=False)
     os.close(writer)
     assert (done.returncode, done.stdout) == (2, b"")
