@@ -11,12 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xgbpatch.building import Workshop, build, render
+    from xgbpatch.build.engine import Workshop, build, render
+    from xgbpatch.build.resolve import resolve
     from xgbpatch.contract import check
-    from xgbpatch.inspection import inspect
-    from xgbpatch.publication import push
+    from xgbpatch.inspection.container import inspect
+    from xgbpatch.publish.push import push
     from xgbpatch.reference import ImageReference
-    from xgbpatch.resolution import resolve
     from xgbpatch.spec import Spec
 
 __all__ = ["ImageReference", "Spec", "Workshop", "build", "check", "inspect", "push", "render", "resolve"]
@@ -24,13 +24,13 @@ __all__ = ["ImageReference", "Spec", "Workshop", "build", "check", "inspect", "p
 _HOMES = {
     "ImageReference": "reference",
     "Spec": "spec",
-    "Workshop": "building",
-    "build": "building",
+    "Workshop": "build.engine",
+    "build": "build.engine",
     "check": "contract",
-    "inspect": "inspection",
-    "push": "publication",
-    "render": "building",
-    "resolve": "resolution",
+    "inspect": "inspection.container",
+    "push": "publish.push",
+    "render": "build.engine",
+    "resolve": "build.resolve",
 }
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xgbpatch import atomically
+from xgbpatch.util import atomic_write
 
 Document = TypeVar("Document")
 
@@ -43,4 +43,4 @@ def write(path: Path | None, document: Any) -> None:
         return
     content = json.dumps(document).encode()
     with suppress(OSError):
-        atomically.write(path, gzip.compress(content, compresslevel=1, mtime=0) if path.suffix == _PACKED else content)
+        atomic_write(path, gzip.compress(content, compresslevel=1, mtime=0) if path.suffix == _PACKED else content)

@@ -1,20 +1,127 @@
-"""The official images: which versions and regions there are, where each lies, and what it is expected to hold."""
+"""The official images: versions, regions and URIs, from the shipped table or a newer one of AWS's SDK."""
 
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Any
+from importlib import metadata
+from importlib.resources import files
+from typing import Any, Protocol
 
-from xgbpatch import toml
+from packaging.version import Version
+
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.image_tables import REFUSED, ImageTable, ShippedTable, newest
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Architecture
-from xgbpatch.suggestion import choose_from
+from xgbpatch.util import did_you_mean, load_data
+
+SDK = "sagemaker-core"
+SCOPES = {Architecture.AMD64: "training", Architecture.ARM64: "inference_graviton"}  # training and inference agree
+REFUSED = ("1", "latest")
+
+
+class ImageTable(Protocol):
+    """Which images AWS publishes. `uri` expects a version and a region that the table holds."""
+
+    @property
+    def source(self) -> str: ...
+
+    def versions(self, architecture: Architecture) -> tuple[str, ...]: ...
+
+    def regions(self) -> tuple[str, ...]: ...
+
+    def uri(self, version: str, region: str, architecture: Architecture) -> ImageReference: ...
+
+
+@dataclass(frozen=True)
+class ShippedTable:
+    """`data/registries.json`: host by region, and repository and tag by scope and version."""
+
+    sdk_version: str
+    hosts: Mapping[str, str]
+    images: Mapping[str, Mapping[str, Mapping[str, str]]]
+
+    @classmethod
+    def load(cls) -> ShippedTable:
+        """Written by `scripts/registries`."""
+        text = (files("xgbpatch") / "data" / "registries.json").read_text(encoding="utf-8")
+        document = json.loads(text)
+        return cls(document[SDK], document["hosts"], document["images"])
+
+    @property
+    def source(self) -> str:
+        return f"shipped table of {SDK} {self.sdk_version}"
+
+    def versions(self, architecture: Architecture) -> tuple[str, ...]:
+        return tuple(self.images[SCOPES[architecture]])
+
+    def regions(self) -> tuple[str, ...]:
+        return tuple(self.hosts)
+
+    def uri(self, version: str, region: str, architecture: Architecture) -> ImageReference:
+        image = self.images[SCOPES[architecture]][version]
+        return ImageReference(self.hosts[region], image["repository"], image["tag"])
+
+
+@dataclass(frozen=True)
+class SdkTable:
+    """The table of an installed SDK. `load` takes about two seconds: the SDK imports pandas and scipy."""
+
+    sdk_version: str
+    image_uris: Any  # the module `sagemaker.core.image_uris`, which carries no types
+
+    @classmethod
+    def load(cls, sdk_version: str) -> SdkTable:
+        """Raises `ImportError` where the SDK is installed but broken."""
+        from sagemaker.core import image_uris
+
+        return cls(sdk_version, image_uris)
+
+    @property
+    def source(self) -> str:
+        return f"{SDK} {self.sdk_version}"
+
+    def versions(self, architecture: Architecture) -> tuple[str, ...]:
+        return tuple(version for version in self._entries(architecture) if version not in REFUSED)
+
+    def regions(self) -> tuple[str, ...]:
+        entries = self._entries(Architecture.AMD64)
+        kept = [entry["registries"] for version, entry in entries.items() if version not in REFUSED]
+        return tuple(sorted({region for registries in kept for region in registries}))
+
+    def uri(self, version: str, region: str, architecture: Architecture) -> ImageReference:
+        text = self.image_uris.retrieve("xgboost", region, version=version, image_scope=SCOPES[architecture])
+        return ImageReference.parse(text)
+
+    def _entries(self, architecture: Architecture) -> Mapping[str, Any]:
+        entries: Mapping[str, Any] = self.image_uris.config_for_framework("xgboost")[SCOPES[architecture]]["versions"]
+        return entries
+
+
+def newest_table(shipped: ShippedTable) -> ImageTable:
+    """The SDK's table where an SDK newer than the shipped table is installed and works, else the shipped one."""
+    installed = _installed_sdk()
+    if not installed or Version(installed) <= Version(shipped.sdk_version):
+        return shipped
+    try:
+        return SdkTable.load(installed)
+    except ImportError:  # an optional extra that is broken must not cost the command its result
+        return shipped
+
+
+def _installed_sdk() -> str | None:
+    try:
+        return metadata.version(SDK)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+# The official images: which versions and regions there are, where each lies, and what it is expected to hold.
+
 
 NOTICE = datetime.timedelta(days=90)
 
@@ -82,7 +189,7 @@ def check_version(version: str, architecture: Architecture = Architecture.AMD64)
     known, published = _table().versions(Architecture.AMD64), _table().versions(architecture)
     if version not in known:
         raise ConfigurationError(
-            f'"{version}" is not a version of the SageMaker XGBoost image', choose_from(version, known)
+            f'"{version}" is not a version of the SageMaker XGBoost image', did_you_mean(version, known)
         )
     if version not in published:
         raise ConfigurationError(
@@ -95,7 +202,7 @@ def check_region(region: str) -> None:
     """Raise `ConfigurationError` for a region without a registry of SageMaker XGBoost images."""
     if region not in regions():
         raise ConfigurationError(
-            f'"{region}" is not a region with SageMaker XGBoost images', choose_from(region, regions())
+            f'"{region}" is not a region with SageMaker XGBoost images', did_you_mean(region, regions())
         )
 
 
@@ -110,12 +217,12 @@ def refuse_moving(version: str) -> None:
 
 @cache
 def _table() -> ImageTable:
-    return newest(ShippedTable.load())
+    return newest_table(ShippedTable.load())
 
 
 @cache
 def _descriptions() -> Mapping[str, Any]:
-    return toml.shipped("versions.toml")
+    return load_data("versions.toml")
 
 
 def _info(version: str, table: ImageTable, described: Mapping[str, Any]) -> VersionInfo:

@@ -16,7 +16,7 @@ from xgbpatch.errors import AwsError, XgbpatchError
 
 if TYPE_CHECKING:
     from xgbpatch.engine.client import Engine
-    from xgbpatch.engine.values import EngineInformation, OwnedContainer
+    from xgbpatch.engine.types import EngineInformation, OwnedContainer
 
 NEEDED_BYTES = 6 * 10**9  # a base of 3 to 4 GB, a patched image and the context
 SKEW_LIMIT_SECONDS = 300  # AWS refuses a signature that is 5 minutes off
@@ -86,7 +86,7 @@ def judge_clock(seconds: float, endpoint: str) -> Finding:
 def judge_containers(containers: Sequence[OwnedContainer]) -> Finding:
     """Containers that xgbpatch processes started. Only those whose process cannot be judged from here are left to a
     person: a run at work needs its own, and what a run that has ended left the next command removes."""
-    from xgbpatch.engine.session import Life
+    from xgbpatch.engine.ownership import Life
 
     running = [one for one in containers if one.life is Life.RUNNING]
     unknown = [one for one in containers if one.life is Life.UNKNOWN]
@@ -150,10 +150,10 @@ def find_region(asked: str) -> tuple[str, Finding]:
 
 def check_credentials(region: str) -> Finding:
     """Who AWS takes us for (STS GetCallerIdentity, which needs no permission)."""
-    from xgbpatch.aws import AwsDoor
+    from xgbpatch.aws import AwsRegion
 
     try:
-        return Finding("credentials", Level.OK, AwsDoor(region).identity().arn)
+        return Finding("credentials", Level.OK, AwsRegion(region).identity().arn)
     except AwsError as error:
         return _failure("credentials", error)
 
@@ -162,10 +162,10 @@ def check_clock(region: str) -> Finding:
     """This machine's clock against the Date header of AWS's endpoint."""
     import requests
 
-    from xgbpatch.aws import AwsDoor
+    from xgbpatch.aws import AwsRegion
 
     try:
-        endpoint = AwsDoor(region).endpoint
+        endpoint = AwsRegion(region).endpoint
     except AwsError as error:
         return _failure("clock", error)
     try:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from packaging.version import Version
 
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.suggestion import choose_from
+from xgbpatch.util import did_you_mean
 
 MOST = 40  # MetricDefinitions of one training job: CreateTrainingJob, AlgorithmSpecification
 Direction = Literal["Minimize", "Maximize"]
@@ -67,7 +67,7 @@ def metric(text: str, known: tuple[Metric, ...]) -> Metric:
         return Metric(name, _DIRECTIONS[direction], re.escape(name))
     raise ConfigurationError(
         f'"{text}" is not a metric of this image',
-        f"{choose_from(text, tuple(named))} One of yours is named by its path, such as my_module.my_metric:maximize.",
+        f"{did_you_mean(text, tuple(named))} One of yours is named by its path, such as my_module.my_metric:maximize.",
     )
 
 

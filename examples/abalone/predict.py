@@ -23,9 +23,9 @@ from picture import Step, Waterfall, draw
 
 from xgbpatch import ImageReference
 from xgbpatch.engine.client import Engine
-from xgbpatch.engine.values import Mount, Run
-from xgbpatch.keychain import registry_keychain
+from xgbpatch.engine.types import Mount, Run
 from xgbpatch.progress import Silent
+from xgbpatch.registry.keychain import registry_keychain
 
 DATA = Path(__file__).resolve().parent / "data"
 FEATURES = ("sex", "length", "diameter", "height", "whole weight", "shucked weight", "viscera weight", "shell weight")

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from xgbpatch.pipelines.rendering import Kind, Wishes, render
+from xgbpatch.ci.render import Kind, Wishes, render
 
 DIFFERENCE = "encoder.py: decode()\n-    return 1\n+    return 2 # `$(id)` '\"~~~"
 KINDS = [Kind.GITHUB, Kind.GITLAB, Kind.CODEBUILD]

@@ -12,10 +12,11 @@ import pytest
 
 from support.registries import LoopbackRegistry, registry
 from xgbpatch.engine.client import Engine
-from xgbpatch.engine.values import LocalImage
+from xgbpatch.engine.types import LocalImage
+from xgbpatch.oci.image import RemoteImage
 from xgbpatch.progress import Silent
-from xgbpatch.registry import Registry
-from xgbpatch.remote.image import RemoteImage, load
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.images import load_image
 
 MakeImage = Callable[..., LocalImage]
 
@@ -79,4 +80,4 @@ def pushed_base(
         engine.push(reference, None, Silent())
     finally:
         engine.remove(reference)
-    return load(Registry(lambda reference: None), reference)
+    return load_image(Registry(lambda reference: None), reference)

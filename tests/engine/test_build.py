@@ -10,15 +10,17 @@ import pytest
 
 from support.bases import RUN_ID, chosen
 from support.pipeline import build_spec
-from xgbpatch import inspection, inventory, layout, provenance, verification
-from xgbpatch.building import render
+from xgbpatch import layout, provenance
+from xgbpatch.build import verify
+from xgbpatch.build.engine import render
+from xgbpatch.build.resolve import resolve
 from xgbpatch.engine.client import BuildRequest
-from xgbpatch.engine.values import Run
+from xgbpatch.engine.types import Run
 from xgbpatch.errors import BaseImageError, ContractError, PackageError, ReplacementError
-from xgbpatch.interpreter import run_python
+from xgbpatch.inspection import container
+from xgbpatch.inspection.container import run_python
 from xgbpatch.progress import Silent
-from xgbpatch.registry import Registry
-from xgbpatch.resolution import resolve
+from xgbpatch.registry.client import Registry
 from xgbpatch.spec import Replacement, UserFile
 
 ENCODER = "sagemaker_xgboost_container.encoder"
@@ -33,8 +35,8 @@ def rendered(workshop, spec_of, version):
 def test_the_base_is_pinned_and_nothing_of_it_differs(workshop, patched, base_of, version):
     built = patched(version)
     base = workshop.engine.image(base_of(version))
-    before = inventory.take(workshop.engine, base, None)
-    difference = inventory.compare(before, inventory.take(workshop.engine, built.image, None))
+    before = container.list_files(workshop.engine, base, None)
+    difference = container.compare_files(before, container.list_files(workshop.engine, built.image, None))
     assert difference.outside == ()
     assert difference.added
     assert len(before) > 5000
@@ -67,14 +69,14 @@ def test_the_same_spec_is_not_built_twice(workshop, patched, spec_of, version):
 
 def test_facts_are_kept_by_digest(workshop, base_of, version):
     base = workshop.engine.image(base_of(version))
-    first = inspection.inspect(workshop.engine, base, workshop.cache / "facts")
+    first = container.inspect(workshop.engine, base, workshop.cache / "facts")
     kept = list((workshop.cache / "facts").glob(f"{base.id[7:]}-*.json"))
     assert len(kept) == 1
     changed = json.loads(kept[0].read_text())
     changed["python"]["prefix"] = "/from/the/cache"
     kept[0].write_text(json.dumps(changed))
     try:
-        assert inspection.inspect(workshop.engine, base, workshop.cache / "facts").python.prefix == "/from/the/cache"
+        assert container.inspect(workshop.engine, base, workshop.cache / "facts").python.prefix == "/from/the/cache"
     finally:
         changed["python"]["prefix"] = first.python.prefix
         kept[0].write_text(json.dumps(changed))
@@ -142,11 +144,11 @@ def test_an_image_that_is_no_base_is_refused_with_what_is_missing(workshop, base
     engine = workshop.engine
     image = derived(engine, base_of(version), "RUN rm $(command -v train) && rm $(command -v serve)")
     with pytest.raises(BaseImageError, match='no command "serve"'):
-        inspection.inspect(engine, image, None)
+        container.inspect(engine, image, None)
     engine.remove(image.id)
     image = derived(engine, base_of(version), "ENV SAGEMAKER_TRAINING_MODULE=\nRUN rm $(command -v train)")
     with pytest.raises(BaseImageError, match='lacks command "train"'):
-        inspection.inspect(engine, image, None)
+        container.inspect(engine, image, None)
     engine.remove(image.id)
 
 
@@ -164,17 +166,17 @@ def test_an_image_that_is_no_base_is_refused_with_what_is_missing(workshop, base
 )
 def test_verification_finds(workshop, patched, rendered, version, instruction, says):
     image = derived(workshop.engine, str(patched(version).reference), instruction)
-    subject = verification.Subject(rendered.base_image, image, rendered.facts, rendered.patch)
+    subject = verify.Subject(rendered.base_image, image, rendered.facts, rendered.patch)
     try:
         with pytest.raises(ContractError) as caught:
-            verification.verify(workshop.engine, subject, workshop.cache / "facts")
+            verify.verify(workshop.engine, subject, workshop.cache / "facts")
         assert says in caught.value.message
     finally:
         workshop.engine.remove(image.id)
 
 
 def test_a_build_that_fails_verification_gets_no_name_and_is_discarded(workshop, rendered):
-    from xgbpatch.building import build
+    from xgbpatch.build.engine import build
 
     broken = replace(
         rendered,

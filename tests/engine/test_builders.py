@@ -12,18 +12,19 @@ import pytest
 
 from support.bases import RUN_ID, chosen
 from support.pipeline import build_spec
-from xgbpatch import contract, inventory, provenance
+from xgbpatch import contract, provenance
+from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.resolve import Base, resolve
 from xgbpatch.contract import Options
-from xgbpatch.engine.values import Run
+from xgbpatch.engine.types import Run
 from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
-from xgbpatch.keychain import registry_keychain
+from xgbpatch.inspection import container
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import assembly
-from xgbpatch.remote.depot import Depot
-from xgbpatch.remote.doors import blob_doors, registry_of
-from xgbpatch.remote.image import load
-from xgbpatch.resolution import Base, resolve
+from xgbpatch.registry.context import Depot
+from xgbpatch.registry.ecr import blob_store_for, registry_of
+from xgbpatch.registry.images import load_image
+from xgbpatch.registry.keychain import registry_keychain
 from xgbpatch.spec import Architecture, Spec, UserFile
 
 pytestmark = [
@@ -38,7 +39,7 @@ SECTIONS = ("Entrypoint", "Cmd", "WorkingDir", "User", "ExposedPorts", "Volumes"
 def depot(tmp_path_factory):
     keychain = registry_keychain()
     registry = registry_of(keychain)
-    return Depot(registry, blob_doors(registry, keychain), tmp_path_factory.mktemp("depot"), Silent())
+    return Depot(registry, blob_store_for(registry, keychain), tmp_path_factory.mktemp("depot"), Silent())
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,8 @@ def base(pushed_base, version):
 @pytest.fixture(scope="module")
 def assembled(depot, spec, base, target):
     """What the engine-free builder put into the registry."""
-    made = assembly.render(depot, spec, base)
-    return assembly.assemble(depot, made, target.reference(str(made.reference)))
+    made = registry_builder.render(depot, spec, base)
+    return registry_builder.build(depot, made, target.reference(str(made.reference)))
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,8 @@ def built(workshop, spec):
 
 
 def test_the_same_files_with_the_same_attributes(engine, pulled, built):
-    ours, theirs = (inventory.take(engine, image, None) for image in (pulled, built.image))
-    difference = inventory.compare(theirs, ours)
+    ours, theirs = (container.list_files(engine, image, None) for image in (pulled, built.image))
+    difference = container.compare_files(theirs, ours)
     assert (difference.added, difference.removed, difference.changed) == ((), (), ())
     assert "/opt/xgbpatch/user/mine/odd name.py" in ours
 
@@ -117,19 +118,19 @@ def test_the_same_tag(assembled, built):
 
 
 def test_building_again_sends_nothing_and_another_image_is_refused(depot, spec, base, target, assembled):
-    made = assembly.render(depot, spec, base)
+    made = registry_builder.render(depot, spec, base)
     before = target.writes()
-    again = assembly.assemble(depot, made, target.reference(str(made.reference)))
+    again = registry_builder.build(depot, made, target.reference(str(made.reference)))
     assert (again.up_to_date, again.reference, target.writes()) == (True, assembled.reference, before)
-    other = assembly.render(depot, replace(spec, environment=()), base)
+    other = registry_builder.render(depot, replace(spec, environment=()), base)
     with pytest.raises(RegistryError, match="already holds another image"):
-        assembly.assemble(depot, other, target.reference(str(made.reference)))
+        registry_builder.build(depot, other, target.reference(str(made.reference)))
 
 
 def test_a_second_patch_sends_the_overlay_and_the_manifest_only(depot, spec, base, target, assembled):
-    other = assembly.render(depot, replace(spec, environment=(("A", "1"),), files=()), base)
-    sent = assembly.assemble(depot, other, target.reference(str(other.reference)))
-    image = load(depot.registry, sent.reference)
+    other = registry_builder.render(depot, replace(spec, environment=(("A", "1"),), files=()), base)
+    sent = registry_builder.build(depot, other, target.reference(str(other.reference)))
+    image = load_image(depot.registry, sent.reference)
     assert sent.traffic.present == len(image.layers) - 1
     assert sent.traffic.sent == image.layers[-1].size + image.manifest.config.size
     assert sent.traffic.received == 0
@@ -173,4 +174,4 @@ def test_a_base_of_the_local_engine_is_refused(depot, base_of, version):
     local = ImageReference.parse(base_of(version)).with_digest("sha256:" + "0" * 64)
     spec = Spec(version=version, region="us-west-2", base_image=local)
     with pytest.raises(ConfigurationError, match="local engine only"):
-        assembly.render(depot, spec, Base(local, version, Architecture.AMD64))
+        registry_builder.render(depot, spec, Base(local, version, Architecture.AMD64))

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from support.pipeline import build_spec
-from xgbpatch.contract.exchange import Request, send
-from xgbpatch.engine.values import Mount, Run
-from xgbpatch.interpreter import run_python
+from xgbpatch.contract.http import Request, send
+from xgbpatch.engine.types import Mount, Run
+from xgbpatch.inspection.container import run_python
 from xgbpatch.provenance import read
 
 pytestmark = pytest.mark.timeout(600)

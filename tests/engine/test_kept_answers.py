@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from xgbpatch import inspection, inventory, probe
 from xgbpatch.errors import BaseImageError
+from xgbpatch.inspection import container, probe
 
-TAKERS = {"facts": inspection.inspect, "inventory": inventory.take}
+TAKERS = {"facts": container.inspect, "inventory": container.list_files}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from xgbpatch.engine.client import Engine
 from xgbpatch.errors import RegistryError
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.sandbox import bases, hosts
+from xgbpatch.sandbox import hosts, lifecycle
 from xgbpatch.sandbox.state import RegistryHost
 
 HOSTS = Path("/etc/hosts")
@@ -44,7 +44,7 @@ def test_push_waits_for_a_name_that_is_written_while_it_tries(
         writer.start()
         try:
             started = time.monotonic()
-            digest = bases.push_when_known(engine, reference, (USER, Silent()))
+            digest = lifecycle.push_when_known(engine, reference, (USER, Silent()))
         finally:
             writer.join()
             hosts.write(HOSTS, tmp_path, ())
@@ -56,5 +56,5 @@ def test_push_waits_for_a_name_that_is_written_while_it_tries(
 def test_another_refusal_is_not_asked_again(engine: Engine, plain: LoopbackRegistry):
     started = time.monotonic()
     with pytest.raises(RegistryError):
-        bases.push_when_known(engine, plain.reference("no/such-image:1"), (USER, Silent()))
+        lifecycle.push_when_known(engine, plain.reference("no/such-image:1"), (USER, Silent()))
     assert time.monotonic() - started < 2

@@ -7,8 +7,8 @@ import secrets
 import docker
 import pytest
 
-from xgbpatch.patch import Patch, PatchFile
-from xgbpatch.remote import layer
+from xgbpatch.build import layer
+from xgbpatch.patch.model import Patch, PatchFile
 
 
 @pytest.mark.parametrize("size", [100, layer.STORED_BYTES + 1], ids=["stored", "compressed"])
@@ -16,7 +16,7 @@ def test_the_engine_unpacks_the_layer_to_its_diff_id(size: int):
     client = docker.APIClient()
     name = f"xgbpatch-test/layer-{secrets.token_hex(4)}:1"
     patch = Patch((PatchFile("/opt/xgbpatch/lib/a", b"x" * size),), {})
-    with layer.made(patch) as made, made.opened() as stream:
+    with layer.packed_layer(patch) as made, made.opened() as stream:
         client.import_image_from_data(stream.read(), *name.split(":"))
         try:
             assert client.inspect_image(name)["RootFS"]["Layers"] == [made.diff_id]

@@ -14,9 +14,9 @@ from support.differential.stage import Part, Player, Scene, Zoo
 from support.load import raw
 from support.load.endurance import csv, endure
 from support.load.traffic import Exchange, Traffic, post
-from xgbpatch.contract.comparison import difference
-from xgbpatch.contract.exchange import Request
-from xgbpatch.engine.values import Mount, Run
+from xgbpatch.contract.checks.against_base import difference
+from xgbpatch.contract.http import Request
+from xgbpatch.engine.types import Mount, Run
 
 pytestmark = pytest.mark.timeout(900)
 

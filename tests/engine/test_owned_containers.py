@@ -17,10 +17,9 @@ import time
 import docker
 import pytest
 
-from xgbpatch.engine import session
-from xgbpatch.engine.client import Engine
-from xgbpatch.engine.failures import EngineGoneError
-from xgbpatch.engine.values import Run
+from xgbpatch.engine import ownership
+from xgbpatch.engine.client import Engine, EngineGoneError
+from xgbpatch.engine.types import Run
 from xgbpatch.errors import EngineError
 from xgbpatch.reference import ImageReference
 
@@ -202,7 +201,7 @@ def test_containers_of_an_older_xgbpatch_are_left_alone(client, image):
     """It named its process `host:number`, which a process of another PID namespace may have as well."""
     with subprocess.Popen(["true"]) as ended:
         pass
-    label = {session.LABEL: f"{socket.gethostname()}:{ended.pid}"}
+    label = {ownership.OWNER_LABEL: f"{socket.gethostname()}:{ended.pid}"}
     container = client.containers.create(image, ["/bin/sh"], labels=label)
     try:
         sweep()

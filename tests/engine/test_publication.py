@@ -11,18 +11,18 @@ import pytest
 
 from support.handmade import depot_on
 from support.registries import Kind, registry
-from xgbpatch import manifest as manifests
 from xgbpatch.aws import RepositoryOptions
 from xgbpatch.engine.client import Engine
 from xgbpatch.errors import ConfigurationError, RegistryError
-from xgbpatch.keychain import registry_keychain
-from xgbpatch.manifest import Manifest
+from xgbpatch.oci import manifest
+from xgbpatch.oci.manifest import Manifest
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, PATCH_DIGEST, SPEC_DIGEST
-from xgbpatch.publication import INCOMING, Parcel, Publisher, Pushed, Refused, ecr_destination, push
+from xgbpatch.publish import aliases
+from xgbpatch.publish.push import INCOMING, Publisher, PushFailure, PushRequest, PushResult, ecr_destination, push
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.upkeep import aliases
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.keychain import registry_keychain
 
 MADE = {SPEC_DIGEST: "sha256:" + "1" * 64, BASE_DIGEST: "sha256:" + "2" * 64, PATCH_DIGEST: "sha256:" + "3" * 64}
 
@@ -43,7 +43,7 @@ class ContainerdStoreEngine(Engine):
     No package of Debian 12 has such an engine. Layers, configuration and registry are real.
     """
 
-    layer_type = manifests.OCI_LAYER
+    layer_type = manifest.OCI_LAYER
 
     def information(self):
         return replace(super().information(), containerd_store=True)
@@ -54,12 +54,12 @@ class ContainerdStoreEngine(Engine):
         sent = client.manifest(reference.with_digest(digest))
         twin = {
             "schemaVersion": 2,
-            "mediaType": manifests.OCI_MANIFEST,
-            "config": {**sent.document["config"], "mediaType": manifests.OCI_CONFIG},
+            "mediaType": manifest.OCI_MANIFEST,
+            "config": {**sent.document["config"], "mediaType": manifest.OCI_CONFIG},
             "layers": [{**layer, "mediaType": self.layer_type} for layer in sent.document["layers"]],
         }
         self.landed = reference
-        return client.put_manifest(reference, Manifest(json.dumps(twin).encode(), manifests.OCI_MANIFEST)).digest
+        return client.put_manifest(reference, Manifest(json.dumps(twin).encode(), manifest.OCI_MANIFEST)).digest
 
 
 class ZstdEngine(ContainerdStoreEngine):
@@ -83,7 +83,7 @@ def containerd_engine():
 
 
 def parcel(image, plain, **more):
-    return Parcel(image, plain.reference("team/model:1.0"), **more)
+    return PushRequest(image, plain.reference("team/model:1.0"), **more)
 
 
 def remote(reference):
@@ -150,7 +150,7 @@ def test_tag_that_holds_another_image_is_refused_and_stays(plain, make_image, pu
 
 def test_alias_moves_to_the_image_pushed_last(plain, make_image, publisher):
     publisher.push(parcel(make_image(), plain, aliases=("prod",)))
-    second = publisher.push(Parcel(make_image(), plain.reference("team/model:2.0"), aliases=("prod", "next")))
+    second = publisher.push(PushRequest(make_image(), plain.reference("team/model:2.0"), aliases=("prod", "next")))
     assert {remote(plain.reference(f"team/model:{tag}")) for tag in ("2.0", "prod", "next")} == {
         second.reference.digest
     }
@@ -160,11 +160,11 @@ def test_alias_moves_to_the_image_pushed_last(plain, make_image, publisher):
 
 def test_alias_that_moves_remembers_where_it_was_for_a_rollback(plain, make_image, publisher, tmp_path):
     first, second = (
-        publisher.push(Parcel(make_image(), plain.reference(f"team/model:{tag}"), aliases=("prod",))).reference
+        publisher.push(PushRequest(make_image(), plain.reference(f"team/model:{tag}"), aliases=("prod",))).reference
         for tag in ("1.0", "2.0")
     )
     assert remote(plain.reference("team/model:prod.previous")) == first.digest
-    assert aliases.rollback(depot_on(tmp_path), first, "prod").before == second.digest
+    assert aliases.rollback_alias(depot_on(tmp_path), first, "prod").before == second.digest
     assert remote(plain.reference("team/model:prod")) == first.digest
 
 
@@ -177,7 +177,7 @@ def test_memory_of_an_alias_is_refused_as_one_before_anything_is_sent(plain, mak
 
 def test_version_tag_of_another_image_does_not_move_as_an_alias(plain, make_image, publisher):
     tag = "3.2-0-222222222222-11111111"
-    made = publisher.push(Parcel(make_image(MADE), plain.reference(f"team/model:{tag}")))
+    made = publisher.push(PushRequest(make_image(MADE), plain.reference(f"team/model:{tag}")))
     with pytest.raises(ConfigurationError, match="version tag"):
         publisher.push(parcel(make_image(), plain, aliases=(tag,)))
     assert remote(plain.reference(f"team/model:{tag}")) == made.reference.digest
@@ -197,7 +197,7 @@ def test_oci_manifest_is_repaired_before_the_tag_exists(containerd_engine, plain
     pushed = publisher.push(parcel(image, plain, aliases=("prod",)))
     stored = Registry(registry_keychain()).manifest(plain.reference("team/model:1.0"))
     assert pushed.repaired
-    assert manifests.complaints(stored) == ()
+    assert manifest.complaints(stored) == ()
     assert (stored.digest, stored.config.digest) == (pushed.reference.digest, image.id)
     assert containerd_engine.landed.tag.startswith(INCOMING)
     assert containerd_engine.image(image.id).tags == image.tags
@@ -214,7 +214,7 @@ def test_gate_switched_off_lets_the_oci_manifest_through(containerd_engine, plai
     pushed = publisher.push(parcel(make_image(), plain, manifest_gate=False))
     stored = Registry(registry_keychain()).manifest(pushed.reference)
     assert not pushed.repaired
-    assert stored.media_type == manifests.OCI_MANIFEST
+    assert stored.media_type == manifest.OCI_MANIFEST
 
 
 def test_oci_manifest_that_already_stands_under_the_tag_is_repaired_there(containerd_engine, plain, make_image, lines):
@@ -224,7 +224,7 @@ def test_oci_manifest_that_already_stands_under_the_tag_is_repaired_there(contai
     pushed = publisher.push(parcel(image, plain))
     assert (pushed.up_to_date, pushed.repaired) == (True, True)
     stored = Registry(registry_keychain()).manifest(plain.reference("team/model:1.0"))
-    assert manifests.complaints(stored) == ()
+    assert manifest.complaints(stored) == ()
 
 
 def test_layers_that_sagemaker_cannot_take_never_reach_the_tag(plain, make_image, lines):
@@ -256,9 +256,9 @@ def test_one_destination_that_fails_does_not_stop_the_others(tmp_path, plain, ma
     image = make_image()
     with registry(tmp_path, Kind(readonly=True)) as readonly:
         outcomes = list(
-            publisher.push_each([Parcel(image, readonly.reference("other/model:1.0")), parcel(image, plain)])
+            publisher.push_each([PushRequest(image, readonly.reference("other/model:1.0")), parcel(image, plain)])
         )
-    assert [type(outcome) for outcome in outcomes] == [Refused, Pushed]
+    assert [type(outcome) for outcome in outcomes] == [PushFailure, PushResult]
     assert outcomes[0].error.exit_code == 5
     assert plain.tags("team/model") == ["1.0"]
 
@@ -280,7 +280,7 @@ def test_ecr_destination_is_the_accounts_registry():
 def test_missing_ecr_repository_is_created_before_the_push(aws, make_image, publisher):
     destination = ImageReference.parse("123456789012.dkr.ecr.eu-north-1.amazonaws.com/xgbpatch/new:1.0")
     with pytest.raises(RegistryError):  # moto keeps repositories, and no registry answers under this name
-        publisher.push(Parcel(make_image(), destination, options=RepositoryOptions(immutable_tags=True)))
+        publisher.push(PushRequest(make_image(), destination, options=RepositoryOptions(immutable_tags=True)))
     ecr = boto3.client("ecr", region_name="eu-north-1")
     made = ecr.describe_repositories(repositoryNames=["xgbpatch/new"])["repositories"]
     assert [repository["imageTagMutability"] for repository in made] == ["IMMUTABLE"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from support.rebasing import NEW, OLD
-from xgbpatch import context, dockerfile, provenance
-from xgbpatch.dockerfile import Recipe
+from xgbpatch import provenance
+from xgbpatch.build import dockerfile
+from xgbpatch.build.dockerfile import Recipe
 from xgbpatch.engine.client import BuildRequest
 from xgbpatch.progress import Silent
-from xgbpatch.remote.image import load
+from xgbpatch.registry.images import load_image
 
 
 def test_an_image_that_the_engine_built_is_moved_as_well(shop, engine, everything):
@@ -20,7 +21,7 @@ def test_an_image_that_the_engine_built_is_moved_as_well(shop, engine, everythin
     pulled = engine.pull(base, None, Silent())
     recipe = Recipe(str(base.pinned), "3.2-0", "1", made.patch.environment, provenance.write(made.provenance))
     try:
-        with context.packed(dockerfile.render(recipe), made.patch) as stream:
+        with dockerfile.packed_context(dockerfile.render(recipe), made.patch) as stream:
             built = engine.build(BuildRequest(stream, "linux/amd64"), Silent())
         engine.tag(built.id, destination)
         image = destination.with_digest(engine.push(destination, None, Silent()))
@@ -29,8 +30,10 @@ def test_an_image_that_the_engine_built_is_moved_as_well(shop, engine, everythin
         engine.remove(base.pinned)
     assert engine.image(pulled.id) is None
     base = shop.publish(NEW)
-    moved = load(shop.depot.registry, shop.rebase(image).reference)
-    built = load(shop.depot.registry, shop.build(base, replace(shop.images, repository="built/image"), **everything))
+    moved = load_image(shop.depot.registry, shop.rebase(image).reference)
+    built = load_image(
+        shop.depot.registry, shop.build(base, replace(shop.images, repository="built/image"), **everything)
+    )
     assert (moved.environment, moved.labels) == (built.environment, built.labels)
     assert (moved.config["config"], moved.created) == (built.config["config"], built.created)
     assert (moved.layers[:-1], moved.diff_ids[:-1]) == (built.layers[:-1], built.diff_ids[:-1])

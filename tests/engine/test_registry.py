@@ -6,9 +6,9 @@ import docker
 import pytest
 
 from support.registries import USER
-from xgbpatch import manifest as manifests
 from xgbpatch.errors import RegistryError
-from xgbpatch.registry import Registry
+from xgbpatch.oci import manifest as oci_manifest
+from xgbpatch.registry.client import Registry
 
 
 def known(reference):
@@ -39,7 +39,7 @@ def test_manifest_and_configuration_are_read_over_tls_with_a_password(trusted, s
     assert registry.config(reference, manifest)["config"]["Labels"] == {"made": "here"}
     seen = registry.head(reference)
     assert (seen.digest, seen.media_type, seen.size) == (
-        reference.digest, manifests.DOCKER_MANIFEST, len(manifest.content),
+        reference.digest, oci_manifest.DOCKER_MANIFEST, len(manifest.content),
     )  # fmt: skip
 
 

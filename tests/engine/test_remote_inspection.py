@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 
 from support.bases import RUN_ID
-from xgbpatch import inspection, pip_check
+from xgbpatch.build import verify
 from xgbpatch.engine.client import Engine
-from xgbpatch.engine.values import LocalImage, Run
-from xgbpatch.facts import Facts
-from xgbpatch.interpreter import run_python
-from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Manifest
-from xgbpatch.patch import Patch, PatchFile
+from xgbpatch.engine.types import LocalImage, Run
+from xgbpatch.inspection import container, layers
+from xgbpatch.inspection import layers as inspection_layers
+from xgbpatch.inspection.container import run_python
+from xgbpatch.inspection.facts import Facts
+from xgbpatch.oci.filesystem import Tree
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.layer_index import Kind
+from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Manifest
+from xgbpatch.patch.model import Patch, PatchFile
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import inspection as remote_inspection
-from xgbpatch.remote import layer_cache
-from xgbpatch.remote.image import RemoteImage
-from xgbpatch.remote.layer_index import Kind
-from xgbpatch.remote.tree import Tree
 
 DOCKER_PLAIN_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
@@ -112,12 +112,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def from_layers(saved: Saved, cache: Path) -> Facts:
-    return remote_inspection.inspect(saved.image, saved, cache, Silent())
+    return layers.inspect(saved.image, saved, cache, Silent())
 
 
 @pytest.fixture(scope="module")
 def from_running(engine: Engine, image: LocalImage) -> Facts:
-    return inspection.inspect(engine, image, None)
+    return container.inspect(engine, image, None)
 
 
 FIELDS = [name for name in Facts.__dataclass_fields__ if name != "digest"]  # an image ID there, a manifest's here
@@ -134,7 +134,9 @@ def test_layers_tell_the_tree_that_a_container_has(
     engine: Engine, image: LocalImage, saved: Saved, from_layers: Facts, cache: Path
 ):
     found = engine.run(Run(image.id, ("-c", "find /t -printf '%p %y %m %l\\n'"), entrypoint=("/bin/sh",))).stdout
-    layers = [layer_cache.load(saved, layer, cache / "layers", Silent()) for layer in reversed(saved.image.layers)]
+    layers = [
+        inspection_layers.load_layer(saved, layer, cache / "layers", Silent()) for layer in reversed(saved.image.layers)
+    ]
     assert sorted(_lines(Tree(tuple(layers)), "/t")) == sorted(line.rstrip() for line in found.splitlines())
 
 
@@ -180,7 +182,7 @@ def test_packages_beside_the_base_are_complained_of_as_pip_does(engine: Engine, 
     said = json.loads(run_python(engine, image.id, _CHECK % json.dumps(files)))
     site = "/opt/xgbpatch/packages/lib/python3.12/site-packages"
     patch = Patch(tuple(PatchFile(f"{site}/{name}/METADATA", text.encode()) for name, text in files.items()), {})
-    told = pip_check.added_complaints(from_running, patch)
+    told = verify.added_complaints(from_running, patch)
     assert sorted({*told, *(from_running.complaints or ())}) == said
     assert len(told) >= 3, "pandas, the missing thing and slicer"
 

@@ -17,12 +17,12 @@ import pytest
 import requests
 
 from support.registries import registry_program
+from xgbpatch.build.resolve import resolve
 from xgbpatch.catalogue import image_uri
 from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
-from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.resolution import resolve
+from xgbpatch.registry.client import Registry
 from xgbpatch.spec import Architecture, Spec
 
 NOWHERE = "sha256:" + "0" * 64

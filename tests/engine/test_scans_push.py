@@ -6,11 +6,11 @@ import pytest
 
 from support.commands import xgbpatch
 from xgbpatch.errors import ScanError
-from xgbpatch.keychain import registry_keychain
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, SPEC_DIGEST
-from xgbpatch.publication import Parcel, Publisher, Refused
-from xgbpatch.registry import Registry
+from xgbpatch.publish.push import Publisher, PushFailure, PushRequest
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.keychain import registry_keychain
 
 BASE = "registry.example.com/sagemaker-xgboost:3.2-0"
 MADE = {SPEC_DIGEST: "sha256:" + "1" * 64, BASE_NAME: BASE, BASE_DIGEST: "sha256:" + "2" * 64}
@@ -35,16 +35,16 @@ def publisher(engine, judge):
 
 def test_image_that_fails_the_gate_stands_and_no_alias_moves(engine, plain, make_image):
     image = make_image(MADE)
-    parcel = Parcel(image, plain.reference("team/model:1.0"), aliases=("prod",))
+    parcel = PushRequest(image, plain.reference("team/model:1.0"), aliases=("prod",))
     (outcome,) = publisher(engine, Judge(ScanError("worse"))).push_each([parcel])
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, PushFailure)
     assert outcome.error.exit_code == 14
     assert plain.tags("team/model") == ["1.0"]
 
 
 def test_gate_is_given_base_and_image_by_digest(engine, plain, make_image):
     judge = Judge()
-    pushed = publisher(engine, judge).push(Parcel(make_image(MADE), plain.reference("team/model:1.0"), ("prod",)))
+    pushed = publisher(engine, judge).push(PushRequest(make_image(MADE), plain.reference("team/model:1.0"), ("prod",)))
     assert judge.seen == [(f"{BASE}@{MADE[BASE_DIGEST]}", str(pushed.reference))]
     assert plain.tags("team/model") == ["1.0", "prod"]
 
@@ -52,16 +52,16 @@ def test_gate_is_given_base_and_image_by_digest(engine, plain, make_image):
 def test_gate_is_not_asked_again_where_nothing_moves(engine, plain, make_image):
     judge = Judge()
     image, place = make_image(MADE), plain.reference("team/model:1.0")
-    publisher(engine, judge).push(Parcel(image, place, ("prod",)))
-    publisher(engine, judge).push(Parcel(image, place, ("prod",)))
+    publisher(engine, judge).push(PushRequest(image, place, ("prod",)))
+    publisher(engine, judge).push(PushRequest(image, place, ("prod",)))
     assert len(judge.seen) == 1
-    publisher(engine, judge).push(Parcel(image, place, ("prod", "next")))
+    publisher(engine, judge).push(PushRequest(image, place, ("prod", "next")))
     assert len(judge.seen) == 2
 
 
 def test_image_that_names_no_base_is_the_gates_to_judge(engine, plain, make_image):
     judge = Judge()
-    pushed = publisher(engine, judge).push(Parcel(make_image(), plain.reference("team/model:1.0")))
+    pushed = publisher(engine, judge).push(PushRequest(make_image(), plain.reference("team/model:1.0")))
     assert judge.seen == [("None", str(pushed.reference))]
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from support.handmade import HandImage, depot_on, put, tar
 from xgbpatch.contract import Options
+from xgbpatch.contract.model import Verdict
 from xgbpatch.errors import ContractError
-from xgbpatch.report import Verdict
-from xgbpatch.upkeep import promotion, trial
-from xgbpatch.upkeep.promotion import Examiner
+from xgbpatch.publish import aliases, test_record
+from xgbpatch.publish.aliases import Tester
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def image(plain, depot):
 
 def test_the_image_is_tested_by_digest_and_removed_again(engine, depot, image, tmp_path):
     options = Options(checks=("image.labels",), logs=tmp_path / "logs")
-    report = trial.try_out(engine, depot.registry, image, options)
+    report = test_record.run_test_local(engine, depot.registry, image, options)
     assert (report.image, [result.verdict for result in report.results]) == (str(image.pinned), [Verdict.FAILED])
     assert engine.image(image.pinned) is None
 
@@ -36,7 +36,7 @@ def test_an_image_that_the_engine_held_already_stays_there(engine, depot, image,
     held = engine.pull(image.pinned, None, depot.progress)
     try:
         options = Options(checks=("image.labels",), logs=tmp_path / "logs")
-        trial.try_out(engine, depot.registry, image, options)
+        test_record.run_test_local(engine, depot.registry, image, options)
         assert engine.image(image.pinned) == held
     finally:
         engine.remove(image.pinned)
@@ -44,8 +44,10 @@ def test_an_image_that_the_engine_held_already_stays_there(engine, depot, image,
 
 def test_an_image_that_fails_is_not_promoted_and_gone_from_the_engine(plain, engine, depot, image, tmp_path):
     options = Options(checks=("image.labels",), logs=tmp_path / "logs")
-    examiner = Examiner(lambda image: trial.try_out(engine, depot.registry, image, options), datetime.now(timezone.utc))
+    examiner = Tester(
+        lambda image: test_record.run_test_local(engine, depot.registry, image, options), datetime.now(timezone.utc)
+    )
     with pytest.raises(ContractError, match=r"fails 1 of 1 checks: image\.labels"):
-        promotion.promote(depot, image, ["prod"], examiner)
+        aliases.promote(depot, image, ["prod"], examiner)
     assert plain.tags("a/b") == ["1"]
     assert engine.image(image.pinned) is None

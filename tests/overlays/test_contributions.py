@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
-from xgbpatch_overlays import booster_json, contributions, cost, limits, ways
-from xgbpatch_overlays.contributions import NotExplained
-from xgbpatch_overlays.explanation import Wish
+from xgbpatch_overlays import predictor as prediction
+from xgbpatch_overlays import witness
+from xgbpatch_overlays.model import booster
+from xgbpatch_overlays.shap import methods, values
+from xgbpatch_overlays.shap import values as shap_values
+from xgbpatch_overlays.shap.request import ShapOptions
+from xgbpatch_overlays.shap.values import NotExplained
 
 from support.overlays import explaining, zoo
 
-INTERACTIONS = Wish(interactions=True)
+INTERACTIONS = ShapOptions(interactions=True)
 NONE = [name for name in ("vector-leaves",) if name in zoo.SPECIMENS]
 HEAVY = {"thousand-trees", "thousand-trees-softprob", "twenty-classes", "deep-large"}
 KINDS = sorted(set(zoo.SPECIMENS) - set(NONE) - HEAVY)
@@ -47,14 +51,14 @@ def test_interactions_add_up_to_the_values(tmp_path, name):
 def test_approximate_values_are_xgboosts_and_add_up(tmp_path, name):
     served = explaining.serve(tmp_path, name)
     x = zoo.inputs_of(zoo.SPECIMENS[name], rows=12).astype(np.float32)
-    _, explanation = served.explain(x, Wish(approximate=True))
+    _, explanation = served.explain(x, ShapOptions(approximate=True))
     assert close(explanation.values.sum(axis=-1), served.margins(x))
     exact = served.explain(x)[1].values
     assert (explanation.values.tobytes() == exact.tobytes()) == (name == "gblinear")
 
 
 @pytest.mark.parametrize("name", NONE)
-@pytest.mark.parametrize("wish", [Wish(), INTERACTIONS], ids=["values", "interactions"])
+@pytest.mark.parametrize("wish", [ShapOptions(), INTERACTIONS], ids=["values", "interactions"])
 def test_vector_leaves_are_refused_where_xgboost_answers_nonsense_too(tmp_path, name, wish):
     served = explaining.serve(tmp_path, name)
     with pytest.raises(NotExplained) as refusal:
@@ -68,7 +72,9 @@ NARROW = {"csv": "text/csv", "libsvm": "text/libsvm"}
 
 @pytest.mark.parametrize("form", sorted(NARROW))
 @pytest.mark.parametrize("name", ["regression", "softprob", "dart", "gblinear"])
-@pytest.mark.parametrize("wish", [Wish(), Wish(approximate=True), INTERACTIONS], ids=["exact", "approximate", "pairs"])
+@pytest.mark.parametrize(
+    "wish", [ShapOptions(), ShapOptions(approximate=True), INTERACTIONS], ids=["exact", "approximate", "pairs"]
+)
 def test_narrow_records_are_explained_as_missing(tmp_path, name, form, wish):
     served = explaining.serve(tmp_path, name)
     x = zoo.inputs(rows=4).astype(np.float32)
@@ -92,9 +98,9 @@ def test_an_ensemble_is_explained_by_the_mean_of_its_members(tmp_path):
 def test_members_of_different_shape_are_refused(tmp_path, names):
     served = explaining.serve(tmp_path, *names)
     x = zoo.inputs(rows=2).astype(np.float32)
-    evaluation = explaining.prediction.Evaluation(
-        explaining.request_data.RecordedDMatrix(x[:, :1]),
-        tuple(contributions.Asked(booster, {"validate_features": False}) for booster in served.boosters),
+    evaluation = prediction.Evaluation(
+        witness.RecordedDMatrix(x[:, :1]),
+        tuple(shap_values.PredictCall(booster, {"validate_features": False}) for booster in served.boosters),
     )
     with pytest.raises(NotExplained, match="different features or classes"):
         served.predictor.explain(evaluation)
@@ -127,8 +133,8 @@ def test_names_that_do_not_fit_fail_the_explanation_and_not_the_prediction(tmp_p
 
 
 def test_a_model_that_nobody_asks_about_is_neither_run_nor_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "measure", lambda *_: pytest.fail("measured"))
-    monkeypatch.setattr(explaining.prediction.witness, "options_of", lambda *_: pytest.fail("asked to predict"))
+    monkeypatch.setattr(values, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(witness, "options_of", lambda *_: pytest.fail("asked to predict"))
     served = explaining.serve(tmp_path, "regression")
     x = zoo.inputs(rows=2).astype(np.float32)
     predicted = served.predictor.predict(served.model, served.form, xgboost.DMatrix(x), "text/csv")
@@ -137,12 +143,12 @@ def test_a_model_that_nobody_asks_about_is_neither_run_nor_measured(tmp_path, mo
 
 def test_costs_are_measured_at_load_where_every_response_is_explained(tmp_path, monkeypatch):
     measured = []
-    monkeypatch.setattr(ways.cost, "measure", lambda *_: measured.append(1) or cost.Cost(0.0, 1e-6))
+    monkeypatch.setattr(values, "measure", lambda *_: measured.append(1) or values.Cost(0.0, 1e-6))
     explaining.serve(tmp_path, "regression", XGBPATCH_FEATURES="shap", XGBPATCH_SHAP_LAYOUT="append")
     assert measured == [1]
 
 
-@pytest.mark.parametrize("wish", [Wish(), INTERACTIONS], ids=["values", "interactions"])
+@pytest.mark.parametrize("wish", [ShapOptions(), INTERACTIONS], ids=["values", "interactions"])
 def test_too_many_records_are_refused_with_the_number_that_fits(tmp_path, wish):
     served = explaining.serve(tmp_path, "forest-softprob", XGBPATCH_FEATURES="shap", XGBPATCH_SHAP_SECONDS="0.05")
     x = zoo.inputs(rows=40000).astype(np.float32)
@@ -157,8 +163,8 @@ def test_too_many_records_are_refused_with_the_number_that_fits(tmp_path, wish):
 def test_more_values_than_memory_are_refused_with_the_number_that_fits(tmp_path, monkeypatch):
     served = explaining.serve(tmp_path, "softprob")
     values = 3 * 7 * (1 + 7) * 4
-    assert contributions.numbers(served.model, INTERACTIONS) * 4 == values
-    monkeypatch.setattr(limits, "MEMORY", 10 * values)
+    assert shap_values.numbers(served.model, INTERACTIONS) * 4 == values
+    monkeypatch.setattr(shap_values, "MEMORY_LIMIT", 10 * values)
     x = zoo.inputs(rows=11).astype(np.float32)
     with pytest.raises(NotExplained, match="at most 10 records") as refusal:
         served.explain(x, INTERACTIONS)
@@ -168,20 +174,20 @@ def test_more_values_than_memory_are_refused_with_the_number_that_fits(tmp_path,
 
 def test_interactions_too_dear_to_be_timed_are_bounded_by_the_values(tmp_path, monkeypatch):
     served = explaining.serve(tmp_path, "thousand-features")
-    asked = contributions.Asked(served.model, {})
-    monkeypatch.setattr(cost, "DEAR", 1e-6)
-    monkeypatch.setattr(contributions, "interactions", lambda *_: pytest.fail("they were timed"))
-    assert ways.native_cost(asked, INTERACTIONS).row > cost.DEAR * 1000
-    assert booster_json.width(served.model) == 1000
+    asked = shap_values.PredictCall(served.model, {})
+    monkeypatch.setattr(values, "DEAR", 1e-6)
+    monkeypatch.setattr(shap_values, "interactions", lambda *_: pytest.fail("they were timed"))
+    assert methods.native_cost(asked, INTERACTIONS).row > values.DEAR * 1000
+    assert booster.width(served.model) == 1000
 
 
 def test_costs_are_measured_at_load_where_a_key_of_ours_is_selected(tmp_path, monkeypatch):
     measured = []
-    monkeypatch.setattr(ways.cost, "measure", lambda *_: measured.append(1) or cost.Cost(0.0, 1e-6))
+    monkeypatch.setattr(values, "measure", lambda *_: measured.append(1) or values.Cost(0.0, 1e-6))
     monkeypatch.setenv("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
     monkeypatch.setattr(serve_utils, "SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
     served = explaining.serve(tmp_path, "regression")
-    assert set(served.member._ways) == {Wish(), INTERACTIONS}
+    assert set(served.member._ways) == {ShapOptions(), INTERACTIONS}
 
 
 def test_a_refusal_is_found_out_once(tmp_path, monkeypatch):
@@ -193,7 +199,7 @@ def test_a_refusal_is_found_out_once(tmp_path, monkeypatch):
         asked.append(1)
         raise refuse
 
-    monkeypatch.setattr(ways, "ways", refusing)
+    monkeypatch.setattr(methods, "methods", refusing)
     for _ in range(3):
         with pytest.raises(NotExplained, match="for a reason"):
             served.explain(zoo.inputs(rows=1).astype(np.float32))

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
-from xgbpatch_overlays import booster_json, engine, guards, onedal_model, proof, request_data, trees
+from xgbpatch_overlays import witness
+from xgbpatch_overlays.model import booster
+from xgbpatch_overlays.model import booster as model_booster
+from xgbpatch_overlays.onedal import engine, model, proof
 
 from support.overlays import zoo
 from support.overlays.endpoint import FEATURES
@@ -29,13 +32,13 @@ def choice():
 def counted(monkeypatch):
     """The list of row counts that oneDAL is asked for."""
     asked = []
-    margins = onedal_model.OnedalModel.margins
+    margins = model.OnedalModel.margins
 
     def counting(self, rows):
         asked.append(len(rows))
         return margins(self, rows)
 
-    monkeypatch.setattr(onedal_model.OnedalModel, "margins", counting)
+    monkeypatch.setattr(model.OnedalModel, "margins", counting)
     return asked
 
 
@@ -55,7 +58,7 @@ def test_onedal_answers_with_the_bases_bytes(server, monkeypatch, name, form):
 def test_requests_at_the_thresholds_keep_the_bases_bytes(server, monkeypatch, name):
     server(name, **ENGINE)
     booster = serve.ScoringService.booster
-    rows = proof.rows(trees.forest(booster_json.document(booster), {}))[:200]
+    rows = proof.proof_rows(model_booster.forest(model_booster.document(booster), {}))[:200]
     rows = np.where(np.abs(rows) > 1e30, np.nan, rows)
     body = zoo.csv(np.random.RandomState(1).permutation(rows))
     ours = server(name, **ENGINE)
@@ -125,7 +128,7 @@ DAMAGE = [_flip_default, _move_threshold, _change_leaf, _swap_children, _other_f
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__.strip("_"))
 @pytest.mark.parametrize("name", ["regression", "softprob", "dart"])
 def test_a_damaged_model_is_found_by_the_proof(server, monkeypatch, name, damage):
-    whole = trees.forest
+    whole = model_booster.forest
     body = zoo.csv(zoo.inputs(rows=30))
     plain = server(name).post(body).data
 
@@ -134,7 +137,7 @@ def test_a_damaged_model_is_found_by_the_proof(server, monkeypatch, name, damage
         damage(forest)
         return forest
 
-    monkeypatch.setattr(engine.trees, "forest", damaged)
+    monkeypatch.setattr(booster, "forest", damaged)
     endpoint = server(name, **ENGINE)
     assert choice().engine == "booster"
     assert "differ in" in choice().reason
@@ -142,7 +145,7 @@ def test_a_damaged_model_is_found_by_the_proof(server, monkeypatch, name, damage
 
 
 def test_without_the_proof_a_damaged_model_would_answer(server, monkeypatch):
-    whole = trees.forest
+    whole = model_booster.forest
 
     def damaged(document, options):
         forest = whole(document, options)
@@ -151,8 +154,8 @@ def test_without_the_proof_a_damaged_model_would_answer(server, monkeypatch):
 
     body = zoo.csv(zoo.inputs(rows=30))
     plain = server("regression").post(body).data
-    monkeypatch.setattr(engine.trees, "forest", damaged)
-    monkeypatch.setattr(engine.proof, "check", lambda *_: "")
+    monkeypatch.setattr(booster, "forest", damaged)
+    monkeypatch.setattr(proof, "prove", lambda *_: "")
     assert server("regression", **ENGINE).post(body).data != plain
 
 
@@ -162,7 +165,7 @@ def test_a_link_that_differs_is_found_by_the_proof(server, monkeypatch):
             1.0000001
         )
 
-    monkeypatch.setattr(engine.links.Link, "predictions", numpy_sigmoid)
+    monkeypatch.setattr(proof.Link, "predictions", numpy_sigmoid)
     server("binary", **ENGINE)
     assert choice().reason.startswith("predictions differ in")
 
@@ -199,7 +202,7 @@ def test_huge_requests_are_the_boosters(server, monkeypatch):
     asked = counted(monkeypatch)
     assert endpoint.post(zoo.csv(x)).data == plain
     assert asked == [12]
-    monkeypatch.setattr(guards, "DENSE", 12 * zoo.FEATURES * 4 - 1)
+    monkeypatch.setattr(proof, "DENSE", 12 * zoo.FEATURES * 4 - 1)
     assert endpoint.post(zoo.csv(x)).data == plain
     assert asked == [12]
 
@@ -251,7 +254,7 @@ def test_recorded_numbers_are_the_matrix(server):
         matrix, _ = serve_utils.parse_content_data(
             getattr(zoo, form)(x).encode() + (b" 0:1" if form == "libsvm" else b""), "text/" + form
         )
-        dense = request_data.dense(request_data.recorded(matrix), zoo.FEATURES)
+        dense = witness.dense(witness.recorded(matrix), zoo.FEATURES)
         again = xgboost.DMatrix(dense)
         booster = serve.ScoringService.booster
         assert booster.predict(matrix).tobytes() == booster.predict(again).tobytes()

@@ -19,7 +19,7 @@ from sagemaker_xgboost_container.algorithm_mode import handler_service, serve, s
 from sagemaker_xgboost_container.mms_patch import mms_transformer
 from test_multi_model import OURS, Worker
 from test_serve import gunicorn
-from xgbpatch_overlays import repairs
+from xgbpatch_overlays import fixes as overlays_fixes
 
 from support.overlays import zoo
 
@@ -50,10 +50,10 @@ def fix(name):
     return importlib.import_module("xgbpatch_overlays.fixes." + name.replace("-", "_"))
 
 
-def needed(name, stage=repairs.SERVING):
+def needed(name, stage=overlays_fixes.SERVING):
     """Install the fix as the image does; whether it was needed."""
     reason = fix(name).not_needed()
-    repairs.install([name], stage)
+    overlays_fixes.install([name], stage)
     return not reason
 
 
@@ -232,7 +232,7 @@ def model_server(server, tmp_path):
                 zoo.save(zoo.ZOO[member], folder, f"model-{number}")
             else:
                 shutil.copy(str(member), str(folder))
-        repairs.install(fixes, repairs.MODEL_SERVER)
+        overlays_fixes.install(fixes, overlays_fixes.MODEL_SERVER)
         return Worker(folder, OURS)
 
     return start
@@ -311,7 +311,7 @@ def test_pickle_refused(tmp_path, protocol):
         serve_utils.get_loaded_booster(str(folder), True)
     assert mark.exists()
     mark.unlink()
-    assert needed("pickle-refused", repairs.LOADING)
+    assert needed("pickle-refused", overlays_fixes.LOADING)
     with pytest.raises(RuntimeError, match=r"is a pickle.*save_model"):
         serve_utils.get_loaded_booster(str(folder), True)
     assert not mark.exists()
@@ -320,7 +320,7 @@ def test_pickle_refused(tmp_path, protocol):
 def test_pickle_refused_loads_native_models_and_ensembles(server):
     endpoint, body = server("binary", "binary"), zoo.csv(zoo.inputs(rows=3))
     plain = endpoint.post(body).data
-    needed("pickle-refused", repairs.LOADING)
+    needed("pickle-refused", overlays_fixes.LOADING)
     serve.ScoringService.booster = None
     assert endpoint.post(body).data == plain
 
@@ -335,7 +335,7 @@ def test_pickle_refused_before_the_base_loads_the_model_whatever_else_is_fixed(t
     folder, mark = tmp_path / "model", tmp_path / "mark"
     folder.mkdir()
     (folder / "xgboost-model").write_bytes(pickle.dumps(Bomb(str(mark))))
-    fixes = ",".join(sorted(repairs.STAGES))
+    fixes = ",".join(sorted(overlays_fixes.STAGES))
     with pytest.raises(RuntimeError, match="is a pickle"), gunicorn("ours", folder, XGBPATCH_FIXES=fixes):
         pass
     assert not mark.exists()
@@ -383,8 +383,8 @@ def test_serve_exit_code_of_other_ends(monkeypatch, child, code):
 
 def test_a_fix_that_is_not_needed_steps_aside_and_says_so(caplog):
     caplog.set_level("INFO")
-    repairs.install(["recordio-growth"], repairs.SERVING)
-    repairs.install(["recordio-growth"], repairs.SERVING)
+    overlays_fixes.install(["recordio-growth"], overlays_fixes.SERVING)
+    overlays_fixes.install(["recordio-growth"], overlays_fixes.SERVING)
     assert [record.getMessage() for record in caplog.records if record.name.endswith("repairs")] == [
         "Fix recordio-growth: installed",
         "Fix recordio-growth steps aside: the base writes each record once",

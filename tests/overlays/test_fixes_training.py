@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xgboost
 from sklearn import metrics
-from xgbpatch_overlays import checkpoints, train_job
+from xgbpatch_overlays.fixes import _checkpoints, _train_job
 
 from support.overlays import training_jobs
 from support.overlays.training_jobs import Job, Trainer
@@ -298,7 +298,7 @@ def test_hosts_go_on_from_the_newest_checkpoint_that_all_of_them_have(tmp_path):
     for host, folders in has.items():
         for name, numbers in folders.items():
             for number in numbers:
-                checkpoints.Checkpoints(str(tmp_path / host / name)).keep(model, number)
+                _checkpoints.Checkpoints(str(tmp_path / host / name)).keep(model, number)
         command = [sys.executable, "-W", "ignore", str(HOST), host, port]
         command += [str(tmp_path / host / name) for name in folders]
         hosts.append(subprocess.Popen(command, stdout=subprocess.PIPE))
@@ -310,7 +310,7 @@ def test_the_newest_checkpoints_stay_and_so_does_what_is_being_uploaded(tmp_path
     model = xgboost.train({}, matrix(rows(0)), num_boost_round=1)
     (tmp_path / "xgboost-checkpoint.0").write_text("of an earlier process")
     (tmp_path / "xgboost-checkpoint.1.sagemaker-uploading").touch()
-    kept = checkpoints.Checkpoints(str(tmp_path))
+    kept = _checkpoints.Checkpoints(str(tmp_path))
     for number in range(1, 8):
         kept.keep(model, number)
     assert kept.rounds() == [7, 6, 5, 4, 3, 1, 0]
@@ -334,8 +334,8 @@ def test_a_base_that_cannot_be_judged_is_left_alone(monkeypatch, caplog):
     def unlike_any_known(rows):
         raise AssertionError("not reached")
 
-    monkeypatch.setattr(train_job.algorithm, "train_job", unlike_any_known)
+    monkeypatch.setattr(_train_job.algorithm, "train_job", unlike_any_known)
     with caplog.at_level(logging.INFO):
-        reason = train_job.judge(lambda call: "", {"objective": "reg:squarederror"})
+        reason = _train_job.judge(lambda call: "", {"objective": "reg:squarederror"})
     assert reason.startswith("the training of this base is not the one that it knows (TypeError: ")
     assert not caplog.records

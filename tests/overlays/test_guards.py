@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 import xgboost
-from xgbpatch_overlays import booster_json, engine, guards, onedal_model, request_data, trees
+from xgbpatch_overlays import witness
+from xgbpatch_overlays.model import booster as model_booster
+from xgbpatch_overlays.onedal import engine, model, proof
 
 from support.overlays import explaining, zoo
 
@@ -25,15 +27,13 @@ MODELS = {
 def counted(monkeypatch):
     """The list of row counts that oneDAL predicts, from now on."""
     asked = []
-    margins = onedal_model.OnedalModel.margins
-    monkeypatch.setattr(
-        onedal_model.OnedalModel, "margins", lambda self, rows: asked.append(len(rows)) or margins(self, rows)
-    )
+    margins = model.OnedalModel.margins
+    monkeypatch.setattr(model.OnedalModel, "margins", lambda self, rows: asked.append(len(rows)) or margins(self, rows))
     return asked
 
 
 def document_of(name):
-    return booster_json.document(zoo.train(zoo.SPECIMENS[name]))
+    return model_booster.document(zoo.train(zoo.SPECIMENS[name]))
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) & set(zoo.SPECIMENS)))
@@ -48,14 +48,14 @@ def test_models_that_onedal_cannot_express_stay_with_the_booster(tmp_path, name)
 def test_vector_leaves_are_seen_in_the_trees_too():
     document = document_of("vector-leaves")
     document["learner"]["learner_model_param"]["num_target"] = "1"
-    assert guards.model(document) == "the model has vector leaves"
+    assert proof.guard_model(document) == "the model has vector leaves"
 
 
 def test_an_objective_of_a_newer_xgboost_is_not_known():
     document = document_of("regression")
-    assert guards.model(document) == ""
+    assert proof.guard_model(document) == ""
     document["learner"]["objective"]["name"] = "reg:newer"
-    assert guards.model(document) == 'the objective "reg:newer" is not known'
+    assert proof.guard_model(document) == 'the objective "reg:newer" is not known'
 
 
 def chain(folder, depth=30):
@@ -65,7 +65,7 @@ def chain(folder, depth=30):
     parameters = {"tree_method": "exact", "max_depth": depth, "min_child_weight": 0, "lambda": 0, "nthread": 1}
     booster = xgboost.train(dict(parameters, base_score=0.0), matrix, 1)
     (folder / "xgboost-model").write_bytes(pickle.dumps(booster))
-    forest = trees.forest(booster_json.document(booster), {})
+    forest = model_booster.forest(model_booster.document(booster), {})
     assert forest.trees[0].depth >= 25
     return x.astype(np.float32)
 
@@ -73,7 +73,7 @@ def chain(folder, depth=30):
 def test_deep_trees_are_refused_under_the_old_layout(tmp_path):
     x = chain(tmp_path)
     served = explaining.serve(tmp_path, **explaining.ONEDAL)
-    if RELEASE < guards.LINEAR_LAYOUT:
+    if RELEASE < proof.LINEAR_LAYOUT:
         assert "MiB for its deep trees, the limit is 256" in served.member.choice.reason
     else:
         assert served.member.choice.engine == "daal4py", served.member.choice.reason
@@ -81,13 +81,13 @@ def test_deep_trees_are_refused_under_the_old_layout(tmp_path):
 
 
 def test_a_model_above_the_bound_is_refused_with_the_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(guards, "NODES", 100)
+    monkeypatch.setattr(proof, "NODES", 100)
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     assert served.member.choice.reason.endswith(" nodes, the limit is 100")
 
 
 def test_another_machine_stays_with_the_booster(tmp_path, monkeypatch):
-    monkeypatch.setattr(guards.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(proof.platform, "machine", lambda: "aarch64")
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     assert served.member.choice.reason == "oneDAL is not built for aarch64"
 
@@ -95,10 +95,10 @@ def test_another_machine_stays_with_the_booster(tmp_path, monkeypatch):
 def test_requests_are_guarded_and_get_the_boosters_bytes(tmp_path, counted):
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     x = zoo.inputs(missing=True, rows=11).astype(np.float32)
-    margin = request_data.RecordedDMatrix(x)
+    margin = witness.RecordedDMatrix(x)
     margin.set_base_margin(np.full(11, 0.7, dtype=np.float32))
     unknown = xgboost.DMatrix(x)
-    for matrix, engine_answers in [(request_data.RecordedDMatrix(x), True), (margin, False), (unknown, False)]:
+    for matrix, engine_answers in [(witness.RecordedDMatrix(x), True), (margin, False), (unknown, False)]:
         del counted[:]
         answered = served.predictor.predict(served.model, served.form, matrix, "text/csv")
         assert (11 in counted) == engine_answers
@@ -110,7 +110,7 @@ def test_requests_are_guarded_and_get_the_boosters_bytes(tmp_path, counted):
 def test_sparse_requests_are_made_dense_with_absent_cells_missing(tmp_path, counted):
     served = explaining.serve(tmp_path, "missing", **explaining.ONEDAL)
     cells = scipy.sparse.csr_matrix((np.zeros(6, dtype=np.float32), range(6), [0, 6, 6]), shape=(2, 6))
-    matrix = request_data.RecordedDMatrix(cells)
+    matrix = witness.RecordedDMatrix(cells)
     answered = served.predictor.predict(served.model, served.form, matrix, "text/libsvm")
     assert 2 in counted
     assert answered.tobytes() == served.model.predict(xgboost.DMatrix(cells)).tobytes()
@@ -120,7 +120,7 @@ def test_sparse_requests_are_made_dense_with_absent_cells_missing(tmp_path, coun
 def test_requests_wider_than_the_model_are_the_boosters(tmp_path):
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     accelerator = served.member.choice.accelerator
-    wide = request_data.RecordedDMatrix(np.zeros((3, 7), dtype=np.float32))
+    wide = witness.RecordedDMatrix(np.zeros((3, 7), dtype=np.float32))
     assert accelerator.rows(wide, accelerator.options) is None
     with pytest.raises(ValueError, match="feature"):
         served.predictor.predict(served.model, served.form, wide, "text/csv")
@@ -129,6 +129,6 @@ def test_requests_wider_than_the_model_are_the_boosters(tmp_path):
 def test_another_cut_than_the_proved_one_is_the_boosters(tmp_path):
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     accelerator = served.member.choice.accelerator
-    matrix = request_data.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
+    matrix = witness.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
     assert accelerator.answer(matrix, accelerator.options) is not None
     assert accelerator.answer(matrix, dict(accelerator.options, output_margin=True)) is None

@@ -5,13 +5,15 @@ import re
 import numpy as np
 import pytest
 import xgboost
-from xgbpatch_overlays import cost, engine, onedal_contributions, onedal_model, ways
-from xgbpatch_overlays.explanation import Wish
+from xgbpatch_overlays import witness
+from xgbpatch_overlays.onedal import contributions, engine, model
+from xgbpatch_overlays.shap import values
+from xgbpatch_overlays.shap.request import ShapOptions
 
 from support.overlays import explaining, zoo
 
-EXPLAINS = onedal_model.keeps_cover(engine.load())
-INTERACTIONS = Wish(interactions=True)
+EXPLAINS = model.keeps_cover(engine.load())
+INTERACTIONS = ShapOptions(interactions=True)
 KINDS = sorted(set(zoo.ZOO) - {"gblinear"} | {"aft", "dart-softprob", "named", "missing-softprob", "one-feature"})
 needs_contributions = pytest.mark.skipif(not EXPLAINS, reason="daal4py has contributions from 2024.0.1 on, not on 3.7")
 
@@ -20,13 +22,13 @@ needs_contributions = pytest.mark.skipif(not EXPLAINS, reason="daal4py has contr
 def counted(monkeypatch):
     """A list of what oneDAL is asked to explain: (rows, interactions)."""
     asked = []
-    explain = onedal_model.OnedalModel.explain
+    explain = model.OnedalModel.explain
 
     def counting(self, rows, interactions):
         asked.append((len(rows), interactions))
         return explain(self, rows, interactions)
 
-    monkeypatch.setattr(onedal_model.OnedalModel, "explain", counting)
+    monkeypatch.setattr(model.OnedalModel, "explain", counting)
     return asked
 
 
@@ -66,9 +68,9 @@ def test_values_and_interactions_are_xgboosts_and_add_up(tmp_path, counted, name
 @pytest.mark.parametrize("name", ["binary", "softprob"])
 def test_damaged_contributions_are_found_by_the_proof(tmp_path, monkeypatch, name):
     x = zoo.inputs(rows=5).astype(np.float32)
-    explain = onedal_model.OnedalModel.explain
+    explain = model.OnedalModel.explain
     monkeypatch.setattr(
-        onedal_model.OnedalModel, "explain", lambda self, rows, interactions: explain(self, rows, interactions) * 1.01
+        model.OnedalModel, "explain", lambda self, rows, interactions: explain(self, rows, interactions) * 1.01
     )
     served = explaining.serve(tmp_path, name, **explaining.ONEDAL)
     assert served.member.choice.engine == "daal4py"
@@ -77,9 +79,9 @@ def test_damaged_contributions_are_found_by_the_proof(tmp_path, monkeypatch, nam
 
 @needs_contributions
 def test_contributions_that_only_move_between_features_are_found_by_the_proof(tmp_path, monkeypatch):
-    explain = onedal_model.OnedalModel.explain
+    explain = model.OnedalModel.explain
     monkeypatch.setattr(
-        onedal_model.OnedalModel,
+        model.OnedalModel,
         "explain",
         lambda self, rows, interactions: explain(self, rows, interactions)[:, [1, 0, 2, 3, 4, 5, 6]],
     )
@@ -92,15 +94,15 @@ def test_contributions_that_only_move_between_features_are_found_by_the_proof(tm
 @pytest.mark.parametrize("seconds", [1e-9, 10.0], ids=["oneDAL is faster", "xgboost is faster"])
 def test_auto_takes_the_faster(tmp_path, monkeypatch, counted, seconds):
     served = explaining.serve(tmp_path, "binary", **dict(explaining.ONEDAL, XGBPATCH_ENGINE="auto"))
-    costs = iter([cost.Cost(0.0, 1e-3), cost.Cost(0.0, seconds)])  # the booster's is measured first
-    monkeypatch.setattr(ways.cost, "measure", lambda *_: next(costs))
+    costs = iter([values.Cost(0.0, 1e-3), values.Cost(0.0, seconds)])  # the booster's is measured first
+    monkeypatch.setattr(values, "measure", lambda *_: next(costs))
     served.explain(zoo.inputs(rows=7).astype(np.float32))
     assert ((7, False) in counted) == (seconds < 1e-3)
 
 
 @needs_contributions
 def test_a_model_too_dear_to_be_proved_stays_with_the_booster(tmp_path, monkeypatch, counted):
-    monkeypatch.setattr(onedal_contributions, "SECONDS", 0.0)
+    monkeypatch.setattr(contributions, "SECONDS", 0.0)
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     served.explain(zoo.inputs(rows=7).astype(np.float32))
     assert counted == []
@@ -110,7 +112,7 @@ def test_a_model_too_dear_to_be_proved_stays_with_the_booster(tmp_path, monkeypa
 def test_approximate_values_are_the_boosters(tmp_path, counted):
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     x = zoo.inputs(rows=5).astype(np.float32)
-    values = served.explain(x, Wish(approximate=True))[1].values
+    values = served.explain(x, ShapOptions(approximate=True))[1].values
     assert values.tobytes() == native(served, x, pred_contribs=True, approx_contribs=True).tobytes()
     assert counted == []
 
@@ -119,7 +121,7 @@ def test_approximate_values_are_the_boosters(tmp_path, counted):
 def test_infinities_are_explained_by_the_booster(tmp_path, counted):
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     served.explain(zoo.inputs(rows=2).astype(np.float32))
-    rows = explaining.request_data.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
+    rows = witness.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
     rows.recorded = np.where(np.arange(18).reshape(3, 6) == 4, np.inf, rows.recorded)
     served.explain(rows)
     assert 3 not in [count for count, _ in counted]
@@ -136,9 +138,9 @@ def test_a_daal4py_without_contributions_leaves_them_to_the_booster(tmp_path, co
 
 def test_a_model_is_converted_once(tmp_path, monkeypatch):
     built = []
-    create = onedal_model.OnedalModel.__init__
+    create = model.OnedalModel.__init__
     monkeypatch.setattr(
-        onedal_model.OnedalModel, "__init__", lambda self, *arguments: built.append(1) or create(self, *arguments)
+        model.OnedalModel, "__init__", lambda self, *arguments: built.append(1) or create(self, *arguments)
     )
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     for _ in range(3):

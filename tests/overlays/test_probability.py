@@ -6,13 +6,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from xgbpatch_overlays import interventional, model_folder
-from xgbpatch_overlays.contributions import NotExplained
-from xgbpatch_overlays.explanation import PROBABILITY, Wish
+from xgbpatch_overlays.model import folder as model_folder
+from xgbpatch_overlays.shap import probability
+from xgbpatch_overlays.shap.request import PROBABILITY, ShapOptions
+from xgbpatch_overlays.shap.values import NotExplained
 
 from support.overlays import explaining, zoo
 
-WISH = Wish(space=PROBABILITY)
+WISH = ShapOptions(space=PROBABILITY)
 EXACT = [
     "binary",
     "binary-base-score",
@@ -160,7 +161,7 @@ def test_other_models_are_refused_with_the_reason(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "wish", [Wish(PROBABILITY, True), Wish(PROBABILITY, False, True)], ids=["approximate", "pairs"]
+    "wish", [ShapOptions(PROBABILITY, True), ShapOptions(PROBABILITY, False, True)], ids=["approximate", "pairs"]
 )
 def test_what_exists_in_margin_space_only_is_refused(tmp_path, wish):
     with_background(tmp_path, "binary")
@@ -186,15 +187,15 @@ def test_background_of_another_width_is_the_models_fault(tmp_path):
 
 def test_without_the_package_the_refusal_names_the_feature(tmp_path, monkeypatch):
     with_background(tmp_path, "binary")
-    monkeypatch.setattr(interventional.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(probability.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(NotExplained, match="--feature shap-probability"):
         explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), WISH)
 
 
 def test_values_that_do_not_add_up_are_refused(tmp_path, monkeypatch):
     with_background(tmp_path, "binary")
-    values = interventional.Explainer.values
-    monkeypatch.setattr(interventional.Explainer, "values", lambda self, rows: values(self, rows) * 1.01)
+    values = probability.Explainer.values
+    monkeypatch.setattr(probability.Explainer, "values", lambda self, rows: values(self, rows) * 1.01)
     with pytest.raises(NotExplained, match="miss the probability of a background row"):
         explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), WISH)
 
@@ -202,7 +203,7 @@ def test_values_that_do_not_add_up_are_refused(tmp_path, monkeypatch):
 def test_it_is_built_once_a_model(tmp_path, monkeypatch):
     with_background(tmp_path, "binary")
     built = []
-    monkeypatch.setattr(interventional, "check", lambda *_: built.append(1) or "")
+    monkeypatch.setattr(probability, "check", lambda *_: built.append(1) or "")
     served = explaining.serve(tmp_path, "binary")
     for _ in range(3):
         served.explain(zoo.inputs(rows=1).astype(np.float32), WISH)
@@ -210,7 +211,7 @@ def test_it_is_built_once_a_model(tmp_path, monkeypatch):
 
 
 def test_too_deep_trees_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(interventional, "DEEPEST", 3)
+    monkeypatch.setattr(probability, "DEEPEST", 3)
     with_background(tmp_path, "binary")
     with pytest.raises(NotExplained, match="trees of depth 4 are too deep"):
         explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), WISH)

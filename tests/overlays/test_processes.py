@@ -4,14 +4,15 @@ import os
 import subprocess
 import sys
 
-from xgbpatch_overlays import engine, onedal_model
+from xgbpatch_overlays.onedal import engine, model
 
-EXPLAINS = onedal_model.keeps_cover(engine.load())
+EXPLAINS = model.keeps_cover(engine.load())
 START = """
 import os, sys
 import numpy as np, xgboost
 from support.overlays import zoo
-from xgbpatch_overlays import engine, request_data
+from xgbpatch_overlays import witness
+from xgbpatch_overlays.onedal import engine
 
 def threads():
     return len(os.listdir("/proc/self/task"))
@@ -27,7 +28,7 @@ def rows(count=10000, seed=1):
     return zoo.inputs(missing=True, rows=count, seed=seed).astype(np.float32)
 
 def answers(choice, x):
-    found = choice.answer(request_data.RecordedDMatrix(x), {}).tobytes()
+    found = choice.answer(witness.RecordedDMatrix(x), {}).tobytes()
     explains = choice.accelerator.model.explains
     return found, choice.accelerator.model.explain(x[:200], False).tobytes() if explains else b""
 """

@@ -14,6 +14,7 @@ from sagemaker_containers import _env
 from sagemaker_containers.beta.framework import worker
 from sagemaker_xgboost_container import serving
 from xgbpatch_overlays import script_mode
+from xgbpatch_overlays.shap import values
 
 from support.overlays import zoo
 
@@ -61,7 +62,7 @@ def test_an_ensemble_is_explained_by_the_mean_and_a_vote_is_refused(boosters):
     found = script_mode.explain(members, matrix)
     expected = np.mean([member.predict(matrix) for member in members], axis=0)
     assert np.allclose(found.values.sum(axis=-1), expected, atol=1e-4)
-    with pytest.raises(script_mode.NotExplained) as refusal:
+    with pytest.raises(values.NotExplained) as refusal:
         script_mode.explain([boosters("softmax"), boosters("softmax")], matrix)
     assert (refusal.value.status, "votes" in refusal.value.reason) == (400, True)
 

@@ -12,7 +12,9 @@ import daal4py.mb
 import numpy as np
 import pytest
 import xgboost
-from xgbpatch_overlays import booster_json, engine, proof, request_data, trees
+from xgbpatch_overlays import witness
+from xgbpatch_overlays.model import booster as model_booster
+from xgbpatch_overlays.onedal import engine, proof
 
 from support.overlays import explaining, zoo
 
@@ -44,13 +46,13 @@ ORDER = {"dart", "dart-softprob"} if zoo.XGBOOST == (1, 3) else set()  # 1.3 add
 def methods_of_newer_boosters(monkeypatch):
     """daal4py's converter asks for what xgboost has from 1.4 on; without it nothing could be compared there."""
     if not hasattr(xgboost.Booster, "num_features"):
-        monkeypatch.setattr(booster_json, "width", _width)
+        monkeypatch.setattr(model_booster, "width", _width)
         monkeypatch.setattr(xgboost.Booster, "num_features", _width, raising=False)
         monkeypatch.setattr(xgboost.Booster, "feature_types", None, raising=False)
 
 
 def _width(booster):
-    return int(booster_json.configuration(booster)["learner"]["learner_model_param"]["num_feature"])
+    return int(model_booster.configuration(booster)["learner"]["learner_model_param"]["num_feature"])
 
 
 def stock(booster, x):
@@ -145,7 +147,7 @@ def test_integer_features_with_fractional_requests(tmp_path):
 
 def test_a_number_between_two_float32_beside_a_threshold(tmp_path):
     booster = zoo.train(zoo.SPECIMENS["regression"])
-    rows = proof.rows(trees.forest(booster_json.document(booster), {}))[:200]
+    rows = proof.proof_rows(model_booster.forest(model_booster.document(booster), {}))[:200]
     rows = np.where(np.abs(rows) > 1e30, 0, rows)
     between = np.nextafter(rows.astype(np.float64), np.inf)
     expected, _, _ = answers(tmp_path, booster, between)
@@ -180,5 +182,5 @@ def test_recorded_rows_are_needed(tmp_path):
     ours = served(tmp_path, zoo.train(zoo.SPECIMENS["regression"]))
     x = rows_of(zoo.SPECIMENS["regression"])
     accelerator = ours.member.choice.accelerator
-    assert accelerator.rows(request_data.RecordedDMatrix(x), accelerator.options) is not None
+    assert accelerator.rows(witness.RecordedDMatrix(x), accelerator.options) is not None
     assert accelerator.rows(xgboost.DMatrix(x), accelerator.options) is None

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
-from xgbpatch_overlays import model_folder, training_artefacts, training_files, training_rows
+from xgbpatch_overlays.model import folder
+from xgbpatch_overlays.training import artifacts, files
 
 from support.overlays import training_jobs
 from support.overlays.training_jobs import Job, Trainer, lay_out
@@ -80,7 +81,7 @@ def written(outcome, name):
 def served(outcome):
     """(booster, options of prediction) of the one model, as the base serves it."""
     model, form = serve_utils.get_loaded_booster(str(outcome.folder / "model"))
-    return training_artefacts._explained(model, form)
+    return artifacts._explained(model, form)
 
 
 CASES = {
@@ -162,7 +163,7 @@ def test_the_record_names_what_the_model_was_trained_with(outcomes):
 
 def test_the_background_is_rows_of_the_train_channel(outcomes):
     outcome = outcomes("regression")[1]
-    found = model_folder.background(str(outcome.folder / "model"))
+    found = folder.background(str(outcome.folder / "model"))
     train = {tuple(row) for row in CASES["regression"].channels["train"][:, 1:].astype(np.float32).tolist()}
     assert found.shape == (100, FEATURES)
     assert len({tuple(row) for row in found.tolist()}) == 100
@@ -233,7 +234,7 @@ def test_folds_share_one_importance(trainer):
     models, forms = serve_utils.get_loaded_booster(str(outcome.folder / "model"), True)
     means = []
     for model, form in zip(models, forms):
-        member = training_artefacts._explained(model, form)
+        member = artifacts._explained(model, form)
         rows = xgboost.DMatrix(CASES["dart"].channels["validation"][:, 1:])
         means.append(np.abs(model.predict(rows, pred_contribs=True, **member.options))[:, :-1].mean(axis=0))
     found = {row["name"]: row["importance"] for row in written(outcome, "importance.json")["features"]}
@@ -325,10 +326,10 @@ def test_a_program_of_the_users_writes_the_same_files(tmp_path):
     names = ["a", "b", "c", "d"]
     dtrain = xgboost.DMatrix(rows[:, 1:], label=rows[:, 0], feature_names=names)
     booster = xgboost.train({"max_depth": 2}, dtrain, 3)
-    training_artefacts.write(booster, dtrain, model_dir=str(tmp_path), background_rows=5)
+    artifacts.write(booster, dtrain, model_dir=str(tmp_path), background_rows=5)
     assert set(os.listdir(str(tmp_path / "xgbpatch"))) == FILES
-    assert model_folder.feature_names(str(tmp_path)) == tuple(names)
-    assert model_folder.background(str(tmp_path)).shape == (5, FEATURES)
+    assert folder.feature_names(str(tmp_path)) == tuple(names)
+    assert folder.background(str(tmp_path)).shape == (5, FEATURES)
     assert json.loads((tmp_path / "xgbpatch/importance.json").read_text())["split"] == "train"
 
 
@@ -336,8 +337,8 @@ def test_the_plot_is_a_picture_where_the_base_draws(tmp_path):
     """With names that a formula or another alphabet would upset, and no state of pyplot in the base's process."""
     values = np.arange(75.0).reshape(25, 3)
     names = ["$a^b$", "Länge" * 20, "_c", ""] + [str(number) for number in range(21)]
-    training_files.write_importance(str(tmp_path), {}, names, values)
-    training_files.write_importance(str(tmp_path), {}, names[:1], values[:1, :1])
+    files.write_importance(str(tmp_path), {}, names, values)
+    files.write_importance(str(tmp_path), {}, names[:1], values[:1, :1])
     path = tmp_path / "xgbpatch" / "importance.png"
     assert path.exists() == DRAWS
     assert not DRAWS or path.read_bytes().startswith(b"\x89PNG\r\n")
@@ -349,13 +350,13 @@ def test_a_program_that_is_still_in_a_group_of_hosts_is_told_so(tmp_path, monkey
     """The group of two is pretended: in a real one, the other host would have to take part."""
     group = xgboost.rabit if XGBOOST < (2, 0) else importlib.import_module("xgboost.collective")
     monkeypatch.setattr(group, "get_world_size", lambda: 2)
-    training_artefacts.write(None, None, model_dir=str(tmp_path))
+    artifacts.write(None, None, model_dir=str(tmp_path))
     assert "is still in a group of 2 hosts" in caplog.text
     assert not list(tmp_path.iterdir())
 
 
 def test_a_wrong_call_of_the_users_program_is_logged(tmp_path, caplog):
-    training_artefacts.write(None, None, model_dir=str(tmp_path), colour="red")
+    artifacts.write(None, None, model_dir=str(tmp_path), colour="red")
     assert "could not be written" in caplog.text
 
 
@@ -365,12 +366,12 @@ def test_rows_come_back_as_they_were(width):
     data = random.rand(50, 5).astype(np.float32)
     data[random.rand(50, 5) < 0.4] = np.nan
     data[random.rand(50, 5) < 0.2] = 0
-    numbers = training_rows.sample(50, 20)
-    found = training_rows.dense(training_rows.read(xgboost.DMatrix(data), numbers, width))
+    numbers = files.sample(50, 20)
+    found = files.dense(files.read_rows(xgboost.DMatrix(data), numbers, width))
     expected = np.column_stack([data[list(numbers)], np.full((20, width - 5), np.nan, dtype=np.float32)])
     np.testing.assert_array_equal(found, expected)
 
 
 def test_a_sample_is_the_same_at_every_call():
-    assert training_rows.sample(1000000000, 3) == training_rows.sample(1000000000, 3)
-    assert sorted(training_rows.sample(4, 100)) == [0, 1, 2, 3]
+    assert files.sample(1000000000, 3) == files.sample(1000000000, 3)
+    assert sorted(files.sample(4, 100)) == [0, 1, 2, 3]

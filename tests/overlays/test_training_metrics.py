@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from test_training_artefacts import job, served, trainers  # noqa: F401 - fixtures
-from xgbpatch_overlays import training_options
+from test_training_artefacts import job, served
+from xgbpatch_overlays.training import options
 
 XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
-TABLE = json.loads((Path(training_options.__file__).resolve().parents[1] / "data/metrics.json").read_text())
+TABLE = json.loads((Path(options.__file__).resolve().parents[2] / "data/metrics.json").read_text())
 KNOWN = [row["name"] for row in TABLE["metrics"] if tuple(row["since"]) <= XGBOOST]
 OWN = "training_metrics_of_user."
 UNTRAINABLE = ["aft-nloglik", "interval-regression-accuracy"]  # the base never hands over the bounds that they need
@@ -26,7 +26,7 @@ OBJECTIVES = {
 
 
 @pytest.fixture(scope="module")
-def trainer(trainers):  # noqa: F811
+def trainer(trainers):
     return trainers[1]
 
 
@@ -98,7 +98,7 @@ def test_the_table_names_the_metrics_that_the_base_tunes():
     assert ours == base
 
 
-def test_nothing_of_ours_looks_like_a_metric(trainers):  # noqa: F811
+def test_nothing_of_ours_looks_like_a_metric(trainers):
     plain, ours = (each.run(job(eval_metric="rmse,mae")) for each in trainers)
     assert [len(values(outcome, "rmse")) for outcome in (plain, ours)] == [6, 6]
 
@@ -133,7 +133,7 @@ def test_a_metric_of_the_users_gets_labels_and_the_predictions_that_are_served(t
     assert len(values(outcome, "seen")) == len(values(outcome, asked.hyperparameters["eval_metric"])) == 6
 
 
-def test_a_metric_of_the_users_leaves_the_model_as_it_is(trainers):  # noqa: F811
+def test_a_metric_of_the_users_leaves_the_model_as_it_is(trainers):
     plain, ours = trainers[0].run(job()), trainers[1].run(job(xgbpatch_metrics=OWN + "seen"))
     assert [path.read_bytes() for path in ours.models] == [path.read_bytes() for path in plain.models]
     assert values(ours, "rmse") == values(plain, "rmse") != []
@@ -176,7 +176,7 @@ def test_a_metric_that_fails_later_is_nan_and_the_job_goes_on(trainer):
     assert 'xgbpatch_metrics: "later" failed, its value is nan' in outcome.output
 
 
-def test_one_trainer_without_the_feature_knows_no_metric_of_the_users(trainers):  # noqa: F811
+def test_one_trainer_without_the_feature_knows_no_metric_of_the_users(trainers):
     outcome = trainers[0].run(job(xgbpatch_metrics=OWN + "seen"))
     assert outcome.code == 1
     assert os.listdir(str(outcome.folder / "model")) == []

@@ -11,14 +11,14 @@ import pytest
 
 from support.commands import xgbpatch
 from support.handmade import HandImage, depot_on, put, tar
-from xgbpatch import alias_memory, provenance
+from xgbpatch import provenance
+from xgbpatch.contract.model import CheckResult, Report, Verdict
 from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
-from xgbpatch.registry import Registry
-from xgbpatch.remote import referrers
-from xgbpatch.remote.referrers import Artifact
-from xgbpatch.report import CheckResult, Report, Verdict
-from xgbpatch.upkeep import aliases, promotion, trial
-from xgbpatch.upkeep.promotion import Examiner
+from xgbpatch.publish import aliases, test_record
+from xgbpatch.publish.aliases import Tester
+from xgbpatch.registry import referrers
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.referrers import Artifact
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 
@@ -42,7 +42,7 @@ def report(image, **verdicts):
 
 
 def give_record(depot, image):
-    return promotion.examined(depot, image, report(image), NOON)
+    return aliases.record_test(depot, image, report(image), NOON)
 
 
 class Examined(list):
@@ -53,10 +53,10 @@ class Examined(list):
             self.append(image.digest)
             return report(image, **verdicts)
 
-        return Examiner(try_out, NOON)
+        return Tester(try_out, NOON)
 
 
-NOBODY = Examiner(lambda image: pytest.fail("there is a record: nothing has to be tested"), NOON)
+NOBODY = Tester(lambda image: pytest.fail("there is a record: nothing has to be tested"), NOON)
 
 
 def names(depot, image):
@@ -67,7 +67,7 @@ def names(depot, image):
 
 def test_an_image_with_a_record_is_promoted_without_being_tested_again(depot, images):
     give_record(depot, images[0])
-    promoted = promotion.promote(depot, images[0], ["prod", "staging"], NOBODY)
+    promoted = aliases.promote(depot, images[0], ["prod", "staging"], NOBODY)
     assert [(moved.alias.tag, moved.before) for moved in promoted.moved] == [("prod", ""), ("staging", "")]
     found = names(depot, images[0])
     assert found["prod"] == found["staging"] == images[0].digest
@@ -76,23 +76,23 @@ def test_an_image_with_a_record_is_promoted_without_being_tested_again(depot, im
 
 def test_an_image_without_a_record_is_tested_first_and_gets_one(depot, images):
     seen = Examined()
-    assert promotion.promote(depot, images[0], ["prod"], seen.examiner()).tested_now
-    promotion.promote(depot, images[0], ["other"], seen.examiner())
+    assert aliases.promote(depot, images[0], ["prod"], seen.examiner()).tested_now
+    aliases.promote(depot, images[0], ["other"], seen.examiner())
     assert seen == [images[0].digest]
-    record = trial.tried(depot.registry, depot.blobs_of(images[0]), images[0])
+    record = test_record.latest_pass(depot.registry, depot.blobs_of(images[0]), images[0])
     assert (record.digest, record.date) == (images[0].digest, "2026-11-21T12:00:00Z")
     assert record.verdicts == {"serve.ping": Verdict.PASSED}
 
 
 def test_an_image_that_fails_leaves_the_alias_where_it_is_and_gets_no_record(depot, images):
     give_record(depot, images[0])
-    promotion.promote(depot, images[0], ["prod"], NOBODY)
+    aliases.promote(depot, images[0], ["prod"], NOBODY)
     with pytest.raises(ContractError, match=r"fails 1 of 2 checks: serve\.csv"):
-        promotion.promote(depot, images[1], ["prod"], Examined().examiner(**{"a.b": "passed", "serve.csv": "failed"}))
+        aliases.promote(depot, images[1], ["prod"], Examined().examiner(**{"a.b": "passed", "serve.csv": "failed"}))
     found = names(depot, images[0])
     assert found["prod"] == images[0].digest
     assert "prod.previous" not in found
-    assert trial.tried(depot.registry, depot.blobs_of(images[1]), images[1]) is None
+    assert test_record.latest_pass(depot.registry, depot.blobs_of(images[1]), images[1]) is None
 
 
 @pytest.mark.parametrize(
@@ -109,33 +109,33 @@ def test_an_image_that_fails_leaves_the_alias_where_it_is_and_gets_no_record(dep
 def test_what_is_attached_and_proves_nothing_counts_for_nothing(depot, images, content):
     if isinstance(content, dict):
         content = json.dumps({"image": images[0].digest, "xgbpatch": "1", "date": "2026", **content}).encode()
-    artifact = Artifact(trial.TEST_REPORT, trial.TEST_REPORT, content)
+    artifact = Artifact(test_record.TEST_REPORT, test_record.TEST_REPORT, content)
     referrers.attach(depot.registry, depot.blobs_of(images[0]), images[0], artifact)
-    assert trial.tried(depot.registry, depot.blobs_of(images[0]), images[0]) is None
+    assert test_record.latest_pass(depot.registry, depot.blobs_of(images[0]), images[0]) is None
 
 
 def test_an_alias_that_moves_remembers_where_it_was_and_a_rollback_swaps_the_two(depot, images):
     one, two, _ = images
     for image in (one, two):
         give_record(depot, image)
-        promotion.promote(depot, image, ["prod"], NOBODY)
+        aliases.promote(depot, image, ["prod"], NOBODY)
     assert names(depot, one) | {"1": "", "2": "", "3": ""} == {
         "prod": two.digest, "prod.previous": one.digest, "1": "", "2": "", "3": ""
     }  # fmt: skip
-    moved = promotion.rollback(depot, one, "prod")
+    moved = aliases.rollback(depot, one, "prod")
     assert (moved.alias.digest, moved.before) == (one.digest, two.digest)
     found = names(depot, one)
     assert (found["prod"], found["prod.previous"], found["prod.withdrawn"]) == (one.digest, two.digest, two.digest)
-    assert promotion.rollback(depot, one, "prod").alias.digest == two.digest
+    assert aliases.rollback(depot, one, "prod").alias.digest == two.digest
 
 
 def test_promoting_what_the_alias_names_already_changes_nothing(loopback, depot, images):
     one, two, _ = images
     for image in (one, two):
         give_record(depot, image)
-        promotion.promote(depot, image, ["prod"], NOBODY)
+        aliases.promote(depot, image, ["prod"], NOBODY)
     writes = loopback.writes()
-    assert promotion.promote(depot, two, ["prod"], NOBODY).moved[0].up_to_date
+    assert aliases.promote(depot, two, ["prod"], NOBODY).moved[0].up_to_date
     assert loopback.writes() == writes
     assert names(depot, one)["prod.previous"] == one.digest
 
@@ -144,12 +144,12 @@ def test_a_rollback_to_a_digest_goes_to_a_tested_image_only(depot, images):
     one, two, three = images
     for image in (one, two):
         give_record(depot, image)
-        promotion.promote(depot, image, ["prod"], NOBODY)
+        aliases.promote(depot, image, ["prod"], NOBODY)
     with pytest.raises(ContractError, match="never promoted or tested"):
-        promotion.rollback(depot, one, "prod", three.digest)
+        aliases.rollback(depot, one, "prod", three.digest)
     assert names(depot, one)["prod"] == two.digest
     give_record(depot, three)
-    assert promotion.rollback(depot, one, "prod", three.digest).before == two.digest
+    assert aliases.rollback(depot, one, "prod", three.digest).before == two.digest
     found = names(depot, one)
     assert (found["prod"], found["prod.previous"]) == (three.digest, two.digest)
 
@@ -158,15 +158,15 @@ def test_the_previous_target_needs_no_record_to_be_named(depot, images):
     """It may have been an alias that `push` moved, before anything was promoted."""
     depot.registry.put_manifest(images[0].with_tag("prod"), depot.registry.manifest(images[0]))
     give_record(depot, images[1])
-    promotion.promote(depot, images[1], ["prod"], NOBODY)
-    assert promotion.rollback(depot, images[0], "prod", images[0].digest).alias.digest == images[0].digest
+    aliases.promote(depot, images[1], ["prod"], NOBODY)
+    assert aliases.rollback(depot, images[0], "prod", images[0].digest).alias.digest == images[0].digest
 
 
 def test_a_rollback_without_a_previous_target_says_so(depot, images):
     give_record(depot, images[0])
-    promotion.promote(depot, images[0], ["prod"], NOBODY)
+    aliases.promote(depot, images[0], ["prod"], NOBODY)
     with pytest.raises(RegistryError, match="no previous target"):
-        promotion.rollback(depot, images[0], "prod")
+        aliases.rollback(depot, images[0], "prod")
 
 
 class CutOff(Registry):
@@ -187,11 +187,11 @@ class CutOff(Registry):
 def test_a_promotion_that_is_cut_off_loses_neither_image_and_can_be_ended(depot, images, tmp_path, accepted):
     one, two, _ = images
     give_record(depot, one), give_record(depot, two)
-    promotion.promote(depot, one, ["prod"], NOBODY)
+    aliases.promote(depot, one, ["prod"], NOBODY)
     with pytest.raises(KeyboardInterrupt):
-        promotion.promote(depot_on(tmp_path, CutOff(accepted)), two, ["prod"], NOBODY)
+        aliases.promote(depot_on(tmp_path, CutOff(accepted)), two, ["prod"], NOBODY)
     assert names(depot, one)["prod"] == one.digest
-    promotion.promote(depot, two, ["prod"], NOBODY)
+    aliases.promote(depot, two, ["prod"], NOBODY)
     found = names(depot, one)
     assert (found["prod"], found["prod.previous"]) == (two.digest, one.digest)
 
@@ -201,17 +201,17 @@ def test_a_rollback_that_is_cut_off_leaves_a_name_on_both_images(depot, images, 
     one, two, _ = images
     for image in (one, two):
         give_record(depot, image)
-        promotion.promote(depot, image, ["prod"], NOBODY)
+        aliases.promote(depot, image, ["prod"], NOBODY)
     with pytest.raises(KeyboardInterrupt):
-        promotion.rollback(depot_on(tmp_path, CutOff(accepted)), one, "prod")
+        aliases.rollback(depot_on(tmp_path, CutOff(accepted)), one, "prod")
     found = names(depot, one)
     assert {found[tag] for tag in found if tag.startswith("prod")} == {one.digest, two.digest}
     assert found["prod"] == (two if accepted < 2 else one).digest
     if accepted < 2:
-        assert promotion.rollback(depot, one, "prod").alias.digest == one.digest
+        assert aliases.rollback(depot, one, "prod").alias.digest == one.digest
     else:
         with pytest.raises(RegistryError) as refused:
-            promotion.rollback(depot, one, "prod")
+            aliases.rollback(depot, one, "prod")
         assert two.digest in refused.value.next_step
 
 
@@ -219,24 +219,24 @@ def test_a_rollback_that_is_cut_off_leaves_a_name_on_both_images(depot, images, 
 def test_an_image_counts_as_withdrawn_as_soon_as_the_alias_has_left_it(depot, images, tmp_path, accepted):
     one, two, _ = images
     for image in (one, two):
-        aliases.promote(depot, image, "prod")
+        aliases.promote_alias(depot, image, "prod")
     with contextlib.suppress(KeyboardInterrupt):
-        aliases.rollback(depot_on(tmp_path, CutOff(accepted)), one, "prod")
-    assert alias_memory.withdrawn(depot.registry, one.with_tag("prod")) == (two.digest if accepted >= 2 else "")
+        aliases.rollback_alias(depot_on(tmp_path, CutOff(accepted)), one, "prod")
+    assert aliases.withdrawn_digest(depot.registry, one.with_tag("prod")) == (two.digest if accepted >= 2 else "")
 
 
 @pytest.mark.parametrize("forward", ["to another", "to the withdrawn", "by a second rollback"])
 def test_an_image_is_no_longer_withdrawn_once_the_alias_has_moved_forward(depot, images, forward):
     one, two, three = images
     for image in (one, two):
-        aliases.promote(depot, image, "prod")
-    aliases.rollback(depot, one, "prod")
+        aliases.promote_alias(depot, image, "prod")
+    aliases.rollback_alias(depot, one, "prod")
     if forward == "by a second rollback":
-        aliases.rollback(depot, one, "prod")
+        aliases.rollback_alias(depot, one, "prod")
     else:
-        aliases.promote(depot, three if forward == "to another" else two, "prod")
+        aliases.promote_alias(depot, three if forward == "to another" else two, "prod")
     now = one.digest if forward == "by a second rollback" else ""
-    assert alias_memory.withdrawn(depot.registry, one.with_tag("prod")) == now
+    assert aliases.withdrawn_digest(depot.registry, one.with_tag("prod")) == now
 
 
 def test_an_alias_that_the_registry_refuses_to_move_stays(depot, images, tmp_path):
@@ -250,16 +250,16 @@ def test_an_alias_that_the_registry_refuses_to_move_stays(depot, images, tmp_pat
 
     one, two, _ = images
     give_record(depot, one), give_record(depot, two)
-    promotion.promote(depot, one, ["prod"], NOBODY)
+    aliases.promote(depot, one, ["prod"], NOBODY)
     with pytest.raises(RegistryError, match="its repository has immutable tags"):
-        promotion.promote(depot_on(tmp_path, Immutable(lambda reference: None)), two, ["prod"], NOBODY)
+        aliases.promote(depot_on(tmp_path, Immutable(lambda reference: None)), two, ["prod"], NOBODY)
     assert names(depot, one)["prod"] == one.digest
 
 
 @pytest.mark.parametrize("name", ["prod.previous", "prod.withdrawn", "not a tag", "x" * 125])
 def test_a_name_that_no_alias_can_have_is_refused_before_anything_is_tested(depot, images, name):
     with pytest.raises(ConfigurationError):
-        promotion.promote(depot, images[0], [name], NOBODY)
+        aliases.promote(depot, images[0], [name], NOBODY)
 
 
 def test_a_version_tag_never_moves(depot, images):
@@ -269,9 +269,9 @@ def test_a_version_tag_never_moves(depot, images):
     published = put(depot, images[0].with_tag(tag), HandImage([tar({"x": b"y"})], labels=labels))
     give_record(depot, images[0])
     with pytest.raises(ConfigurationError, match="version tag"):
-        promotion.promote(depot, images[0], [tag], NOBODY)
+        aliases.promote(depot, images[0], [tag], NOBODY)
     with pytest.raises(ConfigurationError, match="version tag"):
-        promotion.rollback(depot, images[0], tag, images[0].digest)
+        aliases.rollback(depot, images[0], tag, images[0].digest)
     assert {name: digest for name, digest in names(depot, published).items() if tag in name} == {tag: published.digest}
 
 

@@ -7,11 +7,11 @@ import pytest
 from support.handmade import put
 from support.handmade_bases import HandBase
 from support.rebasing import NEW, OLD
+from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.resolve import resolve
 from xgbpatch.errors import BaseImageError
-from xgbpatch.manifest import DOCKER_INDEX, DOCKER_MANIFEST, Manifest
-from xgbpatch.remote import assembly
-from xgbpatch.remote.image import load
-from xgbpatch.resolution import resolve
+from xgbpatch.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, Manifest
+from xgbpatch.registry.images import load_image
 from xgbpatch.spec import Architecture, Spec
 
 ARM = HandBase(architecture="arm64")
@@ -39,15 +39,15 @@ def test_a_pinned_index_gives_the_image_of_the_architecture_and_its_own_digest(s
     spec = spec_of(index, architecture)
     base = resolve(spec, shop.depot.registry)
     assert base.reference.digest != index.digest
-    made = assembly.render(shop.depot, spec, base)
-    image = assembly.assemble(shop.depot, made, shop.images.with_tag(made.reference.tag)).reference
-    assert load(shop.depot.registry, image).architecture == architecture.value
+    made = registry_builder.render(shop.depot, spec, base)
+    image = registry_builder.build(shop.depot, made, shop.images.with_tag(made.reference.tag)).reference
+    assert load_image(shop.depot.registry, image).architecture == architecture.value
 
 
 def test_a_base_of_another_architecture_is_refused(shop):
     spec = spec_of(shop.publish(OLD), Architecture.ARM64)
     with pytest.raises(BaseImageError, match='built for "amd64" and not for "arm64"') as refused:
-        assembly.render(shop.depot, spec, resolve(spec, shop.depot.registry))
+        registry_builder.render(shop.depot, spec, resolve(spec, shop.depot.registry))
     assert "--arch amd64" in refused.value.next_step
 
 

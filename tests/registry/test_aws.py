@@ -12,7 +12,7 @@ import requests
 
 from support.aws import ACCOUNT, REGION
 from support.servers import Reply, scripted
-from xgbpatch.aws import AwsDoor, RepositoryOptions, configured_region, partition
+from xgbpatch.aws import AwsRegion, RepositoryOptions, configured_region, partition
 from xgbpatch.errors import AwsError
 
 NAME = "xgbpatch/sagemaker-xgboost"
@@ -30,12 +30,12 @@ def powerless(aws, monkeypatch):
 
 
 def test_identity_is_the_callers(aws):
-    identity = AwsDoor(REGION).identity()
+    identity = AwsRegion(REGION).identity()
     assert (identity.account, identity.partition) == (ACCOUNT, "aws")
 
 
 def test_credentials_are_those_of_the_registrys_account(aws):
-    credentials = AwsDoor(REGION).registry_credentials("246618743249")
+    credentials = AwsRegion(REGION).registry_credentials("246618743249")
     assert (credentials.username, credentials.password) == ("AWS", "246618743249-auth-token")
     assert "auth-token" not in repr(credentials)
 
@@ -45,14 +45,14 @@ def test_token_is_kept_until_shortly_before_it_expires(aws, monkeypatch, seconds
     data = {"authorizationToken": base64.b64encode(b"AWS:x").decode(), "expiresAt": time.time() + seconds}
     with scripted(Reply(200, json.dumps({"authorizationData": [data]}).encode())) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
-        door = AwsDoor(REGION)
+        door = AwsRegion(REGION)
         assert door.registry_credentials(ACCOUNT) == door.registry_credentials(ACCOUNT)
         assert len(server.seen) == asked
 
 
 def test_missing_repository_is_created_as_asked(aws):
     options = RepositoryOptions(scan_on_push=True, immutable_tags=True, kms_key="alias/own", tags=(("team", "ml"),))
-    assert AwsDoor(REGION).ensure_repository(ACCOUNT, NAME, options)
+    assert AwsRegion(REGION).ensure_repository(ACCOUNT, NAME, options)
     ecr = boto3.client("ecr", region_name=REGION)
     made = ecr.describe_repositories(repositoryNames=[NAME])["repositories"][0]
     assert made["imageTagMutability"] == "IMMUTABLE"
@@ -63,7 +63,7 @@ def test_missing_repository_is_created_as_asked(aws):
 
 
 def test_existing_repository_keeps_its_settings(aws):
-    door = AwsDoor(REGION)
+    door = AwsRegion(REGION)
     assert door.ensure_repository(ACCOUNT, NAME, RepositoryOptions(immutable_tags=True))
     assert not door.ensure_repository(ACCOUNT, NAME, RepositoryOptions(immutable_tags=False))
     made = boto3.client("ecr", region_name=REGION).describe_repositories(repositoryNames=[NAME])["repositories"]
@@ -75,7 +75,7 @@ def test_repository_that_somebody_creates_in_between_is_fine(aws, monkeypatch):
     exists = {"__type": "RepositoryAlreadyExistsException", "message": "exists"}
     with scripted(Reply(400, json.dumps(missing).encode()), Reply(400, json.dumps(exists).encode())) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
-        assert not AwsDoor(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
+        assert not AwsRegion(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
         assert len(server.seen) == 2
 
 
@@ -85,13 +85,13 @@ def test_refused_creation_names_the_missing_permission(aws, monkeypatch):
     with scripted(Reply(400, json.dumps(missing).encode()), Reply(400, json.dumps(denied).encode())) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
         with pytest.raises(AwsError, match="AccessDeniedException: User is not authorized") as caught:
-            AwsDoor(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
+            AwsRegion(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
     assert 'Allow "ecr:CreateRepository"' in caught.value.next_step
 
 
 def test_access_denied_is_an_error_and_never_a_missing_repository(powerless):
     with pytest.raises(AwsError, match="not authorized to perform: ecr:DescribeRepositories") as caught:
-        AwsDoor(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
+        AwsRegion(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
     assert "ecr:DescribeRepositories" in caught.value.message
     assert NAME in caught.value.message
     assert 'Allow "ecr:DescribeRepositories"' in caught.value.next_step
@@ -101,7 +101,7 @@ def test_unknown_access_key_says_so(aws, monkeypatch):
     requests.post(f"{aws}/moto-api/reset-auth", data="0", timeout=10)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")
     with pytest.raises(AwsError, match="refused") as caught:
-        AwsDoor(REGION).identity()
+        AwsRegion(REGION).identity()
     assert "access key" in caught.value.next_step
 
 
@@ -109,31 +109,31 @@ def test_no_credentials_says_how_to_configure(aws, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(AwsError, match="no AWS credentials") as caught:
-        AwsDoor(REGION).identity()
+        AwsRegion(REGION).identity()
     assert "aws configure" in caught.value.next_step
 
 
 def test_unknown_profile_is_an_aws_error(aws, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "absent")
     with pytest.raises(AwsError, match="absent"):
-        AwsDoor(REGION).identity()
+        AwsRegion(REGION).identity()
 
 
 def test_silent_endpoint_is_an_aws_error(aws, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(AwsError, match="did not answer") as caught:
-        AwsDoor(REGION).identity()
+        AwsRegion(REGION).identity()
     assert "AWS_ENDPOINT_URL" in caught.value.next_step
 
 
 def test_malformed_endpoint_is_an_aws_error(aws, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
     with pytest.raises(AwsError, match="nonsense"):
-        AwsDoor(REGION).identity()
+        AwsRegion(REGION).identity()
 
 
 def test_tag_that_is_not_there_is_not_removed(aws):
-    door = AwsDoor(REGION)
+    door = AwsRegion(REGION)
     door.ensure_repository(ACCOUNT, NAME, RepositoryOptions())
     assert not door.remove_tag(ACCOUNT, NAME, "absent")
 
@@ -148,13 +148,13 @@ def test_tag_that_is_not_there_is_not_removed(aws):
     ],
 )
 def test_registry_host_follows_the_partition(region, host, name):
-    assert AwsDoor(region).registry_host(ACCOUNT) == host
+    assert AwsRegion(region).registry_host(ACCOUNT) == host
     assert partition(region) == name
 
 
 def test_region_that_aws_cannot_have_is_named():
     with pytest.raises(AwsError, match='"us-west" is not an AWS region'):
-        AwsDoor("us-west").registry_host(ACCOUNT)
+        AwsRegion("us-west").registry_host(ACCOUNT)
 
 
 @pytest.mark.parametrize(

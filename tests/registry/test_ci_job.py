@@ -16,7 +16,7 @@ from support.commands import command_line
 from support.handmade_bases import SERVE_UTILS, HandBase
 from support.rebuilding import OLD, Yard
 from support.registries import registry
-from xgbpatch.pipelines.rendering import Kind, Wishes, render
+from xgbpatch.ci.render import Kind, Wishes, render
 
 DRIFTED = OLD.with_module(SERVE_UTILS, "def predict(model,", "def predict(model, more,")
 OPTIONS = "--builder registry --no-test"

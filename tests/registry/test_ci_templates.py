@@ -24,8 +24,7 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from support.aws import ACCOUNT, REGION
-from xgbpatch.pipelines.permissions import INSPECTOR, PRUNE, PUSH, USAGE
-from xgbpatch.pipelines.rendering import Kind, Wishes, render
+from xgbpatch.ci.render import INSPECTOR, PRUNE, PUSH, USAGE, Kind, Wishes, render
 
 TEMPLATES = [Kind.CODEBUILD, Kind.STARTER]
 CONNECTION = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/0a1b2c3d-0000-4000-8000-000000000000"

@@ -12,17 +12,17 @@ from threading import Thread
 
 import pytest
 
-from xgbpatch import wheels
 from xgbpatch.errors import RegistryError
-from xgbpatch.manifest import OCI_MANIFEST, Descriptor
-from xgbpatch.packages import Pin
+from xgbpatch.oci.manifest import OCI_MANIFEST, Descriptor
+from xgbpatch.patch import wheels
+from xgbpatch.patch.resolver import Pin
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.registry_exchange import Request
-from xgbpatch.remote import referrers
-from xgbpatch.remote.http_blobs import HttpBlobs
-from xgbpatch.remote.referrers import Artifact
+from xgbpatch.registry import referrers
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.http import Request
+from xgbpatch.registry.http_blobs import HttpBlobs
+from xgbpatch.registry.referrers import Artifact
 
 CONTENT = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": []}).encode()
 DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -9,8 +9,8 @@ import pytest
 
 from support.aws import ACCOUNT
 from xgbpatch.errors import RegistryError
-from xgbpatch.keychain import registry_keychain
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry.keychain import registry_keychain
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ from support.handmade_bases import PACKAGE, SERVE_UTILS, stand_in_modules
 from support.package_index import index
 from support.planning import FIXED, HOOKED, OLD, PARAMETERS, TODAY
 from xgbpatch import provenance
-from xgbpatch.digest import asked_digest
+from xgbpatch.build.definition import asked_digest
 from xgbpatch.errors import RegistryError
+from xgbpatch.publish import aliases
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote.image import load
+from xgbpatch.registry.images import load_image
 from xgbpatch.spec import Replacement, UserFile
-from xgbpatch.upkeep import aliases, planning
-from xgbpatch.upkeep.planning import Cause, State
+from xgbpatch.upkeep import plan
+from xgbpatch.upkeep.plan import Cause, State
 
 BODY = ("    if model_format == PKL_FORMAT:\n", "    if model_format != XGB_FORMAT:\n")
 NOT_HOOKED = OLD.with_module(SERVE_UTILS, "def _get_labels(objective,", "def _get_labels(objective, *,")
@@ -61,7 +62,7 @@ def test_a_base_that_moved_asks_for_a_rebuild(yard, base):
     new = yard.move(base)
     plan = yard.plan()
     assert (plan.state, causes(plan)) == (State.REBUILD, [Cause.BASE])
-    before = load(yard.depot.registry, old).provenance.base_digest
+    before = load_image(yard.depot.registry, old).provenance.base_digest
     assert f"{before} → {new.digest}" in plan.reasons[0].words
     assert plan.base_alone
     assert plan.base.reference.digest == new.digest
@@ -185,16 +186,16 @@ def test_an_image_of_an_xgbpatch_that_kept_less_is_to_be_rebuilt(yard):
 def test_an_alias_that_does_not_name_the_newest_image_asks_for_a_rebuild_until_it_was_rolled_back(yard):
     spec = replace(yard.spec, aliases=("prod",))
     first = yard.publish()
-    aliases.promote(yard.depot, first, "prod")
+    aliases.promote_alias(yard.depot, first, "prod")
     assert yard.plan(spec).reasons == ()
     yard.move(FIXED)
     second = yard.publish()
     plan = yard.plan(spec)
     assert causes(plan) == [Cause.ALIAS]
     assert plan.published.reference.digest == second.digest
-    aliases.promote(yard.depot, second, "prod")
+    aliases.promote_alias(yard.depot, second, "prod")
     assert yard.plan(spec).reasons == ()
-    aliases.rollback(yard.depot, yard.place, "prod")
+    aliases.rollback_alias(yard.depot, yard.place, "prod")
     plan = yard.plan(spec)
     assert plan.reasons == ()
     assert any('"prod" was rolled back' in warning for warning in plan.warnings)
@@ -220,7 +221,7 @@ def test_the_end_of_patches_is_told_from_90_days_before(yard, today, part):
 
 def test_a_registry_that_is_gone_is_an_error(yard):
     with pytest.raises(RegistryError):
-        planning.plan(yard.depot, yard.spec, ImageReference.parse("127.0.0.1:1/x"), TODAY)
+        plan.plan(yard.depot, yard.spec, ImageReference.parse("127.0.0.1:1/x"), TODAY)
 
 
 PACKAGED = {

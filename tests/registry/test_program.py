@@ -7,7 +7,7 @@ import pytest
 
 from xgbpatch.errors import SandboxError
 from xgbpatch.progress import Silent
-from xgbpatch.sandbox import program
+from xgbpatch.sandbox import registries
 
 
 def path_with(directory: Path, *names: str) -> str:
@@ -22,14 +22,14 @@ def test_machine_s_own_program_comes_first(tmp_path, monkeypatch):
     (tmp_path / "docker-registry").write_text("#!/bin/sh\n")
     (tmp_path / "docker-registry").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert program.find_registry(tmp_path / "none", Silent()) == str(tmp_path / "docker-registry")
+    assert registries.find_registry(tmp_path / "none", Silent()) == str(tmp_path / "docker-registry")
     assert not (tmp_path / "none").exists()
 
 
 def test_without_apt_the_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", path_with(tmp_path / "bin", "env"))
     with pytest.raises(SandboxError, match="docker-registry") as raised:
-        program.find_registry(tmp_path / "program", Silent())
+        registries.find_registry(tmp_path / "program", Silent())
     assert "apt-get install docker-registry" in raised.value.next_step
 
 
@@ -37,7 +37,7 @@ def test_without_apt_the_package_is_named(tmp_path, monkeypatch):
 def test_debian_s_package_is_unpacked_without_being_installed(tmp_path, monkeypatch):
     programs = ("apt-get", "dpkg-deb", "dpkg", "tar", "xz", "zstd", "gzip", "rm", "sh")
     monkeypatch.setenv("PATH", path_with(tmp_path / "bin", *programs))
-    found = program.find_registry(tmp_path / "program", Silent())
+    found = registries.find_registry(tmp_path / "program", Silent())
     assert Path(found).is_relative_to(tmp_path / "program")
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
     assert "docker/distribution" in version.stdout

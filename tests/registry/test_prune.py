@@ -15,8 +15,8 @@ from support.moto_sagemaker import sagemaker_door
 from support.patched_images import ROLE, depot_of_user, endpoint, model, patched
 from xgbpatch.commands.prune import command as prune
 from xgbpatch.errors import AwsError
-from xgbpatch.remote.referrers import Artifact, attach
-from xgbpatch.upkeep import stock
+from xgbpatch.registry.referrers import Artifact, attach
+from xgbpatch.upkeep import repository
 
 
 @pytest.fixture(autouse=True)
@@ -149,14 +149,14 @@ def test_repository_by_its_dual_stack_name_is_the_same_one(depot, place, run):
 
 def test_image_that_a_model_needs_since_the_repository_was_read_stays(depot, place, run, monkeypatch):
     old, _ = patched(depot, place), patched(depot, place)
-    read = stock.stock
+    read = repository.list_repository
 
     def slowly(*arguments):
         found = read(*arguments)
         model("late", old)
         return found
 
-    monkeypatch.setattr(stock, "stock", slowly)
+    monkeypatch.setattr(repository, "list_repository", slowly)
     assert verdicts(run("--apply"))[old.tag] == ("keep", f'used by model "late" in {REGION}')
     assert there(depot, old)
 

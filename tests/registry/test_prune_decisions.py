@@ -11,12 +11,12 @@ import pytest
 from support.handmade import HandImage, put, tar
 from support.patched_images import MADE, also, depot_of_user, patched
 from xgbpatch.aws.sagemaker import Kind, Use
-from xgbpatch.manifest import OCI_INDEX, Manifest
+from xgbpatch.oci.manifest import OCI_INDEX, Manifest
+from xgbpatch.publish.scan_gate import BASE_TAG
 from xgbpatch.reference import ImageReference
-from xgbpatch.scans import BASE_TAG
-from xgbpatch.upkeep import pruning
-from xgbpatch.upkeep.pruning import Rules
-from xgbpatch.upkeep.stock import Held, Item, TaggedRepository, stock
+from xgbpatch.upkeep import prune
+from xgbpatch.upkeep.prune import Rules
+from xgbpatch.upkeep.repository import ListedImage, RepositoryItem, TaggedRepository, list_repository
 
 NEWEST = Rules(keep=1)
 REGIONS = ("us-west-2", "eu-west-1")
@@ -37,8 +37,8 @@ def judged(depot, place):
     """`judged(rules, uses)` → the verdicts, by each tag."""
 
     def decide(rules=NEWEST, uses=()):
-        items = stock(depot.registry, TaggedRepository(depot.registry, place))
-        verdicts = pruning.decide(items, pruning.in_use(place, items, uses), rules)
+        items = list_repository(depot.registry, TaggedRepository(depot.registry, place))
+        verdicts = prune.decide(items, prune.in_use(place, items, uses), rules)
         return {tag: verdict for verdict in verdicts for tag in verdict.item.held.tags}
 
     return decide
@@ -120,11 +120,11 @@ def test_use_of_another_repository_protects_nothing_here(depot, place, judged):
 @pytest.mark.parametrize("host", ["dkr-ecr", "dkr-ecr-fips"])
 def test_dual_stack_host_names_the_same_repository(host):
     place = ImageReference.parse("123456789012.dkr.ecr.us-west-2.amazonaws.com/team/model")
-    items = [Item(Held(MADE.base_digest, ("v1",)), Manifest(b"{}", OCI_INDEX), None)]
+    items = [RepositoryItem(ListedImage(MADE.base_digest, ("v1",)), Manifest(b"{}", OCI_INDEX), None)]
     names = [ImageReference.parse(f"123456789012.{host}.{region}.on.aws/team/model:v1") for region in REGIONS]
     near, far = (Use(Kind.MODEL, "m", region, (name,)) for region, name in zip(REGIONS, names, strict=True))
-    assert pruning.in_use(place, items, [far]) == {}
-    assert pruning.in_use(place, items, [far, near]) == {MADE.base_digest: near}
+    assert prune.in_use(place, items, [far]) == {}
+    assert prune.in_use(place, items, [far, near]) == {MADE.base_digest: near}
 
 
 def test_name_without_a_tag_uses_latest(depot, place, judged):
@@ -168,14 +168,14 @@ def test_base_that_was_scanned_goes_with_the_last_image_on_it(depot, place, judg
 def test_freed_bytes_are_those_that_no_kept_image_shares(depot, place, judged):
     old, _ = patched(depot, place), patched(depot, place)
     manifest = depot.registry.manifest(old)
-    assert pruning.freed(list(judged().values())) == manifest.config.size + manifest.layers[1].size
+    assert prune.freed(list(judged().values())) == manifest.config.size + manifest.layers[1].size
 
 
 def test_image_that_got_a_tag_since_it_was_judged_stays(depot, place, judged):
     old, older, _ = patched(depot, place, day=2), patched(depot, place, day=1), patched(depot, place, day=3)
     verdicts = list(judged().values())
     also(depot, old, "prod")  # a rollback comes between
-    outcomes = list(pruning.delete(TaggedRepository(depot.registry, place), verdicts))
+    outcomes = list(prune.delete(TaggedRepository(depot.registry, place), verdicts))
     assert {one.verdict.item.held.tags[0]: one.failure for one in outcomes} == {
         old.tag: "its tags have changed meanwhile", older.tag: "",
     }  # fmt: skip
@@ -195,4 +195,4 @@ def test_image_that_got_a_tag_since_it_was_judged_stays(depot, place, judged):
 )  # fmt: skip
 def test_version_tags_are_told_from_aliases(tag, own):
     made = replace(MADE, spec_digest="sha256:" + "c" * 64)
-    assert pruning.is_version_tag(tag, made, ("{spec}", "{version}")) is own
+    assert prune.is_version_tag(tag, made, ("{spec}", "{version}")) is own

@@ -6,10 +6,10 @@ import pytest
 
 from support.patched_images import also, depot_of_user, patched
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote.referrers import Artifact, attach
-from xgbpatch.upkeep import pruning
-from xgbpatch.upkeep.pruning import Rules
-from xgbpatch.upkeep.stock import repository, stock
+from xgbpatch.registry.referrers import Artifact, attach
+from xgbpatch.upkeep import prune
+from xgbpatch.upkeep.prune import Rules
+from xgbpatch.upkeep.repository import list_repository, repository
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def _attached(depot, subject, kind) -> ImageReference:
 
 def deleting(depot, place, interrupted=lambda inner: inner):
     where = repository(depot.registry, place)
-    return pruning.delete(interrupted(where), pruning.decide(stock(depot.registry, where), {}, Rules(1)))
+    return prune.delete(interrupted(where), prune.decide(list_repository(depot.registry, where), {}, Rules(1)))
 
 
 def standing(depot, images):

@@ -7,14 +7,15 @@ import pytest
 
 from support import handmade
 from xgbpatch import provenance
-from xgbpatch.composition import overlay_digest
-from xgbpatch.digest import asked_digest
-from xgbpatch.manifest import DOCKER_INDEX, Manifest
+from xgbpatch.build.definition import asked_digest
+from xgbpatch.build.resolve import Base
+from xgbpatch.oci.manifest import DOCKER_INDEX, Manifest
+from xgbpatch.patch.compose import overlay_digest
 from xgbpatch.provenance import Provenance
+from xgbpatch.publish import aliases
 from xgbpatch.reference import ImageReference
-from xgbpatch.resolution import Base
 from xgbpatch.spec import Architecture, Spec
-from xgbpatch.upkeep import aliases, published
+from xgbpatch.upkeep import published
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 SPEC = Spec("3.2-0", "us-west-2", "fraud", features=("shap",), repository="ml/fraud")
@@ -159,7 +160,7 @@ def test_aliases_that_name_what_would_be_built_end_the_search(shop):
 
 
 def forward(shop, digest):
-    aliases.promote(shop.depot, shop.place.with_digest(digest), "prod")
+    aliases.promote_alias(shop.depot, shop.place.with_digest(digest), "prod")
 
 
 PROD = replace(SPEC, aliases=("prod",))
@@ -171,7 +172,7 @@ def rolled_back(shop):
     found = [shop.put(tag_of(NEW, f"{number}" * 8), packages=(f"six==1.{number}",)) for number in (1, 2)]
     for digest in found:
         forward(shop, digest)
-    aliases.rollback(shop.depot, shop.place, "prod")
+    aliases.rollback_alias(shop.depot, shop.place, "prod")
     return found
 
 
@@ -187,7 +188,7 @@ def test_what_only_the_memory_of_the_alias_names_is_found_too(shop, rolled_back)
 
 
 def test_a_second_rollback_goes_forward_to_the_newest_again(shop, rolled_back):
-    aliases.rollback(shop.depot, shop.place, "prod")
+    aliases.rollback_alias(shop.depot, shop.place, "prod")
     image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
     assert image.manifest.digest == rolled_back[1]
     assert published.stragglers(shop.depot.registry, shop.place, PROD, image) == ()

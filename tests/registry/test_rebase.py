@@ -12,13 +12,13 @@ from support.handmade_bases import PACKAGE, stand_in_modules
 from support.rebasing import HOOKED, NEW, OLD
 from xgbpatch import provenance
 from xgbpatch.errors import BaseImageError, ConfigurationError, DriftError, PackageError, RegistryError
-from xgbpatch.manifest import digest_of
+from xgbpatch.oci.manifest import digest_of
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.remote import transfer
-from xgbpatch.remote.blobs import Traffic
-from xgbpatch.remote.image import load
+from xgbpatch.registry import copy
+from xgbpatch.registry.blobs import Traffic
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.images import load_image
 
 
 @pytest.mark.parametrize("moment", [None, datetime(2026, 11, 21, tzinfo=timezone.utc)], ids=["of the base", "epoch"])
@@ -30,7 +30,7 @@ def test_the_result_is_byte_for_byte_a_build_on_the_new_base(shop, everything, m
     assert (rebased.base, rebased.up_to_date, rebased.accepted) == (base, False, ())
     built = shop.build(base, place=replace(shop.images, repository=f"{shop.images.repository}2"), **everything)
     assert (rebased.reference.digest, rebased.reference.tag) == (built.digest, built.tag)
-    made = load(shop.depot.registry, rebased.reference)
+    made = load_image(shop.depot.registry, rebased.reference)
     assert made.environment["PATH"] == "/opt/xgbpatch/bin:/opt/python/bin:/usr/local/bin:/usr/bin:/bin"
     assert made.environment["PYTHONPATH"] == "/opt/ml/code:/opt/xgbpatch/lib:/opt/xgbpatch/user"
     assert made.environment["XGBPATCH_BASE"] == str(base)
@@ -42,7 +42,7 @@ def test_only_the_configuration_is_sent_and_the_bases_new_layers_are_mounted(sho
     image = shop.build(shop.publish(OLD))
     shop.publish(replace(OLD, patches="-fixed"))
     rebased = shop.rebase(image)
-    config = load(shop.depot.registry, rebased.reference).manifest.config
+    config = load_image(shop.depot.registry, rebased.reference).manifest.config
     assert rebased.traffic == Traffic(sent=config.size, mounted=1, present=2)
 
 
@@ -74,7 +74,7 @@ def test_a_digest_alone_is_one_of_the_old_bases_repository(shop):
 def test_a_base_of_another_name_is_remembered_by_it(shop):
     image = shop.build(shop.publish(OLD))
     mirrored = put(shop.depot, shop.base.with_tag("mirrored"), NEW.image)
-    made = load(shop.depot.registry, shop.rebase(image, to=mirrored.with_tag("mirrored")).reference).provenance
+    made = load_image(shop.depot.registry, shop.rebase(image, to=mirrored.with_tag("mirrored")).reference).provenance
     assert made.base_name == str(shop.base.with_tag("mirrored"))
 
 
@@ -100,9 +100,9 @@ def test_an_image_of_which_no_tag_names_its_base_needs_a_new_one(shop):
     image = shop.build(shop.publish(OLD))
     shop.publish(NEW)
     prod = replace(image, repository=f"{image.repository}2", tag="prod")
-    blobs = load(shop.depot.registry, image)
+    blobs = load_image(shop.depot.registry, image)
     places = shop.depot.blobs_of(image), shop.depot.blobs_of(prod)
-    transfer.copy(*places, [*blobs.layers, blobs.manifest.config], Silent())
+    copy.copy(*places, [*blobs.layers, blobs.manifest.config], Silent())
     shop.depot.registry.put_manifest(prod.with_tag("prod"), blobs.manifest)
     with pytest.raises(ConfigurationError, match=r"no tag of .* names its base"):
         shop.rebase(prod)

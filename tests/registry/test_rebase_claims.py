@@ -11,20 +11,20 @@ from support.handmade import HandImage, HandLayer, put, tar
 from support.handmade_bases import HandBase
 from support.rebasing import NEW, OLD
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
-from xgbpatch.remote.image import load
+from xgbpatch.registry.images import load_image
 
 
 def test_an_image_whose_layers_were_compressed_anew_is_still_itself(shop):
     """`docker push` may do that: other blobs of the same layers."""
     image = shop.build(shop.publish(OLD))
-    found = load(shop.depot.registry, image)
+    found = load_image(shop.depot.registry, image)
     own = read_layer(shop, found.layers[-1].digest)
     again = shop.forge(image, layers=[*(HandLayer(layer.plain, 9) for layer in OLD.image.layers), HandLayer(own, 1)])
-    assert load(shop.depot.registry, again).layers != found.layers
+    assert load_image(shop.depot.registry, again).layers != found.layers
     shop.publish(NEW)
     assert (
-        load(shop.depot.registry, shop.rebase(again).reference).layers[-1]
-        == load(shop.depot.registry, again).layers[-1]
+        load_image(shop.depot.registry, shop.rebase(again).reference).layers[-1]
+        == load_image(shop.depot.registry, again).layers[-1]
     )
 
 
@@ -35,7 +35,7 @@ def read_layer(shop, digest):
 
 def lies(shop, image):
     """name → the same image with something that its labels do not say."""
-    found = load(shop.depot.registry, image)
+    found = load_image(shop.depot.registry, image)
     base, own = OLD.image.layers, HandLayer(read_layer(shop, found.layers[-1].digest))
     other = tar({"opt/xgbpatch/lib/evil.py": b"evil = 1\n"})
 

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 
 from support.commands import xgbpatch
 from support.rebasing import HOOKED, NEW, OLD
-from xgbpatch.report import CheckResult, Report, Verdict
-from xgbpatch.upkeep import promotion
+from xgbpatch.contract.model import CheckResult, Report, Verdict
+from xgbpatch.publish import aliases
 
 
 def test_the_command_rebases_and_says_what_it_moved(shop, tmp_path, monkeypatch):
@@ -37,7 +37,7 @@ def test_an_alias_moves_to_the_result_once_there_is_a_record_that_it_passed(shop
     assert rebased.up_to_date
     assert "prod" not in shop.depot.registry.tags(image)
     report = Report("", (CheckResult("serve.ping", Verdict.PASSED, "200", 0.1),))
-    promotion.examined(shop.depot, rebased.reference, report, datetime.now(timezone.utc))
+    aliases.record_test(shop.depot, rebased.reference, report, datetime.now(timezone.utc))
     tested = xgbpatch("rebase", str(image), "--alias", "prod", "--json", "-q")
     assert tested.returncode == 0, tested.stderr
     assert [alias["alias"] for alias in json.loads(tested.stdout)["aliases"]] == ["prod"]

@@ -12,12 +12,12 @@ from support.handmade_bases import HandBase
 from support.rebuilding import Yard
 from support.registries import registry
 from support.servers import stalling
-from xgbpatch import sbom
-from xgbpatch.commands import crews
+from xgbpatch.commands import _parallel
 from xgbpatch.progress import Silent
+from xgbpatch.publish import sbom
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import referrers
-from xgbpatch.remote.image import load
+from xgbpatch.registry import referrers
+from xgbpatch.registry.images import load_image
 
 FIXED = HandBase(patches=".1")
 HOOKED = "sagemaker_xgboost_container/algorithm_mode/serve_utils.py"
@@ -54,7 +54,7 @@ def test_only_what_is_behind_is_made_anew_and_in_the_order_of_the_file(yard):
     assert (done.returncode, outcomes(found)) == (0, {"churn": "current", "fraud": "renewed", "risk": "current"})
     assert list(found) == list(yard.names)
     assert yard.loopback.writes() > before
-    image = load(yard.depot.registry, ImageReference.parse(found["fraud"]["image"]))
+    image = load_image(yard.depot.registry, ImageReference.parse(found["fraud"]["image"]))
     assert image.provenance.base_digest == found["fraud"]["base"].partition("@")[2]
     before = yard.loopback.writes()
     done, found = yard.run("--no-test")
@@ -148,6 +148,6 @@ def test_a_signal_ends_every_image_and_leaves_no_tag(yard, number, code):
 
 @pytest.mark.parametrize("how", SENT)
 def test_a_process_that_is_killed_is_told_and_the_others_answer(how):
-    answers = dict(crews.each(work, {"a": "x", "b": how, "c": "y"}, 2, Silent()))
+    answers = dict(_parallel.run_each(work, {"a": "x", "b": how, "c": "y"}, 2, Silent()))
     assert (answers["a"], answers["c"]) == ("xx", "yy")
-    assert isinstance(answers["b"], crews.Ended)
+    assert isinstance(answers["b"], _parallel.WorkerDied)

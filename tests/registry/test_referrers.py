@@ -10,10 +10,10 @@ import pytest
 from support.handmade import HandImage, depot_on, put, tar
 from support.servers import Reply, scripted
 from xgbpatch.errors import RegistryError
-from xgbpatch.manifest import OCI_INDEX, OCI_MANIFEST
+from xgbpatch.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import referrers
-from xgbpatch.remote.referrers import Artifact
+from xgbpatch.registry import referrers
+from xgbpatch.registry.referrers import Artifact
 
 REPORT = Artifact("application/vnd.example.report.v1+json", "application/json", b'{"passed": true}')
 SUBJECT = "sha256:" + "a" * 64

@@ -10,16 +10,16 @@ import pytest
 
 from support.registries import USER
 from support.servers import Reply, scripted
-from xgbpatch import manifest as manifests
-from xgbpatch.engine.values import Credentials
+from xgbpatch.credentials import Credentials
 from xgbpatch.errors import RegistryError
-from xgbpatch.manifest import Manifest
+from xgbpatch.oci import manifest as oci_manifest
+from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.registry_connection import host_of
-from xgbpatch.registry_exchange import Request
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.http import Request
+from xgbpatch.registry.transport import host_of
 
-TYPE = {"Content-Type": manifests.DOCKER_MANIFEST}
+TYPE = {"Content-Type": oci_manifest.DOCKER_MANIFEST}
 FINE = Reply(200, b'{"schemaVersion": 2}', TYPE)
 
 
@@ -69,17 +69,17 @@ def test_missing_ca_bundle_is_named(guarded, monkeypatch, client):
 
 def test_registry_that_refuses_a_manifest_is_quoted(plain, client):
     with pytest.raises(RegistryError, match="MANIFEST_") as caught:
-        client.put_manifest(plain.reference("a/b:1"), Manifest(b"{}", manifests.DOCKER_MANIFEST))
+        client.put_manifest(plain.reference("a/b:1"), Manifest(b"{}", oci_manifest.DOCKER_MANIFEST))
     assert "a/b:1" in caught.value.message
     assert plain.tags("a/b") == []
 
 
 def test_manifest_without_its_blobs_is_refused(plain, client):
-    nothing = {"mediaType": manifests.DOCKER_CONFIG, "size": 1, "digest": "sha256:" + "a" * 64}
-    document = {"schemaVersion": 2, "mediaType": manifests.DOCKER_MANIFEST, "config": nothing, "layers": []}
+    nothing = {"mediaType": oci_manifest.DOCKER_CONFIG, "size": 1, "digest": "sha256:" + "a" * 64}
+    document = {"schemaVersion": 2, "mediaType": oci_manifest.DOCKER_MANIFEST, "config": nothing, "layers": []}
     with pytest.raises(RegistryError, match="MANIFEST_BLOB_UNKNOWN"):
         client.put_manifest(
-            plain.reference("a/b:1"), Manifest(json.dumps(document).encode(), manifests.DOCKER_MANIFEST)
+            plain.reference("a/b:1"), Manifest(json.dumps(document).encode(), oci_manifest.DOCKER_MANIFEST)
         )
 
 
@@ -172,9 +172,9 @@ def test_description_of_another_digest_than_the_one_asked_for_is_an_error(client
 
 @pytest.mark.parametrize("content", [b"[]", b"no json", b"\xff"], ids=["list", "text", "no text"])
 def test_configuration_that_is_no_json_object_is_an_error_that_names_it(client, content):
-    digest = manifests.digest_of(content)
-    config = {"mediaType": manifests.DOCKER_CONFIG, "size": len(content), "digest": digest}
-    manifest = Manifest(json.dumps({"config": config}).encode(), manifests.DOCKER_MANIFEST)
+    digest = oci_manifest.digest_of(content)
+    config = {"mediaType": oci_manifest.DOCKER_CONFIG, "size": len(content), "digest": digest}
+    manifest = Manifest(json.dumps({"config": config}).encode(), oci_manifest.DOCKER_MANIFEST)
     with scripted(Reply(200, content)) as server, pytest.raises(RegistryError, match=f"{digest}.* is not"):
         client.config(at(server), manifest)
 
@@ -186,8 +186,8 @@ def test_list_of_tags_that_is_none_is_an_error_that_names_the_repository(client,
 
 
 def test_configuration_with_a_wrong_digest_is_an_error(client):
-    config = {"mediaType": manifests.DOCKER_CONFIG, "size": 2, "digest": "sha256:" + "0" * 64}
-    manifest = Manifest(json.dumps({"config": config}).encode(), manifests.DOCKER_MANIFEST)
+    config = {"mediaType": oci_manifest.DOCKER_CONFIG, "size": 2, "digest": "sha256:" + "0" * 64}
+    manifest = Manifest(json.dumps({"config": config}).encode(), oci_manifest.DOCKER_MANIFEST)
     with scripted(Reply(200, b"{}")) as server, pytest.raises(RegistryError, match="wrong bytes"):
         client.config(at(server), manifest)
 

@@ -6,18 +6,18 @@ import pytest
 
 from support.package_index import index
 from support.planning import FIXED
-from xgbpatch.remote import assembly
-from xgbpatch.remote.image import load
-from xgbpatch.remote.papers import Papers
-from xgbpatch.upkeep.planning import State
-from xgbpatch.upkeep.registry_maker import registry_maker
+from xgbpatch.build import registry as registry_builder
+from xgbpatch.publish.attachments import Attachments
+from xgbpatch.registry.images import load_image
+from xgbpatch.upkeep.plan import State
+from xgbpatch.upkeep.rebuild import registry_maker
 
 
 @pytest.fixture
 def built(monkeypatch):
     """The names of the images that were built and not moved."""
-    names, assemble = [], assembly.assemble
-    monkeypatch.setattr(assembly, "assemble", lambda *words: names.append(words[-1].tag) or assemble(*words))
+    names, assemble = [], registry_builder.build
+    monkeypatch.setattr(registry_builder, "build", lambda *words: names.append(words[-1].tag) or assemble(*words))
     return names
 
 
@@ -25,9 +25,9 @@ def rebuilt(yard, spec=None):
     """What the maker does about what `plan` says; after it, `plan` has nothing more to say."""
     plan = yard.plan(spec)
     assert plan.state is State.REBUILD
-    image = registry_maker(yard.depot, False, Papers(sbom=False))(plan, yard.place)
+    image = registry_maker(yard.depot, False, Attachments(sbom=False))(plan, yard.place)
     assert yard.plan(spec).reasons == ()
-    return load(yard.depot.registry, image)
+    return load_image(yard.depot.registry, image)
 
 
 def test_a_base_that_moved_alone_moves_the_layer(yard, built):
@@ -67,7 +67,7 @@ def test_a_wish_that_gives_the_same_files_is_remembered_all_the_same(yard, tmp_p
     monkeypatch.setenv("UV_NO_CACHE", "1")
     with index(tmp_path / "index", "six", "1.17.0") as address:
         monkeypatch.setenv("UV_DEFAULT_INDEX", address)
-        first = load(yard.depot.registry, yard.publish(spec)).provenance
+        first = load_image(yard.depot.registry, yard.publish(spec)).provenance
         made = rebuilt(yard, replace(spec, **change)).provenance
     assert (made.patch_digest, made.base_digest) == (first.patch_digest, first.base_digest)
     assert made.spec_digest != first.spec_digest

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from support.handmade import HandImage, depot_on, put, tar
 from support.registries import LoopbackRegistry
+from xgbpatch.inspection import layers
 from xgbpatch.progress import Silent
-from xgbpatch.remote import inspection as remote_inspection
-from xgbpatch.remote.image import load
+from xgbpatch.registry.images import load_image
 
 SITE = "opt/venv/lib/python3.12/site-packages"
 OFFICIAL = [
@@ -45,12 +45,12 @@ def test_a_base_in_a_registry_is_inspected_once(space: LoopbackRegistry, tmp_pat
     variables = {"PATH": "/opt/venv/bin:/usr/bin", **dict.fromkeys(names, "a:main")}
     depot, reference = depot_on(tmp_path), space.reference("base:3.2-0")
     put(depot, reference, HandImage([tar(files, runnable) for files in OFFICIAL], variables))
-    image = load(depot.registry, reference)
-    first = remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent())
+    image = load_image(depot.registry, reference)
+    first = layers.inspect(image, depot.blobs_of(reference), depot.cache, Silent())
     assert (first.xgboost, first.python.version, first.python.glibc) == ("3.2.0", "3.12.1", "2.34")
     before = space.log.read_text()
-    assert remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
+    assert layers.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
     for kept in (depot.cache / "facts").iterdir():
         kept.unlink()
-    assert remote_inspection.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
+    assert layers.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
     assert space.log.read_text() == before

@@ -6,13 +6,13 @@ from datetime import datetime, timezone
 import pytest
 
 from support.planning import FIXED, TODAY
+from xgbpatch.contract.model import CheckResult, Report, Verdict
 from xgbpatch.errors import ContractError
-from xgbpatch.remote.papers import Papers
-from xgbpatch.report import CheckResult, Report, Verdict
-from xgbpatch.upkeep import aliases, renewal
-from xgbpatch.upkeep.promotion import Examiner
-from xgbpatch.upkeep.registry_maker import registry_maker
-from xgbpatch.upkeep.renewal import Crew, Outcome
+from xgbpatch.publish import aliases
+from xgbpatch.publish.aliases import Tester
+from xgbpatch.publish.attachments import Attachments
+from xgbpatch.upkeep import rebuild
+from xgbpatch.upkeep.rebuild import Outcome, RebuildSteps, registry_maker
 
 MOMENT = datetime(2026, 11, 21, tzinfo=timezone.utc)
 
@@ -35,14 +35,14 @@ def examination():
 
 @pytest.fixture
 def crew(yard, examination):
-    make = registry_maker(yard.depot, False, Papers(sbom=False))
-    return Crew(yard.depot, lambda spec: yard.place, make, TODAY, examiner=Examiner(examination, MOMENT))
+    make = registry_maker(yard.depot, False, Attachments(sbom=False))
+    return RebuildSteps(yard.depot, lambda spec: yard.place, make, TODAY, examiner=Tester(examination, MOMENT))
 
 
 def test_an_image_is_tested_once(yard, crew, examination):
-    first = renewal.renew(crew, yard.spec)
+    first = rebuild.rebuild(crew, yard.spec)
     assert (first.outcome, first.tested, examination.runs) == (Outcome.RENEWED, True, 1)
-    again = renewal.renew(crew, yard.spec)
+    again = rebuild.rebuild(crew, yard.spec)
     assert (again.outcome, again.image.digest, again.tested) == (Outcome.CURRENT, first.image.digest, False)
     assert examination.runs == 1
 
@@ -52,34 +52,34 @@ def test_a_test_that_failed_is_not_forgotten(yard, crew, examination, names):
     spec = replace(yard.spec, aliases=names)
     examination.verdict = Verdict.FAILED
     for _ in range(2):
-        failed = renewal.renew(crew, spec)
+        failed = rebuild.rebuild(crew, spec)
         assert failed.outcome is Outcome.FAILED
         assert isinstance(failed.error, ContractError)
         assert "prod" not in yard.depot.registry.tags(yard.place)
     examination.verdict = Verdict.PASSED
-    mended = renewal.renew(crew, spec)
+    mended = rebuild.rebuild(crew, spec)
     assert (mended.error, mended.tested) == (None, True)
-    assert renewal.renew(crew, spec).outcome is Outcome.CURRENT
+    assert rebuild.rebuild(crew, spec).outcome is Outcome.CURRENT
     assert examination.runs == 3
 
 
 def test_an_alias_that_was_rolled_back_stays_while_another_one_moves(yard, crew):
     spec = replace(yard.spec, aliases=("prod", "staging"))
-    first = renewal.renew(crew, spec).image
+    first = rebuild.rebuild(crew, spec).image
     yard.move(FIXED)
-    second = renewal.renew(crew, spec).image
-    aliases.rollback(yard.depot, yard.place, "prod")
+    second = rebuild.rebuild(crew, spec).image
+    aliases.rollback_alias(yard.depot, yard.place, "prod")
     yard.depot.registry.put_manifest(yard.place.with_tag("staging"), yard.depot.registry.manifest(first))
-    assert renewal.renew(crew, spec).aliases == ("staging",)
+    assert rebuild.rebuild(crew, spec).aliases == ("staging",)
     named = [yard.depot.registry.head(yard.place.with_tag(alias)).digest for alias in spec.aliases]
     assert named == [first.digest, second.digest]
 
 
 def test_what_was_pushed_untested_is_tested_where_it_stands(yard, crew, examination):
     image = yard.publish()
-    found = renewal.renew(crew, yard.spec)
+    found = rebuild.rebuild(crew, yard.spec)
     assert (found.outcome, found.image.digest, found.tested) == (Outcome.CURRENT, image.digest, True)
-    assert renewal.renew(crew, yard.spec).tested is False
+    assert rebuild.rebuild(crew, yard.spec).tested is False
 
 
 def test_a_finding_of_the_scan_is_not_forgotten(yard, crew, examination):
@@ -90,19 +90,19 @@ def test_a_finding_of_the_scan_is_not_forgotten(yard, crew, examination):
         raise ContractError("it adds a finding")
 
     for _ in range(2):
-        assert renewal.renew(replace(crew, gate=gate), yard.spec).outcome is Outcome.FAILED
+        assert rebuild.rebuild(replace(crew, gate=gate), yard.spec).outcome is Outcome.FAILED
     assert len(refusals) == 2
     assert examination.runs == 0
 
 
 def test_without_a_test_the_image_waits_for_its_promotion(yard, crew):
     spec, untested = replace(yard.spec, aliases=("prod",)), replace(crew, examiner=None)
-    made = renewal.renew(untested, spec)
+    made = rebuild.rebuild(untested, spec)
     assert (made.outcome, made.aliases) == (Outcome.RENEWED, ())
     writes = yard.loopback.writes()
-    waiting = renewal.renew(untested, spec)
+    waiting = rebuild.rebuild(untested, spec)
     assert (waiting.outcome, waiting.image.digest) == (Outcome.WAITING, made.image.digest)
     assert yard.loopback.writes() == writes
     yard.move(FIXED)
-    assert renewal.renew(untested, spec).outcome is Outcome.RENEWED
-    assert renewal.renew(crew, spec).aliases == ("prod",)
+    assert rebuild.rebuild(untested, spec).outcome is Outcome.RENEWED
+    assert rebuild.rebuild(crew, spec).aliases == ("prod",)

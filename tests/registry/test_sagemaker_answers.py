@@ -10,7 +10,7 @@ from support.aws import REGION
 from support.servers import Reply, scripted
 from xgbpatch.aws.sagemaker import SageMaker
 from xgbpatch.errors import AwsError
-from xgbpatch.upkeep import pruning
+from xgbpatch.upkeep import prune
 
 ACCOUNT_IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/team/fraud"
 DIGEST, OTHER_DIGEST = (f"sha256:{letter * 64}" for letter in "ab")
@@ -29,7 +29,7 @@ def asked(aws, monkeypatch):
         with scripted(*(_reply(document) for document in documents)) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
             place = SageMaker(REGION)
-            return pruning.uses([place]) if method == "uses" else getattr(place, method)()
+            return prune.uses([place]) if method == "uses" else getattr(place, method)()
 
     return call
 

@@ -15,16 +15,16 @@ from support.handmade import HandImage, put, tar
 from support.servers import Reply, scripted
 from xgbpatch.aws import EcrImages, Vulnerability
 from xgbpatch.errors import ScanError
-from xgbpatch.keychain import registry_keychain
 from xgbpatch.progress import Silent
+from xgbpatch.publish.scan_gate import BASE_TAG, ScanTimeout, gate, named_base
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.remote.depot import Depot
-from xgbpatch.remote.doors import blob_doors
-from xgbpatch.scans import BASE_TAG, Patience, gate, named_base
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.context import Depot
+from xgbpatch.registry.ecr import blob_store_for
+from xgbpatch.registry.keychain import registry_keychain
 
-AT_ONCE = Patience(5, 0.05)
-SHORT = Patience(0.2, 0.05)
+AT_ONCE = ScanTimeout(5, 0.05)
+SHORT = ScanTimeout(0.2, 0.05)
 NOW = time.time()
 
 
@@ -40,7 +40,7 @@ class Lines(Silent):
 def depot(ecr, tmp_path):
     keychain = registry_keychain()
     registry = Registry(keychain)
-    return Depot(registry, blob_doors(registry, keychain), tmp_path, Lines())
+    return Depot(registry, blob_store_for(registry, keychain), tmp_path, Lines())
 
 
 @pytest.fixture

@@ -11,29 +11,28 @@ import pytest
 from support.blobs import BIG, BLOB, MIB, SMALL, UPLOAD, blobs, content, descriptor, leftovers, store
 from support.faulty import Fault, Wrong, faulty
 from support.servers import Reply, scripted
-from xgbpatch import registry_session
 from xgbpatch.errors import RegistryError
-from xgbpatch.manifest import Descriptor
+from xgbpatch.oci.manifest import Descriptor
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import transfer
-from xgbpatch.remote.blobs import Traffic, UploadLost
-from xgbpatch.remote.http_blobs import HttpBlobs
+from xgbpatch.registry import copy, transport
+from xgbpatch.registry.blobs import Traffic, UploadLost
+from xgbpatch.registry.http_blobs import HttpBlobs
 
 
 def test_blobs_are_copied_and_the_second_run_moves_nothing(client, plain, other):
     found = store(client, plain, BIG, SMALL)
     size = len(BIG) + len(SMALL)
-    moved = transfer.copy(blobs(client, plain), blobs(client, other), [*found, found[0]], Silent())
+    moved = copy.copy(blobs(client, plain), blobs(client, other), [*found, found[0]], Silent())
     assert moved == Traffic(sent=size, received=size)
     assert [content(client, other, blob) for blob in found] == [BIG, SMALL]
-    again = transfer.copy(blobs(client, plain), blobs(client, other), found, Silent())
+    again = copy.copy(blobs(client, plain), blobs(client, other), found, Silent())
     assert again == Traffic(present=2)
 
 
 def test_blobs_are_mounted_within_a_registry(client, plain):
     found = store(client, plain, BIG, SMALL)
-    moved = transfer.copy(blobs(client, plain), blobs(client, plain, "c/d"), found, Silent())
+    moved = copy.copy(blobs(client, plain), blobs(client, plain, "c/d"), found, Silent())
     assert moved == Traffic(mounted=2)
     assert content(client, plain, found[0], "c/d") == BIG
 
@@ -81,7 +80,7 @@ def test_missing_blob_is_an_error_that_names_the_repository(client, plain):
 def test_fault_on_reading_is_overcome_and_nothing_is_read_twice(client, plain, other, pauses, fault, tries):
     found = store(client, plain, BIG)
     with faulty(plain.host, fault) as proxy:
-        moved = transfer.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+        moved = copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
         assert proxy.count("GET", BLOB) == tries + 1
         assert proxy.received() < len(BIG) + MIB
     assert moved.sent == moved.received == len(BIG)
@@ -100,7 +99,7 @@ def test_end_that_the_registry_claims_too_early_is_found_by_the_digest(client, p
     found = store(client, plain, BIG)
     cut, ended = Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=9 * MIB), Fault("GET", BLOB, Wrong.REFUSED, status=416)
     with faulty(plain.host, cut, ended) as proxy, pytest.raises(RegistryError, match="wrong bytes"):
-        transfer.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+        copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
     assert not blobs(client, other).has(found[0].digest)
 
 
@@ -108,7 +107,7 @@ def test_reading_that_never_gets_further_ends(client, plain, other, tmp_path_fac
     found = store(client, plain, BIG)
     with faulty(plain.host, Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=0, times=99)) as proxy:
         with pytest.raises(RegistryError, match="4 times"):
-            transfer.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+            copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
         assert proxy.count("GET", BLOB) == 4
     assert not blobs(client, other).has(found[0].digest)
 
@@ -128,7 +127,7 @@ def test_reading_that_never_gets_further_ends(client, plain, other, tmp_path_fac
 def test_fault_on_writing_is_overcome_from_where_the_registry_stands(client, plain, other, pauses, fault, waits):
     found = store(client, plain, BIG)
     with faulty(other.host, fault) as proxy:
-        moved = transfer.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
+        moved = copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
         assert proxy.sent() <= len(BIG) + 8 * MIB  # one piece twice at the most
     assert moved == Traffic(sent=len(BIG), received=len(BIG))
     assert pauses == waits
@@ -162,7 +161,7 @@ def test_upload_that_the_registry_lost_is_begun_again_alone(client, plain, other
     """Distribution 2 forgets an upload of which it has more than it acknowledged."""
     found = store(client, plain, SMALL, BIG)
     with faulty(other.host, Fault("PATCH", UPLOAD, wrong, after=MIB, skip=1)) as proxy:
-        transfer.copy(blobs(client, plain), blobs(client, proxy), found, Silent(), pauses.append)
+        copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent(), pauses.append)
     assert [content(client, other, blob) for blob in found] == [SMALL, BIG]
 
 
@@ -170,7 +169,7 @@ def test_upload_that_the_registry_lost_is_begun_again_alone(client, plain, other
 @pytest.mark.parametrize("status", [404, 410])
 def test_upload_that_the_registry_no_longer_knows_is_begun_again(client, other, pauses, status, skip):
     with faulty(other.host, Fault("PATCH", UPLOAD, Wrong.REFUSED, status=status, skip=skip)) as proxy:
-        transfer.put(blobs(client, proxy), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
+        copy.put(blobs(client, proxy), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
         assert proxy.count("POST") == 2
     assert pauses == [0.5]
     assert content(client, other, descriptor(BIG)) == BIG
@@ -179,7 +178,7 @@ def test_upload_that_the_registry_no_longer_knows_is_begun_again(client, other, 
 def test_upload_that_the_registry_never_knows_is_given_up(client, other, pauses):
     refusal = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=404, times=99)
     with faulty(other.host, refusal) as proxy, pytest.raises(RegistryError, match="HTTP 404") as caught:
-        transfer.put(blobs(client, proxy), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
+        copy.put(blobs(client, proxy), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
     assert proxy.count("PATCH") == 4
     assert pauses == [0.5, 1.0, 2.0]
     assert "engine" in caught.value.next_step
@@ -217,7 +216,7 @@ def test_registry_that_takes_its_time_to_finish_a_blob_is_waited_for(client, oth
     with faulty(other.host, Fault("PUT", UPLOAD, Wrong.LATE, seconds=1.0)) as proxy:
         upload = blobs(client, proxy).begin(len(BIG))
         upload.send(piece)
-        monkeypatch.setattr(registry_session, "_TIMEOUT_SECONDS", (1.0, 0.3))
+        monkeypatch.setattr(transport, "_TIMEOUT_SECONDS", (1.0, 0.3))
         upload.finish(descriptor(piece).digest)
         assert [seen.method for seen in proxy.seen] == ["POST", "PATCH", "PUT"]
     assert pauses == []
@@ -227,7 +226,7 @@ def test_blob_that_the_registry_finished_late_is_not_sent_again(client, pauses):
     absent, there = Reply(404), Reply(200)
     piece = Reply(202, headers={"Location": "/upload"})
     with scripted(absent, piece, piece, piece, piece, absent, absent, Reply(204), there) as server:
-        moved = transfer.put(blobs(client, server), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
+        moved = copy.put(blobs(client, server), io.BytesIO(BIG), descriptor(BIG), Silent(), pauses.append)
         assert [method for method, _, _ in server.seen[4:]] == ["PATCH", "PUT", "HEAD", "DELETE", "HEAD"]
     assert moved == Traffic(sent=len(BIG))
     assert pauses == [0.5]
@@ -247,7 +246,7 @@ def test_wrong_bytes_from_the_source_are_never_visible(client, plain, other, tmp
         faulty(plain.host, Fault("GET", found[1].digest, Wrong.FLIPPED, after=9 * MIB)) as proxy,
         pytest.raises(RegistryError, match="wrong bytes") as caught,
     ):
-        transfer.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+        copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
     assert found[1].digest in caught.value.message
     assert not blobs(client, other).has(found[1].digest)
     assert leftovers(Path(other.log).parent) == []
@@ -257,14 +256,14 @@ def test_size_that_the_manifest_did_not_announce_is_refused(client, plain, other
     (found,) = store(client, plain, SMALL)
     lie = Descriptor(found.digest, found.media_type, 10)
     with pytest.raises(RegistryError, match="wrong bytes"):
-        transfer.copy(blobs(client, plain), blobs(client, other), [lie], Silent())
+        copy.copy(blobs(client, plain), blobs(client, other), [lie], Silent())
     assert not blobs(client, other).has(found.digest)
 
 
 def test_layer_that_lies_elsewhere_is_refused(client, plain, other):
     foreign = Descriptor("sha256:" + "1" * 64, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", 10)
     with pytest.raises(RegistryError, match="outside of registries"):
-        transfer.copy(blobs(client, plain), blobs(client, other), [foreign], Silent())
+        copy.copy(blobs(client, plain), blobs(client, other), [foreign], Silent())
 
 
 def test_first_error_ends_the_other_workers_and_the_next_run_sends_the_rest(client, plain, other):
@@ -272,11 +271,11 @@ def test_first_error_ends_the_other_workers_and_the_next_run_sends_the_rest(clie
     found = store(client, plain, *contents)
     refused = Fault("PUT", f"{UPLOAD}.*{found[0].digest}", Wrong.REFUSED, status=403, times=99)
     with faulty(other.host, refused) as proxy, pytest.raises(RegistryError, match="403"):
-        transfer.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
+        copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
     there = sum(blobs(client, other).has(blob.digest) for blob in found)
     assert there < 30, "the longest is the first, and most of the others were not begun when it failed"
     assert leftovers(Path(other.log).parent) == []
-    moved = transfer.copy(blobs(client, plain), blobs(client, other), found, Silent())
+    moved = copy.copy(blobs(client, plain), blobs(client, other), found, Silent())
     assert moved == Traffic(sent=2000 + (39 - there) * 1000, received=2000 + (39 - there) * 1000, present=there)
 
 
@@ -285,6 +284,6 @@ def test_registry_that_takes_no_pieces_is_told_apart(client, plain, other, statu
     found = store(client, plain, SMALL, BIG)
     refusal = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=status, times=99)
     with faulty(other.host, refusal) as proxy, pytest.raises(RegistryError, match="in pieces") as caught:
-        transfer.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
+        copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
     assert "engine" in caught.value.next_step
     assert leftovers(Path(other.log).parent) == []

@@ -14,15 +14,14 @@ from support.blobs import BIG, MIB, SMALL, blobs, content, descriptor, store
 from support.moto_ecr import ecr_door
 from support.servers import Reply, scripted
 from xgbpatch.errors import AwsError, RegistryError
-from xgbpatch.keychain import Keychain
-from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Manifest
+from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Manifest
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import transfer
-from xgbpatch.remote.blobs import Traffic
-from xgbpatch.remote.doors import blob_doors, registry_of
-from xgbpatch.remote.ecr_blobs import EcrBlobs
-from xgbpatch.remote.http_blobs import HttpBlobs
+from xgbpatch.registry import copy
+from xgbpatch.registry.blobs import Traffic
+from xgbpatch.registry.ecr import EcrBlobs, blob_store_for, registry_of
+from xgbpatch.registry.http_blobs import HttpBlobs
+from xgbpatch.registry.keychain import Keychain
 
 PLACE = ImageReference.parse(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/a/b:1")
 PARTS = random.Random(6).randbytes(11 * MIB)  # three of them
@@ -50,7 +49,7 @@ def registry():
 
 @pytest.fixture
 def target(registry):
-    return blob_doors(registry, Keychain())(PLACE)
+    return blob_store_for(registry, Keychain())(PLACE)
 
 
 def manifest(layer):
@@ -73,11 +72,11 @@ def sizes(ecr):
 
 def test_image_goes_to_ecr_in_parts_and_its_manifest_with_its_type(client, plain, ecr, door, registry, target):
     found = store(client, plain, PARTS, SMALL)
-    moved = transfer.copy(blobs(client, plain), target, found, Silent())
+    moved = copy.copy(blobs(client, plain), target, found, Silent())
     assert moved == Traffic(sent=len(PARTS) + len(SMALL), received=len(PARTS) + len(SMALL))
     assert sizes(ecr) == [len(SMALL), len(PARTS)]
     assert door.calls.count("UploadLayerPart") == 3 + 1
-    assert transfer.copy(blobs(client, plain), target, found, Silent()) == Traffic(present=2)
+    assert copy.copy(blobs(client, plain), target, found, Silent()) == Traffic(present=2)
     put = registry.put_manifest(PLACE, manifest(PARTS))
     assert registry.put_manifest(PLACE, manifest(PARTS)) == put
     (image,) = ecr.describe_images(repositoryName="a/b")["imageDetails"]
@@ -95,14 +94,14 @@ def test_manifest_without_a_tag_goes_to_ecr_under_its_digest(ecr, registry, targ
 
 def test_part_whose_answer_is_lost_is_not_appended_twice(ecr, door, target):
     door.faults += [("UploadLayerPart", None)]
-    transfer.put(target, io.BytesIO(PARTS), descriptor(PARTS), Silent())
+    copy.put(target, io.BytesIO(PARTS), descriptor(PARTS), Silent())
     assert sizes(ecr) == [len(PARTS)]
     assert door.calls.count("UploadLayerPart") == 3 + 1
 
 
 def test_upload_that_ecr_forgot_is_begun_again(ecr, door, target, pauses):
     door.faults += [("UploadLayerPart", {"__type": "UploadNotFoundException", "message": "gone"})]
-    transfer.put(target, io.BytesIO(PARTS), descriptor(PARTS), Silent(), pauses.append)
+    copy.put(target, io.BytesIO(PARTS), descriptor(PARTS), Silent(), pauses.append)
     assert pauses == [0.5]
     assert sizes(ecr) == [len(PARTS)]
     assert door.calls.count("InitiateLayerUpload") == 2
@@ -110,19 +109,19 @@ def test_upload_that_ecr_forgot_is_begun_again(ecr, door, target, pauses):
 
 def test_layer_that_somebody_else_finished_first_is_fine(ecr, door, target):
     door.faults += [("CompleteLayerUpload", {"__type": "LayerAlreadyExistsException", "message": "there"})]
-    assert transfer.put(target, io.BytesIO(SMALL), descriptor(SMALL), Silent()).sent == len(SMALL)
+    assert copy.put(target, io.BytesIO(SMALL), descriptor(SMALL), Silent()).sent == len(SMALL)
 
 
 def test_completion_whose_answer_is_lost_is_found_done(ecr, door, target):
     door.faults += [("CompleteLayerUpload", None)]
-    transfer.put(target, io.BytesIO(SMALL), descriptor(SMALL), Silent())
+    copy.put(target, io.BytesIO(SMALL), descriptor(SMALL), Silent())
     assert sizes(ecr) == [len(SMALL)]
     assert door.calls.count("InitiateLayerUpload") == 1
 
 
 def test_refusal_of_ecr_names_the_action_and_the_repository(door, target):
     with pytest.raises(AwsError, match="RepositoryNotFoundException") as caught:
-        transfer.put(target, io.BytesIO(SMALL), descriptor(SMALL), Silent())
+        copy.put(target, io.BytesIO(SMALL), descriptor(SMALL), Silent())
     assert "ecr:BatchCheckLayerAvailability" in caught.value.message
     assert PLACE.name in caught.value.message
 
@@ -138,7 +137,7 @@ def test_layer_of_ecr_that_is_cut_goes_on_by_a_new_address(ecr, door, target, cl
     found = descriptor(BIG)
     door.layers[found.digest] = BIG
     door.cuts += [5 * MIB]
-    assert transfer.copy(target, blobs(client, plain), [found], Silent()).received == len(BIG)
+    assert copy.copy(target, blobs(client, plain), [found], Silent()).received == len(BIG)
     assert content(client, plain, found) == BIG
     assert door.downloads == [("1", ""), ("2", f"bytes={5 * MIB}-")]
 
@@ -160,7 +159,7 @@ def test_mount_into_ecr_is_tried_within_one_registry_and_never_an_error(client, 
 
 def test_host_that_only_looks_like_ecr_is_spoken_to_by_http(aws, registry):
     keychain = Keychain()
-    doors = blob_doors(registry, keychain)
+    doors = blob_store_for(registry, keychain)
     assert isinstance(doors(PLACE), EcrBlobs)
     lookalike = ImageReference.parse(f"{ACCOUNT}.dkr.ecr.{REGION}.example.com/a/b")
     assert isinstance(doors(lookalike), HttpBlobs)

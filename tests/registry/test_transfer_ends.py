@@ -17,13 +17,13 @@ from support.blobs import BIG, BLOB, MIB, SMALL, UPLOAD, blobs, content, descrip
 from support.faulty import Fault, Wrong, faulty
 from support.registries import USER, free_port
 from support.servers import Reply, scripted
-from xgbpatch.engine.values import Credentials
+from xgbpatch.credentials import Credentials
 from xgbpatch.errors import RegistryError
-from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Manifest
+from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Manifest
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.remote import transfer
+from xgbpatch.registry import copy
+from xgbpatch.registry.client import Registry
 
 CHILD = """
 import signal, sys
@@ -81,7 +81,7 @@ def test_token_that_expires_between_two_pieces_is_replaced(client, plain, other)
         first = Fault("HEAD", BLOB, Wrong.REFUSED, status=401, headers=asked)
         expired = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=401, headers=asked, skip=1)
         with faulty(other.host, first, expired) as proxy:
-            transfer.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
+            copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
             tokens = [seen.authorization for seen in proxy.seen if seen.method == "PATCH"]
             assert tokens == ["Bearer one", "Bearer one", "Bearer two", "Bearer two"]
             assert proxy.sent() <= len(BIG) + 8 * MIB
@@ -95,7 +95,7 @@ def test_token_that_expires_while_a_blob_is_read_is_replaced(client, plain, othe
         cut = Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=9 * MIB)
         expired = Fault("GET", BLOB, Wrong.REFUSED, status=401, headers=asked)
         with faulty(plain.host, cut, expired) as proxy:
-            transfer.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+            copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
             assert [seen.authorization for seen in proxy.seen if seen.method == "GET"][-1] == "Bearer fresh"
             assert proxy.received() < len(BIG) + MIB
 
@@ -107,7 +107,7 @@ def test_password_that_ecr_calls_expired_with_403_is_asked_for_again(plain, othe
     first = Fault("HEAD", BLOB, Wrong.REFUSED, status=401, headers={"WWW-Authenticate": 'Basic realm="ecr"'})
     expired = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=403, skip=1)
     with faulty(other.host, first, expired) as proxy:
-        transfer.copy(blobs(registry, plain), blobs(registry, proxy), found, Silent())
+        copy.copy(blobs(registry, plain), blobs(registry, proxy), found, Silent())
         used = [seen.authorization for seen in proxy.seen if seen.method == "PATCH"]
         assert used[0] == used[1] != used[2] == used[3]
 
@@ -117,7 +117,7 @@ def test_four_workers_share_one_login(client, other, guarded, monkeypatch):
     contents = [bytes([number]) * 1000 for number in range(12)]
     found = store(client, other, *contents)
     registry = Registry(lambda reference: USER if reference.host == guarded.host else None)
-    transfer.copy(blobs(registry, other), blobs(registry, guarded), found, Silent())
+    copy.copy(blobs(registry, other), blobs(registry, guarded), found, Silent())
     assert [content(registry, guarded, blob) for blob in found] == contents
     assert blobs(registry, guarded, "c/d").mount(found[0].digest, guarded.reference("a/b"))
 
@@ -181,7 +181,7 @@ def test_memory_does_not_grow_with_the_blob(client, plain, other, tmp_path):
     with (tmp_path / "sparse").open("wb+") as sparse:
         sparse.truncate(size)
         found = Descriptor(f"sha256:{hash_of_zeros(size)}", DOCKER_LAYER, size)
-        transfer.put(blobs(client, plain), sparse, found, Silent())
+        copy.put(blobs(client, plain), sparse, found, Silent())
     child = subprocess.run(copying(plain, other, found), stdout=subprocess.PIPE, text=True, check=True, timeout=60)
     assert int(child.stdout) < 100 * 1024, "kilobytes"
     assert blobs(client, other).has(found.digest)
@@ -204,7 +204,7 @@ def test_two_pushes_of_one_tag_leave_one_whole_image(plain, other):
         registry = Registry(lambda reference: None)
         manifest = image(registry, plain, b"{%d}" % number, bytes([number]) * (9 * MIB), SMALL)
         needed = (manifest.config, *manifest.layers)
-        transfer.copy(blobs(registry, plain), blobs(registry, other), needed, Silent())
+        copy.copy(blobs(registry, plain), blobs(registry, other), needed, Silent())
         return registry.put_manifest(other.reference("a/b:1"), manifest).digest
 
     with ThreadPoolExecutor(4) as pool:

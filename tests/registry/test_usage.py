@@ -16,10 +16,10 @@ from support.handmade import HandImage, put, tar
 from support.patched_images import MADE, ROLE, depot_of_user, endpoint, model, patched
 from xgbpatch import provenance
 from xgbpatch.commands.usage import command as usage
+from xgbpatch.contract.model import Verdict
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.manifest import DOCKER_INDEX, Manifest
-from xgbpatch.report import Verdict
-from xgbpatch.upkeep import aliases, trial
+from xgbpatch.oci.manifest import DOCKER_INDEX, Manifest
+from xgbpatch.publish import aliases, test_record
 from xgbpatch.upkeep.usage import Assessment
 
 
@@ -42,8 +42,8 @@ def base(depot, space):
 
 def passing(depot, image):
     """The image, once `test-local` has passed on it."""
-    record = trial.Record(image.digest, "1", "2026-11-21T12:00:00Z", {"serve.ping": Verdict.PASSED})
-    trial.keep(depot.registry, depot.blobs_of(image), image, record)
+    record = test_record.TestRecord(image.digest, "1", "2026-11-21T12:00:00Z", {"serve.ping": Verdict.PASSED})
+    test_record.keep(depot.registry, depot.blobs_of(image), image, record)
     return image
 
 
@@ -168,8 +168,8 @@ def test_record_of_a_run_that_failed_is_none(depot, place, base):
     model("fraud", patched(depot, place, **stands))
     new = patched(depot, place, **stands)
     verdicts = {"serve.ping": Verdict.PASSED, "serve.csv": Verdict.FAILED}
-    record = trial.Record(new.digest, "1", "2026-11-21T12:00:00Z", verdicts)
-    trial.keep(depot.registry, depot.blobs_of(new), new, record)
+    record = test_record.TestRecord(new.digest, "1", "2026-11-21T12:00:00Z", verdicts)
+    test_record.keep(depot.registry, depot.blobs_of(new), new, record)
     (item,) = run()["behind"]
     assert item["commands"] == []
 
@@ -178,12 +178,12 @@ def test_image_that_a_rollback_withdrew_supersedes_nothing_until_it_is_promoted_
     stands = base(b"1")
     good = patched(depot, place, **stands)
     model("fraud", good)
-    aliases.promote(depot, good, "prod")
+    aliases.promote_alias(depot, good, "prod")
     bad = passing(depot, patched(depot, place, **stands))
-    aliases.promote(depot, bad, "prod")
-    aliases.rollback(depot, place, "prod")
+    aliases.promote_alias(depot, bad, "prod")
+    aliases.rollback_alias(depot, place, "prod")
     assert run() == {"behind": [], "current": 1, "unknown": []}
-    aliases.promote(depot, bad, "prod")
+    aliases.promote_alias(depot, bad, "prod")
     (item,) = run()["behind"]
     assert item["newest"] == str(bad.pinned)
 

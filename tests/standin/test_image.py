@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from xgbpatch.engine.container import Container
-from xgbpatch.engine.values import LocalImage, Mount, Run
+from xgbpatch.engine.client import Container
+from xgbpatch.engine.types import LocalImage, Mount, Run
 from xgbpatch.progress import Silent
-from xgbpatch.standin.building import build_standin
+from xgbpatch.standin.build import build_standin
 
 pytestmark = pytest.mark.timeout(900)
 

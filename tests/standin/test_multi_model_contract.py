@@ -9,7 +9,7 @@ import pytest
 
 from support.standin.served_base import Endpoint, Zoo, served
 from xgbpatch.engine.client import Engine
-from xgbpatch.engine.values import Mount, Run
+from xgbpatch.engine.types import Mount, Run
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from support.standin.served_base import Endpoint, Zoo, run_of, served
-from xgbpatch.contract import recordio
+from xgbpatch.contract import payloads
 from xgbpatch.engine.client import Engine
 
 pytestmark = pytest.mark.timeout(600)
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)
 Serve = Callable[..., Endpoint]
 CSV = "0.1,0.2,0.3,0.4\n0.9,0.8,0.7,0.6\n0.5,0.1,0.9,0.2"
 LIBSVM = "1 0:0.1 1:0.2 2:0.3 3:0.4\n0 0:0.9 1:0.8 2:0.7 3:0.6\n1 0:0.5 1:0.1 2:0.9 3:0.2"
-RECORDIO = recordio.encode([[float(cell) for cell in row.split(",")] for row in CSV.split("\n")])
+RECORDIO = payloads.recordio([[float(cell) for cell in row.split(",")] for row in CSV.split("\n")])
 ALL_KEYS = ["predicted_label", "labels", "probability", "probabilities", "raw_score", "raw_scores"]
 KNOWN_TYPES = (
     "csv, libsvm, parquet, recordio-protobuf, text/csv, text/libsvm, text/x-libsvm, application/x-parquet, "
@@ -275,7 +275,7 @@ def test_selected_output_as_recordio_is_a_record_a_row_that_grows(serve):
     answer = selected(serve, "application/x-recordio-protobuf")
     first, second = (int.from_bytes(answer.content[at : at + 4], "little") for at in (4, 0))
     assert second == 0xCED7230A
-    assert recordio.count(answer.content) == 3
+    assert payloads.recordio_count(answer.content) == 3
     assert len(answer.content) > 5 * first
 
 

@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 import xgbpatch
-from xgbpatch.engine.client import Engine
-from xgbpatch.engine.container import Container
-from xgbpatch.engine.values import Mount, Run
+from xgbpatch.engine.client import Container, Engine
+from xgbpatch.engine.types import Mount, Run
 
 ABALONE = Path(xgbpatch.__file__).parent / "data" / "abalone"
-PROBE = Path(__file__).parent / "probe_training.py"
+PROBE = Path(__file__).parents[1] / "support/standin/probe_training.py"
 TIMEOUT = 240
 REGRESSION = {"objective": "reg:squarederror", "num_round": "4", "max_depth": "3"}
 BINARY = {"objective": "binary:logistic", "num_round": "4", "max_depth": "3"}

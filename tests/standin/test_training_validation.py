@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from xgbpatch.engine.client import Engine
-from xgbpatch.engine.values import Mount, Run
+from xgbpatch.engine.types import Mount, Run
 
-PROBE = Path(__file__).parent / "probe_training.py"
+PROBE = Path(__file__).parents[1] / "support/standin/probe_training.py"
 PLAIN = {"num_round": "4"}
 CHANNEL = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
 

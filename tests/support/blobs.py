@@ -7,11 +7,11 @@ import io
 import random
 from pathlib import Path
 
-from xgbpatch.manifest import DOCKER_LAYER, Descriptor
+from xgbpatch.oci.manifest import DOCKER_LAYER, Descriptor
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import transfer
-from xgbpatch.remote.http_blobs import HttpBlobs
+from xgbpatch.registry import copy
+from xgbpatch.registry.http_blobs import HttpBlobs
 
 MIB = 1 << 20
 BIG = random.Random(4).randbytes(17 * MIB)  # three pieces
@@ -31,7 +31,7 @@ def blobs(client, place, name="a/b"):
 def store(client, place, *contents, name="a/b"):
     """Put the contents there; returns their descriptors."""
     for content in contents:
-        transfer.put(blobs(client, place, name), io.BytesIO(content), descriptor(content), Silent())
+        copy.put(blobs(client, place, name), io.BytesIO(content), descriptor(content), Silent())
     return [descriptor(content) for content in contents]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.bases import RUN_ID, TEST_BASE
 from support.pipeline import build_spec
-from xgbpatch.building import Built, Workshop
+from xgbpatch.build.engine import BuildResult, Workshop
 from xgbpatch.engine.client import Engine
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
@@ -31,7 +31,7 @@ def base_of(engine: Engine) -> Callable[[str], str]:
     """version → the name of its base in the local engine; a stand-in is built when it is not there."""
     if TEST_BASE:
         return lambda version: TEST_BASE
-    from xgbpatch.standin.building import build_standin, standin_reference
+    from xgbpatch.standin.build import build_standin, standin_reference
 
     found: dict[str, str] = {}
 
@@ -66,11 +66,11 @@ def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
 
 
 @pytest.fixture(scope="session")
-def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., Built]]:
+def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., BuildResult]]:
     """`patched(version, *features)`: the built image, made once a session and removed with it."""
-    made: dict[tuple[str, ...], Built] = {}
+    made: dict[tuple[str, ...], BuildResult] = {}
 
-    def image(version: str, *features: str) -> Built:
+    def image(version: str, *features: str) -> BuildResult:
         key = (version, *features)
         if key not in made:
             made[key] = build_spec(workshop, replace(spec_of(version), features=features))

@@ -19,9 +19,9 @@ from support.handmade_bases import PACKAGE, stand_in_modules
 from support.planning import OLD, Yard
 from support.rebasing import Shop
 from support.registries import Kind, LoopbackRegistry, free_port, registry, running
-from xgbpatch.aws import AwsDoor, RepositoryOptions
+from xgbpatch.aws import AwsRegion, RepositoryOptions
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
+from xgbpatch.registry.client import Registry
 from xgbpatch.spec import Replacement, Spec, UserFile
 
 
@@ -161,5 +161,5 @@ def place(ecr: Ecr) -> ImageReference:
     """An empty repository there."""
     reference = ecr.reference(f"team/{secrets.token_hex(4)}")
     assert reference.ecr is not None
-    AwsDoor(reference.ecr.region).ensure_repository(reference.ecr.account, reference.repository, RepositoryOptions())
+    AwsRegion(reference.ecr.region).ensure_repository(reference.ecr.account, reference.repository, RepositoryOptions())
     return reference

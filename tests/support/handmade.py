@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xgbpatch import manifest as manifests
-from xgbpatch.manifest import Descriptor, Manifest
+from xgbpatch.oci import manifest
+from xgbpatch.oci.manifest import Descriptor, Manifest
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.remote import transfer
-from xgbpatch.remote.depot import Depot
-from xgbpatch.remote.http_blobs import HttpBlobs
+from xgbpatch.registry import copy
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.context import Depot
+from xgbpatch.registry.http_blobs import HttpBlobs
 
 
 def depot_on(cache: Path, registry: Registry | None = None) -> Depot:
@@ -88,22 +88,22 @@ def tar(files: Mapping[str, bytes], executable: Sequence[str] = ()) -> HandLayer
 def put(depot: Depot, reference: ImageReference, image: HandImage) -> ImageReference:
     """Put the image under the reference's tag; returns it with its digest."""
     blobs = depot.blobs_of(reference)
-    layers = [_blob(blobs, layer.blob, manifests.DOCKER_LAYER) for layer in image.layers]
-    config = _blob(blobs, image.config, manifests.DOCKER_CONFIG)
+    layers = [_blob(blobs, layer.blob, manifest.DOCKER_LAYER) for layer in image.layers]
+    config = _blob(blobs, image.config, manifest.DOCKER_CONFIG)
     document = {
         "schemaVersion": 2,
-        "mediaType": manifests.DOCKER_MANIFEST,
+        "mediaType": manifest.DOCKER_MANIFEST,
         "config": _entry(config),
         "layers": [_entry(layer) for layer in layers],
     }
     return depot.registry.put_manifest(
-        reference, Manifest(json.dumps(document, indent=3).encode(), manifests.DOCKER_MANIFEST)
+        reference, Manifest(json.dumps(document, indent=3).encode(), manifest.DOCKER_MANIFEST)
     )
 
 
 def _blob(blobs: HttpBlobs, content: bytes, media_type: str) -> Descriptor:
     found = Descriptor(sha256(content), media_type, len(content))
-    transfer.put(blobs, io.BytesIO(content), found, Silent())
+    copy.put(blobs, io.BytesIO(content), found, Silent())
     return found
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support.layers import Content, Link, Shelf, described, tar_of
-from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Manifest
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote.image import RemoteImage
 
 Members = Sequence[tuple[str, Content]]
 

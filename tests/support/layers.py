@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from xgbpatch.manifest import DOCKER_LAYER, Descriptor
+from xgbpatch.oci.layer_index import LayerIndex, index_layer
+from xgbpatch.oci.manifest import DOCKER_LAYER, Descriptor
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote.layer_index import LayerIndex, index
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def indexed(*members: tuple[str, Content]) -> LayerIndex:
 
 
 def index_of(blob: bytes, piece: int = 1000) -> LayerIndex:
-    return index(pieces_of(blob, piece), described(blob))
+    return index_layer(pieces_of(blob, piece), described(blob))
 
 
 def pieces_of(blob: bytes, piece: int = 1000) -> Iterator[bytes]:

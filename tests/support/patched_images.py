@@ -12,12 +12,12 @@ import boto3
 from support.aws import REGION
 from support.handmade import HandImage, HandLayer, put, tar
 from xgbpatch import provenance
-from xgbpatch.keychain import registry_keychain
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import Provenance
-from xgbpatch.registry import Registry
-from xgbpatch.remote.depot import Depot
-from xgbpatch.remote.http_blobs import HttpBlobs
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.context import Depot
+from xgbpatch.registry.http_blobs import HttpBlobs
+from xgbpatch.registry.keychain import registry_keychain
 from xgbpatch.spec import DEFAULT_TAG
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"

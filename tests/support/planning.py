@@ -6,10 +6,10 @@ import datetime
 
 from support import handmade
 from support.handmade_bases import SERVE_UTILS, HandBase
-from xgbpatch.remote import assembly
-from xgbpatch.remote.image import load
-from xgbpatch.resolution import resolve
-from xgbpatch.upkeep import planning
+from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.resolve import resolve
+from xgbpatch.registry.images import load_image
+from xgbpatch.upkeep import plan
 
 TODAY = datetime.date(2026, 11, 1)
 PARAMETERS = ("def predict(model, model_format,", "def predict(model, new, model_format,")
@@ -31,17 +31,17 @@ class Yard:
 
     def publish(self, spec=None):
         spec = spec or self.spec
-        design = assembly.render(self.depot, spec, resolve(spec, self.depot.registry))
+        design = registry_builder.render(self.depot, spec, resolve(spec, self.depot.registry))
         place = self.place.with_tag(design.reference.tag)
-        return assembly.assemble(self.depot, design, place).reference
+        return registry_builder.build(self.depot, design, place).reference
 
     def relabel(self, reference, **changes):
         """The image again, with other labels: as another xgbpatch would have written them."""
-        image = load(self.depot.registry, reference)
+        image = load_image(self.depot.registry, reference)
         labels = {**image.labels, **changes}
         settings = {key: value for key, value in image.config["config"].items() if key not in ("Labels", "Env")}
         again = handmade.HandImage([], image.environment, labels, settings)
         return handmade.put(self.depot, reference.with_digest(""), again)
 
     def plan(self, spec=None, today=TODAY, packages=True):
-        return planning.plan(self.depot, spec or self.spec, self.place, today, packages)
+        return plan.plan(self.depot, spec or self.spec, self.place, today, packages)

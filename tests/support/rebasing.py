@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from support.handmade import put
 from support.handmade_bases import SERVE_UTILS, HandBase
-from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Manifest, digest_of
+from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.resolve import Base
+from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Manifest, digest_of
 from xgbpatch.progress import Silent
-from xgbpatch.remote import assembly, transfer
-from xgbpatch.remote.image import load
-from xgbpatch.resolution import Base
+from xgbpatch.registry import copy
+from xgbpatch.registry.images import load_image
 from xgbpatch.spec import Architecture, Spec
-from xgbpatch.upkeep import rebasing
-from xgbpatch.upkeep.rebasing import Wish
+from xgbpatch.upkeep import rebase
+from xgbpatch.upkeep.rebase import RebaseRequest
 
 OLD = HandBase()
 NEW = HandBase(
@@ -40,19 +41,19 @@ class Shop:
 
     def designed(self, base, **asked):
         spec = Spec(version="3.2-0", region="", base_image=self.base, **{"features": ("shap",), **asked})
-        return assembly.render(self.depot, spec, Base(base, "3.2-0", Architecture.AMD64))
+        return registry_builder.render(self.depot, spec, Base(base, "3.2-0", Architecture.AMD64))
 
     def build(self, base, place=None, **asked):
         """What `build --builder registry` makes of the spec on the base."""
         made = self.designed(base, **asked)
-        return assembly.assemble(self.depot, made, (place or self.images).with_tag(made.reference.tag)).reference
+        return registry_builder.build(self.depot, made, (place or self.images).with_tag(made.reference.tag)).reference
 
     def rebase(self, image, **wish):
-        return rebasing.rebase(self.depot, Wish(image, **wish))
+        return rebase.rebase(self.depot, RebaseRequest(image, **wish))
 
     def forge(self, image, change=lambda config: None, layers=None):
         """Put the image's tag on one with another configuration, and other layers (blob, diff ID) where given."""
-        found = load(self.depot.registry, image)
+        found = load_image(self.depot.registry, image)
         document = json.loads(json.dumps(found.config))
         change(document)
         entries = found.manifest.document["layers"]
@@ -66,5 +67,5 @@ class Shop:
 
     def stored(self, content, media_type):
         found = Descriptor(digest_of(content), media_type, len(content))
-        transfer.put(self.depot.blobs_of(self.images), io.BytesIO(content), found, Silent())
+        copy.put(self.depot.blobs_of(self.images), io.BytesIO(content), found, Silent())
         return {"mediaType": found.media_type, "size": found.size, "digest": found.digest}

@@ -18,10 +18,10 @@ import bcrypt
 import requests
 import trustme
 
-from xgbpatch.engine.values import Credentials
+from xgbpatch.credentials import Credentials
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.sandbox.program import find_registry
+from xgbpatch.sandbox.registries import find_registry
 
 USER = Credentials("someone", "correct-horse")
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from xgbpatch import catalogue, image_tables
+from xgbpatch import catalogue
+from xgbpatch.catalogue import ShippedTable
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.image_tables import ShippedTable
 from xgbpatch.spec import Architecture
 
 
@@ -119,14 +119,14 @@ def test_end_of_patch_dates(number, date):
     ],
 )
 def test_shipped_table_serves_unless_the_sdk_is_newer(monkeypatch, installed):
-    monkeypatch.setattr(image_tables, "_installed_sdk", lambda: installed)
+    monkeypatch.setattr(catalogue, "_installed_sdk", lambda: installed)
     shipped = ShippedTable.load()
-    assert image_tables.newest(shipped) is shipped
+    assert catalogue.newest_table(shipped) is shipped
     assert shipped.source == f"shipped table of sagemaker-core {shipped.sdk_version}"
 
 
 def test_sdk_that_does_not_import_costs_nothing(monkeypatch):
-    monkeypatch.setattr(image_tables, "_installed_sdk", lambda: "999.0")
+    monkeypatch.setattr(catalogue, "_installed_sdk", lambda: "999.0")
     monkeypatch.setitem(sys.modules, "sagemaker.core", None)
     shipped = ShippedTable.load()
-    assert image_tables.newest(shipped) is shipped
+    assert catalogue.newest_table(shipped) is shipped

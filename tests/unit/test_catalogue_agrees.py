@@ -9,8 +9,8 @@ import sys
 import pytest
 from sagemaker.core import image_uris
 
-from xgbpatch import image_tables
-from xgbpatch.image_tables import REFUSED, SCOPES, SdkTable, ShippedTable
+from xgbpatch import catalogue
+from xgbpatch.catalogue import REFUSED, SCOPES, SdkTable, ShippedTable
 from xgbpatch.spec import Architecture
 
 CONFIG = image_uris.config_for_framework("xgboost")
@@ -62,9 +62,9 @@ def test_no_scope_is_left_out(shipped):
 
 def test_a_newer_sdk_is_used_and_says_so(shipped):
     older = ShippedTable("1.0.0", hosts={}, images={})
-    table = image_tables.newest(older)
+    table = catalogue.newest_table(older)
     assert isinstance(table, SdkTable)
-    assert table.source == f"sagemaker-core {image_tables._installed_sdk()}"
+    assert table.source == f"sagemaker-core {catalogue._installed_sdk()}"
 
 
 @pytest.mark.parametrize("architecture", Architecture, ids=lambda item: item.value)

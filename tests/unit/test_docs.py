@@ -10,8 +10,8 @@ import click
 import pytest
 
 from xgbpatch.cli import cli
-from xgbpatch.configuration.settings import KEYS
-from xgbpatch.configuration.variables import VARIABLES
+from xgbpatch.config.loader import VARIABLES
+from xgbpatch.config.settings import KEYS
 from xgbpatch.overlays import settings
 
 ROOT = Path(__file__).resolve().parents[2]

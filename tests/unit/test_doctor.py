@@ -9,7 +9,7 @@ import pytest
 from support.doctor import findings_of, run_doctor
 from xgbpatch import doctor
 from xgbpatch.doctor import Level
-from xgbpatch.engine.values import EngineInformation
+from xgbpatch.engine.types import EngineInformation
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.suggestion import choose_from, nearest
+from xgbpatch.util import did_you_mean, nearest_word
 
 
 @pytest.mark.parametrize(
@@ -17,17 +17,17 @@ from xgbpatch.suggestion import choose_from, nearest
     ],
 )
 def test_nearest_match(word, expected):
-    assert nearest(word, ("version", "region", "features")) == expected
+    assert nearest_word(word, ("version", "region", "features")) == expected
 
 
 def test_next_step_names_the_match_and_every_choice():
-    assert choose_from("shp", ("shap", "daal4py")) == 'Did you mean "shap"? Allowed: shap, daal4py.'
+    assert did_you_mean("shp", ("shap", "daal4py")) == 'Did you mean "shap"? Allowed: shap, daal4py.'
 
 
 def test_next_step_without_a_match_asks_nothing():
-    assert choose_from("zzz", ("shap", "daal4py")) == "Allowed: shap, daal4py."
+    assert did_you_mean("zzz", ("shap", "daal4py")) == "Allowed: shap, daal4py."
 
 
 @given(st.text(), st.lists(st.text(), max_size=5))
 def test_nearest_is_one_of_the_choices_or_none(word, choices):
-    assert nearest(word, choices) in (None, *choices)
+    assert nearest_word(word, choices) in (None, *choices)

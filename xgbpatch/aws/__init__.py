@@ -3,11 +3,21 @@
 SageMaker is in `xgbpatch.aws.sagemaker`: few commands ask it, and the others start without it.
 """
 
-from xgbpatch.aws.door import AwsDoor, Identity, RepositoryOptions, configured_region, partition
-from xgbpatch.aws.ecr_blobs import EcrLayers, NewImage
-from xgbpatch.aws.ecr_images import EcrImage, EcrImages, Scan, Vulnerability
+from xgbpatch.aws.ecr import (
+    AwsRegion,
+    EcrImage,
+    EcrImages,
+    EcrRepositoryApi,
+    Identity,
+    NewImage,
+    RepositoryOptions,
+    Scan,
+    Vulnerability,
+    configured_region,
+    partition,
+)
 
 __all__ = [
-    "AwsDoor", "EcrImage", "EcrImages", "EcrLayers", "Identity", "NewImage", "RepositoryOptions", "Scan",
+    "AwsRegion", "EcrImage", "EcrImages", "EcrRepositoryApi", "Identity", "NewImage", "RepositoryOptions", "Scan",
     "Vulnerability", "configured_region", "partition",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from xgbpatch.aws.access import client_config, code, session, translated
+from xgbpatch.aws.session import client_config, code, session, translated
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands._outputs import OutputFile, write
-from xgbpatch.commands.options import (
+from xgbpatch.commands._options import (
     Selection,
     Signature,
     builder_option,
@@ -20,15 +19,16 @@ from xgbpatch.commands.options import (
     quiet_option,
     shelf_options,
     sign_options,
-)  # fmt: skip
+)
+from xgbpatch.commands._outputs import OutputFile, write
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
-    from xgbpatch.building import Built, Rendered
-    from xgbpatch.design import Design
-    from xgbpatch.destination import Shelf
-    from xgbpatch.remote.assembly import Assembled
+    from xgbpatch.build.definition import ImageDefinition
+    from xgbpatch.build.engine import BuildResult, EngineDefinition
+    from xgbpatch.build.registry import RegistryBuildResult
+    from xgbpatch.publish.destination import PublishTarget
     from xgbpatch.spec import Spec
 
 _Made = Iterator[tuple[ImageReference, dict[str, object]]]  # what was made, with its document, as it is made
@@ -60,7 +60,7 @@ class _Wish:
 @json_option
 @quiet_option
 def command(
-    selection: Selection, builder: str, shelf: Shelf, names: tuple[str, ...], no_cache: bool, sbom: Path | None,
+    selection: Selection, builder: str, shelf: PublishTarget, names: tuple[str, ...], no_cache: bool, sbom: Path | None,
     attach_sbom: bool, signature: Signature, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Build the patched image; prints its reference.
@@ -107,10 +107,10 @@ def _print_document(made: _Made, several: bool) -> None:
             click.echo(json.dumps({"images": documents} if several else documents[0], indent=2))
 
 
-def _with_engine(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> _Made:
-    from xgbpatch import building
-    from xgbpatch.commands import workshop
-    from xgbpatch.commands.stages import resolved
+def _with_engine(specs: tuple[Spec, ...], shelf: PublishTarget, wish: _Wish) -> _Made:
+    from xgbpatch.build import engine as engine_builder
+    from xgbpatch.commands import _context
+    from xgbpatch.commands._context import resolve_base
 
     if wish.signature != type(wish.signature)():
         raise ConfigurationError("--sign is for an image in a registry", "`xgbpatch push` takes it.")
@@ -118,9 +118,9 @@ def _with_engine(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> _Made:
         raise ConfigurationError("--registry and --account are for --builder registry", "`xgbpatch push` takes both.")
     wanted = further_names(wish.names)
     for spec in specs:
-        with workshop.opened(wish.quiet) as shop:
-            rendered = building.render(shop, spec, resolved(shop, spec))
-            built = building.build(shop, rendered, wish.no_cache)
+        with _context.open_workshop(wish.quiet) as shop:
+            rendered = engine_builder.render(shop, spec, resolve_base(shop, spec))
+            built = engine_builder.build(shop, rendered, wish.no_cache)
             for name in wanted:
                 shop.engine.tag(built.image.id, name)
             shop.progress.line("up to date" if built.up_to_date else "built")
@@ -128,32 +128,33 @@ def _with_engine(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> _Made:
         yield built.reference, document(built, rendered)
 
 
-def _into_registry(specs: tuple[Spec, ...], shelf: Shelf, wish: _Wish) -> _Made:
-    from xgbpatch import destination, repository, resolution
+def _into_registry(specs: tuple[Spec, ...], shelf: PublishTarget, wish: _Wish) -> _Made:
     from xgbpatch.aws import RepositoryOptions
-    from xgbpatch.commands import depot
-    from xgbpatch.remote import assembly, papers
+    from xgbpatch.build import registry as registry_builder
+    from xgbpatch.build import resolve
+    from xgbpatch.commands import _context
+    from xgbpatch.publish import attachments, destination
 
-    wanted = papers.Papers(wish.attach_sbom, wish.signature.signer())
+    wanted = attachments.Attachments(wish.attach_sbom, wish.signature.signer())
     if wish.names or wish.no_cache:
         raise ConfigurationError("--tag and --no-cache are for --builder docker", "The image is not in the engine.")
     for spec in specs:
-        with depot.opened(wish.quiet) as opened:
-            base = resolution.resolve(spec, opened.registry)
+        with _context.open_depot(wish.quiet) as opened:
+            base = resolve.resolve(spec, opened.registry)
             opened.progress.line(f"Base: {base.reference}")
-            made = assembly.render(opened, spec, base)
-            place = destination.of(spec, shelf).with_tag(made.reference.tag)
-            repository.ensure(place, RepositoryOptions())
-            assembled = assembly.assemble(opened, made, place)
-            papers.issue(opened, assembled.reference, made, wanted)
+            made = registry_builder.render(opened, spec, base)
+            place = destination.destination_of(spec, shelf).with_tag(made.reference.tag)
+            destination.ensure_repository(place, RepositoryOptions())
+            assembled = registry_builder.build(opened, made, place)
+            attachments.attach_all(opened, assembled.reference, made, wanted)
             opened.progress.line("up to date" if assembled.up_to_date else "built")
         _write_sbom(wish.sbom, made)
         yield assembled.reference, remote_document(assembled, made)
 
 
-def _write_sbom(path: Path | None, made: Design) -> None:
+def _write_sbom(path: Path | None, made: ImageDefinition) -> None:
     if path is not None:
-        from xgbpatch import sbom
+        from xgbpatch.publish import sbom
 
         write("--sbom", path, sbom.document(made))
 
@@ -167,7 +168,7 @@ def further_names(names: tuple[str, ...]) -> list[ImageReference]:
     return [name if name.tag else name.with_tag("latest") for name in wanted]
 
 
-def document(built: Built, rendered: Rendered) -> dict[str, object]:
+def document(built: BuildResult, rendered: EngineDefinition) -> dict[str, object]:
     """What `--json` prints."""
     return {
         "image": str(built.reference),
@@ -178,7 +179,7 @@ def document(built: Built, rendered: Rendered) -> dict[str, object]:
     }
 
 
-def remote_document(assembled: Assembled, made: Design) -> dict[str, object]:
+def remote_document(assembled: RegistryBuildResult, made: ImageDefinition) -> dict[str, object]:
     """What `--json` prints of an image that stands in a registry; `sent` and `received` are bytes of blobs."""
     return {
         "image": str(assembled.reference),
@@ -189,7 +190,7 @@ def remote_document(assembled: Assembled, made: Design) -> dict[str, object]:
     }
 
 
-def _made(made: Design) -> dict[str, object]:
+def _made(made: ImageDefinition) -> dict[str, object]:
     return {
         "base": str(made.base.reference),
         "features": list(made.provenance.features),

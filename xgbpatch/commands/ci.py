@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from xgbpatch import whole_file
 from xgbpatch.errors import ConfigurationError
+from xgbpatch.util import write_new_file
 
 _KINDS = ("github", "gitlab", "codebuild", "starter")
 
@@ -50,12 +50,12 @@ def init_(kind: str, directory: Path, force: bool, role_arn: str, region: str, r
       xgbpatch ci init codebuild --directory infrastructure
       xgbpatch ci init starter --requirement 'xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>'
     """
-    from xgbpatch.pipelines import installed
-    from xgbpatch.pipelines.rendering import Kind, Wishes, render
+    from xgbpatch.ci import render as ci_render
+    from xgbpatch.ci.render import Kind, Wishes, render
 
     wanted = Kind(kind)
     path = directory.resolve() / wanted.path
-    wishes = Wishes(requirement or installed.requirement(), role_arn, region)
+    wishes = Wishes(requirement or ci_render.installed_requirement(), role_arn, region)
     done = "written" if write(path, render(wanted, wishes), force) else "up to date"
     click.echo(f"{done}; it installs {wishes.requirement}", err=True)
     if wanted is not Kind.STARTER and not (path_of_configuration := directory.resolve() / "xgbpatch.toml").exists():
@@ -72,7 +72,7 @@ def write(path: Path, text: str, force: bool) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.read_bytes() == text.encode():
             return False
-        whole_file.write(path, text, force)
+        write_new_file(path, text, force)
     except FileExistsError as error:
         raise ConfigurationError(f'"{path}" is there and says something else', "--force replaces it.") from error
     except OSError as error:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.options import json_option
+from xgbpatch.commands._options import json_option
 
 if TYPE_CHECKING:
-    from xgbpatch.features import Feature
+    from xgbpatch.patch.features import Feature
 
 
 @click.command("features")
@@ -28,7 +28,7 @@ def command(version: str | None, as_json: bool) -> None:
       xgbpatch features --json
     """
     from xgbpatch.catalogue import check_version
-    from xgbpatch.features import FEATURES, features_of
+    from xgbpatch.patch.features import FEATURES, features_of
 
     if version is not None:
         check_version(version)
@@ -44,7 +44,7 @@ def command(version: str | None, as_json: bool) -> None:
 def row(feature: Feature) -> dict[str, Any]:
     """What `--json` prints of one feature."""
     from xgbpatch.catalogue import versions
-    from xgbpatch.features import features_of
+    from xgbpatch.patch.features import features_of
 
     return {
         "name": feature.name,

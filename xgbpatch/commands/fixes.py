@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.options import json_option
+from xgbpatch.commands._options import json_option
 
 if TYPE_CHECKING:
-    from xgbpatch.fixes import Fix
+    from xgbpatch.patch.fixes import Fix
 
 
 @click.command("fixes")
@@ -29,7 +29,7 @@ def command(version: str | None, as_json: bool) -> None:
       xgbpatch fixes --json
     """
     from xgbpatch.catalogue import check_version
-    from xgbpatch.fixes import FIXES, fixes_of
+    from xgbpatch.patch.fixes import FIXES, fixes_of
 
     if version is not None:
         check_version(version)

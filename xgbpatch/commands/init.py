@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from xgbpatch import whole_file
-from xgbpatch.configuration.settings import FILE_NAME
+from xgbpatch.config.settings import FILE_NAME
 from xgbpatch.errors import ConfigurationError
+from xgbpatch.util import write_new_file
 
 
 @click.command("init")
@@ -36,7 +36,7 @@ def example() -> str:
 def write(path: Path, force: bool) -> None:
     """Write the example to `path`, whole or not at all; raises `ConfigurationError` where it would be overwritten."""
     try:
-        whole_file.write(path, example(), force or path.is_dir())  # which nothing replaces
+        write_new_file(path, example(), force or path.is_dir())  # which nothing replaces
     except FileExistsError as error:
         raise ConfigurationError(f'"{path}" is there already', "`xgbpatch init --force` replaces it.") from error
     except OSError as error:

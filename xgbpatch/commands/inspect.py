@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands.options import Selection, image_options, json_option, quiet_option
+from xgbpatch.commands._options import Selection, image_options, json_option, quiet_option
 
 if TYPE_CHECKING:
-    from xgbpatch.building import Workshop
-    from xgbpatch.engine.values import LocalImage
-    from xgbpatch.facts import Facts
+    from xgbpatch.build.engine import Workshop
+    from xgbpatch.engine.types import LocalImage
+    from xgbpatch.inspection.facts import Facts
     from xgbpatch.provenance import Provenance
 
 
@@ -32,12 +32,13 @@ def command(image: str | None, selection: Selection, as_json: bool, quiet: bool)
       xgbpatch inspect --version 1.5-1
       xgbpatch inspect xgbpatch/sagemaker-xgboost:1.5-1-0123456789ab-01234567 --json
     """
-    from xgbpatch import inspection, provenance
-    from xgbpatch.commands import workshop
+    from xgbpatch import provenance
+    from xgbpatch.commands import _context
+    from xgbpatch.inspection import container
 
-    with workshop.opened(quiet) as shop:
+    with _context.open_workshop(quiet) as shop:
         for found in _images(shop, image, selection):
-            facts = inspection.inspect(shop.engine, found, shop.cache / "facts")
+            facts = container.inspect(shop.engine, found, shop.cache / "facts")
             made = provenance.read(found.labels)
             click.echo(json.dumps(document(facts, made), indent=2) if as_json else text(facts, made))
 
@@ -46,9 +47,9 @@ def document(facts: Facts, made: Provenance | None) -> dict[str, object]:
     """What `--json` prints: the facts, and `provenance` (null for an image that xgbpatch did not make)."""
     from dataclasses import asdict
 
-    from xgbpatch import inspection
+    from xgbpatch.inspection import container
 
-    return {**inspection.as_document(facts), "provenance": asdict(made) if made else None}
+    return {**container.as_document(facts), "provenance": asdict(made) if made else None}
 
 
 def text(facts: Facts, made: Provenance | None) -> str:
@@ -84,12 +85,12 @@ def _rows(made: Provenance | None) -> list[tuple[str, str]]:
 
 
 def _images(shop: Workshop, image: str | None, selection: Selection) -> list[LocalImage]:
-    from xgbpatch import building
-    from xgbpatch.commands.stages import resolved
+    from xgbpatch.build import engine as engine_builder
+    from xgbpatch.commands._context import resolve_base
     from xgbpatch.errors import EngineError
 
     if image is None:
-        return [building.pull(shop, resolved(shop, spec)) for spec in selection.specs()]
+        return [engine_builder.pull(shop, resolve_base(shop, spec)) for spec in selection.specs()]
     found = shop.engine.image(image)
     if found is None:
         raise EngineError(f'the engine holds no image "{image}"', "Pull it, or inspect a base by --version.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands.options import json_option
+from xgbpatch.commands._options import json_option
 
 if TYPE_CHECKING:
     from xgbpatch.metrics import Metric
@@ -62,7 +62,7 @@ def command(names: tuple[str, ...], version: str | None, split: str, as_json: bo
 
 def text(metrics: tuple[Metric, ...], definitions: list[dict[str, str]]) -> str:
     """A table for people: a line a definition."""
-    from xgbpatch.table import aligned
+    from xgbpatch.util import aligned
 
     types = {each.name: each.direction for each in metrics}
     rows = [(item["Name"], types[item["Name"].split(":", 1)[1]], item["Regex"]) for item in definitions]

@@ -9,21 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.options import (
-    Selection,
-    all_option,
-    image_options,
-    json_option,
-    quiet_option,
-    shelf_options,
-)  # fmt: skip
+from xgbpatch.commands._options import Selection, all_option, image_options, json_option, quiet_option, shelf_options
 from xgbpatch.errors import FileError, XgbpatchError
 
 if TYPE_CHECKING:
-    from xgbpatch.destination import Shelf
-    from xgbpatch.remote.depot import Depot
+    from xgbpatch.publish.destination import PublishTarget
+    from xgbpatch.registry.context import Depot
     from xgbpatch.spec import Spec
-    from xgbpatch.upkeep.planning import Plan, Reason
+    from xgbpatch.upkeep.plan import Plan, Reason
 
 _KEYS = (
     "name", "version", "state", "repository", "published", "base", "published_base", "reasons", "warnings",
@@ -48,7 +41,7 @@ class Failure:
 @json_option
 @quiet_option
 def command(
-    selection: Selection, everything: bool, shelf: Shelf, ask_index: bool, as_json: bool, quiet: bool
+    selection: Selection, everything: bool, shelf: PublishTarget, ask_index: bool, as_json: bool, quiet: bool
 ) -> None:  # fmt: skip
     """Compare each image of the configuration with what is published, by registry alone: no engine, nothing is pulled.
 
@@ -65,22 +58,22 @@ def command(
       xgbpatch plan --config xgbpatch.toml --image fraud --no-packages
       xgbpatch plan --version 3.2-0 --feature shap --registry registry.example.com:5000
     """
-    from xgbpatch.commands import depot
+    from xgbpatch.commands import _context
 
     specs = selection.specs(everything)
-    with depot.opened(quiet) as opened:
+    with _context.open_depot(quiet) as opened:
         found = [_planned(opened, spec, shelf, ask_index) for spec in specs]
     click.echo(json.dumps(document(found), indent=2) if as_json else text(found))
     _end(found)
 
 
-def _planned(depot: Depot, spec: Spec, shelf: Shelf, ask_index: bool) -> Plan | Failure:
-    from xgbpatch import destination
+def _planned(depot: Depot, spec: Spec, shelf: PublishTarget, ask_index: bool) -> Plan | Failure:
     from xgbpatch.commands.versions import today
-    from xgbpatch.upkeep import planning
+    from xgbpatch.publish import destination
+    from xgbpatch.upkeep import plan
 
     try:
-        return planning.plan(depot, spec, destination.of(spec, shelf), today(), ask_index)
+        return plan.plan(depot, spec, destination.destination_of(spec, shelf), today(), ask_index)
     except XgbpatchError as error:
         return Failure(spec, error)
     except OSError as error:
@@ -143,7 +136,7 @@ def _reason(reason: Reason) -> dict[str, str]:
 
 def text(found: Sequence[Plan | Failure]) -> str:
     """A table for people, and below it the reasons of each image that is not current."""
-    from xgbpatch.table import aligned
+    from xgbpatch.util import aligned
 
     headings = ("IMAGE", "VERSION", "STATE", "PUBLISHED", "PATCHED UNTIL")
     lines = [aligned([headings, *(_cells(item) for item in found)])]

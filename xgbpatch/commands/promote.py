@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.examination import alias_document, examiner, logs_option
-from xgbpatch.commands.options import json_option, quiet_option
+from xgbpatch.commands._context import alias_document, local_tester, logs_option
+from xgbpatch.commands._options import json_option, quiet_option
 
 if TYPE_CHECKING:
-    from xgbpatch.upkeep.promotion import Promotion
+    from xgbpatch.publish.aliases import Promotion
 
 
 @click.command("promote", short_help="Move an alias tag to an image once test-local has passed on it.")
@@ -34,24 +34,24 @@ def command(image: str, aliases: tuple[str, ...], logs: Path, as_json: bool, qui
       xgbpatch promote registry.example.com/xgboost:3.2-0-0123456789ab-89abcdef --alias prod
       xgbpatch promote registry.example.com/xgboost:candidate --alias staging --alias prod --json
     """
-    from xgbpatch.commands import depot
+    from xgbpatch.commands import _context
+    from xgbpatch.publish import aliases as publish_aliases
     from xgbpatch.reference import ImageReference
-    from xgbpatch.upkeep import promotion
 
     reference = ImageReference.parse(image)
-    with depot.opened(quiet) as opened:
-        promoted = promotion.promote(opened, reference, aliases, examiner(opened, logs))
+    with _context.open_depot(quiet) as opened:
+        promoted = publish_aliases.promote(opened, reference, aliases, local_tester(opened, logs))
     click.echo(json.dumps(document(promoted), indent=2) if as_json else str(promoted.image.pinned))
 
 
 def document(promoted: Promotion) -> dict[str, Any]:
     """What `--json` prints."""
-    from xgbpatch.upkeep import trial
+    from xgbpatch.publish import test_record
 
     return {
         "reference": str(promoted.image.pinned),
         "tag": promoted.image.tag,
         "tested_now": promoted.tested_now,
-        "test": trial.document(promoted.record),
+        "test": test_record.document(promoted.record),
         "aliases": [alias_document(moved) for moved in promoted.moved],
     }

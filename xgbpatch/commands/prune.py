@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.options import Selection, config_option, json_option, quiet_option, shelf_options
+from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option, shelf_options
 from xgbpatch.commands.usage import known_regions
-from xgbpatch.configuration.settings import Flags
+from xgbpatch.config.settings import Flags
 from xgbpatch.errors import AwsError, RegistryError
 from xgbpatch.progress import shown
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
-    from xgbpatch.destination import Shelf
     from xgbpatch.progress import Progress
-    from xgbpatch.registry import Registry
+    from xgbpatch.publish.destination import PublishTarget
+    from xgbpatch.registry.client import Registry
     from xgbpatch.spec import Spec
-    from xgbpatch.upkeep.pruning import Deleted, Rules, Verdict
-    from xgbpatch.upkeep.stock import Repository
+    from xgbpatch.upkeep.prune import Deleted, Rules, Verdict
+    from xgbpatch.upkeep.repository import Repository
 
 _DAYS = "Delete nothing that was pushed in the last DAYS days."
 
@@ -50,7 +50,7 @@ class _Pruned:
 @json_option
 @quiet_option
 def command(
-    repositories: tuple[str, ...], config: Path | None, regions: tuple[str, ...], shelf: Shelf, keep: int,
+    repositories: tuple[str, ...], config: Path | None, regions: tuple[str, ...], shelf: PublishTarget, keep: int,
     older_than: float | None, applied: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Say which images of each REPOSITORY (default: the configuration's) can go, and with --apply delete them.
@@ -67,9 +67,9 @@ def command(
       xgbpatch prune team/fraud --region us-west-2 --region eu-west-1 --json
       xgbpatch prune team/fraud --registry registry.example.com:5000 --region us-west-2
     """
-    from xgbpatch.keychain import registry_keychain
-    from xgbpatch.registry import Registry
-    from xgbpatch.upkeep.pruning import Rules
+    from xgbpatch.registry.client import Registry
+    from xgbpatch.registry.keychain import registry_keychain
+    from xgbpatch.upkeep.prune import Rules
 
     places = known_regions(regions, config)
     specs = [spec for region in places for spec in _specs(Flags(config=config, region=region))]
@@ -89,10 +89,10 @@ def _specs(flags: Flags) -> tuple[Spec, ...]:
 
 
 def _repositories(
-    names: Sequence[str], specs: Sequence[Spec], where: tuple[Shelf, Sequence[str]]
+    names: Sequence[str], specs: Sequence[Spec], where: tuple[PublishTarget, Sequence[str]]
 ) -> list[ImageReference]:
     """Host and repository of each, once; a name with a host is taken as it is."""
-    from xgbpatch import destination
+    from xgbpatch.publish import destination
     from xgbpatch.spec import DEFAULT_REPOSITORY, Spec
 
     shelf, regions = where
@@ -100,16 +100,16 @@ def _repositories(
     found = [name for name in named if name.host]
     plain = [name.repository for name in named if not name.host] or ([] if names or specs else [DEFAULT_REPOSITORY])
     wanted = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
-    found += [destination.of(spec, shelf) for spec in (wanted if names else [*wanted, *specs])]
+    found += [destination.destination_of(spec, shelf) for spec in (wanted if names else [*wanted, *specs])]
     return list(dict.fromkeys(_plain(place) for place in found))
 
 
 def _plain(place: ImageReference) -> ImageReference:
     """Host and repository; of ECR's two host names the one that every region has."""
-    from xgbpatch.aws import AwsDoor
+    from xgbpatch.aws import AwsRegion
 
     own = place.ecr if ".dkr-ecr" in place.host else None
-    return ImageReference(AwsDoor(own.region).registry_host(own.account) if own else place.host, place.repository)
+    return ImageReference(AwsRegion(own.region).registry_host(own.account) if own else place.host, place.repository)
 
 
 def _pruned(
@@ -118,8 +118,8 @@ def _pruned(
     """Who uses what is asked before anything is deleted anywhere; and again for each repository, right before its
     deletion: reading it may have taken minutes."""
     from xgbpatch.aws.sagemaker import SageMaker
-    from xgbpatch.upkeep import pruning
-    from xgbpatch.upkeep.stock import repository, stock
+    from xgbpatch.upkeep import prune
+    from xgbpatch.upkeep.repository import list_repository, repository
 
     registry, regions, applied, progress = tools
     for place in places:
@@ -127,23 +127,23 @@ def _pruned(
     asked = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
     progress.line(f"asking SageMaker in {', '.join(asked)} which images are in use")
     services = [SageMaker(region) for region in asked]
-    used = pruning.uses(services)
+    used = prune.uses(services)
     found = []
     for place in places:
         where = repository(registry, place)
-        items = stock(registry, where)
-        used = pruning.uses(services) if applied else used
-        verdicts = pruning.decide(items, pruning.in_use(place, items, used), rules)
-        deleted = tuple(pruning.delete(where, verdicts)) if applied else None
-        found.append(_Pruned(where, verdicts, pruning.freed(verdicts), deleted))
+        items = list_repository(registry, where)
+        used = prune.uses(services) if applied else used
+        verdicts = prune.decide(items, prune.in_use(place, items, used), rules)
+        deleted = tuple(prune.delete(where, verdicts)) if applied else None
+        found.append(_Pruned(where, verdicts, prune.freed(verdicts), deleted))
     return found
 
 
 def _require_own(place: ImageReference) -> None:
     """Another account's models and endpoints cannot be seen."""
-    from xgbpatch.aws import AwsDoor
+    from xgbpatch.aws import AwsRegion
 
-    if place.ecr and (own := AwsDoor(place.ecr.region).identity().account) != place.ecr.account:
+    if place.ecr and (own := AwsRegion(place.ecr.region).identity().account) != place.ecr.account:
         raise AwsError(
             f'it cannot be told what account "{place.ecr.account}" uses of "{place.name}"',
             f'These are credentials of account "{own}": prune with those of the repository\'s own.',
@@ -174,7 +174,7 @@ def _entry(verdict: Verdict, failures: dict[str, str]) -> dict[str, Any]:
 
 
 def _text(pruned: Sequence[_Pruned]) -> str:
-    from xgbpatch.table import aligned
+    from xgbpatch.util import aligned
 
     lines = []
     for one in pruned:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch import provenance
-from xgbpatch.commands.options import (
+from xgbpatch.commands._options import (
     Selection,
     Signature,
     config_option,
@@ -20,20 +20,20 @@ from xgbpatch.commands.options import (
     shelf_options,
     sign_options,
 )
-from xgbpatch.configuration.settings import Flags
-from xgbpatch.destination import Shelf
+from xgbpatch.config.settings import Flags
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.progress import shown
+from xgbpatch.publish.destination import PublishTarget
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.engine.client import Engine
-    from xgbpatch.engine.values import LocalImage
-    from xgbpatch.keychain import Keychain
+    from xgbpatch.engine.types import LocalImage
     from xgbpatch.progress import Progress
-    from xgbpatch.publication import Gate, Pushed, Refused
-    from xgbpatch.registry import Registry
+    from xgbpatch.publish.push import Gate, PushFailure, PushResult
+    from xgbpatch.registry.client import Registry
+    from xgbpatch.registry.keychain import Keychain
 
 _AS_BUILD = "[default: as `build` finds it]"
 _AS_NAMED = "[default: that of the local name]"
@@ -51,7 +51,7 @@ class _Target:
     selection: Selection
     regions: tuple[str, ...]
     all_regions: bool
-    shelf: Shelf
+    shelf: PublishTarget
 
 
 @click.command("push", short_help="Push a built image to ECR and hold it to what SageMaker accepts.")
@@ -74,8 +74,8 @@ class _Target:
 @json_option
 @quiet_option
 def command(
-    image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool, shelf: Shelf, repository: str,
-    tag: str, aliases: tuple[str, ...], immutable: bool, scan_on_push: bool, kms_key: str,
+    image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool,
+    shelf: PublishTarget, repository: str, tag: str, aliases: tuple[str, ...], immutable: bool, scan_on_push: bool, kms_key: str,
     repository_tags: tuple[str, ...], manifest_gate: bool, scan_gate: bool, scan_timeout: float,
     signature: Signature, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
@@ -98,12 +98,12 @@ def command(
       xgbpatch push --registry registry.example.com:5000
       xgbpatch push --sign --sign-key awskms:///alias/images
     """
-    from xgbpatch import signing
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.engine.client import Engine
-    from xgbpatch.keychain import registry_keychain
-    from xgbpatch.publication import Parcel, Publisher, Pushed
-    from xgbpatch.registry import Registry
+    from xgbpatch.publish import signing
+    from xgbpatch.publish.push import Publisher, PushRequest, PushResult
+    from xgbpatch.registry.client import Registry
+    from xgbpatch.registry.keychain import registry_keychain
 
     selection = Selection(Flags(config=config))
     target = _checked(_Target(selection, regions, all_regions, shelf))
@@ -114,7 +114,7 @@ def command(
         name = _name(local, image, repository, tag)
         moving = tuple(_parsed(name, alias).tag for alias in aliases or _configured_aliases(selection, local))
         _check_aliases(options, moving)
-        parcels = [Parcel(local, place, moving, options, manifest_gate) for place in _destinations(target, name)]
+        parcels = [PushRequest(local, place, moving, options, manifest_gate) for place in _destinations(target, name)]
         keychain = registry_keychain()
         registries = Registry(keychain)
         gate = _gate(registries, keychain, progress, scan_timeout) if scan_gate else None
@@ -123,7 +123,7 @@ def command(
         if as_json:  # before cosign has its say: what stands stays known
             click.echo(json.dumps(_document(local, outcomes), indent=2))
         if signer:
-            for pushed in (outcome for outcome in outcomes if isinstance(outcome, Pushed)):
+            for pushed in (outcome for outcome in outcomes if isinstance(outcome, PushResult)):
                 signing.sign(signer, pushed.reference, keychain)
                 progress.line(f'signed "{pushed.reference.pinned}"')
     _raise_first(outcomes)
@@ -132,13 +132,13 @@ def command(
 def _gate(registry: Registry, keychain: Keychain, progress: Progress, seconds: float) -> Gate:
     from functools import partial
 
-    from xgbpatch import scans
-    from xgbpatch.commands.workshop import cache_folder
-    from xgbpatch.remote.depot import Depot
-    from xgbpatch.remote.doors import blob_doors
+    from xgbpatch.commands._context import cache_folder
+    from xgbpatch.publish import scan_gate
+    from xgbpatch.registry.context import Depot
+    from xgbpatch.registry.ecr import blob_store_for
 
-    depot = Depot(registry, blob_doors(registry, keychain), cache_folder(), progress)
-    return partial(scans.gate, depot, patience=scans.Patience(seconds))
+    depot = Depot(registry, blob_store_for(registry, keychain), cache_folder(), progress)
+    return partial(scan_gate.gate, depot, patience=scan_gate.ScanTimeout(seconds))
 
 
 def _checked(target: _Target) -> _Target:
@@ -215,7 +215,7 @@ def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, .
 
 
 def _destinations(target: _Target, name: ImageReference) -> list[ImageReference]:
-    from xgbpatch.publication import ecr_destination
+    from xgbpatch.publish.push import ecr_destination
 
     if target.shelf.registry:
         return [ImageReference.parse(f"{target.shelf.registry}/{name}")]
@@ -225,40 +225,40 @@ def _destinations(target: _Target, name: ImageReference) -> list[ImageReference]
 
 def _account_and_regions(target: _Target) -> tuple[str, Sequence[str]]:
     from xgbpatch import catalogue
-    from xgbpatch.aws import AwsDoor, partition
+    from xgbpatch.aws import AwsRegion, partition
 
     regions = tuple(dict.fromkeys(target.regions)) or (target.selection.region() or "",)
     if not regions[0]:
         raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
     if target.shelf.account and not target.all_regions:
         return target.shelf.account, regions
-    identity = AwsDoor(regions[0]).identity()
+    identity = AwsRegion(regions[0]).identity()
     if target.all_regions:
         regions = tuple(region for region in catalogue.regions() if partition(region) == identity.partition)
     return target.shelf.account or identity.account, regions
 
 
-def _told(outcomes: Iterator[Pushed | Refused], as_json: bool) -> Iterator[Pushed | Refused]:
+def _told(outcomes: Iterator[PushResult | PushFailure], as_json: bool) -> Iterator[PushResult | PushFailure]:
     """Each result on stdout as soon as it is known: what stands stays known when a later push is interrupted."""
-    from xgbpatch.publication import Pushed
+    from xgbpatch.publish.push import PushResult
 
     for outcome in outcomes:
-        if isinstance(outcome, Pushed) and not as_json:
+        if isinstance(outcome, PushResult) and not as_json:
             click.echo(str(outcome.reference.pinned))
         yield outcome
 
 
-def _document(image: LocalImage, outcomes: Sequence[Pushed | Refused]) -> dict[str, Any]:
-    from xgbpatch.publication import Pushed, Refused
+def _document(image: LocalImage, outcomes: Sequence[PushResult | PushFailure]) -> dict[str, Any]:
+    from xgbpatch.publish.push import PushFailure, PushResult
 
     return {
         "image": image.id,
-        "pushed": [_pushed(outcome) for outcome in outcomes if isinstance(outcome, Pushed)],
-        "failed": [_refused(outcome) for outcome in outcomes if isinstance(outcome, Refused)],
+        "pushed": [_pushed(outcome) for outcome in outcomes if isinstance(outcome, PushResult)],
+        "failed": [_refused(outcome) for outcome in outcomes if isinstance(outcome, PushFailure)],
     }
 
 
-def _pushed(outcome: Pushed) -> dict[str, Any]:
+def _pushed(outcome: PushResult) -> dict[str, Any]:
     return {
         "reference": str(outcome.reference.pinned),
         "tag": outcome.reference.tag,
@@ -269,7 +269,7 @@ def _pushed(outcome: Pushed) -> dict[str, Any]:
     }
 
 
-def _refused(outcome: Refused) -> dict[str, Any]:
+def _refused(outcome: PushFailure) -> dict[str, Any]:
     error = outcome.error
     return {
         "destination": str(outcome.destination),
@@ -284,11 +284,11 @@ def _region(reference: ImageReference) -> str | None:
     return reference.ecr.region if reference.ecr else None
 
 
-def _raise_first(outcomes: Sequence[Pushed | Refused]) -> None:
+def _raise_first(outcomes: Sequence[PushResult | PushFailure]) -> None:
     """The exit code is the first failure's."""
-    from xgbpatch.publication import Refused
+    from xgbpatch.publish.push import PushFailure
 
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, PushFailure)]
     if not failures:
         return
     error = failures[0].error

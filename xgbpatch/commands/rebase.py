@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.examination import alias_document, examiner, logs_option
-from xgbpatch.commands.options import json_option, quiet_option
+from xgbpatch.commands._context import alias_document, local_tester, logs_option
+from xgbpatch.commands._options import json_option, quiet_option
 
 if TYPE_CHECKING:
+    from xgbpatch.publish.aliases import Promotion
     from xgbpatch.reference import ImageReference
-    from xgbpatch.remote.depot import Depot
-    from xgbpatch.upkeep.promotion import Promotion
-    from xgbpatch.upkeep.rebasing import Rebased
+    from xgbpatch.registry.context import Depot
+    from xgbpatch.upkeep.rebase import RebaseResult
 
 _TO = "The new base.  [default: the old base's tag as it stands now]"
 _TAG = "Tag of the result.  [default: the image's, with the new base's digest in it]"
@@ -48,26 +48,26 @@ def command(
       xgbpatch rebase registry.example.com/xgboost:prod --tag 3.2-0-november --alias prod
       xgbpatch rebase registry.example.com/xgboost:prod --to registry.example.com/base:3.2-0 --accept-drift --json
     """
-    from xgbpatch.commands import depot
+    from xgbpatch.commands import _context
     from xgbpatch.reference import ImageReference
-    from xgbpatch.upkeep import rebasing
+    from xgbpatch.upkeep import rebase
 
     reference = ImageReference.parse(image)
     tag = ImageReference.parse(f"{reference.name}:{tag}").tag if tag else ""
-    with depot.opened(quiet) as opened:
-        rebased = rebasing.rebase(opened, rebasing.Wish(reference, _base(to), tag, accept_drift))
+    with _context.open_depot(quiet) as opened:
+        rebased = rebase.rebase(opened, rebase.RebaseRequest(reference, _base(to), tag, accept_drift))
         opened.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
         promoted = _promoted(opened, rebased.reference, aliases, logs) if aliases else None
     click.echo(json.dumps(document(rebased, promoted), indent=2) if as_json else str(rebased.reference.pinned))
 
 
 def _promoted(depot: Depot, image: ImageReference, aliases: tuple[str, ...], logs: Path) -> Promotion:
-    from xgbpatch.upkeep import promotion
+    from xgbpatch.publish import aliases as publish_aliases
 
-    return promotion.promote(depot, image, aliases, examiner(depot, logs))
+    return publish_aliases.promote(depot, image, aliases, local_tester(depot, logs))
 
 
-def document(rebased: Rebased, promoted: Promotion | None) -> dict[str, Any]:
+def document(rebased: RebaseResult, promoted: Promotion | None) -> dict[str, Any]:
     """What `--json` prints."""
     return {
         "reference": str(rebased.reference.pinned),

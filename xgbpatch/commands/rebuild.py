@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.examination import examiner, logs_option
-from xgbpatch.commands.options import (
+from xgbpatch.commands._context import local_tester, logs_option
+from xgbpatch.commands._options import (
     Selection,
     Signature,
     all_option,
@@ -24,15 +24,15 @@ from xgbpatch.commands.options import (
     shelf_options,
     sign_options,
 )
-from xgbpatch.destination import Shelf
 from xgbpatch.progress import Progress, shown
+from xgbpatch.publish.destination import PublishTarget
 
 if TYPE_CHECKING:
     from xgbpatch.reference import ImageReference
-    from xgbpatch.remote.depot import Depot
+    from xgbpatch.registry.context import Depot
     from xgbpatch.spec import Spec
-    from xgbpatch.upkeep.planning import Plan
-    from xgbpatch.upkeep.renewal import Crew, Maker, Renewal
+    from xgbpatch.upkeep.plan import Plan
+    from xgbpatch.upkeep.rebuild import Maker, RebuildResult, RebuildSteps
 
 _NO_TEST = "Put the images under their version tags only: no engine is needed, and no alias moves."
 _ATTACH = "Attach the CycloneDX document of what the patch adds.  [default: yes]"
@@ -44,7 +44,7 @@ class _Order:
     """One image, and how it is to be renewed."""
 
     spec: Spec
-    shelf: Shelf
+    shelf: PublishTarget
     builder: str
     test: bool
     scan_gate: bool
@@ -73,7 +73,7 @@ class _Order:
 @json_option
 @quiet_option
 def command(
-    selection: Selection, everything: bool, shelf: Shelf, builder: str, test: bool, scan_gate: bool,
+    selection: Selection, everything: bool, shelf: PublishTarget, builder: str, test: bool, scan_gate: bool,
     accept_drift: bool, attach_sbom: bool, signature: Signature, jobs: int, logs: Path, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Bring the published images of the configuration up to date; prints what became of each.
@@ -114,7 +114,7 @@ def exit_code(answers: list[dict[str, Any]]) -> int:
 
 def text(answers: list[dict[str, Any]]) -> str:
     """A line an image; whole errors and differences are among the `remarks`, on stderr."""
-    from xgbpatch.table import aligned
+    from xgbpatch.util import aligned
 
     rows = [(answer["name"], answer["outcome"], answer["image"] or "-", _remark(answer)) for answer in answers]
     return aligned([("IMAGE", "OUTCOME", "REFERENCE", "REMARK"), *rows])
@@ -139,14 +139,14 @@ def _remark(answer: dict[str, Any]) -> str:
 
 
 def _each(orders: dict[str, _Order], jobs: int, progress: Progress) -> Iterator[tuple[str, dict[str, Any]]]:
-    from xgbpatch.commands import crews
+    from xgbpatch.commands import _parallel
 
     if len(orders) == 1:
         ((name, order),) = orders.items()
         yield name, renewed(order, progress)
         return
-    for name, answer in crews.each(renewed, orders, jobs, progress):
-        if isinstance(answer, crews.Ended):
+    for name, answer in _parallel.run_each(renewed, orders, jobs, progress):
+        if isinstance(answer, _parallel.WorkerDied):
             yield name, _document(name, "failed", error=str(answer), exit_code=1)
         else:
             yield name, answer
@@ -154,30 +154,30 @@ def _each(orders: dict[str, _Order], jobs: int, progress: Progress) -> Iterator[
 
 def renewed(order: _Order, progress: Progress) -> dict[str, Any]:
     """What became of one image, as `--json` shows it; runs in a process of its own where there are several."""
-    from xgbpatch.upkeep import renewal
+    from xgbpatch.upkeep import rebuild
 
     with _crew(order, progress) as crew:
-        return document(renewal.renew(crew, order.spec))
+        return document(rebuild.rebuild(crew, order.spec))
 
 
 @contextmanager
-def _crew(order: _Order, progress: Progress) -> Iterator[Crew]:
+def _crew(order: _Order, progress: Progress) -> Iterator[RebuildSteps]:
     from functools import partial
 
-    from xgbpatch import destination, scans
-    from xgbpatch.commands import depot
+    from xgbpatch.commands import _context
     from xgbpatch.commands.versions import today
-    from xgbpatch.upkeep.renewal import Crew
+    from xgbpatch.publish import destination, scan_gate
+    from xgbpatch.upkeep.rebuild import RebuildSteps
 
-    opened = depot.connected(progress)
+    opened = _context.connect_depot(progress)
     with ExitStack() as stack:
-        yield Crew(
+        yield RebuildSteps(
             opened,
-            lambda spec: destination.of(spec, order.shelf),
+            lambda spec: destination.destination_of(spec, order.shelf),
             _maker(order, opened, stack),
             today(),
-            partial(scans.gate, opened) if order.scan_gate else None,
-            examiner(opened, order.logs) if order.test else None,
+            partial(scan_gate.gate, opened) if order.scan_gate else None,
+            local_tester(opened, order.logs) if order.test else None,
             order.accept_drift,
         )
 
@@ -187,27 +187,27 @@ def _maker(order: _Order, opened: Depot, stack: ExitStack) -> Maker:
     when the image stands in the registry already."""
 
     def make(plan: Plan, place: ImageReference) -> ImageReference:
-        from xgbpatch.commands import workshop
-        from xgbpatch.remote.papers import Papers
+        from xgbpatch.commands import _context
+        from xgbpatch.publish.attachments import Attachments
 
-        wanted = Papers(order.attach_sbom, order.signature.signer())
+        wanted = Attachments(order.attach_sbom, order.signature.signer())
         if order.builder == "docker":
-            from xgbpatch.upkeep.engine_maker import engine_maker
+            from xgbpatch.upkeep.rebuild import engine_maker
 
-            shop = stack.enter_context(workshop.connected(opened.progress))
+            shop = stack.enter_context(_context.connect_workshop(opened.progress))
             return engine_maker(opened, shop, wanted)(plan, place)
-        from xgbpatch.upkeep.registry_maker import registry_maker
+        from xgbpatch.upkeep.rebuild import registry_maker
 
         if order.test:
-            stack.enter_context(workshop.connected(opened.progress))
+            stack.enter_context(_context.connect_workshop(opened.progress))
         return registry_maker(opened, order.accept_drift, wanted)(plan, place)
 
     return make
 
 
-def document(renewal: Renewal) -> dict[str, Any]:
+def document(renewal: RebuildResult) -> dict[str, Any]:
     """One image's entry of `--json`; `exit_code` is what it adds to the command's."""
-    from xgbpatch.upkeep.renewal import Outcome
+    from xgbpatch.upkeep.rebuild import Outcome
 
     plan, error = renewal.plan, renewal.error
     drift = 20 if renewal.outcome is Outcome.DRIFTED else 0

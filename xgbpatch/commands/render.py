@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands.options import Selection, image_options, json_option, quiet_option
+from xgbpatch.commands._options import Selection, image_options, json_option, quiet_option
 
 if TYPE_CHECKING:
-    from xgbpatch.building import Rendered
+    from xgbpatch.build.engine import EngineDefinition
 
 
 @click.command("render")
@@ -25,17 +25,17 @@ def command(selection: Selection, as_json: bool, quiet: bool) -> None:
       xgbpatch render --version 3.2-0
       xgbpatch render --version 1.5-1 --feature daal4py --json
     """
-    from xgbpatch import building
-    from xgbpatch.commands import workshop
-    from xgbpatch.commands.stages import resolved
+    from xgbpatch.build import engine as engine_builder
+    from xgbpatch.commands import _context
+    from xgbpatch.commands._context import resolve_base
 
     for spec in selection.specs():
-        with workshop.opened(quiet) as shop:
-            rendered = building.render(shop, spec, resolved(shop, spec))
+        with _context.open_workshop(quiet) as shop:
+            rendered = engine_builder.render(shop, spec, resolve_base(shop, spec))
         click.echo(json.dumps(document(rendered), indent=2) if as_json else text(rendered))
 
 
-def document(rendered: Rendered) -> dict[str, object]:
+def document(rendered: EngineDefinition) -> dict[str, object]:
     """What `--json` prints."""
     return {
         "image": str(rendered.reference),
@@ -49,7 +49,7 @@ def document(rendered: Rendered) -> dict[str, object]:
     }
 
 
-def text(rendered: Rendered) -> str:
+def text(rendered: EngineDefinition) -> str:
     """The Dockerfile, then a line a file: sha256 (its first 12 digits), bytes, path."""
     lines = [f"{file.sha256[:12]} {len(file.read()):>11} {file.target}" for file in rendered.patch.files]
     total = sum(len(file.read()) for file in rendered.patch.files)

@@ -6,8 +6,8 @@ import json
 
 import click
 
-from xgbpatch.commands.examination import alias_document
-from xgbpatch.commands.options import json_option, quiet_option
+from xgbpatch.commands._context import alias_document
+from xgbpatch.commands._options import json_option, quiet_option
 
 
 @click.command("rollback", short_help="Move an alias tag back to what it named before.")
@@ -27,14 +27,14 @@ def command(repository: str, name: str, to: str, as_json: bool, quiet: bool) -> 
       xgbpatch rollback registry.example.com/xgboost --alias prod
       xgbpatch rollback registry.example.com/xgboost --alias prod --json
     """
-    from xgbpatch.commands import depot
+    from xgbpatch.commands import _context
+    from xgbpatch.publish import aliases
     from xgbpatch.reference import ImageReference
-    from xgbpatch.upkeep import promotion
 
     place = ImageReference.parse(repository)
     digest = ImageReference.parse(f"{place.name}@{to}").digest if to else ""
-    with depot.opened(quiet) as opened:
-        moved = promotion.rollback(opened, place, name, digest)
+    with _context.open_depot(quiet) as opened:
+        moved = aliases.rollback(opened, place, name, digest)
         opened.progress.line(f'"{moved.alias.tag}" went back from "{moved.before}" to "{moved.alias.digest}"')
     document = {"reference": str(moved.alias.pinned), **alias_document(moved)}
     click.echo(json.dumps(document, indent=2) if as_json else str(moved.alias.pinned))

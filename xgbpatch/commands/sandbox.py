@@ -15,7 +15,7 @@ from xgbpatch.errors import SandboxError
 from xgbpatch.sandbox.options import SandboxOptions
 
 if TYPE_CHECKING:
-    from xgbpatch.sandbox.lifetime import Observation
+    from xgbpatch.sandbox.lifecycle import Observation
 
 _DEFAULTS = SandboxOptions()
 _REGIONS = ", ".join(_DEFAULTS.regions)

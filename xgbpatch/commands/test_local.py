@@ -14,8 +14,8 @@ from xgbpatch.commands._outputs import OutputFile, OutputFolder, write
 
 if TYPE_CHECKING:
     from xgbpatch.contract import Options
+    from xgbpatch.contract.model import Report
     from xgbpatch.engine.client import Engine
-    from xgbpatch.report import Report
 
 
 @dataclass(frozen=True)

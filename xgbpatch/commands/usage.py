@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.options import Selection, config_option, json_option, quiet_option
-from xgbpatch.configuration.settings import Flags
+from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option
+from xgbpatch.config.settings import Flags
 from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def command(regions: tuple[str, ...], config: Path | None, as_json: bool, quiet:
       xgbpatch usage --json | jq -r '.behind[].commands[]'
     """
     from xgbpatch.aws.sagemaker import SageMaker
-    from xgbpatch.commands import depot
+    from xgbpatch.commands import _context
     from xgbpatch.upkeep.usage import usage
 
     places = [SageMaker(region) for region in known_regions(regions, config)]
-    with depot.opened(quiet) as opened:
+    with _context.open_depot(quiet) as opened:
         found = usage(places, opened)
         for image, why in found.unknown.items():
             opened.progress.line(f'"{image}" could not be looked at: {why}')
@@ -80,7 +80,7 @@ def _entry(item: Behind) -> dict[str, Any]:
 
 def _text(found: Usage) -> str:
     """A table, and below it the commands by name."""
-    from xgbpatch.table import aligned
+    from xgbpatch.util import aligned
 
     if not found.behind:
         return f"No model and no endpoint runs a superseded image; {found.current} run a current one of xgbpatch."

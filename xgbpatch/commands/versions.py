@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands.options import Selection, config_option, json_option, region_option
-from xgbpatch.configuration.settings import Flags
+from xgbpatch.commands._options import Selection, config_option, json_option, region_option
+from xgbpatch.config.settings import Flags
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def today() -> datetime.date:
 def row(info: VersionInfo, region: str, day: datetime.date) -> dict[str, Any]:
     """What is said of one version; raises `ConfigurationError` for a region without images."""
     from xgbpatch.catalogue import image_uri
-    from xgbpatch.features import features_of
+    from xgbpatch.patch.features import features_of
 
     return {
         "version": info.version,
@@ -72,7 +72,7 @@ def row(info: VersionInfo, region: str, day: datetime.date) -> dict[str, Any]:
 
 def text(rows: list[dict[str, Any]]) -> str:
     """A table for people: a line a version, and the notes below it."""
-    from xgbpatch.table import aligned
+    from xgbpatch.util import aligned
 
     headings = ("VERSION", "PYTHON", "XGBOOST", "PATCHED UNTIL", "ARM64", "FEATURES", "IMAGE")
     lines = [aligned([headings, *(_cells(row) for row in rows)])]

@@ -1,7 +1,7 @@
 """SageMaker's contract with a container, as checks that run on a real engine."""
 
-from xgbpatch.contract.checking import check
-from xgbpatch.contract.options import Options
-from xgbpatch.contract.table import CHECKS, Check
+from xgbpatch.contract.checks.table import CHECKS, Check
+from xgbpatch.contract.model import Options
+from xgbpatch.contract.runner import check
 
 __all__ = ["CHECKS", "Check", "Options", "check"]

@@ -1,11 +1,136 @@
-"""The training jobs that the checks ask for; each runs once, where a check that applies needs it."""
+"""The training jobs of the checks, and how one is run under SageMaker's contract."""
 
 from __future__ import annotations
 
-from xgbpatch.contract import abalone
-from xgbpatch.contract.training import Job
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
-NAMES = ("column 0", *abalone.NAMES)  # libsvm training sees a column in front of the features
+from xgbpatch.contract import payloads
+from xgbpatch.engine.client import Container
+from xgbpatch.engine.types import Mount, Run
+from xgbpatch.errors import EngineError
+
+HOST = "algo-1"
+ROUNDS = 10
+TIMEOUT_SECONDS = 180
+
+
+DEFAULTS = {"num_round": str(ROUNDS), "objective": "reg:squarederror", "max_depth": "5", "eta": "0.3"}
+CHECKPOINTS = "/opt/ml/checkpoints"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training job on abalone; hyperparameters are strings, as SageMaker passes them.
+
+    `changed` are hyperparameters beside or in the place of `DEFAULTS`, an empty one takes it away; `old` asks whether a
+    shell has more than 9 rings, and not how many. `keeps_checkpoints` sets a checkpoint folder up; the job begins after
+    the job named `after`, and finds what that one left there.
+    """
+
+    name: str
+    content_type: str = "text/libsvm"
+    changed: tuple[tuple[str, str], ...] = ()
+    old: bool = False
+    keeps_checkpoints: bool = False
+    after: Job | None = None
+
+    @property
+    def hyperparameters(self) -> Mapping[str, str]:
+        return {name: value for name, value in {**DEFAULTS, **dict(self.changed)}.items() if value}
+
+    @property
+    def rounds(self) -> int:
+        return int(self.hyperparameters["num_round"])
+
+    @property
+    def checkpoints(self) -> str:
+        """The name of its checkpoint folder, which is that of the job before it."""
+        return self.after.checkpoints if self.after else f"{self.name}-checkpoints" if self.keeps_checkpoints else ""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A job's outcome: exit code (None when it did not end in time), output, and the `/opt/ml` it left at `root`."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    root: Path = field(repr=False)
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for a sentence."""
+        return f"did not end within {TIMEOUT_SECONDS} s" if self.exit_code is None else f"exit code {self.exit_code}"
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model" / "xgboost-model"
+
+    @property
+    def models(self) -> list[Path]:
+        """The model file, or those of a k-fold job."""
+        return sorted(self.root.glob("model/xgboost-model*"))
+
+    @property
+    def beside(self) -> Path:
+        """The folder that the feature `training` writes beside the model."""
+        return self.root / "model" / "xgbpatch"
+
+    @property
+    def failure(self) -> str:
+        """The text of `/opt/ml/output/failure`, empty when it was not written."""
+        path = self.root / "output" / "failure"
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def prepare(job: Job, root: Path) -> None:
+    """Lay out `/opt/ml` at `root`: configuration, channels and empty output folders."""
+    payloads.write_channels(root / "input" / "data", job.content_type, job.old)
+    for folder in ("input/config", "model", "output/data"):
+        (root / folder).mkdir(parents=True)
+    channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+    settings = {
+        "hyperparameters": dict(job.hyperparameters),
+        "inputdataconfig": {name: {"ContentType": job.content_type, **channel} for name in payloads.ABALONE_CHANNELS},
+        "resourceconfig": {"current_host": HOST, "hosts": [HOST], "network_interface_name": "eth0"},
+    }
+    if job.checkpoints:
+        settings["checkpointconfig"] = {"S3Uri": "s3://bucket/checkpoints", "LocalPath": CHECKPOINTS}
+        (root.parent / job.checkpoints).mkdir(exist_ok=True)
+    for name, content in settings.items():
+        (root / "input" / "config" / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def run(image: str, job: Job, root: Path) -> Run:
+    """The container as SageMaker starts it: argument `train`, `/opt/ml` mounted, the host name of resourceconfig."""
+    mounts = [Mount(root, "/opt/ml")]
+    if job.checkpoints:
+        mounts.append(Mount(root.parent / job.checkpoints, CHECKPOINTS))
+    environment = {"TRAINING_JOB_NAME": "xgbpatch-test-local"}
+    return Run(image, ("train",), environment=environment, mounts=tuple(mounts), hostname=HOST)
+
+
+def finish(container: Container, root: Path) -> Trained:
+    """Wait for the job to end, three minutes at most."""
+    return Trained(_exit_code(container), container.stdout(), container.stderr(), root)
+
+
+def _exit_code(container: Container) -> int | None:
+    try:
+        return container.wait(TIMEOUT_SECONDS)
+    except EngineError:
+        if container.running:
+            return None
+        raise
+
+
+# The training jobs that the checks ask for; each runs once, where a check that applies needs it.
+
+
+NAMES = ("column 0", *payloads.ABALONE_NAMES)  # libsvm training sees a column in front of the features
 OBSERVED_BACKGROUND = 20  # rows
 
 ABALONE = Job("abalone")
@@ -14,6 +139,8 @@ BAD = Job("user-error", changed=(("eta", "2"),))  # outside [0, 1]
 LOGISTIC = Job(
     "logistic", old=True, changed=(("objective", "binary:logistic"), ("eval_metric", "error,accuracy"))
 )  # fmt: skip
+
+
 # Deep trees: rows that a fold was trained on look far better than those it was not.
 K_FOLD = Job(
     "k-fold", old=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, Any
 from xml.etree import ElementTree as xml  # written only, never parsed
 
-from xgbpatch.report import CheckResult, Report, Verdict
+from xgbpatch.contract.model import CheckResult, Report, Verdict
 
 _COLOURS = {Verdict.PASSED: "green", Verdict.FAILED: "red", Verdict.SKIPPED: "yellow"}
 

@@ -1,4 +1,4 @@
-"""A running `serve`: how it is started, when it is ready, and how it is asked."""
+"""The ways to start `serve`, and a server that answers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,30 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
-from xgbpatch.contract.exchange import Answer, Request, send
-from xgbpatch.contract.finding import Violation
-from xgbpatch.engine.container import Container
-from xgbpatch.engine.failures import EngineGoneError
-from xgbpatch.engine.values import Mount, Run
+from xgbpatch.contract.http import Answer, Request, send
+from xgbpatch.contract.model import Violation
+from xgbpatch.engine.client import Container, EngineGoneError
+from xgbpatch.engine.types import Mount, Run
 from xgbpatch.errors import EngineError
+
+_ATTEMPTS = 8
+_BAD_GATEWAY = 502
+
+
+def settled(server: Server, request: Request) -> Answer:
+    """gunicorn refuses a large body unread and closes; where nginx still writes at that moment it says 502 instead.
+
+    Such an answer is asked for again; a server that never says anything else keeps its 502.
+    """
+    for _ in range(_ATTEMPTS):
+        answer = server.ask(request)
+        if answer.status != _BAD_GATEWAY:
+            break
+    return answer
+
+
+# A running `serve`: how it is started, when it is ready, and how it is asked.
+
 
 _POLL_SECONDS = 0.1
 _ONE_WORKER = ("SAGEMAKER_MODEL_SERVER_WORKERS", "1")  # where concurrency is not what is checked: half the start
@@ -67,6 +85,8 @@ SMALL_LIMIT = 2**16  # bytes
 
 PLAIN = Stack("plain")
 SELECTABLE = one_worker("selectable", ("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,raw_score"))
+
+
 # One key, because protobuf writes several in random order; a limit that fits a socket's buffer, so that 413 is certain.
 SELECTED = one_worker(
     "selected", ("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score"), ("MAX_CONTENT_LENGTH", str(SMALL_LIMIT))

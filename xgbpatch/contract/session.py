@@ -1,27 +1,102 @@
-"""What the checks of one run share: the trained models, the running servers, the rows and the booster's truth."""
+"""What the checks of one run share: a workspace, models, jobs and running servers."""
 
 from __future__ import annotations
 
+import json
+import pickle
 import random
-from collections.abc import Collection, Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from xgbpatch.contract import abalone, carried, models, training
-from xgbpatch.contract.carried import Carried
-from xgbpatch.contract.finding import Violation
-from xgbpatch.contract.options import Options
-from xgbpatch.contract.payload import Row
+from xgbpatch.contract import jobs, model, payloads
+from xgbpatch.contract.jobs import ABALONE, ABALONE_CSV, K_FOLD, LOGISTIC, NAMES, Job, Trained
+from xgbpatch.contract.model import Carried, Options, Violation
+from xgbpatch.contract.oracle import Description, Truth, describe, predict
+from xgbpatch.contract.payloads import Row
 from xgbpatch.contract.server import PLAIN, Models, Server, Stack
-from xgbpatch.contract.training import Job, Trained
-from xgbpatch.contract.truth import Description, Truth, describe, predict
-from xgbpatch.contract.workspace import workspace
-from xgbpatch.engine.client import Engine, save_log
-from xgbpatch.engine.container import Container
-from xgbpatch.engine.values import Completed, LocalImage, Run
+from xgbpatch.engine.client import Container, Engine, afterwards, save_log
+from xgbpatch.engine.types import Completed, LocalImage, Mount, Run
 from xgbpatch.errors import ConfigurationError, EngineError
+
+
+@contextmanager
+def workspace(engine: Engine, image: str) -> Iterator[Path]:
+    """A directory for bind mounts. What root left in it is removed through a container of `image` where need be."""
+    directory = Path(tempfile.mkdtemp(prefix="xgbpatch-"))
+    directory.chmod(0o755)  # a container whose root is mapped to another user must read it
+    with afterwards(lambda: _remove(engine, image, directory)):
+        yield directory
+
+
+def _remove(engine: Engine, image: str, directory: Path) -> None:
+    try:
+        shutil.rmtree(directory)
+    except PermissionError:
+        sweep = ("-c", "rm -rf /workspace/* /workspace/.[!.]*")
+        engine.run(Run(image, sweep, entrypoint=("/bin/sh",), mounts=(Mount(directory, "/workspace"),)), timeout=60)
+        shutil.rmtree(directory)
+
+
+# The model folders that the servers of one run get, made of what the training jobs left.
+
+
+BESIDE = "xgbpatch"  # the sub-folder of a model folder that the base's serving never looks into
+BACKGROUND_ROWS = 100
+UNPICKLED = "xgbpatch-test-local-unpickled-this-model"
+
+
+class _Marker:
+    """A pickle that prints UNPICKLED where it is loaded."""
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return print, (UNPICKLED,)
+
+
+def assemble(models: Models, directory: Path, trained: Callable[[Job], Trained]) -> Path:
+    """The folder of those models below `directory`, made at the first call; `trained` gives a job that succeeded."""
+    if models is Models.ABALONE:
+        return trained(ABALONE).model.parent
+    folder = directory / f"served-{models.value}"
+    if not folder.exists():
+        files, beside = _parts(models, trained)
+        (folder / BESIDE).mkdir(parents=True)
+        for path, content in {**files, **{f"{BESIDE}/{name}": found for name, found in beside.items()}}.items():
+            (folder / path).write_bytes(content)
+    return folder
+
+
+def _parts(models: Models, trained: Callable[[Job], Trained]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The files of the folder, and those in BESIDE, by name."""
+    if models is Models.MEAN:
+        members = [trained(job).model for job in (ABALONE, ABALONE_CSV)]
+        return {f"xgboost-model-{number}": path.read_bytes() for number, path in enumerate(members)}, {}
+    if models is Models.VOTES:
+        members = sorted(trained(K_FOLD).root.glob("model/xgboost-model-*"))
+        return {path.name: path.read_bytes() for path in members}, {}
+    if models is Models.LOGISTIC:
+        return {"xgboost-model": trained(LOGISTIC).model.read_bytes()}, {
+            "background.npy": payloads.npy_float32(background())
+        }
+    if models in (Models.NAMED, Models.NEWER):
+        names = {"feature_names.json": json.dumps(NAMES).encode()}
+        newer = {"record.json": json.dumps({"xgboost": "99.0.0"}).encode()}
+        beside = names if models is Models.NAMED else newer
+        return {"xgboost-model": trained(ABALONE).model.read_bytes()}, beside
+    return {"xgboost-model": pickle.dumps(_Marker(), protocol=4)}, {}
+
+
+def background() -> Sequence[Sequence[float]]:
+    """Rows for interventional SHAP, none of which the checks ask about."""
+    return payloads.abalone_rows()[-BACKGROUND_ROWS:]
+
+
+# What the checks of one run share: the trained models, the running servers, the rows and the booster's truth.
+
 
 Need = Job | Stack
 
@@ -64,7 +139,7 @@ class Session:
         if job not in self._trained:
             self._begin(job)
             self._used[f"train.{job.name}"] = self._jobs[job].container
-            self._trained[job] = training.finish(self._jobs[job].container, self._root(job))
+            self._trained[job] = jobs.finish(self._jobs[job].container, self._root(job))
         self._used[f"train.{job.name}"] = self._jobs[job].container
         return self._trained[job]
 
@@ -102,7 +177,7 @@ class Session:
         """
         key = None if self._own(stack) else _SAME.get(stack.models, stack.models)
         if key not in self._truths:
-            rows = self.rows if self._own(stack) else abalone.rows()
+            rows = self.rows if self._own(stack) else payloads.abalone_rows()
             self._truths[key] = predict(self.server(stack).container, stack.folder, rows)
         return self._truths[key].head(count)
 
@@ -113,13 +188,13 @@ class Session:
     @cached_property
     def carried(self) -> Carried:
         """What of ours the image says that it carries."""
-        return carried.read(self.image)
+        return model.read_carried(self.image)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """Rows for the served model: abalone's, or made ones of its width (seeded, at most 60 kB as CSV)."""
         if self.options.model is None:
-            return abalone.rows()
+            return payloads.abalone_rows()
         width = describe(self.server(PLAIN).container, PLAIN.folder).features
         count = max(1, min(100, _FOREIGN_ROWS_BYTES // (6 * width)))
         numbers = random.Random(0)  # noqa: S311  (test data)
@@ -147,8 +222,8 @@ class Session:
                 self.trained(job.after)
             root = self._root(job)
             if not root.exists():
-                training.prepare(job, root)
-            self._jobs[job] = self._start(training.run(self.image.id, job, root))
+                jobs.prepare(job, root)
+            self._jobs[job] = self._start(jobs.run(self.image.id, job, root))
 
     def _serve(self, stack: Stack, image: LocalImage) -> Server:
         key = (image.id, stack)
@@ -168,7 +243,7 @@ class Session:
     def _models(self, stack: Stack) -> Path:
         if self.options.model and self._own(stack):
             return self.options.model.resolve()
-        return models.assemble(stack.models, self._directory, self._succeeded)
+        return assemble(stack.models, self._directory, self._succeeded)
 
     def _succeeded(self, job: Job) -> Trained:
         outcome = self.trained(job)

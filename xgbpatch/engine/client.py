@@ -1,9 +1,11 @@
-"""The one door to the Docker Engine: nothing else imports `docker`."""
+"""The Docker Engine: the only importer of docker-py, none of whose objects leaves this package."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +13,197 @@ from typing import IO, Any
 
 import docker
 import docker.errors
+import requests
+import urllib3
 
-from xgbpatch.engine import session
-from xgbpatch.engine.container import Container
-from xgbpatch.engine.failures import UNREACHABLE, EngineGoneError, MissingImageError, is_gone, translated
-from xgbpatch.engine.interruption import afterwards, postponed
-from xgbpatch.engine.stream import StreamFailure, drain
-from xgbpatch.engine.values import Completed, Credentials, EngineInformation, LocalImage, OwnedContainer, Run
-from xgbpatch.errors import BuildError, EngineError, RegistryError
+from xgbpatch.credentials import Credentials
+from xgbpatch.engine import ownership
+from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run
+from xgbpatch.errors import BuildError, EngineError, RegistryError, XgbpatchError
 from xgbpatch.progress import Progress, Silent
 from xgbpatch.reference import ImageReference
+
+UNREACHABLE = (  # a stream that breaks off is read by urllib3 itself, past requests
+    docker.errors.DockerException,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+)
+
+
+class MissingImageError(EngineError):
+    """The engine holds no image of that name."""
+
+
+class EngineGoneError(EngineError):
+    """The engine stopped answering; the image that was worked on is not to blame."""
+
+
+def is_gone(error: docker.errors.APIError) -> bool:
+    """Whether the engine refused a removal because somebody else did it, or is about to."""
+    words = str(error.explanation or error)
+    if error.status_code == 409:  # moby's ContainerRm; an image that is in use is another 409
+        return "is already in progress" in words
+    return error.status_code == 404 or "unrecognized image ID" in words  # moby 20.10: 500, between two removals
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Runs a call to the engine; `what` completes "the engine refused to …"."""
+    try:
+        yield
+    except docker.errors.ImageNotFound as error:
+        raise MissingImageError(f"the engine cannot {what}: it holds no such image") from error
+    except docker.errors.APIError as error:
+        raise EngineError(f"the engine refused to {what}: {error.explanation or error}") from error
+    except UNREACHABLE as error:
+        raise EngineGoneError(
+            f"the engine stopped answering while it should {what}: {error}", "Is the Docker Engine still running?"
+        ) from error
+
+
+# What errors and signals must not spoil: short steps that are not cut in two, and the error that ended a block.
+
+
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def postponed_interrupt() -> Iterator[None]:
+    """SIGINT and SIGTERM for this thread arrive when the block has ended: what the engine has made must be known here,
+    to be removed."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def afterwards(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Runs `clean_up` however the block ends. An error of its own is raised after a block that ended well; after one
+    that failed or was interrupted it is only a note on what ended the block, which decides the exit code."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            clean_up()
+        except Exception as second:
+            _add_note(error, f"{second}. {second.next_step}" if isinstance(second, XgbpatchError) else str(second))
+        raise
+    clean_up()
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """`BaseException.add_note`, which Python 3.10 lacks."""
+    error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]
+
+
+# The engine reports failures inside a stream that HTTP already called a success: this reads it to the end.
+
+
+class StreamFailure(Exception):
+    """An `error` record found in the stream (docker-py issues 1772, 2555, 3050)."""
+
+
+def drain(stream: Iterable[Mapping[str, Any]], progress: Progress) -> dict[str, Any]:
+    """Consume a decoded build, pull or push stream; returns the merged `aux` records; raises on the first `error`."""
+    aux: dict[str, Any] = {}
+    for record in stream:
+        if "error" in record:
+            raise StreamFailure(str(record.get("errorDetail", {}).get("message") or record["error"]).strip())
+        aux.update(record.get("aux") or {})
+        _tell(record, progress)
+    return aux
+
+
+def _tell(record: Mapping[str, Any], progress: Progress) -> None:
+    text = str(record.get("stream", "")).strip()
+    if text:
+        progress.line(text)
+    detail = record.get("progressDetail") or {}
+    if record.get("id") and detail.get("total"):
+        progress.update(f"{record['status']} {record['id']}", int(detail.get("current", 0)), int(detail["total"]))
+
+
+# A running container, as far as the rest of the project needs one.
+
+
+class Container:
+    """A started container. Made and removed by `Engine.container` only."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    @property
+    def id(self) -> str:
+        return str(self._container.id)
+
+    def address(self, port: int) -> str:
+        """`127.0.0.1:<published port>` of a port of the container; raises `EngineError` when it is not published."""
+        self._reload()
+        bindings = self._container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
+        if not bindings:
+            raise EngineError(f'port {port} of container "{self.id[:12]}" is not published', "It may have exited.")
+        return f"127.0.0.1:{bindings[0]['HostPort']}"
+
+    @property
+    def running(self) -> bool:
+        self._reload()
+        return bool(self._container.attrs["State"]["Running"])
+
+    def wait(self, timeout: float) -> int:
+        """The exit code; raises `EngineError` when it still runs after `timeout` seconds."""
+        try:
+            return int(self._container.wait(timeout=timeout)["StatusCode"])
+        except UNREACHABLE as error:  # also in the middle of its answer, whose head comes at once
+            late = isinstance(error, (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError))
+            if not late or "timed out" not in str(error):  # a time-out on a socket comes as a ConnectionError
+                raise EngineGoneError(f"the engine stopped answering while a container ran: {error}") from error
+            raise EngineError(f'container "{self.id[:12]}" did not end within {timeout:g} s') from error
+
+    def stop(self, signal: str, grace: float) -> float | None:
+        """Send `signal`; returns the seconds until it ended, or None when it still runs after `grace` seconds."""
+        begun = time.monotonic()
+        with translated(f"send {signal} to a container"):
+            self._container.kill(signal=signal)
+        try:
+            self.wait(grace)
+        except EngineGoneError:
+            raise
+        except EngineError:
+            return None
+        return time.monotonic() - begun
+
+    def stdout(self) -> str:
+        return self._logs(stdout=True, stderr=False)
+
+    def stderr(self) -> str:
+        return self._logs(stdout=False, stderr=True)
+
+    def execute(self, command: list[str]) -> tuple[int, bytes]:
+        """Run `command` inside; returns its exit code and its combined output."""
+        with translated("run a command in a container"):
+            result = self._container.exec_run(command)
+        return int(result.exit_code), bytes(result.output or b"")
+
+    def memory(self) -> int:
+        """Bytes of memory in use, page cache left out."""
+        with translated("measure a container"):
+            usage = self._container.stats(stream=False).get("memory_stats", {})
+        cached = usage.get("stats", {}).get("inactive_file", 0)
+        return max(0, int(usage.get("usage", 0)) - int(cached))
+
+    def _logs(self, stdout: bool, stderr: bool) -> str:
+        with translated("read a container's log"):
+            return bytes(self._container.logs(stdout=stdout, stderr=stderr)).decode("utf-8", "replace")
+
+    def _reload(self) -> None:
+        with translated("look at a container"):
+            self._container.reload()
+
+
+# The one door to the Docker Engine: nothing else imports `docker`.
+
 
 _CONTAINERD_STORE = "io.containerd.snapshotter.v1"  # what `docker info` shows as its driver type
 _LOST_RACE = "unknown parent image ID"  # a cached step was removed by somebody else while this build stood on it
@@ -166,7 +349,7 @@ class Engine:
 
         with afterwards(clean_up):
             with translated(f'start a container of "{run.image}"'):
-                with postponed():
+                with postponed_interrupt():
                     container = self._client.containers.create(run.image, **_options(run))
                 container.start()
             yield Container(container)
@@ -183,8 +366,8 @@ class Engine:
             OwnedContainer(
                 id=str(container.id),
                 created=str(container.attrs.get("Created", "")),
-                owner=session.describe(container.labels[session.LABEL]),
-                life=session.life(container.labels[session.LABEL]),
+                owner=ownership.describe(container.labels[ownership.OWNER_LABEL]),
+                life=ownership.life(container.labels[ownership.OWNER_LABEL]),
             )
             for container in self._labelled()
         ]
@@ -194,17 +377,19 @@ class Engine:
         return [
             str(container.id)
             for container in self._labelled()
-            if process is None or session.names(container.labels[session.LABEL], process)
+            if process is None or ownership.names(container.labels[ownership.OWNER_LABEL], process)
         ]
 
     def _sweep(self) -> None:
         for container in self._labelled():
-            if session.life(container.labels[session.LABEL]) is session.Life.ENDED:
+            if ownership.life(container.labels[ownership.OWNER_LABEL]) is ownership.Life.ENDED:
                 _remove(container)
 
     def _labelled(self) -> list[Any]:
         with translated("list containers"):
-            return list(self._client.containers.list(all=True, filters={"label": session.LABEL}, ignore_removed=True))
+            return list(
+                self._client.containers.list(all=True, filters={"label": ownership.OWNER_LABEL}, ignore_removed=True)
+            )
 
 
 def _options(run: Run) -> dict[str, Any]:
@@ -217,7 +402,7 @@ def _options(run: Run) -> dict[str, Any]:
         "network_mode": run.network,
         "hostname": run.hostname or None,
         "mem_limit": run.memory or None,
-        "labels": {session.LABEL: str(session.current())},
+        "labels": {ownership.OWNER_LABEL: str(ownership.current())},
         "detach": True,
     }
 
@@ -225,7 +410,7 @@ def _options(run: Run) -> dict[str, Any]:
 def _remove(container: Any) -> None:
     """Remove by force, with its volumes; one that is gone, or that somebody else removes at this moment, is done."""
     try:
-        with postponed():
+        with postponed_interrupt():
             container.remove(force=True, v=True)
     except UNREACHABLE as error:
         if isinstance(error, docker.errors.APIError) and is_gone(error):

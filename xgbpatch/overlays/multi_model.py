@@ -16,18 +16,12 @@ from sagemaker_inference.errors import BaseInferenceToolkitError
 from sagemaker_xgboost_container import encoder, serving, serving_mms
 from sagemaker_xgboost_container.algorithm_mode import handler_service, serve_utils
 
-from . import (
-    booster_json,
-    contributions,
-    prediction,
-    repairs,
-    request_options,
-    selectable,
-    settings,
-    shap_output,
-    version_guard,
-)
-from .explaining import Explaining
+from . import fixes, settings
+from . import predictor as prediction
+from .model import booster, version_guard
+from .shap import request as shap_request
+from .shap import response, values
+from .shap.response import ExplainedResponse
 
 HANDLER = __name__.rpartition(".")[0] + ".handler"
 BaseInferenceHandler: Any = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
@@ -39,7 +33,7 @@ def main() -> Any:
         asked = settings.read(os.environ)
     except settings.SettingsError as error:
         sys.exit(str(error))
-    repairs.install(asked.fixes, repairs.COMMAND)
+    fixes.install(asked.fixes, fixes.COMMAND)
     ours = asked.active or asked.fixes or asked.guarded
     if ours and serving.is_multi_model() and env.ServingEnv().module_name is None:
         serving_mms.ALGO_HANDLER_SERVICE = HANDLER
@@ -49,7 +43,7 @@ def main() -> Any:
 def inference_handler() -> type:
     """Hook prediction in this worker, and return the class of the inference handler it needs."""
     asked = settings.read(os.environ)
-    repairs.install(asked.fixes, repairs.MODEL_SERVER)
+    fixes.install(asked.fixes, fixes.MODEL_SERVER)
     if asked.guarded:
         version_guard.install(serve_utils)
     base: type = BaseInferenceHandler
@@ -69,7 +63,7 @@ class Request:
     """
 
     context: Any
-    manner: Optional[request_options.Manner] = None
+    manner: Optional[shap_request.ResponseOptions] = None
     evaluation: Any = None
     refusal: Optional[BaseInferenceToolkitError] = None
 
@@ -127,24 +121,26 @@ class ExplainingHandler(BaseInferenceHandler):
             return text
         try:
             body = self._explained(text, prediction, accept, manner)
-        except contributions.NotExplained as refusal:
+        except values.NotExplained as refusal:
             raise self.request.refuse(refusal.status, refusal.reason) from refusal
-        self.request.context.set_response_header(0, request_options.ATTRIBUTES, manner.stated())
+        self.request.context.set_response_header(0, shap_request.ATTRIBUTES, manner.stated())
         return body
 
-    def _explained(self, text: Any, prediction: Any, accept: str, manner: request_options.Manner) -> bytes:
+    def _explained(self, text: Any, prediction: Any, accept: str, manner: shap_request.ResponseOptions) -> bytes:
         evaluation = self.request.evaluation
         if handler_service.SAGEMAKER_BATCH:
             manner = dataclasses.replace(manner, header=False)
-        explaining = Explaining(lambda wish: self.predictor.explain(evaluation, wish), manner, self.settings.shap_bytes)
+        explaining = ExplainedResponse(
+            lambda wish: self.predictor.explain(evaluation, wish), manner, self.settings.shap_bytes
+        )
         json_asked = accept.lower() == content_types.JSON
-        if selectable.keys():
-            learner = booster_json.configuration(evaluation.members[0].booster)["learner"]
-            return explaining.selected(prediction, learner, content_types.JSON if json_asked else selectable.CSV)
+        if response.known_keys():
+            learner = booster.configuration(evaluation.members[0].booster)["learner"]
+            return explaining.selected(prediction, learner, content_types.JSON if json_asked else response.CSV)
         if json_asked:
             scores = serve_utils.encode_predictions_as_json(json.loads(text))
-            return explaining.appended(scores, shap_output.to_json)
-        return explaining.appended(self._lines(prediction, accept), shap_output.to_lines)
+            return explaining.appended(scores, response.to_json)
+        return explaining.appended(self._lines(prediction, accept), response.to_lines)
 
     def _lines(self, prediction: Any, accept: str) -> str:
         """The base writes one line for all records; we ask it for each."""
@@ -157,14 +153,14 @@ def _read(request: Request, asked: Any) -> None:
     """Take what is ours out of the headers; raises the refusal of a bad option."""
     headers = request.context.get_all_request_header(0)
     names = {name.lower(): name for name in headers}
-    own = headers.get(names.get(request_options.ATTRIBUTES.lower()))
-    accept, options = request_options.of_request(own, headers.get(names.get("accept")))
+    own = headers.get(names.get(shap_request.ATTRIBUTES.lower()))
+    accept, options = shap_request.of_request(own, headers.get(names.get("accept")))
     if not options:
-        request.manner = asked.manner if asked.shap or selectable.keys() else None
+        request.manner = asked.manner if asked.shap or response.known_keys() else None
         return
     if "accept" in names:
         headers[names["accept"]] = accept
     try:
-        request.manner = request_options.apply(options, asked)
-    except request_options.BadOption as bad:
+        request.manner = shap_request.apply(options, asked)
+    except shap_request.BadOption as bad:
         raise request.refuse(400, str(bad)) from bad

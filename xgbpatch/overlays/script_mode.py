@@ -18,16 +18,19 @@ from sagemaker_containers.beta.framework import encoders
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
-from . import engine, prediction, request_data, settings, shap_keys, shap_output, witness
-from .contributions import Asked, NotExplained
-from .explanation import Explanation
+from . import predictor as prediction
+from . import settings, witness
+from .onedal import engine
+from .shap import response
+from .shap.request import Explanation
+from .shap.values import NotExplained, PredictCall
 
 __all__ = ["Accelerated", "Explanation", "NotExplained", "accelerate", "append_csv", "append_json", "explain", "matrix"]
 
 PREDICT = {"validate_features": False}  # as the base's own predict_fn asks
 
 
-class Accelerated(witness.Witness):
+class Accelerated(witness.RecordingBooster):
     """A booster whose `predict` takes the proved oneDAL path where it can; everything else is the booster's.
 
     It can where `predict` is asked as `accelerate` was told, for a matrix whose numbers are known (`matrix`, or the
@@ -50,14 +53,14 @@ def accelerate(booster: xgboost.Booster, folder: Optional[str] = None, **options
 
     The engine is XGBPATCH_ENGINE's, "auto" where it is not set; without the feature daal4py the booster predicts.
     """
-    request_data.record(encoder)
+    witness.record(encoder)
     wanted = settings.read(os.environ).engine or "auto"
     return Accelerated(booster, engine.choose(booster, dict(PREDICT, **options), wanted), folder)
 
 
 def matrix(data: Any) -> xgboost.DMatrix:
     """A DMatrix of an array or CSR matrix (n, features) that can be widened, explained and accelerated."""
-    return request_data.RecordedDMatrix(data)
+    return witness.RecordedDMatrix(data)
 
 
 def explain(model: Any, dmatrix: xgboost.DMatrix, folder: Optional[str] = None, **wish: Any) -> Explanation:
@@ -69,7 +72,7 @@ def explain(model: Any, dmatrix: xgboost.DMatrix, folder: Optional[str] = None, 
     """
     options = dict(PREDICT, **wish.pop("options", {}))
     models = model if isinstance(model, list) else [model]
-    members = tuple(Asked(_booster(member), options) for member in models)
+    members = tuple(PredictCall(_booster(member), options) for member in models)
     for asked, member in zip(members, models):
         _predictor().member(asked.booster, serve_utils.XGB_FORMAT, folder or _folder(member))
     wished = replace(settings.read(os.environ).manner.wish(interactions=False), **wish)
@@ -80,21 +83,21 @@ def append_csv(predictions: Any, explanation: Explanation, top_k: Optional[int] 
     """The layout append: `prediction,base_value,phi_1,...` a record. `predictions` (n,), (n, K), or CSV text."""
     text = predictions if isinstance(predictions, str) else encoders.encode(predictions, "text/csv")
     addition = _addition(explanation, {"top_k": top_k, "header": header})
-    return shap_output.to_lines(text, addition)(len(explanation.values)).decode("utf-8")
+    return response.to_lines(text, addition)(len(explanation.values)).decode("utf-8")
 
 
 def append_json(predictions: Any, explanation: Explanation, top_k: Optional[int] = None) -> str:
     """`{"predictions": [{"score", "base_value", "shap_values"}]}`; `predictions` (n,) or (n, K)."""
     text = serve_utils.encode_predictions_as_json(np.asarray(predictions).tolist())
-    return shap_output.to_json(text, _addition(explanation, {"top_k": top_k}))(len(explanation.values)).decode("utf-8")
+    return response.to_json(text, _addition(explanation, {"top_k": top_k}))(len(explanation.values)).decode("utf-8")
 
 
-def _addition(explanation: Explanation, form: Mapping[str, Any]) -> shap_output.Addition:
+def _addition(explanation: Explanation, form: Mapping[str, Any]) -> response.AppendedKeys:
     top_k = form["top_k"]
-    keys = [shap_keys.BASE_VALUE, shap_keys.TOP_K if top_k else shap_keys.VALUES]
+    keys = [response.BASE_VALUE, response.TOP_K if top_k else response.VALUES]
     if explanation.interactions is not None:
-        keys.append(shap_keys.INTERACTIONS)
-    return shap_output.Addition(shap_keys.KeyValues(explanation, top_k), tuple(keys), form.get("header", False))
+        keys.append(response.INTERACTIONS)
+    return response.AppendedKeys(response.KeyValues(explanation, top_k), tuple(keys), form.get("header", False))
 
 
 def _booster(model: Any) -> Any:

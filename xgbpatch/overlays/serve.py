@@ -12,7 +12,8 @@ from typing import Any, Callable, Mapping
 
 from sagemaker_containers.beta.framework import env
 
-from . import repairs, settings, version_guard
+from . import fixes, settings
+from .model import version_guard
 
 logger = logging.getLogger(__name__)
 SCRIPT_MODE = __name__.rpartition(".")[0] + ".script_mode"
@@ -21,12 +22,12 @@ SCRIPT_MODE = __name__.rpartition(".")[0] + ".script_mode"
 def application(environment: Mapping[str, str]) -> Callable[..., Any]:
     """The base's own WSGI function; hooks are installed only where `environment` asks for a feature or a fix."""
     asked = settings.read(environment)
-    repairs.install(asked.fixes, repairs.LOADING)
+    fixes.install(asked.fixes, fixes.LOADING)
     if asked.guarded:
         version_guard.check(environment.get("SM_MODEL_DIR", "/opt/ml/model"))
     from sagemaker_xgboost_container import serving  # this loads the model
 
-    repairs.install(asked.fixes, repairs.SERVING)
+    fixes.install(asked.fixes, fixes.SERVING)
     if asked.active and env.ServingEnv().module_name is None:
         from . import single_model
 

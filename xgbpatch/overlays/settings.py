@@ -1,4 +1,4 @@
-"""What the environment asks of the overlays: read once, checked before anything is served."""
+"""The variables of an image: one table, read once and checked at start."""
 
 from __future__ import annotations
 
@@ -6,22 +6,115 @@ import difflib
 from dataclasses import dataclass
 from typing import FrozenSet, Mapping, Optional, Tuple
 
-from .explanation import PROBABILITY
-from .request_options import SHAP_PROBABILITY, Manner
-from .variables import (
-    ENGINE,
+from .shap.request import PROBABILITY, SHAP_PROBABILITY, ResponseOptions
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable: the values it takes (empty: free text, checked by its reader) and what each does."""
+
+    name: str
+    allowed: Tuple[str, ...]
+    default: str
+    meaning: str
+
+
+FEATURES = Variable(
+    "XGBPATCH_FEATURES",
+    (),
+    "",
+    "Features this image carries, comma-separated. Baked by the build; not for users.",
+)
+FIXES = Variable(
+    "XGBPATCH_FIXES",
+    (),
+    "",
+    "Fixes this image carries, comma-separated. Baked by the build; not for users.",
+)
+BASE = Variable(
+    "XGBPATCH_BASE",
+    (),
+    "",
+    "The base this image was built from, by tag and digest. Baked with the feature training; not for users.",
+)
+RELEASE = Variable(
+    "XGBPATCH_RELEASE",
+    (),
+    "",
+    "The xgbpatch this image was built with. Baked with the feature training; not for users.",
+)
+SHAP_LAYOUT = Variable(
+    "XGBPATCH_SHAP_LAYOUT",
+    ("off", "append"),
+    "off",
+    "append: base value and one SHAP value a feature follow the prediction of each record. Needs the feature shap.",
+)
+SHAP_HEADER = Variable(
+    "XGBPATCH_SHAP_HEADER",
+    ("off", "on"),
+    "off",
+    "on: an explained CSV response begins with a line that names its columns; never in batch transform, where a line "
+    "is a record. Needs the feature shap.",
+)
+SHAP_TOP_K = Variable(
+    "XGBPATCH_SHAP_TOP_K",
+    (),
+    "",
+    "How many features an explanation names, the strongest by |value| first. Without it, append writes the values of "
+    "all features, and the key shap_top_k five. Needs the feature shap.",
+)
+SHAP_SPACE = Variable(
+    "XGBPATCH_SHAP_SPACE",
+    ("margin", "probability"),
+    "margin",
+    "margin: values add up to the margin. probability: to the prediction, against the background rows that stand "
+    "beside the model. Needs the feature shap; probability needs shap-probability too.",
+)
+SHAP_APPROXIMATE = Variable(
+    "XGBPATCH_SHAP_APPROXIMATE",
+    ("off", "on"),
+    "off",
+    "on: xgboost's approximate contributions (Saabas) in the place of exact tree SHAP. Needs the feature shap.",
+)
+SHAP_SECONDS = Variable(
+    "XGBPATCH_SHAP_SECONDS",
+    (),
+    "50",
+    "Seconds that the SHAP values of one request may take, by an estimate; a request above it is refused (413) with "
+    "the number of records that fit. SageMaker ends a request after 60.",
+)
+SHAP_MEGABYTES = Variable(
+    "XGBPATCH_SHAP_MEGABYTES",
+    (),
+    "",
+    "MiB that an explained response may have, 6 without it and 100 in batch transform, as SageMaker's own limits; a "
+    "larger one is refused (413) with the number of records that fit.",
+)
+ENGINE = Variable(
+    "XGBPATCH_ENGINE",
+    ("booster", "auto", "daal4py"),
+    "booster",
+    "booster: xgboost predicts. daal4py: oneDAL predicts where it was proved bit for bit equal. auto: the same, where "
+    "it was also measured to be faster. Needs the feature daal4py, which sets it to auto.",
+)
+VARIABLES = (
     FEATURES,
     FIXES,
-    SHAP_APPROXIMATE,
-    SHAP_HEADER,
+    BASE,
+    RELEASE,
     SHAP_LAYOUT,
-    SHAP_MEGABYTES,
-    SHAP_SECONDS,
-    SHAP_SPACE,
+    SHAP_HEADER,
     SHAP_TOP_K,
-    VARIABLES,
-    Variable,
+    SHAP_SPACE,
+    SHAP_APPROXIMATE,
+    SHAP_SECONDS,
+    SHAP_MEGABYTES,
+    ENGINE,
 )
+
+
+# What the environment asks of the overlays: read once, checked before anything is served.
+
 
 __all__ = ["VARIABLES", "Settings", "SettingsError", "read"]
 
@@ -47,7 +140,7 @@ class Settings:
     shap: bool
     shap_seconds: float
     shap_bytes: int
-    manner: Manner
+    manner: ResponseOptions
     engine: Optional[str]
 
     @property
@@ -85,8 +178,8 @@ def read(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _manner(environment: Mapping[str, str]) -> Manner:
-    return Manner(
+def _manner(environment: Mapping[str, str]) -> ResponseOptions:
+    return ResponseOptions(
         space=_choice(environment, SHAP_SPACE) or SHAP_SPACE.default,
         approximate=_choice(environment, SHAP_APPROXIMATE) == "on",
         top_k=_count(environment, SHAP_TOP_K),

@@ -10,8 +10,10 @@ import flask
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
-from . import contributions, prediction, request_options, selectable, shap_output
-from .explaining import Explaining
+from . import predictor as prediction
+from .shap import request, values
+from .shap import response as shap_response
+from .shap.response import ExplainedResponse
 
 ENGINE_HEADER = "X-Xgbpatch-Engine"
 EXPLAINING = "xgbpatch_explaining"  # of flask.g, which ends with the request
@@ -39,9 +41,9 @@ def explained(view: Callable[..., Any], predictor: Any, settings: Any) -> Callab
         try:
             manner = _manner(settings)
             return view() if manner is None else _explained(view, manner, predictor, settings)
-        except request_options.BadOption as bad:
+        except request.BadOption as bad:
             return flask.Response(response=str(bad), status=400)
-        except contributions.NotExplained as refusal:
+        except values.NotExplained as refusal:
             return flask.Response(response=refusal.reason, status=refusal.status)
 
     return invocations
@@ -53,7 +55,7 @@ def selecting(handle: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(handle)
     def _handle_selectable_inference_response(predictions: Any, accept: str) -> Any:
         explaining = flask.g.get(EXPLAINING)
-        if explaining is None or accept not in selectable.ENCODINGS or not selectable.keys():
+        if explaining is None or accept not in shap_response.ENCODINGS or not shap_response.known_keys():
             return handle(predictions, accept)
         learner = serve.ScoringService.get_config_json()["learner"]
         return flask.Response(response=explaining.selected(predictions, learner, accept), status=200, mimetype=accept)
@@ -76,30 +78,30 @@ def announced(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
 def _manner(settings: Any) -> Any:
     """How this request is explained, or None; the base sees its Accept without our parameters."""
     headers = flask.request.headers
-    accept, options = request_options.of_request(headers.get(request_options.ATTRIBUTES), headers.get("Accept"))
+    accept, options = request.of_request(headers.get(request.ATTRIBUTES), headers.get("Accept"))
     if options:
         if accept is not None:
             flask.request.environ["HTTP_ACCEPT"] = accept
-        return request_options.apply(options, settings)
-    return settings.manner if settings.shap or selectable.keys() else None
+        return request.apply(options, settings)
+    return settings.manner if settings.shap or shap_response.known_keys() else None
 
 
 def _explained(view: Callable[..., Any], manner: Any, predictor: Any, settings: Any) -> Any:
     if serve.SAGEMAKER_BATCH:
         manner = dataclasses.replace(manner, header=False)
     with prediction.captured() as seen:
-        explaining = Explaining(lambda wish: predictor.explain(seen[-1], wish), manner, settings.shap_bytes)
+        explaining = ExplainedResponse(lambda wish: predictor.explain(seen[-1], wish), manner, settings.shap_bytes)
         setattr(flask.g, EXPLAINING, explaining)
         response = view()
     if response.status_code != 200 or not seen:
         return response
-    if not selectable.keys():
+    if not shap_response.known_keys():
         _append(response, explaining)
-    response.headers[request_options.ATTRIBUTES] = manner.stated()
+    response.headers[request.ATTRIBUTES] = manner.stated()
     return response
 
 
-def _append(response: Any, explaining: Explaining) -> None:
+def _append(response: Any, explaining: ExplainedResponse) -> None:
     writer = _writer(response)
     predicted = serve_utils.get_selected_output_keys() if serve_utils.is_selectable_inference_output() else ()
     response.set_data(explaining.appended(response.get_data(as_text=True), writer, predicted))
@@ -108,14 +110,14 @@ def _append(response: Any, explaining: Explaining) -> None:
 def _writer(response: Any) -> Callable[..., Any]:
     """How SHAP values are put into the base's response. In batch transform it is lines whatever its type says."""
     if serve.SAGEMAKER_BATCH and not serve_utils.is_selectable_inference_output():
-        return shap_output.to_lines
+        return shap_response.to_lines
     writers = {
-        "text/csv": shap_output.to_lines,
-        "application/json": shap_output.to_json,
-        "application/jsonlines": shap_output.to_json_lines,
+        "text/csv": shap_response.to_lines,
+        "application/json": shap_response.to_json,
+        "application/jsonlines": shap_response.to_json_lines,
     }
     if response.mimetype not in writers:
-        raise contributions.NotExplained(
+        raise values.NotExplained(
             406,
             "Accept type {} cannot carry SHAP values in the layout append. Please use one of: {}, or select the keys "
             "base_value and shap_values (SAGEMAKER_INFERENCE_OUTPUT).".format(

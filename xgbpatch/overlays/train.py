@@ -6,15 +6,15 @@ import os
 
 from sagemaker_xgboost_container import training
 
-from . import repairs, settings
+from . import fixes, settings
 
 
 def main() -> None:
     """Train as the base does; its SystemExit, and whatever else it raises, passes."""
     asked = settings.read(os.environ)
-    repairs.install(asked.fixes, repairs.TRAINING)
+    fixes.install(asked.fixes, fixes.TRAINING)
     if settings.TRAINING in asked.features:
-        from . import training_artefacts
+        from .training import artifacts
 
-        training_artefacts.install()
+        artifacts.install()
     training.main()

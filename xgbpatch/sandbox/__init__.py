@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 from xgbpatch.sandbox.options import SandboxOptions
 
 if TYPE_CHECKING:
-    from xgbpatch.sandbox.lifetime import Observation, down, status, up
+    from xgbpatch.sandbox.lifecycle import Observation, down, environment, status, up
     from xgbpatch.sandbox.state import SandboxState
-    from xgbpatch.sandbox.variables import environment
 
 __all__ = ["Observation", "SandboxOptions", "SandboxState", "down", "environment", "status", "up"]
 
 _HOMES = {
-    "Observation": "lifetime",
+    "Observation": "lifecycle",
     "SandboxState": "state",
-    "down": "lifetime",
-    "environment": "variables",
-    "status": "lifetime",
-    "up": "lifetime",
+    "down": "lifecycle",
+    "environment": "lifecycle",
+    "status": "lifecycle",
+    "up": "lifecycle",
 }
 
 

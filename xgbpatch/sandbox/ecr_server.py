@@ -23,8 +23,7 @@ from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
 
 from xgbpatch.sandbox import registries
-from xgbpatch.sandbox.ecr_calls import Call, Calls, Refusal
-from xgbpatch.sandbox.ecr_store import Repository
+from xgbpatch.sandbox.ecr_api import Call, Calls, Refusal, Repository
 from xgbpatch.sandbox.state import SandboxState, read
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]

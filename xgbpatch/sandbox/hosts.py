@@ -1,4 +1,4 @@
-"""A block of lines in the hosts file, between marks that name the sandbox's directory; no other byte is touched."""
+"""ECR's host names on loopback: a block of /etc/hosts, and the authority that the engine trusts for them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import errno
 import os
 import re
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from xgbpatch.errors import SandboxError
-from xgbpatch.sandbox.state import RegistryHost, locked_path
+from xgbpatch.sandbox.state import Journal, RegistryHost, locked_path
 
 _JOINED = " (the line above had no end)"
 
@@ -91,3 +92,45 @@ def _rename(draft: Path, path: Path, content: bytes) -> None:
         if error.errno != errno.EBUSY:
             raise
         path.write_bytes(content)
+
+
+# How this machine finds the registries under ECR's host names, and how its Docker Engine trusts them.
+
+
+def publish_names(journal: Journal) -> None:
+    """Put the host names into the hosts file; raises `SandboxError` where they then resolve to something else."""
+    state = journal.state
+    write(state.hosts, state.directory, state.registries)
+    for registry in state.registries:
+        found = _resolve(registry.host)
+        if found != registry.address:
+            raise SandboxError(
+                f'"{registry.host}" resolves to {found or "nothing"}, not to the sandbox\'s {registry.address}',
+                f'Does "{state.hosts}" hold another line for it, and does /etc/nsswitch.conf say "hosts: files"?',
+            )
+
+
+def _resolve(host: str) -> str:
+    try:
+        return socket.gethostbyname(host)
+    except socket.gaierror:
+        return ""
+
+
+def trust_authority(journal: Journal, certificates_directory: Path) -> None:
+    """Put the authority where the Docker Engine looks for it; raises `SandboxError` where another's file is."""
+    for registry in journal.state.registries:
+        target = certificates_directory / registry.host / "ca.crt"
+        if target.exists():
+            raise SandboxError(f'"{target}" is there already and is not the sandbox\'s', "Move it away first.")
+        try:
+            _make_parents(journal, target.parent)
+            journal.create(target).write_bytes(journal.state.authority.read_bytes())
+        except OSError as error:
+            raise SandboxError(f'"{target}" cannot be written: {error.strerror}', "Run the sandbox as root.") from error
+
+
+def _make_parents(journal: Journal, directory: Path) -> None:
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        journal.create(path).mkdir()

@@ -1,23 +1,165 @@
-"""The distribution registry under ECR's host names: one process, address, password and store for each registry."""
+"""The registries of the sandbox: the program, its certificates and passwords, and the processes."""
 
 from __future__ import annotations
 
 import base64
 import errno
 import json
+import os
 import secrets
+import shutil
 import socket
 import ssl
+import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xgbpatch.errors import SandboxError
-from xgbpatch.sandbox import certificates, processes
+from xgbpatch.progress import Progress
+from xgbpatch.sandbox import state as sandbox_state
 from xgbpatch.sandbox.options import SandboxOptions
 from xgbpatch.sandbox.state import Process, RegistryHost, SandboxState
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+_PACKAGE = "docker-registry"
+_NEXT_STEP = f"Install the distribution registry (Debian: apt-get install {_PACKAGE}), then run this again."
+
+
+def find_registry(directory: Path, progress: Progress) -> str:
+    """Path of the program. Where the machine has none, Debian's package is unpacked under `directory`.
+
+    Unpacked rather than installed: the package would start a registry without a password on port 5000 of every
+    address, and would outlive the sandbox. Raises `SandboxError` where there is no apt either.
+    """
+    for name in (_PACKAGE, "registry"):
+        if found := shutil.which(name):
+            return found
+    if not shutil.which("apt-get"):
+        raise SandboxError(f'there is no program "{_PACKAGE}" on this machine', _NEXT_STEP)
+    progress.line(f"{_PACKAGE}: fetching Debian's package")
+    return str(_unpack(directory))
+
+
+def _unpack(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    if _run(["apt-get", "download", _PACKAGE], directory).returncode:
+        _run(["apt-get", "update"], directory)
+        fetched = _run(["apt-get", "download", _PACKAGE], directory)
+        if fetched.returncode:
+            raise SandboxError(f'apt-get could not fetch "{_PACKAGE}": {fetched.stderr.strip()}', _NEXT_STEP)
+    archive = next(directory.glob("*.deb"))
+    _run(["dpkg-deb", "--extract", archive.name, "."], directory).check_returncode()
+    return directory / "usr" / "bin" / _PACKAGE
+
+
+def _run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+
+
+# A certificate authority that forgets its key at once, and the one server certificate that it signs.
+
+
+_LIFETIME = timedelta(days=365)
+_NAME = "xgbpatch sandbox"
+
+
+@dataclass(frozen=True)
+class ServerCertificate:
+    """PEM texts: the authority's certificate, the server's certificate and its private key."""
+
+    authority: bytes
+    certificate: bytes
+    key: bytes
+
+
+def make_certificate(names: Iterable[str]) -> ServerCertificate:
+    """A certificate for the DNS `names` (wildcards allowed), signed by a new authority whose key is not kept."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
+    issuer = _subject(f"{_NAME} CA")
+    authority = (
+        _builder(issuer, issuer)
+        .public_key(authority_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    certificate = (
+        _builder(_subject(_NAME), issuer)
+        .public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([x509.OID_SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return ServerCertificate(_pem(authority), _pem(certificate), private)
+
+
+def machine_authorities() -> bytes:
+    """The authorities that this machine trusts, PEM: the caller's own bundle first, else the system's."""
+    declared = (os.environ.get(name, "") for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"))
+    for candidate in (*declared, ssl.get_default_verify_paths().cafile or "", "/etc/ssl/certs/ca-certificates.crt"):
+        if candidate and Path(candidate).is_file():
+            return Path(candidate).read_bytes()
+    return b""
+
+
+def _subject(name: str) -> x509.Name:
+    from cryptography import x509
+
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
+def _builder(subject: x509.Name, issuer: x509.Name) -> x509.CertificateBuilder:
+    from cryptography import x509
+
+    begin = datetime.now(timezone.utc) - timedelta(hours=1)  # clocks differ
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + _LIFETIME)
+    )
+
+
+def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
+        content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+# The distribution registry under ECR's host names: one process, address, password and store for each registry.
+
 
 _PORT = 443
 _START_SECONDS = 30.0
@@ -88,11 +230,11 @@ class Installation:
     def make(cls, program: str, state: SandboxState) -> Installation:
         """Write the certificate, its key, the authority and the bundle into the sandbox's directory."""
         names = sorted({f"*.{registry.host.partition('.')[2]}" for registry in state.registries})
-        pair = certificates.make(names)
+        pair = make_certificate(names)
         (state.directory / "server.crt").write_bytes(pair.certificate)
         _private(state.directory / "server.key", pair.key)
         state.authority.write_bytes(pair.authority)
-        state.bundle.write_bytes(certificates.machine_authorities() + b"\n" + pair.authority)
+        state.bundle.write_bytes(machine_authorities() + b"\n" + pair.authority)
         return cls(program, state.directory)
 
     def start(self, registry: RegistryHost, store: Path) -> Process:
@@ -102,7 +244,7 @@ class Installation:
         _private(home / "htpasswd", _htpasswd(registry.password))
         _private(home / "config.yml", json.dumps(self._configuration(registry, store), indent=2).encode())
         command = [self.program, "serve", str(home / "config.yml")]
-        return processes.start(registry.host, command, {"OTEL_TRACES_EXPORTER": "none"}, home / "log")
+        return sandbox_state.start(registry.host, command, {"OTEL_TRACES_EXPORTER": "none"}, home / "log")
 
     def _configuration(self, registry: RegistryHost, store: Path) -> dict[str, object]:
         tls = {"certificate": str(self.directory / "server.crt"), "key": str(self.directory / "server.key")}
@@ -125,7 +267,7 @@ def wait_until_all_answer(state: SandboxState) -> None:
         while (problem := _problem(registry, state)) and time.monotonic() < deadline:
             time.sleep(0.1)
         if problem:
-            log = processes.last_lines(state.directory / registry.host / "log")
+            log = sandbox_state.last_lines(state.directory / registry.host / "log")
             raise SandboxError(f'the registry "{registry.host}" does not answer: {problem}\n{log}')
 
 

@@ -15,7 +15,7 @@ from xgbpatch.standin.versions import VERSIONS
 def main(versions: tuple[str, ...], quiet: bool) -> None:
     """Build the stand-in base of each VERSION in the local engine."""
     from xgbpatch.engine.client import Engine
-    from xgbpatch.standin.building import build_standin, standin_reference
+    from xgbpatch.standin.build import build_standin, standin_reference
 
     try:
         with Engine.connect() as engine, shown(quiet) as progress:

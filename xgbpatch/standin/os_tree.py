@@ -15,9 +15,8 @@ from typing import IO
 
 from xgbpatch.errors import SandboxError
 from xgbpatch.progress import Progress
-from xgbpatch.standin.cache import cache_folder
-from xgbpatch.standin.debian_packages import install
 from xgbpatch.standin.versions import SUITES, Suite
+from xgbpatch.standin.wheels import cache_folder, install
 
 _NOT_WANTED = ("usr/share/man/", "usr/share/locale/", "usr/share/info/", "var/cache/", "var/lib/apt/lists/")
 _MOUNTED = ("dev/", "proc/", "sys/", "run/", "tmp/")

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from xgbpatch import definitions, hooks
-from xgbpatch.facts import Facts, UpstreamModule
-from xgbpatch.hooks import Hook
+from xgbpatch.inspection.facts import Facts, UpstreamModule
+from xgbpatch.patch import hooks
+from xgbpatch.patch.hooks import Hook
 
 _SHOWN_LINES = 80
 
@@ -32,7 +32,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Clause:
+class DriftFinding:
     """A broken clause, in words that name its operand; `difference` is a unified diff where both texts are known."""
 
     kind: Kind
@@ -41,7 +41,7 @@ class Clause:
 
 
 @dataclass(frozen=True)
-class Ground:
+class BaseSnapshot:
     """A base as a patch stands on it: `entries` as the label `io.xgbpatch.hooks` has them, and the modules' texts where
     they are known."""
 
@@ -49,12 +49,12 @@ class Ground:
     modules: Mapping[str, UpstreamModule] = field(default_factory=dict, repr=False)
 
 
-def on(facts: Facts, entries: Sequence[str]) -> Ground:
+def snapshot_of(facts: Facts, entries: Sequence[str]) -> BaseSnapshot:
     """The base with `facts`, as an image with the label `entries` would stand on it."""
-    return Ground(hooks.again(entries, facts), facts.modules)
+    return BaseSnapshot(hooks.recompute(entries, facts), facts.modules)
 
 
-def compare(old: Ground, new: Ground) -> tuple[Clause, ...]:
+def compare(old: BaseSnapshot, new: BaseSnapshot) -> tuple[DriftFinding, ...]:
     """Every clause that `new` breaks. What one of the two does not tell is no clause."""
     before, after = _told(old), _told(new)
     return tuple(
@@ -65,49 +65,51 @@ def compare(old: Ground, new: Ground) -> tuple[Clause, ...]:
     )
 
 
-def _clauses(key: str, values: tuple[str, str], grounds: tuple[Ground, Ground]) -> Iterator[Clause]:
+def _clauses(key: str, values: tuple[str, str], grounds: tuple[BaseSnapshot, BaseSnapshot]) -> Iterator[DriftFinding]:
     old, new = values
     match key:
         case hooks.XGBOOST:
-            yield Clause(Kind.XGBOOST, f'the base has xgboost "{new}", the image was made for "{old}"')
+            yield DriftFinding(Kind.XGBOOST, f'the base has xgboost "{new}", the image was made for "{old}"')
         case hooks.PYTHON:
-            yield Clause(Kind.PYTHON, f'the base has Python "{new}", the image was made for "{old}"')
+            yield DriftFinding(Kind.PYTHON, f'the base has Python "{new}", the image was made for "{old}"')
         case hooks.EXECUTABLE | hooks.SITE_PACKAGES:
             what = "interpreter is" if key == hooks.EXECUTABLE else "packages lie in"
-            yield Clause(Kind.PLACE, f'the base\'s {what} "{new}", and "{old}" when the image was made')
+            yield DriftFinding(Kind.PLACE, f'the base\'s {what} "{new}", and "{old}" when the image was made')
         case _:
             yield _of_hook(Hook.parse(key), values, grounds)
 
 
-def _of_hook(hook: Hook, values: tuple[str, str], grounds: tuple[Ground, Ground]) -> Clause:
+def _of_hook(hook: Hook, values: tuple[str, str], grounds: tuple[BaseSnapshot, BaseSnapshot]) -> DriftFinding:
     texts = [_text(hook, ground) for ground in grounds]
     difference = _difference(*texts) if all(texts) else ""
     if hook.name == hooks.WHOLE:
-        return Clause(Kind.REPLACED, f'"{hook.module}", which the image replaces, has changed', difference)
+        return DriftFinding(Kind.REPLACED, f'"{hook.module}", which the image replaces, has changed', difference)
     if values[1] == hooks.MISSING:
-        return Clause(Kind.GONE, f'"{hook.key}" is gone')
+        return DriftFinding(Kind.GONE, f'"{hook.key}" is gone')
     if values[0] == hooks.MISSING:
-        return Clause(Kind.APPEARED, f'"{hook.key}" is new: the patch was made for a base without it')
+        return DriftFinding(Kind.APPEARED, f'"{hook.key}" is new: the patch was made for a base without it')
     old, new = (_parameters(hook, ground) for ground in grounds)
     if old and new and old != new:
-        return Clause(Kind.PARAMETERS, f'"{hook.key}" takes other parameters: {old} before, now {new}', difference)
-    return Clause(Kind.CHANGED, f'"{hook.key}" has changed', difference)
+        return DriftFinding(
+            Kind.PARAMETERS, f'"{hook.key}" takes other parameters: {old} before, now {new}', difference
+        )
+    return DriftFinding(Kind.CHANGED, f'"{hook.key}" has changed', difference)
 
 
-def _text(hook: Hook, ground: Ground) -> str:
+def _text(hook: Hook, ground: BaseSnapshot) -> str:
     module = ground.modules.get(hook.module)
     if module is None or hook.name == hooks.WHOLE:
         return module.source if module else ""
     try:
-        return definitions.excerpt(module.source, hook.name)
+        return hooks.excerpt(module.source, hook.name)
     except SyntaxError:
         return module.source
 
 
-def _parameters(hook: Hook, ground: Ground) -> str:
+def _parameters(hook: Hook, ground: BaseSnapshot) -> str:
     module = ground.modules.get(hook.module)
     try:
-        return definitions.parameters(module.source, hook.name) if module else ""
+        return hooks.parameters(module.source, hook.name) if module else ""
     except SyntaxError:
         return ""
 
@@ -118,6 +120,6 @@ def _difference(old: str, new: str) -> str:
     return "\n".join(lines[:_SHOWN_LINES] + ([f"… and {rest} more lines"] if rest > 0 else []))
 
 
-def _told(ground: Ground) -> dict[str, str]:
+def _told(ground: BaseSnapshot) -> dict[str, str]:
     pairs = (entry.partition("=") for entry in ground.entries)
     return {key: value for key, _, value in pairs}

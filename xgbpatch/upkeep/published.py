@@ -22,15 +22,15 @@ from string import Formatter
 
 from packaging.version import InvalidVersion, Version
 
-from xgbpatch import alias_memory
-from xgbpatch.composition import overlay_digest
-from xgbpatch.digest import asked_digest
-from xgbpatch.manifest import DOCKER_CONFIG, OCI_CONFIG
+from xgbpatch.build.definition import asked_digest
+from xgbpatch.build.resolve import Base
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import DOCKER_CONFIG, OCI_CONFIG
+from xgbpatch.patch.compose import overlay_digest
 from xgbpatch.provenance import Provenance
+from xgbpatch.publish import aliases
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.remote.image import RemoteImage
-from xgbpatch.resolution import Base
+from xgbpatch.registry.client import Registry
 from xgbpatch.spec import Spec
 
 _READERS = 8
@@ -78,15 +78,15 @@ def stragglers(registry: Registry, place: ImageReference, spec: Spec, image: Rem
 
 def was_withdrawn(registry: Registry, place: ImageReference, alias: str, image: RemoteImage) -> bool:
     """Whether the last rollback of `alias` took it away from `image`: then a person wants it where it is."""
-    return alias_memory.withdrawn(registry, place.with_tag(alias)) == image.manifest.digest
+    return aliases.withdrawn_digest(registry, place.with_tag(alias)) == image.manifest.digest
 
 
 def _left(registry: Registry, names: Sequence[ImageReference]) -> list[ImageReference]:
     """What the last rollback took these aliases away from, by the tags that remember it."""
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(lambda alias: alias_memory.withdrawn(registry, alias), names))
+        found = list(pool.map(lambda alias: aliases.withdrawn_digest(registry, alias), names))
     pairs = zip(names, found, strict=True)
-    return [alias_memory.memory(alias, alias_memory.WITHDRAWN) for alias, digest in pairs if digest]
+    return [aliases.memory_tag(alias, aliases.WITHDRAWN) for alias, digest in pairs if digest]
 
 
 def _read(registry: Registry, references: Sequence[ImageReference]) -> list[RemoteImage]:

@@ -13,15 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from xgbpatch.alias_memory import WITHDRAWN
 from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker
 from xgbpatch.errors import AwsError, RegistryError
+from xgbpatch.oci.image import RemoteImage
 from xgbpatch.provenance import Provenance
+from xgbpatch.publish import test_record
+from xgbpatch.publish.aliases import WITHDRAWN
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote.depot import Depot
-from xgbpatch.remote.image import RemoteImage, find
-from xgbpatch.upkeep import trial
-from xgbpatch.upkeep.stock import Held, Item, newer, repository, stock
+from xgbpatch.registry.context import Depot
+from xgbpatch.registry.images import find_image
+from xgbpatch.upkeep.repository import ListedImage, RepositoryItem, list_repository, newer, repository
 
 _LONGEST_NAME = 63  # of a model and of an endpoint configuration
 _OWN_ENDING = re.compile(r"-[0-9a-f]{8}$")
@@ -77,7 +78,7 @@ class Assessment:
         self._depot = depot
         self._registry = depot.registry
         self._standings: dict[ImageReference, Standing | None] = {}
-        self._stocks: dict[str, tuple[Item, ...]] = {}
+        self._stocks: dict[str, tuple[RepositoryItem, ...]] = {}
         self._bases: dict[tuple[str, str], str] = {}
         self._passed: dict[ImageReference, bool] = {}
         self.unknown: dict[ImageReference, str] = {}
@@ -95,7 +96,7 @@ class Assessment:
     def _judged(self, image: ImageReference) -> Standing | None:
         if not image.host:
             return None
-        found = find(self._registry, image)
+        found = find_image(self._registry, image)
         if found is None:
             self.unknown[image] = "it is not in its registry any more"
             return None
@@ -127,27 +128,29 @@ class Assessment:
             return ""
         wanted = (made.base_name, architecture)
         if wanted not in self._bases:
-            there = find(self._registry, replace(base, digest=""), architecture)
+            there = find_image(self._registry, replace(base, digest=""), architecture)
             self._bases[wanted] = there.reference.digest if there else ""
         return self._bases[wanted]
 
-    def _has_passed(self, item: Item) -> bool:
+    def _has_passed(self, item: RepositoryItem) -> bool:
         """Whether a record says so that is attached to the image."""
         if item.image is None:
             return False
         image = item.image.reference
         if image not in self._passed:
-            self._passed[image] = trial.tried(self._registry, self._depot.blobs_of(image), image) is not None
+            self._passed[image] = (
+                test_record.latest_pass(self._registry, self._depot.blobs_of(image), image) is not None
+            )
         return self._passed[image]
 
-    def _later(self, image: RemoteImage) -> tuple[Item, ...]:
+    def _later(self, image: RemoteImage) -> tuple[RepositoryItem, ...]:
         """Newer ones that no rollback has withdrawn, the newest first."""
         place = replace(image.reference, tag="", digest="")
         if place.name not in self._stocks:
-            self._stocks[place.name] = stock(self._registry, repository(self._registry, place))
+            self._stocks[place.name] = list_repository(self._registry, repository(self._registry, place))
         items = self._stocks[place.name]
         held = next((item.held for item in items if item.held.digest == image.reference.digest), None)
-        this = Item(held or Held(image.reference.digest, ()), image.manifest, image)
+        this = RepositoryItem(held or ListedImage(image.reference.digest, ()), image.manifest, image)
         return tuple(item for item in newer(this, items) if not _is_withdrawn(item))
 
 
@@ -167,7 +170,7 @@ def usage(places: Sequence[SageMaker], depot: Depot) -> Usage:
     return Usage(tuple(behind), current, assessment.unknown)
 
 
-def _is_withdrawn(item: Item) -> bool:
+def _is_withdrawn(item: RepositoryItem) -> bool:
     """Whether a rollback took an alias away from it; one that names it again was promoted once more."""
     tags = item.held.tags
     return any(tag.endswith(WITHDRAWN) and tag.removesuffix(WITHDRAWN) not in tags for tag in tags)

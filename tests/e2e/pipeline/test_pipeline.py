@@ -12,7 +12,8 @@ import requests
 
 from support.bases import RUN_ID, TEST_BASE, chosen
 from support.loopback_aws import ACCOUNT, REGION
-from xgbpatch.engine.values import Credentials, Mount, Run
+from xgbpatch.credentials import Credentials
+from xgbpatch.engine.types import Mount, Run
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 

@@ -14,11 +14,11 @@ import pytest
 from support.bases import TEST_BASE
 from support.loopback_aws import ACCOUNT, REGION
 from xgbpatch import catalogue
+from xgbpatch.credentials import Credentials
 from xgbpatch.engine.client import BuildRequest, Engine
-from xgbpatch.engine.values import Credentials
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.standin.building import standin_reference
+from xgbpatch.standin.build import standin_reference
 
 pytestmark = [
     pytest.mark.timeout(1200),

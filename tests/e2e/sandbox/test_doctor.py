@@ -11,7 +11,7 @@ from support.bases import RUN_ID
 from support.doctor import XGBPATCH, findings_of, run_doctor
 from xgbpatch import doctor
 from xgbpatch.doctor import Level
-from xgbpatch.engine import session
+from xgbpatch.engine import ownership
 from xgbpatch.sandbox import environment
 
 
@@ -55,7 +55,9 @@ def test_container_left_over_is_named_with_the_command_that_removes_it(tmp_path)
     client = docker.from_env()
     image = client.api.import_image_from_data(_empty_tar(), repository=f"xgbpatch-test-leftover-{RUN_ID}", tag="t1")
     assert "errorDetail" not in image
-    container = client.containers.create(f"xgbpatch-test-leftover-{RUN_ID}:t1", ["none"], labels={session.LABEL: "1"})
+    container = client.containers.create(
+        f"xgbpatch-test-leftover-{RUN_ID}:t1", ["none"], labels={ownership.OWNER_LABEL: "1"}
+    )
     try:
         (finding,) = [one for one in doctor.examine("us-east-1") if one.name == "containers"]
         assert finding.level is Level.WARNING

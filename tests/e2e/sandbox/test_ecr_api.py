@@ -12,12 +12,12 @@ from botocore.exceptions import ClientError
 from support.sandbox.ecr_calls import MIB, code, digest_of, upload
 from support.sandbox.tiny_images import credentials_of, tiny_image
 from xgbpatch.errors import XgbpatchError
-from xgbpatch.keychain import registry_keychain
-from xgbpatch.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor
+from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import transfer
-from xgbpatch.remote.doors import blob_doors, registry_of
+from xgbpatch.registry import copy
+from xgbpatch.registry.ecr import blob_store_for, registry_of
+from xgbpatch.registry.keychain import registry_keychain
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -94,11 +94,11 @@ def test_our_own_transport_copies_an_image_from_aws_s_registry_and_reads_it_back
     pushed(engine, base, repository, "base")
     keychain = registry_keychain()
     registry = registry_of(keychain)
-    blobs_of = blob_doors(registry, keychain)
+    blobs_of = blob_store_for(registry, keychain)
     source = ImageReference(base.host, repository, "base")
     target = ImageReference(own.host, repository, "copy")
     manifest = registry.manifest(source)
-    moved = transfer.copy(blobs_of(source), blobs_of(target), [manifest.config, *manifest.layers], Silent())
+    moved = copy.copy(blobs_of(source), blobs_of(target), [manifest.config, *manifest.layers], Silent())
     assert moved.sent == moved.received == sum(blob.size for blob in (manifest.config, *manifest.layers))
     reference = registry.put_manifest(target, manifest)
     assert tags_by_digest(ecr, repository) == {manifest.digest: ["copy"]}
@@ -106,7 +106,7 @@ def test_our_own_transport_copies_an_image_from_aws_s_registry_and_reads_it_back
     engine.remove(reference.pinned)
 
     large = Descriptor(digest_of(content), DOCKER_LAYER, len(content))
-    assert transfer.put(blobs_of(target), io.BytesIO(content), large, Silent()).sent == len(content)
+    assert copy.put(blobs_of(target), io.BytesIO(content), large, Silent()).sent == len(content)
     with blobs_of(target).opened(large.digest, offset=24 * MIB) as pieces:
         assert b"".join(pieces) == content[24 * MIB :]
 

@@ -13,7 +13,7 @@ from support.sandbox.traces import CERTIFICATES, HOSTS, certificates, processes_
 from xgbpatch import sandbox
 from xgbpatch.errors import ConfigurationError, ExtraMissingError, SandboxError
 from xgbpatch.progress import Silent
-from xgbpatch.sandbox import lifetime
+from xgbpatch.sandbox import lifecycle
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -156,7 +156,7 @@ except errors.SandboxError as error:
 
 
 def test_missing_extra_is_named(options, monkeypatch):
-    monkeypatch.setattr(lifetime, "_EXTRA_MODULES", ("no_module_of_that_name",))
+    monkeypatch.setattr(lifecycle, "_EXTRA_MODULES", ("no_module_of_that_name",))
     with pytest.raises(ExtraMissingError, match='extra "sandbox"'):
         sandbox.up(options, Silent())
 

@@ -11,11 +11,11 @@ import pytest
 
 from support.bases import RUN_ID
 from support.sandbox.tiny_images import credentials_of, tiny_image
-from xgbpatch.engine.values import Credentials
+from xgbpatch.credentials import Credentials
 from xgbpatch.errors import RegistryError, XgbpatchError
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.sandbox import bases, environment
+from xgbpatch.sandbox import environment, lifecycle
 
 pytestmark = pytest.mark.timeout(120)
 XGBPATCH = Path(sys.executable).with_name("xgbpatch")
@@ -89,7 +89,7 @@ def test_images_of_the_sandbox_s_registries_are_removed_and_no_others(running, e
     theirs = ImageReference("", f"xgbpatch-test-theirs-{RUN_ID}", "t1")
     label = "com.amazonaws.sagemaker.capabilities.multi-models"
     with tiny_image(engine, ours, label), tiny_image(engine, theirs, label):
-        bases.remove_images(running)
+        lifecycle.remove_images(running)
         assert engine.image(ours) is None
         assert engine.image(theirs) is not None
 

@@ -11,8 +11,8 @@ from support.broken import ANSWERS_ANYTHING, FORGETS, Breakage, claims, original
 from xgbpatch import contract
 from xgbpatch.contract import CHECKS, Options
 from xgbpatch.contract.jobs import ABALONE
+from xgbpatch.contract.model import Verdict
 from xgbpatch.contract.session import Session
-from xgbpatch.report import Verdict
 
 pytestmark = pytest.mark.timeout(600)
 

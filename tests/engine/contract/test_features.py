@@ -10,9 +10,9 @@ from support.broken import Breakage, claims
 from support.pipeline import build_spec
 from xgbpatch import contract
 from xgbpatch.contract import CHECKS, Options
-from xgbpatch.features import FEATURES
-from xgbpatch.fixes import FIXES, fixes_of
-from xgbpatch.report import Verdict
+from xgbpatch.contract.model import Verdict
+from xgbpatch.patch.features import FEATURES
+from xgbpatch.patch.fixes import FIXES, fixes_of
 
 pytestmark = pytest.mark.timeout(900)
 

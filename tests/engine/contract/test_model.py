@@ -6,8 +6,8 @@ import pytest
 
 from xgbpatch import contract
 from xgbpatch.contract import Options
-from xgbpatch.engine.values import Mount, Run
-from xgbpatch.report import Verdict
+from xgbpatch.contract.model import Verdict
+from xgbpatch.engine.types import Mount, Run
 
 pytestmark = pytest.mark.timeout(300)
 

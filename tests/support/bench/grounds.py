@@ -16,7 +16,7 @@ from pathlib import Path
 
 import requests
 
-from xgbpatch.manifest import DOCKER_MANIFEST
+from xgbpatch.oci.manifest import DOCKER_MANIFEST
 
 REPOSITORY, TAG, MOVED, FIRST = "sagemaker-xgboost", "3.2-0", "moved", "first"
 SMALLEST = 1_000_000_000  # bytes of the base's layers in the registry, compressed

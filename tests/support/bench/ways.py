@@ -12,11 +12,12 @@ from pathlib import Path
 
 from support.bench import grounds
 from support.bench.measuring import Command, CountingProxy, Figures, Meter, counted
-from xgbpatch import context, dockerfile, provenance
-from xgbpatch.commands import depot
+from xgbpatch import provenance
+from xgbpatch.build import dockerfile
+from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.resolve import resolve
+from xgbpatch.commands import _context
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import assembly
-from xgbpatch.resolution import resolve
 from xgbpatch.spec import Spec, UserFile
 
 STEPS = ("first patch", "second patch", "nothing to do", "rebase")
@@ -149,13 +150,13 @@ def _rendered(site: Site, number: int) -> Path:
     wanted = ImageReference.parse(site.base)
     files = (UserFile(site.module, site.module.name),) if number else ()
     spec = Spec("3.2-0", "us-west-2", base_image=wanted, repository=TARGET, features=_FEATURES[number], files=files)
-    with depot.opened(True) as opened:
-        made = assembly.render(opened, spec, resolve(spec, opened.registry))
+    with _context.open_depot(True) as opened:
+        made = registry_builder.render(opened, spec, resolve(spec, opened.registry))
     labels = provenance.write(made.provenance)
     recipe = dockerfile.Recipe(
         str(made.base.reference.pinned), spec.version, made.provenance.tool_version, made.patch.environment, labels
     )
     path = site.folder / "context.tar"
-    with context.packed(dockerfile.render(recipe), made.patch) as stream, path.open("wb") as file:
+    with dockerfile.packed_context(dockerfile.render(recipe), made.patch) as stream, path.open("wb") as file:
         shutil.copyfileobj(stream, file)
     return path

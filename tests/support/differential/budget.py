@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-from xgbpatch.contract.exchange import Request
+from xgbpatch.contract.http import Request
 
 CASES = int(os.environ.get("XGBPATCH_DIFFERENTIAL_CASES") or 300)
 SEED = os.environ.get("XGBPATCH_DIFFERENTIAL_SEED", "")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xgbpatch.contract.comparison import ENGINE_HEADER, difference
-from xgbpatch.contract.exchange import Answer
+from xgbpatch.contract.checks.against_base import ENGINE_HEADER, difference
+from xgbpatch.contract.http import Answer
 
 TOLERANCE = 1e-4  # times max(1, |margin|)
 NOT_ACCEPTABLE = 406

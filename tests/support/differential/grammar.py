@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from support.differential import records
-from xgbpatch.contract import recordio
-from xgbpatch.contract.exchange import Request
+from xgbpatch.contract import payloads
+from xgbpatch.contract.http import Request
 
 CSV, LIBSVM, RECORDIO = "text/csv", "text/libsvm", "application/x-recordio-protobuf"
 CUSTOM = "X-Amzn-SageMaker-Custom-Attributes"
@@ -142,7 +142,7 @@ def plain_libsvm(draw: st.DrawFn, subject: Subject) -> bytes:
 
 @st.composite
 def plain_recordio(draw: st.DrawFn, subject: Subject) -> bytes:
-    return recordio.encode(draw(_rows(subject, 0.0)).tolist())
+    return payloads.recordio(draw(_rows(subject, 0.0)).tolist())
 
 
 @st.composite
@@ -195,7 +195,7 @@ def wild_recordio(draw: st.DrawFn, subject: Subject) -> bytes:
         values = [float(cell) for cell in draw(st.lists(SOUND_CELLS, min_size=size, max_size=size))]
         keys = draw(st.sampled_from((None, None, range(size), range(1, size + 1), range(size, 0, -1))))
         if keys is None:
-            whole = recordio.encode([values])
+            whole = payloads.recordio([values])
         else:  # a key beyond the shape writes beyond the base's heap, and the answer is anything
             whole = records.sparse(values, keys, max([subject.features - 1, *keys]) + 1)
         stream += whole

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.differential import wire
-from xgbpatch.contract.exchange import Answer, Request
+from xgbpatch.contract.http import Answer, Request
 from xgbpatch.contract.server import Server, Stack
-from xgbpatch.engine.client import Engine
-from xgbpatch.engine.container import Container
-from xgbpatch.engine.values import Mount, Run
+from xgbpatch.engine.client import Container, Engine
+from xgbpatch.engine.types import Mount, Run
 
 READY_SECONDS = 240
 MODELS = "/opt/ml/models/zoo"

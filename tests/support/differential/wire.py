@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 
-from xgbpatch.contract.exchange import Answer, Request
+from xgbpatch.contract.http import Answer, Request
 
 SECONDS = 60
 BROKEN = 0  # the status of an exchange that ended without an answer

@@ -8,7 +8,7 @@ import numpy as np
 
 from support.differential.stage import Player
 from support.load.traffic import Exchange, Record, Traffic, post
-from xgbpatch.contract.exchange import Request
+from xgbpatch.contract.http import Request
 
 GROWTH_LIMIT = 150 * 10**6  # bytes; the longevity test of AWS's deep-learning-containers has the same
 BODIES = (1, 1, 2, 5, 10, 25)  # records a request

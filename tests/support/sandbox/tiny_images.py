@@ -4,7 +4,7 @@ import io
 import tarfile
 from contextlib import contextmanager
 
-from xgbpatch.aws import AwsDoor
+from xgbpatch.aws import AwsRegion
 from xgbpatch.engine.client import BuildRequest
 from xgbpatch.progress import Silent
 
@@ -28,4 +28,4 @@ def tiny_image(engine, reference, label="probe"):
 
 
 def credentials_of(registry):
-    return AwsDoor(registry.region).registry_credentials(registry.account)
+    return AwsRegion(registry.region).registry_credentials(registry.account)

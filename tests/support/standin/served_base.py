@@ -12,9 +12,8 @@ from typing import Any
 
 import requests
 
-from xgbpatch.engine.client import Engine
-from xgbpatch.engine.container import Container
-from xgbpatch.engine.values import Mount, Run
+from xgbpatch.engine.client import Container, Engine
+from xgbpatch.engine.types import Mount, Run
 
 _START_SECONDS = 120
 _ANSWER_SECONDS = 60

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xgbpatch import dockerfile
+from xgbpatch.build import dockerfile
 from xgbpatch.errors import ConfigurationError
 
 RECIPE = dockerfile.Recipe(

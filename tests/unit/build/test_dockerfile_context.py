@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from xgbpatch import composition, context
-from xgbpatch.patch import Patch, PatchFile, tree
+from xgbpatch.build import dockerfile
+from xgbpatch.patch import compose
+from xgbpatch.patch.model import Patch, PatchFile, tree
 
 
 def packed_bytes(patch: Patch) -> bytes:
-    with context.packed("FROM scratch\n", patch) as stream:
+    with dockerfile.packed_context("FROM scratch\n", patch) as stream:
         return stream.read()
 
 
@@ -25,7 +26,7 @@ def patch(tmp_path) -> Patch:
 
 
 def test_members_are_sorted_owned_by_root_and_without_times(patch):
-    with context.packed("FROM scratch\n", patch) as stream, tarfile.open(fileobj=stream) as archive:
+    with dockerfile.packed_context("FROM scratch\n", patch) as stream, tarfile.open(fileobj=stream) as archive:
         members = archive.getmembers()
     assert [(member.name, oct(member.mode)) for member in members] == [
         ("Dockerfile", "0o644"),
@@ -66,9 +67,9 @@ def test_tree_leaves_caches_out_and_keeps_the_execute_bit(tmp_path):
 
 
 def test_the_overlays_own_files_are_the_same_whatever_modes_a_checkout_has(tmp_path, monkeypatch):
-    before = composition.overlay_digest()
-    copied = shutil.copytree(Path(composition.__file__).parent / "overlays", tmp_path / "overlays")
+    before = compose.overlay_digest()
+    copied = shutil.copytree(Path(compose.__file__).parent.parent / "overlays", tmp_path / "overlays")
     for path in copied.rglob("*"):
         path.chmod(0o777)
-    monkeypatch.setattr(composition, "files", lambda package: tmp_path)
-    assert composition.overlay_digest() == before
+    monkeypatch.setattr(compose, "files", lambda package: tmp_path)
+    assert compose.overlay_digest() == before

@@ -16,12 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch import context
+from xgbpatch.build import dockerfile, layer
+from xgbpatch.build.layer import GzipWriter
 from xgbpatch.errors import BuildError
-from xgbpatch.manifest import DOCKER_LAYER
-from xgbpatch.patch import Patch, PatchFile
-from xgbpatch.remote import layer
-from xgbpatch.remote.gzip_stream import GzipWriter
+from xgbpatch.oci.manifest import DOCKER_LAYER
+from xgbpatch.patch.model import Patch, PatchFile
 
 LONG = "a" * 70
 FILES = (
@@ -34,7 +33,7 @@ GOLDEN_DIGEST = "sha256:0cb440c81a175a0553100f62a100fcd5c0a34fcc3d79368e6c2298bf
 
 
 def blob_of(patch: Patch) -> bytes:
-    with layer.made(patch) as made, made.opened() as stream:
+    with layer.packed_layer(patch) as made, made.opened() as stream:
         content = stream.read()
         assert made.descriptor.size == len(content)
         assert made.descriptor.media_type == DOCKER_LAYER
@@ -50,13 +49,13 @@ def members_of(blob: bytes) -> list[tarfile.TarInfo]:
 
 def test_the_layer_of_a_fixed_patch_has_fixed_digests():
     """Should this fail after a change of ours, every user's images change digest: say so in the changelog."""
-    with layer.made(Patch(FILES, {})) as made:
+    with layer.packed_layer(Patch(FILES, {})) as made:
         assert (made.diff_id, made.descriptor.digest) == (GOLDEN_DIFF_ID, GOLDEN_DIGEST)
 
 
 def test_a_layer_too_large_to_be_stored_has_a_fixed_diff_id_and_is_compressed():
     large = (PatchFile("/opt/xgbpatch/lib/large", b"0123456789abcdef" * (layer.STORED_BYTES // 16 + 1)),)
-    with layer.made(Patch(large, {})) as made:
+    with layer.packed_layer(Patch(large, {})) as made:
         assert made.diff_id == "sha256:5584992e58fad09e336ca927c0eae1a0a5401f651d94861d03e4f26636480c06"
         assert made.descriptor.size < layer.STORED_BYTES / 10
 
@@ -82,7 +81,10 @@ def test_members_are_the_folders_below_opt_and_the_files_without_traces_of_this_
 
 def test_the_layer_holds_what_the_build_context_holds():
     """The engine's builder copies the context's folder: both builders have one list of files."""
-    with context.packed("FROM scratch\n", Patch(FILES, {})) as stream, tarfile.open(fileobj=stream) as archive:
+    with (
+        dockerfile.packed_context("FROM scratch\n", Patch(FILES, {})) as stream,
+        tarfile.open(fileobj=stream) as archive,
+    ):
         copied = [member for member in archive.getmembers() if member.name != "Dockerfile"]
     members = members_of(blob_of(Patch(FILES, {})))
     assert [(f"opt/{member.name}", member.mode, member.size) for member in copied] == [
@@ -104,7 +106,7 @@ def test_times_modes_and_epoch_of_this_machine_do_not_show(tmp_path: Path, monke
 
 
 def test_a_layer_can_be_read_again():
-    with layer.made(Patch(FILES, {})) as made:
+    with layer.packed_layer(Patch(FILES, {})) as made:
         with made.opened() as stream:
             first = stream.read()
         with made.opened() as stream:
@@ -133,7 +135,7 @@ def test_a_full_disk_is_a_build_error(monkeypatch: pytest.MonkeyPatch):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
-        with pytest.raises(BuildError, match="could not be written"), layer.made(Patch(FILES, {})):
+        with pytest.raises(BuildError, match="could not be written"), layer.packed_layer(Patch(FILES, {})):
             pass
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -16,7 +16,7 @@ import pytest
 
 import xgbpatch
 from xgbpatch.catalogue import image_uri
-from xgbpatch.pipelines.permissions import INSPECTOR, KEEP, PRUNE, PULL, PUSH, USAGE, base_accounts
+from xgbpatch.ci.render import INSPECTOR, KEEP, PRUNE, PULL, PUSH, USAGE, base_accounts
 from xgbpatch.reference import EcrRegistry
 
 ROOT = Path(xgbpatch.__file__).parent
@@ -33,7 +33,7 @@ SHARED = {  # reading and writing are in the same modules, and these commands re
     "usage": {*WRITES, "ecr:BatchDeleteImage"},
     "prune": WRITES,
 }
-ENGINE = "xgbpatch.upkeep.engine_maker"  # `rebuild --builder docker`
+ENGINE = "xgbpatch.upkeep.rebuild"  # `rebuild --builder docker`
 
 
 def module_name(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xgbpatch.pipelines.rendering import Kind, Wishes, render
+from xgbpatch.ci.render import Kind, Wishes, render
 from xgbpatch.standin.versions import SUITES
 
 OWN = Path(__file__).resolve().parents[3] / ".github/workflows/ci.yml"

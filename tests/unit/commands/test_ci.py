@@ -9,11 +9,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from xgbpatch.ci import render as ci_render
+from xgbpatch.ci.render import Kind, Wishes, render
 from xgbpatch.cli import cli
 from xgbpatch.commands import ci
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.pipelines import installed
-from xgbpatch.pipelines.rendering import Kind, Wishes, render
 
 ROLE = "arn:aws:iam::123456789012:role/ci/xgbpatch"
 ORIGIN = "xgbpatch[packages] @ git+https://git.example/xgbpatch@0a1b2c3"
@@ -104,7 +104,7 @@ def test_what_was_asked_for_is_installed_and_said(tmp_path, kind):
     ],
 )
 def test_a_pipeline_installs_what_wrote_it(record, words):
-    requirement = installed.from_record("1.2.3", json.dumps(record) if record else "")
+    requirement = ci_render.from_record("1.2.3", json.dumps(record) if record else "")
     assert requirement == f"xgbpatch[packages]{words}"
     assert f"'{requirement}'" in render(Kind.CODEBUILD, Wishes(requirement))
 
@@ -121,7 +121,7 @@ def test_a_pipeline_installs_what_wrote_it(record, words):
 )
 def test_what_is_on_this_machine_alone_cannot_be_the_default(origin):
     with pytest.raises(ConfigurationError, match="cannot reach") as caught:
-        installed.from_record("1.2.3", json.dumps({"url": "file:///somewhere/xgbpatch", **origin}))
+        ci_render.from_record("1.2.3", json.dumps({"url": "file:///somewhere/xgbpatch", **origin}))
     assert "--requirement 'xgbpatch[packages] @ git+https://" in caught.value.next_step
 
 
@@ -132,7 +132,7 @@ def test_the_default_is_that_of_the_installed_xgbpatch(tmp_path, monkeypatch):
         def read_text(self, name):
             assert name == "direct_url.json"
 
-    monkeypatch.setattr(installed, "distribution", lambda name: Installed())
+    monkeypatch.setattr(ci_render, "distribution", lambda name: Installed())
     result = CliRunner().invoke(cli, ["ci", "init", "github", "--directory", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "pipx install 'xgbpatch[packages]==9.8'" in (tmp_path / Kind.GITHUB.path).read_text()

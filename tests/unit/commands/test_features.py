@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from xgbpatch import catalogue
 from xgbpatch.commands.features import command
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.features import FEATURES, features_of
+from xgbpatch.patch.features import FEATURES, features_of
 
 
 def run(*arguments):

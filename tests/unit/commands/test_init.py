@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from xgbpatch.commands import init
-from xgbpatch.configuration.loading import load
-from xgbpatch.configuration.settings import KEYS, Flags
+from xgbpatch.config.loader import load
+from xgbpatch.config.settings import KEYS, Flags
 from xgbpatch.errors import ConfigurationError
 
 ENVIRON = {"AWS_REGION": "us-west-2"}

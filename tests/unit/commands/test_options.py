@@ -4,15 +4,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from xgbpatch.commands import options
-from xgbpatch.configuration.settings import KEYS, Flags
+from xgbpatch.commands import _options
+from xgbpatch.config.settings import KEYS, Flags
 from xgbpatch.spec import Spec
 
 
 @click.command()
-@options.image_options
-@options.json_option
-@options.quiet_option
+@_options.image_options
+@_options.json_option
+@_options.quiet_option
 def command(selection, as_json, quiet):
     click.echo(repr((selection.flags, as_json, quiet)))
 
@@ -62,5 +62,5 @@ def test_a_selection_reads_the_environment_and_the_current_directory(tmp_path, m
     (tmp_path / "xgbpatch.toml").write_text('version = "1.5-1"')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XGBPATCH_REGION", "eu-west-1")
-    assert options.Selection(Flags()).specs() == (Spec("1.5-1", "eu-west-1"),)
-    assert options.Selection(Flags()).region() == "eu-west-1"
+    assert _options.Selection(Flags()).specs() == (Spec("1.5-1", "eu-west-1"),)
+    assert _options.Selection(Flags()).region() == "eu-west-1"

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from xgbpatch import catalogue
 from xgbpatch.catalogue import Support, VersionInfo
 from xgbpatch.commands import versions
-from xgbpatch.table import aligned
+from xgbpatch.util import aligned
 
 END = datetime.date(2026, 11, 17)
 

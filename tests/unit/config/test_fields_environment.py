@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.configuration.environment import RESERVED, environment
+from xgbpatch.config.fields import RESERVED, environment_of
 from xgbpatch.errors import ConfigurationError
 
 
@@ -18,19 +18,19 @@ from xgbpatch.errors import ConfigurationError
     ],
 )
 def test_accepted(written, expected):
-    assert environment(written) == expected
+    assert environment_of(written) == expected
 
 
 @pytest.mark.parametrize("name", ["lower", "1A", "A-B", "A B", "", "A.B", "Ä"])
 def test_names_outside_the_pattern_are_refused(name):
     with pytest.raises(ConfigurationError, match="not a variable name"):
-        environment({name: "x"})
+        environment_of({name: "x"})
 
 
 @pytest.mark.parametrize("name", ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "SAGEMAKER_SERVING_MODULE"])
 def test_reserved_names_are_refused_with_the_reason(name):
     with pytest.raises(ConfigurationError, match=f'"{name}" cannot be set: {RESERVED[name]}'):
-        environment({name: "x"})
+        environment_of({name: "x"})
 
 
 @pytest.mark.parametrize(
@@ -42,25 +42,25 @@ def test_reserved_names_are_refused_with_the_reason(name):
 )  # fmt: skip
 def test_names_of_credentials_are_refused(name):
     with pytest.raises(ConfigurationError, match=f'"{name}" looks like a credential'):
-        environment({name: "x"})
+        environment_of({name: "x"})
 
 
 def test_an_access_key_in_a_value_is_refused_and_not_repeated():
     with pytest.raises(ConfigurationError, match='"ID" looks like a credential') as caught:
-        environment({"ID": "AKIAIOSFODNN7EXAMPLE"})
+        environment_of({"ID": "AKIAIOSFODNN7EXAMPLE"})
     assert "AKIA" not in caught.value.message + caught.value.next_step
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\0b", "a\rb"], ids=["line-break", "nul", "carriage-return"])
 def test_values_that_no_dockerfile_carries_are_refused(value):
     with pytest.raises(ConfigurationError, match="line break or a control character"):
-        environment({"A": value})
+        environment_of({"A": value})
 
 
 @pytest.mark.parametrize("value", [True, ["x"], {"a": "b"}, None], ids=["boolean", "list", "table", "none"])
 def test_values_of_another_shape_are_refused(value):
     with pytest.raises(ConfigurationError, match='the value of "A" must be text or a number'):
-        environment({"A": value})
+        environment_of({"A": value})
 
 
 @given(
@@ -68,7 +68,7 @@ def test_values_of_another_shape_are_refused(value):
 )
 def test_values_pass_through_unchanged(written):
     try:
-        accepted = environment(written)
+        accepted = environment_of(written)
     except ConfigurationError:
         return
     assert accepted == written

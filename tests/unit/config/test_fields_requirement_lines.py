@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.configuration.requirement_lines import requirement, requirements_in
+from xgbpatch.config.fields import requirement, requirements_in
 from xgbpatch.errors import ConfigurationError
 
 

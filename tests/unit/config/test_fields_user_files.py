@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.configuration.user_files import _target, replacements, user_files
+from xgbpatch.config.fields import _target, replacements, user_files
 from xgbpatch.errors import ConfigurationError
 
 SHA256 = "ab" * 32

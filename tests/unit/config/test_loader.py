@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.configuration import loading as configuration
-from xgbpatch.configuration import variables
-from xgbpatch.configuration.grammar import PARSERS, TAG_FIELDS
-from xgbpatch.configuration.loading import load
-from xgbpatch.configuration.settings import KEYS, Flags
+from xgbpatch.config import fields, loader, settings
+from xgbpatch.config.fields import PARSERS, TAG_FIELDS
+from xgbpatch.config.loader import load
+from xgbpatch.config.settings import KEYS, Flags
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
@@ -135,7 +134,7 @@ def test_all_of_the_variables(tmp_path):
         "XGBPATCH_REQUIREMENTS": "r.txt", "XGBPATCH_REPOSITORY": "r", "XGBPATCH_TAG_PATTERN": "{base}",
         "XGBPATCH_ALIASES": "x,y", "XGBPATCH_FIXES": "mme-errors, checkpoint-resume",
     }  # fmt: skip
-    assert set(values) | {"XGBPATCH_CONFIG", "XGBPATCH_IMAGE"} == {item.name for item in variables.VARIABLES}
+    assert set(values) | {"XGBPATCH_CONFIG", "XGBPATCH_IMAGE"} == {item.name for item in loader.VARIABLES}
     spec = one(Flags(), values, tmp_path)
     assert spec == Spec(
         "1.5-1", "eu-west-1", architecture=Architecture.ARM64, base_image=ImageReference("r.io", "b", "1"),
@@ -385,7 +384,7 @@ def test_paths_of_the_file_start_at_the_file(tmp_path):
 def test_an_accepted_tag_pattern_can_be_filled_in(parts):
     pattern = "".join(parts)
     try:
-        configuration.parse({"tag": configuration.Given(pattern, "tag")}, None)
+        fields.parse({"tag": settings.Given(pattern, "tag")}, None)
     except ConfigurationError:
         return
     assert ImageReference.parse(f"x:{pattern.format(**TAG_FIELDS)}").tag
@@ -393,9 +392,9 @@ def test_an_accepted_tag_pattern_can_be_filled_in(parts):
 
 @given(st.text(st.characters(exclude_characters="=")), st.text())
 def test_an_assignment_splits_at_the_first_equals_sign(name, value):
-    assert configuration._assignment(f"{name}={value}") == (name, value)
+    assert loader._assignment(f"{name}={value}") == (name, value)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters=",")).map(str.strip).filter(bool)))
 def test_split_undoes_join(parts):
-    assert variables.split(" , ".join(parts)) == parts
+    assert loader.split_list(" , ".join(parts)) == parts

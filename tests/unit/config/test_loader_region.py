@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from xgbpatch.configuration import region
+from xgbpatch.config import loader
 from xgbpatch.errors import ConfigurationError
 
 CONFIG = """\
@@ -42,14 +42,14 @@ def home(tmp_path):
     ],
 )
 def test_region_of_aws(home, environ, expected):
-    assert region.from_aws({"HOME": str(home), **environ}) == expected
+    assert loader.region_from_aws({"HOME": str(home), **environ}) == expected
 
 
 def test_no_home_no_region():
-    assert region.from_aws({}) is None
+    assert loader.region_from_aws({}) is None
 
 
 def test_a_broken_file_is_named(home):
     (home / "broken").write_text("region = eu-west-1\n")
     with pytest.raises(ConfigurationError, match=r"cannot read the region from .*broken"):
-        region.from_aws({"AWS_CONFIG_FILE": str(home / "broken")})
+        loader.region_from_aws({"AWS_CONFIG_FILE": str(home / "broken")})

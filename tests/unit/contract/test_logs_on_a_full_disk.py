@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xgbpatch.contract.options import Options
+from xgbpatch.contract.model import Options
 from xgbpatch.contract.session import Session
-from xgbpatch.engine.values import LocalImage
+from xgbpatch.engine.types import LocalImage
 from xgbpatch.progress import Silent
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.contract import recordio
+from xgbpatch.contract import payloads
 
 ONE_ROW = bytes.fromhex(
     "0a23d7ce 14000000"  # magic, 20 bytes follow
@@ -18,13 +18,13 @@ rows = st.lists(st.lists(st.floats(width=32, allow_nan=False), max_size=300), ma
 
 
 def test_one_value_has_the_bytes_of_the_format():
-    assert recordio.encode([[1.0]]) == ONE_ROW
+    assert payloads.recordio([[1.0]]) == ONE_ROW
 
 
 @given(rows)
 def test_every_row_is_a_record_of_whole_words(some):
-    stream = recordio.encode(some)
-    assert recordio.count(stream) == len(some)
+    stream = payloads.recordio(some)
+    assert payloads.recordio_count(stream) == len(some)
     assert len(stream) % 4 == 0
 
 
@@ -34,4 +34,4 @@ def test_every_row_is_a_record_of_whole_words(some):
 )  # fmt: skip
 def test_broken_framing_is_refused(stream):
     with pytest.raises(ValueError, match=r"\d"):
-        recordio.count(stream)
+        payloads.recordio_count(stream)

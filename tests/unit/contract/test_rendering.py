@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xgbpatch.contract import rendering
-from xgbpatch.report import CheckResult, Report, Verdict
+from xgbpatch.contract.model import CheckResult, Report, Verdict
 
 RESULTS = (
     CheckResult("serve.ping", Verdict.PASSED, "200, empty", 0.5),

@@ -3,8 +3,8 @@
 import pytest
 
 from xgbpatch.doctor import Level, judge_containers
-from xgbpatch.engine.session import Life
-from xgbpatch.engine.values import OwnedContainer
+from xgbpatch.engine.ownership import Life
+from xgbpatch.engine.types import OwnedContainer
 
 
 def container(letter, life, owner='process 7 on "runner"'):

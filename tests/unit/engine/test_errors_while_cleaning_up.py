@@ -3,7 +3,7 @@
 import pytest
 
 from xgbpatch.cli import Terminated
-from xgbpatch.engine.interruption import afterwards
+from xgbpatch.engine.client import afterwards
 from xgbpatch.errors import BuildError, EngineError
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.engine import session
-from xgbpatch.engine.session import Life, Owner
+from xgbpatch.engine import ownership
+from xgbpatch.engine.ownership import Life, Owner
 
 STAT = "17 ({}) {} 1 17 17 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 7654321 1000 200 18446744073709551615 1 1 0"
 FIELDS = st.text(st.characters(exclude_characters="/", codec="utf-8"), max_size=40)
@@ -27,9 +27,9 @@ def test_label_names_its_process_again(host, boot, namespaces, pid, start):
 )  # fmt: skip
 def test_other_labels_name_nobody_and_nobody_is_gone(label):
     assert Owner.parse(label) is None
-    assert session.life(label) is Life.UNKNOWN
-    assert not session.names(label, 1)
-    assert label in session.describe(label)
+    assert ownership.life(label) is Life.UNKNOWN
+    assert not ownership.names(label, 1)
+    assert label in ownership.describe(label)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_other_labels_name_nobody_and_nobody_is_gone(label):
     ids=["plain", "space", "parentheses", "newline", "zombie", "dead", "cut off", "empty"],
 )
 def test_start_is_field_22_of_stat(stat, start):
-    assert session.start_of(stat) == start
+    assert ownership.start_of(stat) == start
 
 
 def test_this_process_runs():
-    assert session.life(str(session.current())) is Life.RUNNING
-    assert session.names(str(session.current()), os.getpid())
+    assert ownership.life(str(ownership.current())) is Life.RUNNING
+    assert ownership.names(str(ownership.current()), os.getpid())
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,20 @@ def test_this_process_runs():
          "start unknown", "no /proc", "host renamed"],
 )  # fmt: skip
 def test_process_is_judged_by_boot_namespaces_number_and_start(change, life):
-    assert session.life(str(replace(session.current(), **change))) is life
+    assert ownership.life(str(replace(ownership.current(), **change))) is life
 
 
 def test_nobody_is_gone_for_a_system_without_proc(monkeypatch, tmp_path):
-    seen = session.current()
-    monkeypatch.setattr(session, "_PROC", tmp_path)
-    assert (session.current().boot, session.current().start) == ("", "")
-    for owner in (seen, session.current(), replace(seen, pid=999_999_999), replace(session.current(), pid=999_999_999)):
-        assert session.life(str(owner)) is Life.UNKNOWN
+    seen = ownership.current()
+    monkeypatch.setattr(ownership, "_PROC", tmp_path)
+    assert (ownership.current().boot, ownership.current().start) == ("", "")
+    for owner in (
+        seen,
+        ownership.current(),
+        replace(seen, pid=999_999_999),
+        replace(ownership.current(), pid=999_999_999),
+    ):
+        assert ownership.life(str(owner)) is Life.UNKNOWN
 
 
 def test_process_that_proc_hides_is_not_gone(monkeypatch, tmp_path):
@@ -88,7 +93,7 @@ def test_process_that_proc_hides_is_not_gone(monkeypatch, tmp_path):
     (tmp_path / "self/ns").symlink_to("/proc/self/ns")
     (tmp_path / "self/status").symlink_to("/proc/self/status")
     (tmp_path / "sys").symlink_to("/proc/sys")
-    owner = session.current()
-    monkeypatch.setattr(session, "_PROC", tmp_path)
+    owner = ownership.current()
+    monkeypatch.setattr(ownership, "_PROC", tmp_path)
     assert owner.here
-    assert session.life(str(owner)) is Life.UNKNOWN
+    assert ownership.life(str(owner)) is Life.UNKNOWN

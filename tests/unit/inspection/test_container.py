@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from xgbpatch import inventory, probe
+from xgbpatch.inspection import container, probe
 
 
 def listing(*lines: str) -> dict[str, str]:
@@ -27,7 +27,7 @@ BASE = listing("/opt\x00d", "/opt/a\x00f 1", "/etc/b\x00f 2")
     ],
 )
 def test_only_additions_below_our_folder_are_ours(after, outside):
-    assert inventory.compare(BASE, after).outside == outside
+    assert container.compare_files(BASE, after).outside == outside
 
 
 def test_the_probe_lists_names_that_are_not_text(tmp_path):
@@ -36,6 +36,6 @@ def test_the_probe_lists_names_that_are_not_text(tmp_path):
     (tmp_path / "link").symlink_to("target")
     script = probe.source("inventory").replace('lines("/")', f"lines({str(tmp_path)!r})")
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
-    found = inventory.parse(output)
+    found = container.parse_inventory(output)
     assert set(found) == {str(odd), str(tmp_path / "link")}
     assert found[str(tmp_path / "link")].endswith("\0target")

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from xgbpatch import facts_document, inventory
-from xgbpatch.manifest import DOCKER_LAYER, Descriptor
+from xgbpatch.inspection import container, facts, layers
+from xgbpatch.oci.manifest import DOCKER_LAYER, Descriptor
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import layer_cache
 
 FACTS: dict[str, Any] = {
     "python": {
@@ -52,34 +51,34 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def test_the_facts_of_a_base_are_taken():
-    facts_document.facts_of(facts_document.parse(FACTS), "sha256:0", {}, {})
-    facts_document.parse({**FACTS, "complaints": ["a 1 requires b"]})
-    facts_document.parse(changed(FACTS, ("distributions", 0, "name"), None))
+    facts.facts_of(facts.parse(FACTS), "sha256:0", {}, {})
+    facts.parse({**FACTS, "complaints": ["a 1 requires b"]})
+    facts.parse(changed(FACTS, ("distributions", 0, "name"), None))
 
 
 @pytest.mark.parametrize("path", places(FACTS), ids=lambda path: ".".join(map(str, path)) or "all")
 @pytest.mark.parametrize("value", [5, True, [None], {"x": 5}], ids=["number", "bool", "list", "dict"])
 def test_facts_with_a_value_of_another_type_are_refused(path, value):
     with pytest.raises(ValueError, match="not the facts"):
-        facts_document.parse(changed(FACTS, path, value))
+        facts.parse(changed(FACTS, path, value))
 
 
 @pytest.mark.parametrize("name", FACTS)
 def test_facts_that_lack_a_part_are_refused(name):
     with pytest.raises(ValueError, match="not the facts"):
-        facts_document.parse({key: value for key, value in FACTS.items() if key != name})
+        facts.parse({key: value for key, value in FACTS.items() if key != name})
 
 
 @pytest.mark.parametrize("version", ["", "3", "3.x.1", "three"])
 def test_facts_of_a_python_without_a_version_are_refused(version):
     with pytest.raises(ValueError, match="not the facts"):
-        facts_document.parse(changed(FACTS, ("python", "version"), version))
+        facts.parse(changed(FACTS, ("python", "version"), version))
 
 
 @pytest.mark.parametrize("answer", ["", "hello\n", "aGVsbG8=", "eJw="], ids=["none", "text", "not packed", "cut off"])
 def test_an_answer_that_is_no_list_of_files_is_refused(answer):
-    with pytest.raises((ValueError, inventory.zlib.error)):
-        inventory.parse(answer)
+    with pytest.raises((ValueError, container.zlib.error)):
+        container.parse_inventory(answer)
 
 
 class OneLayer:
@@ -113,7 +112,7 @@ class OneLayer:
 
 
 def loaded(blobs: OneLayer, folder):
-    return layer_cache.load(blobs, blobs.descriptor, folder, Silent())
+    return layers.load_layer(blobs, blobs.descriptor, folder, Silent())
 
 
 def kept_layer(folder):

@@ -23,15 +23,15 @@ from support.layered_bases import (
 )
 from support.layers import Content, Link
 from xgbpatch.errors import BaseImageError
-from xgbpatch.facts import Facts, PythonFacts
+from xgbpatch.inspection import layers
+from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.progress import Silent
-from xgbpatch.remote import inspection
 
 SITE = f"{CONDA}/site-packages"
 
 
 def inspected(base: Base, cache: Path | None = None) -> Facts:
-    return inspection.inspect(base.image, base.shelf, cache, Silent())
+    return layers.inspect(base.image, base.shelf, cache, Silent())
 
 
 def test_what_a_conda_base_holds():
@@ -203,7 +203,7 @@ def test_a_second_inspection_reads_no_layer(tmp_path: Path):
     first = inspected(base, tmp_path)
     base.shelf.asked.clear()
     assert inspected(base, tmp_path) == first
-    assert inspection.modules_of(base.image, base.shelf, tmp_path, Silent()) == first.modules
+    assert layers.modules_of(base.image, base.shelf, tmp_path, Silent()) == first.modules
     assert base.read == []
 
 

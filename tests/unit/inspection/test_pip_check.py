@@ -2,9 +2,10 @@
 
 import pytest
 
-from xgbpatch import core_metadata, pip_check
-from xgbpatch.facts import Distribution, Facts, PythonFacts
-from xgbpatch.patch import Patch, PatchFile
+from xgbpatch.build import verify
+from xgbpatch.inspection import pip_check
+from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts
+from xgbpatch.patch.model import Patch, PatchFile
 
 PYTHON = PythonFacts("3.7.10", "/miniconda3/bin/python", "/miniconda3", "/miniconda3/lib", "aarch64", "2.27")
 
@@ -59,22 +60,22 @@ def test_only_what_the_patch_adds_is_complained_of():
         PatchFile("/opt/xgbpatch/user/c-1.dist-info/METADATA", b"Name: c\nVersion: 1\nRequires-Dist: nothing\n"),
     )
     assert [str(each.name) for each in pip_check.added(Patch(files, {}))] == ["shap", "slicer"]
-    assert pip_check.added_complaints(facts, Patch(files, {})) == (
+    assert verify.added_complaints(facts, Patch(files, {})) == (
         "base 1 has requirement slicer>=2, but you have slicer 1.",
         "shap 0.1 requires numba, which is not installed.",
     )
-    assert pip_check.added_complaints(facts, Patch((), {})) == ()
+    assert verify.added_complaints(facts, Patch((), {})) == ()
 
 
 def test_metadata_is_read_as_a_header():
-    found = core_metadata.parse(
+    found = pip_check.parse_metadata(
         b"Name: a\r\nVersion: 1\r\nRequires-Dist: b ;\r\n  python_version < '4'\r\nX: \xff\r\n\r\nName: z\r\n"
     )
     assert (found.name, found.version) == ("a", "1")
     assert found.requires == ("b ;\n  python_version < '4'",)
-    assert core_metadata.parse(b"").name == ""
+    assert pip_check.parse_metadata(b"").name == ""
 
 
 def test_requirements_of_an_egg_are_those_of_no_extra():
     text = b"a>=1\n\n[:python_version < '3']\nb\n\n[extra]\nc\n\n[extra:os_name == 'nt']\nd\n"
-    assert list(core_metadata.egg_requirements(text)) == ["a>=1", "b ; python_version < '3'"]
+    assert list(pip_check.egg_requirements(text)) == ["a>=1", "b ; python_version < '3'"]

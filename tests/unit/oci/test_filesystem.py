@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from support.layers import Content, Link, indexed
 from xgbpatch.errors import BaseImageError
-from xgbpatch.remote.layer_index import Kind
-from xgbpatch.remote.tree import Tree
+from xgbpatch.oci.filesystem import Tree
+from xgbpatch.oci.layer_index import Kind
 
 Members = tuple[tuple[str, Content], ...]
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xgbpatch.build.verify import ConfigSummary, config_findings
 from xgbpatch.errors import RegistryError
-from xgbpatch.manifest import DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest, complaints
-from xgbpatch.promise import Seen, findings
+from xgbpatch.oci import image as oci_image
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest, complaints
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote import config
-from xgbpatch.remote.image import RemoteImage
 
 LAYERS = [Descriptor(f"sha256:{number:064x}", OCI_LAYER, 100 + number) for number in range(3)]
 OURS = Descriptor(f"sha256:{9:064x}", DOCKER_LAYER, 12)
@@ -28,7 +28,7 @@ DOCUMENT = {
     "history": [{"created_by": "a"}, {"created_by": "b", "empty_layer": True}],
     "rootfs": {"type": "layers", "diff_ids": ["sha256:a", "sha256:b"]},
 }
-ADDITION = config.Addition(
+ADDITION = oci_image.ConfigAddition(
     ["sha256:c"], {"PATH": "/opt/xgbpatch/bin:/usr/bin:/bin", "B": "2", "A": "1=1"}, {"x": "y"}, "2026-11-01T00:00:00Z"
 )
 
@@ -43,14 +43,14 @@ def image(document, media_type=OCI_MANIFEST):
 
 
 def test_variables_change_in_place_and_new_ones_come_behind_in_order():
-    made = json.loads(config.patched(image(DOCUMENT), ADDITION))
+    made = json.loads(oci_image.patched_config(image(DOCUMENT), ADDITION))
     assert made["config"]["Env"] == [
         "PATH=/opt/xgbpatch/bin:/usr/bin:/bin", "EMPTY=", "LANG=C.UTF-8", "A=1=1", "B=2",
     ]  # fmt: skip
 
 
 def test_labels_layers_moment_and_history_are_added_and_the_rest_stands():
-    made = json.loads(config.patched(image(DOCUMENT), ADDITION))
+    made = json.loads(oci_image.patched_config(image(DOCUMENT), ADDITION))
     assert made["config"]["Labels"] == {"team": "base", "org.opencontainers.image.version": "22.04", "x": "y"}
     assert made["config"]["Entrypoint"] == ["/bin/entry"]
     assert made["rootfs"]["diff_ids"] == ["sha256:a", "sha256:b", "sha256:c"]
@@ -61,21 +61,21 @@ def test_labels_layers_moment_and_history_are_added_and_the_rest_stands():
 
 def test_a_base_without_a_history_gets_none():
     document = {key: value for key, value in DOCUMENT.items() if key != "history"}
-    assert "history" not in json.loads(config.patched(image(document), ADDITION))
+    assert "history" not in json.loads(oci_image.patched_config(image(document), ADDITION))
 
 
 def test_the_manifest_of_an_oci_base_is_one_that_sagemaker_takes():
-    content = config.patched(image(DOCUMENT), ADDITION)
-    made = config.manifest(image(DOCUMENT).manifest, config.descriptor(content), [OURS])
+    content = oci_image.patched_config(image(DOCUMENT), ADDITION)
+    made = oci_image.patched_manifest(image(DOCUMENT).manifest, oci_image.config_descriptor(content), [OURS])
     assert complaints(made) == ()
     assert [layer.digest for layer in made.layers] == [*(layer.digest for layer in LAYERS), OURS.digest]
-    assert made.config == config.descriptor(content)
+    assert made.config == oci_image.config_descriptor(content)
 
 
 def test_a_base_with_zstd_layers_is_refused():
     text = image(DOCUMENT).manifest.content.replace(b"tar+gzip", b"tar+zstd")
     with pytest.raises(RegistryError, match="zstd"):
-        config.manifest(Manifest(text, OCI_MANIFEST), config.descriptor(b"{}"), [OURS])
+        oci_image.patched_manifest(Manifest(text, OCI_MANIFEST), oci_image.config_descriptor(b"{}"), [OURS])
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="=\0"), min_size=1, max_size=8)
@@ -86,12 +86,15 @@ VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size
 def test_whatever_base_and_patch_hold_the_promise_is_kept(held, added, labels):
     document = {**DOCUMENT, "config": {"Env": [f"{name}={value}" for name, value in held.items()], "Labels": labels}}
     base = image(document)
-    content = config.patched(base, config.Addition(["sha256:c"], added, {"io.xgbpatch.x": "y"}, ""))
+    content = oci_image.patched_config(base, oci_image.ConfigAddition(["sha256:c"], added, {"io.xgbpatch.x": "y"}, ""))
     made = RemoteImage(base.reference, base.manifest, json.loads(content))
-    seen = [Seen(one.diff_ids, one.environment, one.labels) for one in (base, made)]
-    assert list(findings(*seen, added)) == []
+    seen = [ConfigSummary(one.diff_ids, one.environment, one.labels) for one in (base, made)]
+    assert list(config_findings(*seen, added)) == []
     assert set(made.environment) == set(held) | set(added)
-    assert config.patched(base, config.Addition(["sha256:c"], added, {"io.xgbpatch.x": "y"}, "")) == content
+    assert (
+        oci_image.patched_config(base, oci_image.ConfigAddition(["sha256:c"], added, {"io.xgbpatch.x": "y"}, ""))
+        == content
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_whatever_base_and_patch_hold_the_promise_is_kept(held, added, labels):
 )
 def test_a_broken_promise_is_found(change, says):
     whole = {"layers": ("sha256:a", "sha256:b"), "environment": {"LANG": "C", "A": "1"}, "labels": {"team": "x"}}
-    base = Seen(("sha256:a",), {"LANG": "C"}, {"team": "x", "org.opencontainers.image.version": "1"})
-    assert list(findings(base, Seen(**whole), {"A": "1"})) == []
-    (found,) = findings(base, Seen(**{**whole, **change}), {"A": "1"})
+    base = ConfigSummary(("sha256:a",), {"LANG": "C"}, {"team": "x", "org.opencontainers.image.version": "1"})
+    assert list(config_findings(base, ConfigSummary(**whole), {"A": "1"})) == []
+    (found,) = config_findings(base, ConfigSummary(**{**whole, **change}), {"A": "1"})
     assert says in found

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from support.layers import Link, described, index_of, indexed, pieces_of, tar_of
 from xgbpatch.errors import BaseImageError, RegistryError
-from xgbpatch.manifest import Descriptor
-from xgbpatch.remote import kept, layer_index, unpacked
-from xgbpatch.remote.layer_index import Entry, Kind, index
+from xgbpatch.oci import layer_index
+from xgbpatch.oci.layer_index import Entry, Kind, index_layer
+from xgbpatch.oci.manifest import Descriptor
 
 SITE = "opt/venv/lib/python3.12/site-packages"
 FOLDED = b"Name: a\nDescription: b\n        \n        c\nVersion: 1\n"
@@ -138,17 +138,17 @@ def test_what_is_no_gzip_tar_is_refused_with_a_way_out(blob: bytes, reason: str)
 )
 def test_bytes_that_are_not_the_announced_ones_are_the_registrys_fault(sent: bytes):
     with pytest.raises(RegistryError):
-        index(pieces_of(sent), described(SMALL))
+        index_layer(pieces_of(sent), described(SMALL))
 
 
 def test_a_wrong_digest_is_found_when_all_bytes_are_a_fine_tar():
     other = Descriptor("sha256:" + "0" * 64, described(SMALL).media_type, len(SMALL))
     with pytest.raises(RegistryError, match="wrong bytes"):
-        index(pieces_of(SMALL), other)
+        index_layer(pieces_of(SMALL), other)
 
 
 def test_a_kept_file_beyond_its_bound_is_refused():
-    large = b"x" * (kept.LARGEST_FILE + 1)
+    large = b"x" * (layer_index.LARGEST_FILE + 1)
     with pytest.raises(BaseImageError, match="4 MiB"):
         indexed((f"{SITE}/sagemaker_xgboost_container/a.py", large))
     with pytest.raises(BaseImageError, match="4 MiB"):
@@ -185,7 +185,7 @@ def test_more_content_than_any_layer_has_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_layer_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(unpacked, "LARGEST_PLAIN", 1 << 20)
+    monkeypatch.setattr(layer_index, "LARGEST_PLAIN", 1 << 20)
     with pytest.raises(BaseImageError, match="more than any"):
         indexed(("bomb", b"\0" * (2 << 20)))
 
@@ -286,7 +286,7 @@ def test_reading_stops_at_the_announced_size():
             return bytes(1 << 16)
 
     with pytest.raises(RegistryError, match="more than"):
-        index(iter(Endless()), Descriptor(described(SMALL).digest, "", 100_000))
+        index_layer(iter(Endless()), Descriptor(described(SMALL).digest, "", 100_000))
     assert Endless.sent <= 200_000
 
 

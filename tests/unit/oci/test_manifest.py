@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch import manifest as manifests
 from xgbpatch.errors import RegistryError
-from xgbpatch.manifest import Manifest
+from xgbpatch.oci import manifest
+from xgbpatch.oci.manifest import Manifest
 
 DIGEST = "sha256:" + "a" * 64
 digests = st.text("0123456789abcdef", min_size=64, max_size=64).map("sha256:{}".format)
@@ -18,8 +18,8 @@ digests = st.text("0123456789abcdef", min_size=64, max_size=64).map("sha256:{}".
 
 def image(kind: str = "docker", layer_type: str = "", layers: tuple[str, ...] = (DIGEST,)) -> Manifest:
     manifest_type, config_type, usual = {
-        "docker": (manifests.DOCKER_MANIFEST, manifests.DOCKER_CONFIG, manifests.DOCKER_LAYER),
-        "oci": (manifests.OCI_MANIFEST, manifests.OCI_CONFIG, manifests.OCI_LAYER),
+        "docker": (manifest.DOCKER_MANIFEST, manifest.DOCKER_CONFIG, manifest.DOCKER_LAYER),
+        "oci": (manifest.OCI_MANIFEST, manifest.OCI_CONFIG, manifest.OCI_LAYER),
     }[kind]
     document = {
         "schemaVersion": 2,
@@ -33,54 +33,54 @@ def image(kind: str = "docker", layer_type: str = "", layers: tuple[str, ...] = 
 
 def index(*platforms: tuple[str, str]) -> Manifest:
     entries = [
-        {"mediaType": manifests.OCI_MANIFEST, "size": position, "digest": DIGEST,
+        {"mediaType": manifest.OCI_MANIFEST, "size": position, "digest": DIGEST,
          "platform": {"os": system, "architecture": architecture}}
         for position, (system, architecture) in enumerate(platforms)
     ]  # fmt: skip
-    return Manifest(json.dumps({"schemaVersion": 2, "manifests": entries}).encode(), manifests.OCI_INDEX)
+    return Manifest(json.dumps({"schemaVersion": 2, "manifests": entries}).encode(), manifest.OCI_INDEX)
 
 
 def test_docker_schema_2_draws_no_complaint():
-    assert manifests.complaints(image("docker")) == ()
+    assert manifest.complaints(image("docker")) == ()
 
 
 def test_oci_manifest_draws_a_complaint_for_manifest_config_and_layer():
-    found = manifests.complaints(image("oci"))
+    found = manifest.complaints(image("oci"))
     assert [what for what in ("manifest", "configuration", "layer") if any(f"the {what} is" in c for c in found)] == [
         "manifest", "configuration", "layer",
     ]  # fmt: skip
 
 
 def test_docker_bytes_stored_as_oci_draw_a_complaint():
-    found = manifests.complaints(Manifest(image("docker").content, manifests.OCI_MANIFEST))
+    found = manifest.complaints(Manifest(image("docker").content, manifest.OCI_MANIFEST))
     assert any("calls itself" in complaint for complaint in found)
 
 
 def test_oci_manifest_without_its_optional_media_type_is_repaired():
     document = dict(image("oci").document)
     del document["mediaType"]
-    bare = Manifest(json.dumps(document).encode(), manifests.OCI_MANIFEST)
-    assert manifests.complaints(bare)
-    assert manifests.complaints(manifests.repaired(bare)) == ()
+    bare = Manifest(json.dumps(document).encode(), manifest.OCI_MANIFEST)
+    assert manifest.complaints(bare)
+    assert manifest.complaints(manifest.repaired(bare)) == ()
 
 
 def test_index_draws_one_complaint():
-    assert "index" in manifests.complaints(index(("linux", "amd64")))[0]
+    assert "index" in manifest.complaints(index(("linux", "amd64")))[0]
 
 
 @given(st.lists(digests, min_size=1, max_size=20))
 def test_repair_keeps_every_digest_and_size_and_satisfies_the_gate(layers):
     broken = image("oci", layers=tuple(layers))
-    fixed = manifests.repaired(broken)
-    assert manifests.complaints(fixed) == ()
+    fixed = manifest.repaired(broken)
+    assert manifest.complaints(fixed) == ()
     assert [(layer.digest, layer.size) for layer in fixed.layers] == [(d, 9) for d in layers]
     assert (fixed.config.digest, fixed.config.size) == (broken.config.digest, broken.config.size)
     assert "annotations" not in fixed.document
 
 
 def test_repair_of_a_repaired_manifest_changes_nothing():
-    once = manifests.repaired(image("oci"))
-    assert manifests.repaired(once) == once
+    once = manifest.repaired(image("oci"))
+    assert manifest.repaired(once) == once
 
 
 @pytest.mark.parametrize(
@@ -94,32 +94,32 @@ def test_repair_of_a_repaired_manifest_changes_nothing():
 )
 def test_layers_that_are_not_gzip_cannot_be_repaired(layer_type):
     with pytest.raises(RegistryError, match=layer_type.replace("+", r"\+")):
-        manifests.repaired(image("oci", layer_type))
+        manifest.repaired(image("oci", layer_type))
 
 
 def test_index_cannot_be_repaired():
     with pytest.raises(RegistryError, match="is an index"):
-        manifests.repaired(index(("linux", "amd64")))
+        manifest.repaired(index(("linux", "amd64")))
 
 
 def test_select_finds_the_architecture():
-    found = manifests.select(index(("linux", "arm64"), ("linux", "amd64"), ("unknown", "unknown")), "amd64")
+    found = manifest.select(index(("linux", "arm64"), ("linux", "amd64"), ("unknown", "unknown")), "amd64")
     assert found.size == 1
 
 
 def test_select_names_the_platforms_there_are():
     with pytest.raises(RegistryError, match="linux/arm64") as caught:
-        manifests.select(index(("linux", "amd64"), ("windows", "amd64")), "arm64")
+        manifest.select(index(("linux", "amd64"), ("windows", "amd64")), "arm64")
     assert "linux/amd64, windows/amd64" in caught.value.next_step
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"[]"], ids=["no JSON", "no object"])
 def test_bytes_that_are_no_manifest_are_an_error(content):
     with pytest.raises(RegistryError, match="JSON"):
-        manifests.complaints(Manifest(content, manifests.DOCKER_MANIFEST))
+        manifest.complaints(Manifest(content, manifest.DOCKER_MANIFEST))
 
 
 def test_descriptor_without_digest_is_an_error():
-    broken = Manifest(b'{"config": {"mediaType": "x", "size": 1}}', manifests.DOCKER_MANIFEST)
+    broken = Manifest(b'{"config": {"mediaType": "x", "size": 1}}', manifest.DOCKER_MANIFEST)
     with pytest.raises(RegistryError, match="descriptor"):
-        manifests.repaired(broken)
+        manifest.repaired(broken)

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from xgbpatch.remote.layer_index import Entry, Kind, LayerIndex
-from xgbpatch.remote.tree import Tree
+from xgbpatch.oci.filesystem import Tree
+from xgbpatch.oci.layer_index import Entry, Kind, LayerIndex
 
 NAMES = st.sampled_from(["a", "b", "c", "ab", "bc"])
 STEPS = st.sampled_from(["a", "b", "c", "ab", "bc", ".", "..", ""])

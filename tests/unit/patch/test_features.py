@@ -3,8 +3,8 @@
 import pytest
 
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.facts import Distribution, Facts, PythonFacts
-from xgbpatch.features import FEATURES, feature, features_of
+from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts
+from xgbpatch.patch.features import FEATURES, feature, features_of
 
 
 def base(python: str, xgboost: str, sklearn: str, glibc: str = "2.31", machine: str = "x86_64") -> Facts:

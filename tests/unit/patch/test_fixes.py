@@ -10,19 +10,19 @@ import pytest
 from click.testing import CliRunner
 
 from xgbpatch import catalogue, provenance
+from xgbpatch.build.definition import spec_digest
 from xgbpatch.commands.fixes import command
-from xgbpatch.composition import Ingredients, compose
-from xgbpatch.configuration.loading import load
-from xgbpatch.configuration.settings import Flags
-from xgbpatch.digest import spec_digest
+from xgbpatch.config.loader import load
+from xgbpatch.config.settings import Flags
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.facts import Facts, PythonFacts
-from xgbpatch.fixes import FIXES, fix, fixes_of
-from xgbpatch.overlays import repairs, settings
+from xgbpatch.inspection.facts import Facts, PythonFacts
+from xgbpatch.overlays import fixes, settings
+from xgbpatch.patch.compose import Ingredients, compose
+from xgbpatch.patch.fixes import FIXES, fix, fixes_of
 from xgbpatch.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[3]
-MODULES = {path.stem: path for path in (ROOT / "xgbpatch/overlays/fixes").glob("*.py") if path.stem != "__init__"}
+MODULES = {path.stem: path for path in (ROOT / "xgbpatch/overlays/fixes").glob("*.py") if not path.stem.startswith("_")}
 OLDEST = Spec("1.2-2", "eu-west-1")
 ENVIRON = {"AWS_REGION": "eu-west-1"}
 
@@ -155,7 +155,7 @@ def test_a_module_holds_what_the_installer_asks_for(path):
 
 
 def test_where_every_fix_acts_is_known_without_importing_it():
-    assert set(repairs.STAGES) == set(FIXES)
+    assert set(fixes.STAGES) == set(FIXES)
 
 
 @pytest.mark.parametrize("name", FIXES)

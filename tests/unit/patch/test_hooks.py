@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from xgbpatch import hooks
-from xgbpatch.facts import Distribution, Facts, PythonFacts, UpstreamModule
-from xgbpatch.features import FEATURES
-from xgbpatch.fixes import FIXES
-from xgbpatch.hooks import MISSING, Hook
+from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
+from xgbpatch.patch import hooks
+from xgbpatch.patch.features import FEATURES
+from xgbpatch.patch.fixes import FIXES
+from xgbpatch.patch.hooks import MISSING, Hook
 
-ROOT = Path(hooks.__file__).parent
+ROOT = Path(hooks.__file__).parent.parent
 OVERLAYS = ROOT / "overlays"
 BASE = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
 FILES = sorted(path.relative_to(OVERLAYS).as_posix() for path in OVERLAYS.rglob("*.py"))
@@ -233,4 +233,4 @@ def test_a_label_is_written_again_for_another_base():
         "xgboost:minor=3.2", "python:minor=3.12", "python:executable=/p/bin/python3",
         "python:site-packages=/p/site-packages",
     )  # fmt: skip
-    assert hooks.again(entries, facts) == entries
+    assert hooks.recompute(entries, facts) == entries

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch import definitions
+from xgbpatch.patch import hooks
 
 FUNCTION = '''
 import os as system
@@ -55,7 +55,7 @@ class Handler( object ):
 
 @pytest.mark.parametrize("name", ["predict", "LIMITS", "stats", "system"])
 def test_comments_docstrings_and_layout_do_not_count(name):
-    assert definitions.substance(FUNCTION, name) == definitions.substance(REFORMATTED, name)
+    assert hooks.substance(FUNCTION, name) == hooks.substance(REFORMATTED, name)
 
 
 @pytest.mark.parametrize(
@@ -75,42 +75,42 @@ def test_comments_docstrings_and_layout_do_not_count(name):
 )
 def test_what_would_run_otherwise_counts(name, old, new):
     assert old in FUNCTION
-    assert definitions.substance(FUNCTION, name) != definitions.substance(FUNCTION.replace(old, new, 1), name)
+    assert hooks.substance(FUNCTION, name) != hooks.substance(FUNCTION.replace(old, new, 1), name)
 
 
 @pytest.mark.parametrize("name", ["Handler.kind", "Handler.Inner"])
 def test_what_stands_beside_a_definition_does_not_count(name):
     changed = FUNCTION.replace("rows=None", "rows=()").replace("[1,", "[9,")
-    assert definitions.substance(FUNCTION, name) == definitions.substance(changed, name) != None  # noqa: E711
+    assert hooks.substance(FUNCTION, name) == hooks.substance(changed, name) != None  # noqa: E711
 
 
 @pytest.mark.parametrize("name", ["absent", "Handler.absent", "predict.text", "LIMITS.x"])
 def test_what_nothing_binds_has_no_substance(name):
-    assert definitions.substance(FUNCTION, name) is None
-    assert definitions.excerpt(FUNCTION, name) == ""
+    assert hooks.substance(FUNCTION, name) is None
+    assert hooks.excerpt(FUNCTION, name) == ""
 
 
 def test_every_statement_that_binds_a_name_counts():
     source = "try:\n    import pickle\nexcept ImportError:\n    pickle = None\n"
-    assert definitions.substance(source, "pickle") == "import pickle\npickle = None"
+    assert hooks.substance(source, "pickle") == "import pickle\npickle = None"
 
 
 def test_an_excerpt_is_the_text_as_it_stands():
-    assert definitions.excerpt("x = 1\ndef é():\n    'ö'\n    return 'ü'  # why\n", "é") == (
+    assert hooks.excerpt("x = 1\ndef é():\n    'ö'\n    return 'ü'  # why\n", "é") == (
         "def é():\n    'ö'\n    return 'ü'"
     )
 
 
 def test_the_parameters_of_a_function():
-    assert definitions.parameters(FUNCTION, "predict") == "(model, rows=None)"
-    assert definitions.parameters(FUNCTION, "LIMITS") == ""
+    assert hooks.parameters(FUNCTION, "predict") == "(model, rows=None)"
+    assert hooks.parameters(FUNCTION, "LIMITS") == ""
 
 
 @given(st.text(alphabet="ab \"'{}\\äλ#", max_size=20))
 def test_any_text_in_a_string_counts(text):
     bare, other = f"def f():\n    return {text!r}\n", f"def f():\n    return {text + 'x'!r}\n"
-    assert definitions.substance(bare, "f") != definitions.substance(other, "f")
-    assert definitions.substance(bare, "f") == definitions.substance(bare + "# end\n", "f")
+    assert hooks.substance(bare, "f") != hooks.substance(other, "f")
+    assert hooks.substance(bare, "f") == hooks.substance(bare + "# end\n", "f")
 
 
 SAMPLE = '''
@@ -127,5 +127,5 @@ def f(a):
 
 def test_every_python_finds_the_same_substance():
     """The digest is written down here, so each Python that runs the tests is held to the same one."""
-    text = definitions.substance(SAMPLE, "f")
+    text = hooks.substance(SAMPLE, "f")
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "e044c93bb96a330d"

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from xgbpatch import definitions, replacement
 from xgbpatch.errors import ReplacementError
-from xgbpatch.facts import Facts, PythonFacts, UpstreamModule
-from xgbpatch.probe import facts as probe
-from xgbpatch.remote import site_packages
+from xgbpatch.inspection import python
+from xgbpatch.inspection.facts import Facts, PythonFacts, UpstreamModule
+from xgbpatch.inspection.probe import facts
+from xgbpatch.patch import hooks, replacements
 from xgbpatch.spec import Replacement
 
 PACKAGE = "sagemaker_xgboost_container"
@@ -56,7 +56,7 @@ def facts_of(python: str = "3.8.13", **modules: str) -> Facts:
 def checked(tmp_path, content: bytes, facts: Facts, module: str = f"{PACKAGE}.encoder") -> None:
     path = tmp_path / "mine.py"
     path.write_bytes(content)
-    replacement.check(Replacement(module, path, facts.modules[module].sha256), facts)
+    replacements.check(Replacement(module, path, facts.modules[module].sha256), facts)
 
 
 @pytest.mark.parametrize("content", READABLE.values(), ids=READABLE)
@@ -90,8 +90,8 @@ def test_a_base_module_has_one_text_whether_it_is_run_or_read_from_layers(tmp_pa
         def read(self, path):
             return content
 
-    ((_, of_layers),) = site_packages.modules(Folder(), "/p", "m")
-    assert of_layers["source"] == probe.module(str(tmp_path / "a.py"))["source"]
+    ((_, of_layers),) = python.modules(Folder(), "/p", "m")
+    assert of_layers["source"] == facts.module(str(tmp_path / "a.py"))["source"]
     assert ("Zürich" in of_layers["source"]) is (content in READABLE.values() or b"Z\xc3\xbcrich" in content)
 
 
@@ -100,9 +100,9 @@ def test_a_base_module_has_one_text_whether_it_is_run_or_read_from_layers(tmp_pa
 )
 def test_whatever_cannot_be_parsed_is_a_syntax_error(text):
     with pytest.raises(SyntaxError):
-        definitions.parsed(text)
+        hooks.parsed(text)
     with pytest.raises(SyntaxError):
-        definitions.substance(text, "x")
+        hooks.substance(text, "x")
 
 
 def test_a_replacement_with_a_nul_is_refused(tmp_path):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from xgbpatch import replacement
 from xgbpatch.errors import ReplacementError
-from xgbpatch.facts import Distribution, Facts, PythonFacts, UpstreamModule
+from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
+from xgbpatch.patch import replacements
 from xgbpatch.spec import Replacement
 
 PACKAGE = "sagemaker_xgboost_container"
@@ -45,7 +45,7 @@ def replaced(tmp_path: Path, module: str, text: str, sha256: str | None = None) 
 
 def test_a_replacement_with_all_needed_names_is_accepted(tmp_path, facts):
     text = "try:\n    from fast import decode\nexcept ImportError:\n    def decode(x): return x\nLIMIT, OTHER = 4, 5\n"
-    replacement.check(replaced(tmp_path, f"{PACKAGE}.encoder", text), facts)
+    replacements.check(replaced(tmp_path, f"{PACKAGE}.encoder", text), facts)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_replacement_with_all_needed_names_is_accepted(tmp_path, facts):
 )
 def test_a_missing_name_stops_the_build_and_names_who_needs_it(tmp_path, facts, text, missing, by):
     with pytest.raises(ReplacementError) as caught:
-        replacement.check(replaced(tmp_path, f"{PACKAGE}.encoder", text), facts)
+        replacements.check(replaced(tmp_path, f"{PACKAGE}.encoder", text), facts)
     assert missing in caught.value.message
     assert by in caught.value.message
     assert "-def decode(x):" in caught.value.message or "+def decode" not in text
@@ -66,17 +66,17 @@ def test_a_missing_name_stops_the_build_and_names_who_needs_it(tmp_path, facts, 
 
 def test_names_that_only_a_string_mentions_are_needed_too(tmp_path, facts):
     with pytest.raises(ReplacementError, match="serving_entrypoint"):
-        replacement.check(replaced(tmp_path, f"{PACKAGE}.serving", "def main(): pass\n"), facts)
+        replacements.check(replaced(tmp_path, f"{PACKAGE}.serving", "def main(): pass\n"), facts)
 
 
 def test_names_that_cannot_be_told_are_not_guessed(tmp_path, facts):
-    replacement.check(replaced(tmp_path, f"{PACKAGE}.encoder", "from elsewhere import *\n"), facts)
+    replacements.check(replaced(tmp_path, f"{PACKAGE}.encoder", "from elsewhere import *\n"), facts)
 
 
 @pytest.mark.parametrize("sha256", ["f" * 64, ""], ids=["another file", "not named"])
 def test_a_changed_base_file_stops_the_build_with_the_difference(tmp_path, facts, sha256):
     with pytest.raises(ReplacementError) as caught:
-        replacement.check(replaced(tmp_path, f"{PACKAGE}.encoder", "LIMIT = 4\n", sha256), facts)
+        replacements.check(replaced(tmp_path, f"{PACKAGE}.encoder", "LIMIT = 4\n", sha256), facts)
     assert "-LIMIT = 3" in caught.value.message
     assert "+LIMIT = 4" in caught.value.message
     assert hashlib.sha256(SOURCES[f"{PACKAGE}.encoder"].encode()).hexdigest() in caught.value.next_step
@@ -86,10 +86,10 @@ def test_an_unknown_module_names_the_nearest(tmp_path, facts):
     path = tmp_path / "mine.py"
     path.write_text("")
     with pytest.raises(ReplacementError) as caught:
-        replacement.check(Replacement(f"{PACKAGE}.encoders", path, ""), facts)
+        replacements.check(Replacement(f"{PACKAGE}.encoders", path, ""), facts)
     assert f'Did you mean "{PACKAGE}.encoder"?' in caught.value.next_step
 
 
 def test_invalid_python_is_refused(tmp_path, facts):
     with pytest.raises(ReplacementError, match="not valid Python"):
-        replacement.check(replaced(tmp_path, f"{PACKAGE}.encoder", "def (:\n"), facts)
+        replacements.check(replaced(tmp_path, f"{PACKAGE}.encoder", "def (:\n"), facts)

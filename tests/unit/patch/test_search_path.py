@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 
 from xgbpatch import layout
-from xgbpatch.composition import Ingredients, compose
-from xgbpatch.facts import Facts, PythonFacts
-from xgbpatch.manifest import DOCKER_MANIFEST, Manifest
+from xgbpatch.inspection.facts import Facts, PythonFacts
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
+from xgbpatch.patch.compose import Ingredients, compose
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
-from xgbpatch.remote.image import RemoteImage
 from xgbpatch.spec import Spec
-from xgbpatch.upkeep import relocation
-from xgbpatch.upkeep.claims import Claim
-from xgbpatch.upkeep.relocation import Move
+from xgbpatch.upkeep import rebase
+from xgbpatch.upkeep.ownership import OwnedImage
+from xgbpatch.upkeep.rebase import _Relocation
 
 ENGINES_OWN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby, oci/defaults.go
 OURS = layout.BIN
@@ -63,5 +63,5 @@ MADE = Provenance("registry.example/base:1", f"sha256:{'a' * 64}", "3.2-0", "1",
     ],
 )
 def test_a_rebase_puts_our_folder_before_the_new_bases(value, old, new, moved):
-    claim = Claim(base(old), base(old), replace(MADE))
-    assert relocation.environment(Move(claim, {"PATH": value}, base(new)))["PATH"] == moved
+    claim = OwnedImage(base(old), base(old), replace(MADE))
+    assert rebase.moved_environment(_Relocation(claim, {"PATH": value}, base(new)))["PATH"] == moved

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
-from xgbpatch.composition import Ingredients, compose
-from xgbpatch.configuration.environment import RESERVED
-from xgbpatch.facts import Facts, PythonFacts
-from xgbpatch.overlays import settings, training_options
+from xgbpatch.config.fields import RESERVED
+from xgbpatch.inspection.facts import Facts, PythonFacts
+from xgbpatch.overlays import settings
+from xgbpatch.overlays.training import options
+from xgbpatch.patch.compose import Ingredients, compose
 from xgbpatch.spec import Spec
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "training.md"
@@ -24,9 +25,9 @@ def test_the_page_lists_every_hyperparameter_as_the_table_does():
     rows = re.findall(
         r"^\| `(xgbpatch_\w+)` \| (.*?) \| `?(\d*)`? ?\| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.M
     )
-    defaults = training_options.Options()
+    defaults = options.Options()
     assert rows == [
-        (row.name, row.allowed, default(getattr(defaults, row.field)), row.meaning) for row in training_options.TABLE
+        (row.name, row.allowed, default(getattr(defaults, row.field)), row.meaning) for row in options.TABLE
     ]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from xgbpatch import wheels
 from xgbpatch.errors import PackageError
-from xgbpatch.facts import Facts, PythonFacts
-from xgbpatch.packages import Pin
+from xgbpatch.inspection.facts import Facts, PythonFacts
+from xgbpatch.patch import wheels
+from xgbpatch.patch.resolver import Pin
 from xgbpatch.progress import Silent
 
 

@@ -1,7 +1,7 @@
 """A distribution of which a part is used declares no requirement in the image, and keeps everything else."""
 
-from xgbpatch import wheels
-from xgbpatch.features import FEATURES
+from xgbpatch.patch import wheels
+from xgbpatch.patch.features import FEATURES
 
 METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: 1.0\nRequires-Dist: numba\nRequires-Dist: tqdm >=4\n\nText\n"
 

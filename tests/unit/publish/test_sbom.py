@@ -9,13 +9,13 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from xgbpatch import sbom
-from xgbpatch.design import Design, Tools, design
-from xgbpatch.facts import Distribution, Facts, PythonFacts, UpstreamModule
-from xgbpatch.packages import Pin
+from xgbpatch.build.definition import ImageDefinition, Tools, define
+from xgbpatch.build.resolve import Base
+from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
+from xgbpatch.patch.resolver import Pin
 from xgbpatch.progress import Silent
+from xgbpatch.publish import sbom
 from xgbpatch.reference import ImageReference
-from xgbpatch.resolution import Base
 from xgbpatch.spec import Architecture, Replacement, Spec, UserFile
 
 DIGEST = "sha256:" + "ab" * 32
@@ -40,7 +40,7 @@ PINS = (
 
 
 @pytest.fixture
-def made(tmp_path) -> Design:
+def made(tmp_path) -> ImageDefinition:
     file, encoder = tmp_path / "mine.py", tmp_path / "encoder.py"
     file.write_text("PASSPHRASE = 'open sesame'\n")
     encoder.write_text("def decode():\n    return 2\n")
@@ -54,7 +54,7 @@ def made(tmp_path) -> Design:
     reference = ImageReference(HOST, "sagemaker-xgboost", "3.2-0", DIGEST)
     base = Base(reference, "3.2-0", Architecture.AMD64)
     moment = datetime(2026, 11, 21, 12, 30, tzinfo=timezone.utc)
-    return replace(design(spec, base, FACTS, Tools(tmp_path / "cache", Silent(), moment)), pins=PINS)
+    return replace(define(spec, base, FACTS, Tools(tmp_path / "cache", Silent(), moment)), pins=PINS)
 
 
 def components(made):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from support.differential.comparing import explained_difference
-from xgbpatch.contract.exchange import Answer
+from xgbpatch.contract.http import Answer
 
 TRUTH = {"values": [[[0.5, -0.25, 1.0]], [[2.0, 0.0, 1.0]]], "margins": [[1.25], [3.0]]}
 CSV = "1.0,0.5,-0.25", "1.0,2.0,0.0"

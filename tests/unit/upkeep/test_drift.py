@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from xgbpatch import hooks
-from xgbpatch.facts import Distribution, Facts, PythonFacts, UpstreamModule
+from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
+from xgbpatch.patch import hooks
 from xgbpatch.upkeep import drift
-from xgbpatch.upkeep.drift import Ground, Kind
+from xgbpatch.upkeep.drift import BaseSnapshot, Kind
 
 SERVING = "sagemaker_xgboost_container.serving"
 TRAINING = "sagemaker_xgboost_container.training"
@@ -47,10 +47,10 @@ def changed(module: str, old: str, new: str) -> dict[str, str]:
     return {**SOURCES, module: SOURCES[module].replace(old, new)}
 
 
-def compared(new: Facts, replaced=(), sources=None) -> tuple[drift.Clause, ...]:
+def compared(new: Facts, replaced=(), sources=None) -> tuple[drift.DriftFinding, ...]:
     modules = facts_of(sources).modules if sources else {}
     entries = recorded(replaced)
-    return drift.compare(Ground(entries, modules), drift.on(new, entries))
+    return drift.compare(BaseSnapshot(entries, modules), drift.snapshot_of(new, entries))
 
 
 def test_the_same_base_breaks_nothing():
@@ -109,7 +109,7 @@ def test_a_long_difference_is_cut():
 
 def test_a_hook_that_appears_counts():
     entries = tuple(entry.replace(entry.partition("=")[2], "missing") for entry in recorded() if TRAINING in entry)
-    (clause,) = drift.compare(Ground(entries), drift.on(facts_of(SOURCES), entries))
+    (clause,) = drift.compare(BaseSnapshot(entries), drift.snapshot_of(facts_of(SOURCES), entries))
     assert clause.kind is Kind.APPEARED
     assert f"{TRAINING}:main" in clause.words
 
@@ -152,5 +152,5 @@ def test_another_patch_release_does_not_count(new):
 
 
 def test_what_an_older_label_does_not_tell_is_no_clause():
-    new = drift.on(facts_of(SOURCES, xgboost="3.3.0"), ())
-    assert drift.compare(Ground(()), new) == ()
+    new = drift.snapshot_of(facts_of(SOURCES, xgboost="3.3.0"), ())
+    assert drift.compare(BaseSnapshot(()), new) == ()

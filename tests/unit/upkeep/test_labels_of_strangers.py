@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch import provenance, registry
+from xgbpatch import provenance
 from xgbpatch.errors import ConfigurationError, RegistryError
-from xgbpatch.manifest import DOCKER_MANIFEST, Manifest
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry_exchange import Answer
-from xgbpatch.remote.image import RemoteImage
-from xgbpatch.upkeep import claims, newer_packages
+from xgbpatch.registry import client
+from xgbpatch.registry.http import Answer
+from xgbpatch.upkeep import ownership, plan
 
 DIGEST = f"sha256:{'a' * 64}"
 OURS = {
@@ -51,7 +52,7 @@ def test_labels_that_name_no_base_are_a_sentence(labels):
     assert bad.provenance is not None
     assert bad.provenance.base is None
     with pytest.raises(ConfigurationError, match="name no base in a registry") as refused:
-        claims.claimed(None, bad)
+        ownership.verify_ownership(None, bad)
     assert "registry.example/image" in refused.value.message
     assert "xgbpatch build" in refused.value.next_step
 
@@ -66,7 +67,7 @@ def test_no_label_is_ever_a_traceback(labels):
     assert made is not None
     assert made.base is None or made.base.digest
     assert provenance.read(provenance.write(made)) == made
-    newer_packages.told(made)
+    plan.newer_in_words(made)
 
 
 def test_packages_that_are_none_never_reach_the_resolver():
@@ -80,7 +81,7 @@ def test_packages_that_are_none_never_reach_the_resolver():
     assert made is not None
     assert made.packages == ("shap==0.46.0",)
     assert made.base_packages == ("numpy==2.1.0", "torch==2.4.0+cpu")
-    assert newer_packages.told(made) is not None
+    assert plan.newer_in_words(made) is not None
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_packages_that_are_none_never_reach_the_resolver():
 def test_a_python_of_another_form_is_none(python):
     made = provenance.read({**OURS, provenance.PYTHON: python, provenance.BASE_PACKAGES: "numpy==2.1.0"})
     assert made is not None
-    assert newer_packages.told(made) is None
+    assert plan.newer_in_words(made) is None
 
 
 BAD_CONFIGURATIONS = {
@@ -106,12 +107,12 @@ BAD_CONFIGURATIONS = {
 @pytest.mark.parametrize("document", BAD_CONFIGURATIONS.values(), ids=BAD_CONFIGURATIONS)
 def test_a_configuration_that_is_no_images_is_refused(document):
     with pytest.raises(RegistryError, match="the configuration is not an image's"):
-        registry._image_config(answer(document), "the configuration")
+        client._image_config(answer(document), "the configuration")
 
 
 @pytest.mark.parametrize("document", [{}, {"config": None, "rootfs": None}, {"config": {"Env": None, "Labels": None}}])
 def test_a_configuration_may_leave_out_everything(document):
-    found = RemoteImage(image({}).reference, image({}).manifest, registry._image_config(answer(document), "it"))
+    found = RemoteImage(image({}).reference, image({}).manifest, client._image_config(answer(document), "it"))
     assert (found.labels, found.environment, found.diff_ids, found.provenance) == ({}, {}, (), None)
 
 

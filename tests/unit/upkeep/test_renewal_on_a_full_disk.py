@@ -9,8 +9,9 @@ from xgbpatch.commands import plan
 from xgbpatch.errors import FileError
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
-from xgbpatch.upkeep import planning, renewal
-from xgbpatch.upkeep.renewal import Crew, Outcome
+from xgbpatch.upkeep import plan as upkeep_plan
+from xgbpatch.upkeep import rebuild
+from xgbpatch.upkeep.rebuild import Outcome, RebuildSteps
 
 SPEC = Spec("3.2-0", "us-west-2", "fraud", base_image=ImageReference.parse("localhost:1/base:1"), repository="fraud")
 SAYS = 'the system refused "/cache/wheel": No space left on device'
@@ -21,13 +22,13 @@ def full(*arguments):
 
 
 def test_rebuild_tells_it_of_that_image():
-    found = renewal.renew(Crew(None, full, full, date(2026, 11, 1)), SPEC)
+    found = rebuild.rebuild(RebuildSteps(None, full, full, date(2026, 11, 1)), SPEC)
     assert (found.outcome, found.error.message, found.error.exit_code) == (Outcome.FAILED, SAYS, FileError.exit_code)
 
 
 def test_plan_tells_it_of_that_image(monkeypatch):
-    from xgbpatch.destination import Shelf
+    from xgbpatch.publish.destination import PublishTarget
 
-    monkeypatch.setattr(planning, "plan", full)
-    found = plan._planned(None, SPEC, Shelf("localhost:1", ""), False)
+    monkeypatch.setattr(upkeep_plan, "plan", full)
+    found = plan._planned(None, SPEC, PublishTarget("localhost:1", ""), False)
     assert (found.error.message, found.error.exit_code) == (SAYS, FileError.exit_code)

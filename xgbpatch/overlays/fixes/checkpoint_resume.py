@@ -9,8 +9,8 @@ from typing import Any, Callable, Dict
 import xgboost
 from sagemaker_xgboost_container import checkpointing
 
-from .. import train_job
-from ..checkpoints import Checkpoints
+from . import _train_job
+from ._checkpoints import Checkpoints
 
 _JOB = {"objective": "reg:squarederror"}
 
@@ -22,10 +22,10 @@ def not_needed() -> str:
     if not hasattr(xgboost.callback, "TrainingCheckPoint"):
         return "this base writes its own checkpoints and resumes from them"
     with tempfile.TemporaryDirectory() as folder:
-        return train_job.judge(lambda call: _verdict(call, folder), _JOB, folder)
+        return _train_job.judge(lambda call: _verdict(call, folder), _JOB, folder)
 
 
-def _verdict(call: train_job.Call, folder: str) -> str:
+def _verdict(call: _train_job.Call, folder: str) -> str:
     """Has the base's own callbacks write what they write in three rounds, and asks its loader."""
     booster = xgboost.train({}, call.matrix, num_boost_round=1)
     for each in call.arguments["callbacks"]:
@@ -37,7 +37,7 @@ def _verdict(call: train_job.Call, folder: str) -> str:
 
 def install() -> None:
     """Keep checkpoints that are found again."""
-    train_job.adapt(_resume)
+    _train_job.adapt(_resume)
 
 
 def _resume(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,22 +48,22 @@ def _resume(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any
     is_master = job["is_master"]
 
     def train_on(parameters: Any, matrix: Any, *, num_boost_round: int, callbacks: Any, **named: Any) -> Any:
-        from .. import resumption
+        from . import _checkpoints
 
         checkpoints = Checkpoints(folder)
-        done = resumption.rounds_done(checkpoints, resumption.Request(parameters, matrix, num_boost_round))
+        done = _checkpoints.rounds_done(checkpoints, _checkpoints.Request(parameters, matrix, num_boost_round))
         if done:
             logger.info("Checkpoint loaded from %s", checkpoints.path(done - 1))
             logger.info("Resuming from iteration %s", done)
             named["xgb_model"] = checkpoints.path(done - 1)
         keep = checkpoints.keep if is_master else _keep_nothing
-        own = [each for each in callbacks if resumption.is_own(each)]
-        others = [each for each in callbacks if not resumption.is_own(each)]
+        own = [each for each in callbacks if _checkpoints.is_own(each)]
+        others = [each for each in callbacks if not _checkpoints.is_own(each)]
         return train(
             parameters,
             matrix,
             num_boost_round=num_boost_round - done,
-            callbacks=[*others, resumption.Continued(own, done, keep)],
+            callbacks=[*others, _checkpoints.Continued(own, done, keep)],
             **named,
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container.metrics import custom_metrics
 
-from .. import train_job
+from . import _train_job
 
 _PROBABILITIES = ("binary:logistic", "reg:logistic")
 _LABELS = ("multi:softmax",)
@@ -18,10 +18,10 @@ _WAYS = ("custom_metric", "feval")  # XGBoost's names of the argument; the secon
 
 def not_needed() -> str:
     """Whether the base's accuracy is right on a model of one round."""
-    return train_job.judge(_verdict, {"objective": "binary:logistic", "eval_metric": ["accuracy"]})
+    return _train_job.judge(_verdict, {"objective": "binary:logistic", "eval_metric": ["accuracy"]})
 
 
-def _verdict(call: train_job.Call) -> str:
+def _verdict(call: _train_job.Call) -> str:
     (way,) = (name for name in _WAYS if call.arguments.get(name) is not None)
     history = {}  # type: Dict[str, Any]
     booster = xgboost.train(
@@ -39,7 +39,7 @@ def _verdict(call: train_job.Call) -> str:
 
 def install() -> None:
     """Make classes as the objective of the job asks."""
-    train_job.adapt(_cut_by_objective)
+    _train_job.adapt(_cut_by_objective)
 
 
 def _cut_by_objective(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:

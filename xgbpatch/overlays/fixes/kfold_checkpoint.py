@@ -13,7 +13,7 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container import checkpointing
 
-from .. import train_job
+from . import _train_job
 
 _FIRST_FOLD = "model-0"
 
@@ -25,16 +25,16 @@ def not_needed() -> str:
         matrix = xgboost.DMatrix(np.zeros((2, 1)), label=[0, 1])
         kept = os.path.join(folder, _FIRST_FOLD, checkpointing.CHECKPOINT_FILENAME + ".0")
         xgboost.train({}, matrix, num_boost_round=1).save_model(kept)
-        return train_job.judge(_verdict, {"objective": "reg:squarederror", "_kfold": 2}, folder)
+        return _train_job.judge(_verdict, {"objective": "reg:squarederror", "_kfold": 2}, folder)
 
 
-def _verdict(call: train_job.Call) -> str:
+def _verdict(call: _train_job.Call) -> str:
     return "folds have no checkpoints" if call.arguments.get("xgb_model") is None else ""
 
 
 def install() -> None:
     """Have jobs of folds keep no checkpoints."""
-    train_job.adapt(_keep_no_checkpoints)
+    _train_job.adapt(_keep_no_checkpoints)
 
 
 def _keep_no_checkpoints(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import collections
 from typing import Any, Callable, Deque, Dict
 
-from .. import train_job
+from . import _train_job
 
 
 def not_needed() -> str:
     """Whether a fold is evaluated on the rows that it is trained on."""
-    return train_job.judge(_verdict, {"objective": "reg:squarederror", "_kfold": 2})
+    return _train_job.judge(_verdict, {"objective": "reg:squarederror", "_kfold": 2})
 
 
-def _verdict(call: train_job.Call) -> str:
+def _verdict(call: _train_job.Call) -> str:
     return "folds are evaluated on their own rows" if call.arguments["evals"][0][0] is call.matrix else ""
 
 
 def install() -> None:
     """Evaluate each fold on its own parts."""
-    train_job.adapt(_evaluate_folds)
+    _train_job.adapt(_evaluate_folds)
 
 
 def _evaluate_folds(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:

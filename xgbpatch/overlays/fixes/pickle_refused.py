@@ -9,7 +9,7 @@ import pickle
 import re
 from typing import Any, Callable
 
-from .. import after_import
+from . import _train_job
 
 PACKAGE = "sagemaker_xgboost_container"
 MODULE = PACKAGE + ".algorithm_mode.serve_utils"
@@ -29,7 +29,7 @@ def not_needed() -> str:
 
 def install() -> None:
     """Take pickle from the module that loads models, as soon as it is imported."""
-    after_import.run(MODULE, _guard)
+    _train_job.run(MODULE, _guard)
 
 
 def _source() -> str:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from xgbpatch.contract.comparison import difference
-from xgbpatch.contract.exchange import Answer
+from xgbpatch.contract.checks.against_base import difference
+from xgbpatch.contract.http import Answer
 
 HEADERS = {"content-type": "text/csv", "date": "Mon", "content-length": "4"}
 

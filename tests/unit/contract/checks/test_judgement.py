@@ -5,16 +5,15 @@ import struct
 
 import pytest
 
-from xgbpatch.contract import explained, npy, recordio, shap, shap_request
-from xgbpatch.contract.allowed import Exchange, changed_by
-from xgbpatch.contract.carried import Carried
-from xgbpatch.contract.exchange import Answer, Request, invocation
-from xgbpatch.contract.explained import Explained
-from xgbpatch.contract.finding import Violation
+from xgbpatch.contract import oracle, payloads
+from xgbpatch.contract.checks import shap
+from xgbpatch.contract.checks.against_base import Exchange, changed_by
+from xgbpatch.contract.checks.train import printed_metric
+from xgbpatch.contract.http import Answer, Request, invocation
+from xgbpatch.contract.jobs import Trained
+from xgbpatch.contract.model import Carried, Violation
+from xgbpatch.contract.oracle import Description, Explained, Truth
 from xgbpatch.contract.server import BATCH, MULTI_MODEL, PLAIN, SELECTED
-from xgbpatch.contract.train import metric
-from xgbpatch.contract.training import Trained
-from xgbpatch.contract.truth import Description, Truth
 
 VALUES = (0.5, -2.0, 0.25)
 BASE = 10.0
@@ -65,7 +64,7 @@ def test_a_wrong_line_is_found(body):
 def test_classes_are_read_alike_from_lines_and_records():
     cells = (1.0, 0.1, 0.2, 2.0, 0.3, 0.4)
     record = {"base_value": [1.0, 2.0], "shap_values": [[0.1, 0.2], [0.3, 0.4]]}
-    assert explained.of_cells(cells, 2) == explained.of_record(record)
+    assert oracle.of_cells(cells, 2) == oracle.of_record(record)
     assert Explained((1.0,), ((0.25, 0.5),)).sums == (1.75,)
 
 
@@ -81,15 +80,15 @@ def test_classes_are_read_alike_from_lines_and_records():
 )
 def test_wrong_interactions_are_found(matrix):
     with pytest.raises(Violation):
-        shap_request.hold_interactions(matrix, (0.5, -2.0, 10.0))
-    shap_request.hold_interactions([[0.4, 0.1, 0.0], [0.1, -2.1, 0.0], [0.0, 0.0, 10.0]], (0.5, -2.0, 10.0))
+        shap.hold_interactions(matrix, (0.5, -2.0, 10.0))
+    shap.hold_interactions([[0.4, 0.1, 0.0], [0.1, -2.1, 0.0], [0.0, 0.0, 10.0]], (0.5, -2.0, 10.0))
 
 
 def test_the_strongest_are_ordered_by_their_size():
-    assert shap_request.hold_strongest([[-2.0, 0.5, 0.25]], TRUTH)
+    assert shap.hold_strongest([[-2.0, 0.5, 0.25]], TRUTH)
     for wrong in ([0.5, -2.0, 0.25], [-2.0, 0.5], [2.0, 0.5, 0.3]):
         with pytest.raises(Violation):
-            shap_request.hold_strongest([wrong], TRUTH)
+            shap.hold_strongest([wrong], TRUTH)
 
 
 def test_tensors_of_recordio_are_read_by_key_and_broken_framing_is_an_error():
@@ -99,10 +98,10 @@ def test_tensors_of_recordio_are_read_by_key_and_broken_framing_is_an_error():
     tensor = field(2, field(1, struct.pack("<2f", 1.5, -2.0)))
     payload = field(2, field(1, b"shap_values") + field(2, tensor))
     record = struct.pack("<II", 0xCED7230A, len(payload)) + payload + b"\0" * (-len(payload) % 4)
-    assert recordio.labels(record * 2) == [{"shap_values": (1.5, -2.0)}] * 2
+    assert payloads.recordio_labels(record * 2) == [{"shap_values": (1.5, -2.0)}] * 2
     for broken in (record[:-1], b"junk" + record, record + b"\0"):
         with pytest.raises(ValueError, match=r"byte|record"):
-            recordio.labels(broken)
+            payloads.recordio_labels(broken)
 
 
 def test_the_array_file_is_numpys():
@@ -111,21 +110,21 @@ def test_the_array_file_is_numpys():
     import numpy as np
 
     rows = [[1.5, float("nan"), -3.0], [0.0, 2.0, 4.0]]
-    content = npy.float32(rows)
+    content = payloads.npy_float32(rows)
     np.testing.assert_array_equal(np.load(io.BytesIO(content)), np.array(rows, dtype=np.float32))
-    assert npy.shape(content) == (2, 3)
+    assert payloads.npy_shape(content) == (2, 3)
     for other in (content[:-1], b"junk"):
         with pytest.raises(ValueError, match=r"bytes|not an array"):
-            npy.shape(other)
+            payloads.npy_shape(other)
 
 
 def test_metrics_are_read_as_cloudwatch_shows_them(tmp_path):
     stdout = "[0]\ttrain-rmse:2.70\tvalidation-rmse:2.89\n[1]\ttrain-rmse:2.50\tvalidation-rmse:2.60\nother\n"
     outcome = Trained(0, stdout, "", tmp_path)
-    assert metric(outcome, "train", "rmse") == [2.7, 2.5]
-    assert metric(outcome, "validation", "rmse") == [2.89, 2.6]
+    assert printed_metric(outcome, "train", "rmse") == [2.7, 2.5]
+    assert printed_metric(outcome, "validation", "rmse") == [2.89, 2.6]
     with pytest.raises(Violation, match="0 lines"):
-        metric(outcome, "validation", "mae")
+        printed_metric(outcome, "validation", "mae")
 
 
 LIBSVM, JSON_LINES, RECORDIO = "text/libsvm", "application/jsonlines", "application/x-recordio-protobuf"

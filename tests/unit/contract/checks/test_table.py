@@ -4,12 +4,13 @@ from itertools import groupby
 
 import pytest
 
-from xgbpatch.contract import CHECKS, Options, abalone, dialogue
+from xgbpatch.contract import CHECKS, Options, payloads
+from xgbpatch.contract.checks import against_base
+from xgbpatch.contract.checks.table import selected
 from xgbpatch.contract.server import PLAIN, Stack
-from xgbpatch.contract.table import selected
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.features import FEATURES
-from xgbpatch.fixes import FIXES
+from xgbpatch.patch.features import FEATURES
+from xgbpatch.patch.fixes import FIXES
 
 
 def names(**options):
@@ -54,13 +55,13 @@ def test_an_unknown_check_is_refused_with_the_nearest(wrong, meant):
 
 
 def test_the_comparison_sends_at_least_sixty_different_requests_to_the_plain_server():
-    questions = dialogue.plain(abalone.rows())
+    questions = against_base.plain(payloads.abalone_rows())
     assert len({question.request for question in questions}) >= 60
     assert len({question.name for question in questions}) == len(questions)
 
 
 def test_abalone_rows_are_as_wide_as_the_model_sees_them():
-    rows = abalone.rows()
+    rows = payloads.abalone_rows()
     assert len(rows) == 626
-    assert {len(row) for row in rows} == {abalone.FEATURES}
+    assert {len(row) for row in rows} == {payloads.ABALONE_FEATURES}
     assert rows[0][:3] == (0.0, 2.0, 0.645)

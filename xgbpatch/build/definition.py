@@ -1,0 +1,159 @@
+"""Everything known of an image before it is built: files, variables, labels, name, and the digests that identify it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from xgbpatch import provenance
+from xgbpatch.build.resolve import Base
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.inspection.facts import Facts
+from xgbpatch.patch import hooks, replacements
+from xgbpatch.patch.compose import Ingredients, compose, overlay_digest
+from xgbpatch.patch.model import Patch
+from xgbpatch.patch.packages import Provision, provision
+from xgbpatch.patch.resolver import Pin
+from xgbpatch.progress import Progress
+from xgbpatch.reference import ImageReference
+from xgbpatch.spec import Spec
+
+
+def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
+    """`sha256:…` over name, version, features, fixes, packages as asked and as resolved, files by content, variables
+    and our overlay: two images that `plan` tells apart never share a version tag.
+
+    Equal on any machine and day for equal input; `packages` are `name==version sha256` lines.
+    """
+    asked = {**_request(spec), "name": spec.name, "asked": sorted(spec.packages)}
+    return _document_digest({**asked, "packages": sorted(packages), "overlay": overlay_digest()})
+
+
+def asked_digest(spec: Spec) -> str:
+    """`sha256:…` over the same without our overlay, and with the packages as they were asked for: needs no base."""
+    return _document_digest({**_request(spec), "packages": sorted(spec.packages)})
+
+
+def _request(spec: Spec) -> dict[str, Any]:
+    return {
+        "version": spec.version,
+        "architecture": spec.architecture.value,
+        "features": sorted(set(spec.features)),
+        "fixes": sorted(set(spec.fixes)),
+        "files": sorted((file.target, _file_hash(file.source)) for file in spec.files),
+        "replacements": sorted((item.module, _file_hash(item.source), item.sha256) for item in spec.replacements),
+        "environment": list(spec.environment),
+    }
+
+
+def _document_digest(document: Mapping[str, Any]) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# From a base's facts to all that will be added to it; only packages have to be fetched. Builds nothing.
+
+
+@dataclass(frozen=True)
+class Tools:
+    """A cache folder, where progress goes, and the moment (UTC) that the image says it was created."""
+
+    cache: Path
+    progress: Progress
+    moment: datetime
+
+
+@dataclass(frozen=True)
+class ImageDefinition:
+    """All that is known before anything is built. `reference` is the image's repository and tag, without a host; `pins`
+    are the wheels behind `provenance.packages`, with their hashes."""
+
+    spec: Spec
+    base: Base
+    facts: Facts
+    patch: Patch
+    provenance: provenance.Provenance
+    reference: ImageReference
+    pins: tuple[Pin, ...]
+
+
+def define(spec: Spec, base: Base, facts: Facts, tools: Tools) -> ImageDefinition:
+    """What `spec` adds to `base`, whichever way `facts` were gathered.
+
+    Raises `ReplacementError`, `PackageError` and `ConfigurationError`.
+    """
+    spec = replace(spec, features=_set(spec.features), fixes=_set(spec.fixes))
+    for item in spec.replacements:
+        replacements.check(item, facts)
+    provided = provision(spec, facts, tools.cache, tools.progress)
+    patch = compose(Ingredients(spec, facts, provided.folder, str(base.reference), installed_version("xgbpatch")))
+    remembered = replace(_provenance(spec, base, patch), **_packages(provided, facts), created=rfc3339(tools.moment))
+    held = hooks.recorded(spec.features, spec.fixes, [item.module for item in spec.replacements], facts)
+    resolved = [f"{pin} {pin.sha256}" for pin in provided.pins]
+    remembered = replace(remembered, hooks=held, spec_digest=spec_digest(spec, resolved))
+    name = ImageReference("", spec.repository, image_tag(spec, base, remembered.spec_digest))
+    return ImageDefinition(spec, base, facts, patch, remembered, name, provided.pins)
+
+
+def image_tag(spec: Spec, base: Base, digest: str) -> str:
+    """The tag that the spec's pattern gives: see `Spec.tag`."""
+    try:
+        return spec.tag.format(
+            version=spec.version,
+            base=base.reference.digest.removeprefix("sha256:")[:12],
+            spec=digest.removeprefix("sha256:")[:8],
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigurationError(
+            f'the tag pattern "{spec.tag}" cannot be filled in: {error}', "It knows {version}, {base} and {spec}."
+        ) from error
+
+
+def rfc3339(moment: datetime) -> str:
+    """In UTC, to the second."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _set(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Their order must not name another image."""
+    return tuple(sorted(set(names)))
+
+
+def _packages(provided: Provision, facts: Facts) -> dict[str, Any]:
+    if not provided.pins:
+        return {}
+    python = facts.python
+    return {
+        "packages": tuple(str(pin) for pin in provided.pins),
+        "python": f"{python.version} {python.machine} glibc-{python.glibc}",
+        "base_packages": tuple(f"{held.name}=={held.version}" for held in facts.distributions.values()),
+    }
+
+
+def _provenance(spec: Spec, base: Base, patch: Patch) -> provenance.Provenance:
+    return provenance.Provenance(
+        base_name=str(replace(base.reference, digest="")),
+        base_digest=base.reference.digest,
+        version=spec.version,
+        tool_version=installed_version("xgbpatch"),
+        spec_digest="",
+        patch_digest=f"sha256:{patch.digest}",
+        overlay_digest=f"sha256:{overlay_digest()}",
+        features=spec.features,
+        fixes=spec.fixes,
+        packages=(),
+        created="",
+        image=spec.name,
+        asked_digest=asked_digest(spec),
+        files_digest=f"sha256:{patch.files_digest}",
+    )

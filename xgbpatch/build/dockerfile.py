@@ -1,0 +1,96 @@
+"""The Dockerfile and the build context: values in, the same bytes out for the same values."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from xgbpatch import layout
+from xgbpatch.build import layer
+from xgbpatch.errors import BuildError, ConfigurationError
+from xgbpatch.patch.model import Patch
+
+CONTEXT_FOLDER = "xgbpatch"  # where the overlay's files lie in the build context
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a Dockerfile says: the base (a reference by digest, or an image ID), variables and labels."""
+
+    base: str
+    version: str
+    tool_version: str
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+def render(recipe: Recipe) -> str:
+    """The Dockerfile's text; raises `ConfigurationError` for a value that no Dockerfile can carry."""
+    loader = PackageLoader("xgbpatch")
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)  # noqa: S701 — no HTML
+    environment.filters["words"] = words
+    template = environment.get_template("Dockerfile.j2")
+    return template.render(
+        base=recipe.base,
+        version=recipe.version,
+        tool_version=recipe.tool_version,
+        environment=dict(sorted(recipe.environment.items())),
+        labels=recipe.labels,
+        folder=CONTEXT_FOLDER,
+        root=layout.ROOT,
+    )
+
+
+def words(values: Mapping[str, str]) -> str:
+    """`NAME="value"` for each, a line each, as one instruction: a step of the builder is a container started."""
+    return " \\\n    ".join(f"{name}={quoted(value)}" for name, value in values.items())
+
+
+def quoted(value: str) -> str:
+    """`value` as a double-quoted Dockerfile word that the builder reads back unchanged."""
+    if any(character in value for character in "\n\r\0"):
+        raise ConfigurationError(f'"{value!r}" holds a line break, which no ENV or LABEL of a Dockerfile can carry')
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'
+
+
+# The build context: a deterministic tar, so that equal patches give the engine equal bytes.
+
+
+@contextmanager
+def packed_context(dockerfile: str, patch: Patch) -> Iterator[IO[bytes]]:
+    """An open, rewound tar of the Dockerfile and the patch's files; it vanishes with the block.
+
+    Sorted names, owner 0:0, modes 0644 and 0755, all times zero. Raises `BuildError` when it cannot be written.
+    """
+    with _write_context(dockerfile, patch) as stream:
+        stream.seek(0)
+        yield stream
+
+
+def _write_context(dockerfile: str, patch: Patch) -> IO[bytes]:
+    stream: IO[bytes] | None = None
+    try:
+        stream = tempfile.TemporaryFile(prefix="xgbpatch-context-")  # noqa: SIM115 — closed by `packed`
+        _fill_context(stream, dockerfile, patch)
+    except OSError as error:
+        with suppress(OSError):  # closing writes what is left, which fails on a full disk again
+            if stream is not None:
+                stream.close()
+        raise BuildError(
+            f'the build context could not be written to "{tempfile.gettempdir()}": {error.strerror or error}',
+            "Free some space there, or set TMPDIR to a folder with room.",
+        ) from error
+    return stream
+
+
+def _fill_context(stream: IO[bytes], dockerfile: str, patch: Patch) -> None:
+    with layer.tar_writer(stream) as tar:
+        layer.add_bytes(tar, "Dockerfile", dockerfile.encode())
+        layer.add_patch(tar, patch, CONTEXT_FOLDER)
+    stream.flush()

@@ -1,0 +1,84 @@
+"""From a spec to its base, pinned: a tag becomes a digest at once, and all that follows uses the digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xgbpatch import catalogue
+from xgbpatch.errors import BaseImageError, ConfigurationError
+from xgbpatch.oci.manifest import DOCKER_INDEX, OCI_INDEX, select
+from xgbpatch.reference import ImageReference
+from xgbpatch.spec import Architecture, Spec
+
+if TYPE_CHECKING:
+    from xgbpatch.engine.client import Engine
+    from xgbpatch.engine.types import LocalImage
+    from xgbpatch.registry.client import Registry
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base of an image. `reference` carries the tag it was found under and its digest.
+
+    The digest is that of the image's manifest in its registry, never of an index; where `reference` has no host, it is
+    the image ID in the local engine.
+    """
+
+    reference: ImageReference
+    version: str
+    architecture: Architecture
+
+
+def resolve(spec: Spec, registry: Registry, engine: Engine | None = None) -> Base:
+    """The base that `spec` names; only the registry is asked, nothing is pulled.
+
+    A base image without a registry host is looked up in `engine`. Raises `BaseImageError` where there is no such image,
+    `RegistryError` where the registry refuses.
+    """
+    wanted = spec.base_image or catalogue.image_uri(spec.version, spec.region, spec.architecture)
+    held = engine.image(wanted.pinned) if engine and wanted.host and wanted.digest else None
+    if held:  # a digest that the engine holds needs no registry
+        _require(held, wanted, spec.architecture)
+        found = wanted
+    elif wanted.host:
+        found = _in_registry(wanted, spec, registry)
+    else:
+        found = _in_engine(wanted, spec.architecture, engine)
+    return Base(found, spec.version, spec.architecture)
+
+
+def _in_registry(wanted: ImageReference, spec: Spec, registry: Registry) -> ImageReference:
+    descriptor = registry.head(wanted)
+    if descriptor is None:
+        raise BaseImageError(f'there is no image "{wanted}"', _next_step(spec))
+    pinned = wanted.with_digest(descriptor.digest)
+    if descriptor.media_type not in (DOCKER_INDEX, OCI_INDEX):
+        return pinned
+    return wanted.with_digest(select(registry.manifest(pinned), spec.architecture.value).digest)
+
+
+def _next_step(spec: Spec) -> str:
+    if spec.base_image:
+        return "Check its registry, repository and tag."
+    return f'AWS may not have published version "{spec.version}" in "{spec.region}" yet: try another region or version.'
+
+
+def _in_engine(wanted: ImageReference, architecture: Architecture, engine: Engine | None) -> ImageReference:
+    if engine is None:
+        raise ConfigurationError(f'"{wanted}" names no registry, and no engine was given', "Name its registry host.")
+    image = engine.image(wanted.digest or wanted)
+    if image is None:
+        raise BaseImageError(
+            f'the local engine holds no image "{wanted}"', "Build or pull it first, or name its registry host as well."
+        )
+    _require(image, wanted, architecture)
+    return wanted.with_digest(image.id)
+
+
+def _require(image: LocalImage, wanted: ImageReference, architecture: Architecture) -> None:
+    if image.architecture != architecture.value:
+        raise BaseImageError(
+            f'"{wanted}" is built for "{image.architecture}" and not for "{architecture.value}"',
+            f"Pass --arch {image.architecture}, or name another image.",
+        )

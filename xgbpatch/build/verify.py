@@ -1,0 +1,102 @@
+"""After a build: the image is the base, its layers and its files, and what was asked. Nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xgbpatch.engine.client import Engine
+from xgbpatch.engine.types import LocalImage
+from xgbpatch.errors import BaseImageError, ContractError
+from xgbpatch.inspection import container, pip_check
+from xgbpatch.inspection.container import run_python
+from xgbpatch.inspection.facts import Facts
+from xgbpatch.layout import LABEL_PREFIX
+from xgbpatch.patch.model import Patch
+
+_OWN = ("org.opencontainers.image.", LABEL_PREFIX)  # by these an image describes itself, a base too
+
+
+@dataclass(frozen=True)
+class ConfigSummary:
+    """An image: diff IDs of its layers, base first, variables and labels."""
+
+    layers: tuple[str, ...]
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+def config_findings(base: ConfigSummary, image: ConfigSummary, asked: Mapping[str, str]) -> Iterator[str]:
+    """Every way in which `image` differs from `base` but for the variables `asked`, in words."""
+    if image.layers[: len(base.layers)] != base.layers:
+        yield "the base's layers are not the first layers of the image"
+    for name, value in {**base.environment, **asked}.items():
+        if image.environment.get(name) != value:
+            yield f'variable "{name}" is "{image.environment.get(name)}" instead of "{value}"'
+    for name, value in base.labels.items():
+        if not name.startswith(_OWN) and image.labels.get(name) != value:
+            yield f'label "{name}" is "{image.labels.get(name)}" instead of "{value}"'
+
+
+# After a build: the patched image is the base, its layers and its files, and what was asked. Nothing else.
+
+
+_IMPORTS = "import xgbpatch_overlays.serve, xgbpatch_overlays.train"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A patched image beside the base it was built on, the base's facts, and the patch that was applied."""
+
+    base: LocalImage
+    image: LocalImage
+    facts: Facts
+    patch: Patch
+
+
+def verify(engine: Engine, subject: Subject, cache: Path | None) -> None:
+    """Raises `ContractError` that lists every way in which the image differs from its base unasked."""
+    findings = [
+        *config_findings(_summary_of(subject.base), _summary_of(subject.image), subject.patch.environment),
+        *_files(engine, subject, cache),
+        *_python(engine, subject),
+    ]
+    if findings:
+        shown = findings[:20] + ([f"… and {len(findings) - 20} more"] if len(findings) > 20 else [])
+        raise ContractError(
+            "the built image breaks the promise that nothing unasked changes:\n  " + "\n  ".join(shown),
+            "The image was discarded. Please report this with the output of: xgbpatch render",
+        )
+
+
+def _summary_of(image: LocalImage) -> ConfigSummary:
+    return ConfigSummary(image.layers, image.environment, image.labels)
+
+
+def _files(engine: Engine, subject: Subject, cache: Path | None) -> Iterator[str]:
+    before = container.list_files(engine, subject.base, cache)
+    difference = container.compare_files(before, container.list_files(engine, subject.image, None))
+    yield from difference.outside
+    expected = {file.target for file in subject.patch.files}
+    for missing in sorted(expected - set(difference.added)):
+        yield f"{missing} is not in the image"
+
+
+def _python(engine: Engine, subject: Subject) -> Iterator[str]:
+    try:
+        run_python(engine, subject.image.id, _IMPORTS)
+    except BaseImageError as error:
+        yield f"the overlays do not import: {error.message}"
+    after = container.inspect(engine, subject.image, None).complaints or ()
+    for line in sorted(set(after) - set(subject.facts.complaints or ())):
+        yield f"pip check says: {line}"
+
+
+def added_complaints(facts: Facts, patch: Patch) -> tuple[str, ...]:
+    """The lines that `pip check` would print in the patched image and does not print in the base of `facts`."""
+    new, base = pip_check.added(patch), facts.distributions.values()
+    if not new:
+        return ()
+    before = set(pip_check.complaints(base, facts.python))
+    return tuple(line for line in pip_check.complaints([*base, *new], facts.python) if line not in before)

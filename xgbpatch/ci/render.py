@@ -1,0 +1,209 @@
+"""Pipelines and CloudFormation templates that keep images current: `xgbpatch ci init`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import distribution
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from xgbpatch.catalogue import ShippedTable
+from xgbpatch.errors import ConfigurationError
+
+PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+KEEP = (  # `plan`, and `rebuild` without an engine of its own
+    *PULL,  # the registry's list of referrers is BatchGetImage's too
+    "ecr:CompleteLayerUpload",
+    "ecr:DescribeImageScanFindings",
+    "ecr:DescribeRepositories",
+    "ecr:InitiateLayerUpload",
+    "ecr:ListImages",
+    "ecr:PutImage",
+    "ecr:StartImageScan",
+    "ecr:UploadLayerPart",
+)
+PUSH = ("ecr:BatchDeleteImage",)  # beside KEEP: a push out of an engine lands under a tag that is taken away again
+PRUNE = ("ecr:BatchDeleteImage", "ecr:DescribeImages")
+USAGE = (  # `usage`, and `prune` with PRUNE: for people, not for a job
+    "sagemaker:DescribeAlgorithm",
+    "sagemaker:DescribeEndpoint",
+    "sagemaker:DescribeEndpointConfig",
+    "sagemaker:DescribeHyperParameterTuningJob",
+    "sagemaker:DescribeInferenceComponent",
+    "sagemaker:DescribeModel",
+    "sagemaker:DescribeModelPackage",
+    "sagemaker:DescribePipeline",
+    "sagemaker:DescribeProcessingJob",
+    "sagemaker:DescribeTrainingJob",
+    "sagemaker:ListAlgorithms",
+    "sagemaker:ListEndpoints",
+    "sagemaker:ListHyperParameterTuningJobs",
+    "sagemaker:ListInferenceComponents",
+    "sagemaker:ListModelPackages",
+    "sagemaker:ListModels",
+    "sagemaker:ListPipelines",
+    "sagemaker:ListProcessingJobs",
+    "sagemaker:ListTrainingJobs",
+)
+INSPECTOR = ("inspector2:ListCoverage", "inspector2:ListFindings")  # beside KEEP, where ECR's scanning is enhanced
+
+
+def base_accounts() -> tuple[tuple[str, str], ...]:
+    """Region and account of each registry that AWS publishes its images from."""
+    hosts = ShippedTable.load().hosts
+    return tuple((region, host.split(".", 1)[0]) for region, host in sorted(hosts.items()))
+
+
+# Where this xgbpatch came from, as the words with which pip installs the same one elsewhere.
+
+
+EXAMPLE = "xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>"
+_NAME = "xgbpatch[packages]"
+
+
+def installed_requirement() -> str:
+    """Of the installed xgbpatch; raises `ConfigurationError` where no other machine could install it."""
+    found = distribution("xgbpatch")
+    return from_record(found.version, found.read_text("direct_url.json") or "")
+
+
+def from_record(version: str, record: str) -> str:
+    """`record` is pip's direct_url.json (PEP 610), empty for what came from a package index."""
+    if not record:
+        return f"{_NAME}=={version}"
+    origin: dict[str, Any] = json.loads(record)
+    url = str(origin["url"])
+    if url.startswith("file:"):
+        raise ConfigurationError(
+            f'this xgbpatch was installed from "{url}", which a pipeline cannot reach',
+            f"Name what it is to install: --requirement '{EXAMPLE}'",
+        )
+    folder = origin.get("subdirectory", "")
+    return f"{_NAME} @ {_pinned(url, origin)}" + (f"#subdirectory={folder}" if folder else "")
+
+
+def _pinned(url: str, origin: dict[str, Any]) -> str:
+    checkout = origin.get("vcs_info")
+    return f"{checkout['vcs']}+{url}@{checkout['commit_id']}" if checkout else url
+
+
+# Rendering a pipeline for the user's repository: values in, text out.
+
+
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d")
+_REQUIREMENT = re.compile(r"(?!.*(?: #|: |:$))[\w.+@:/#=<>~!,\[\] ][\w.+@:/#=<>~!,\[\] -]*")  # no YAML comment, no key
+
+
+class Kind(Enum):
+    """For whom a file is written. The value is the name of its template."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    CODEBUILD = "codebuild"
+    STARTER = "starter"
+
+    @property
+    def path(self) -> str:
+        """Where the file belongs, relative to the root of the repository."""
+        return _PATHS[self]
+
+    @property
+    def takes_role(self) -> bool:
+        """A CloudFormation template makes its own roles, in the region that its stack is in."""
+        return self in (Kind.GITHUB, Kind.GITLAB)
+
+
+_PATHS = {
+    Kind.GITHUB: ".github/workflows/xgbpatch.yml",
+    Kind.GITLAB: ".gitlab-ci.yml",
+    Kind.CODEBUILD: "xgbpatch-codebuild.yml",
+    Kind.STARTER: "xgbpatch-starter.yml",
+}
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """`requirement` is what pip installs for xgbpatch.
+
+    `role_arn` and `region` are written into the file; empty, the pipeline reads them from its variables.
+    """
+
+    requirement: str
+    role_arn: str = ""
+    region: str = ""
+
+
+def render(kind: Kind, wishes: Wishes) -> str:
+    """The file's text; raises `ConfigurationError` for a wish that cannot be written down."""
+    _check(kind, wishes)
+    environment = _environment()
+    return environment.get_template(f"{kind.value}.yml").render(
+        version=installed_version("xgbpatch"),
+        role_arn=wishes.role_arn,
+        region=wishes.region,
+        requirement=wishes.requirement,
+        script="" if kind is Kind.STARTER else _script(environment, kind),
+        bases=base_accounts(),
+        pull=_listed(PULL),
+        keep=_listed(KEEP),
+        prune=_listed(PRUNE),
+        usage=_listed(USAGE),
+        inspector=_listed(INSPECTOR),
+    )
+
+
+def _script(environment: Environment, kind: Kind) -> str:
+    """What the job runs, in POSIX shell: the decisions are the same everywhere, the way to report is the service's."""
+    loader = environment.loader
+    assert loader is not None
+    parts = [loader.get_source(environment, name)[0] for name in ("words.sh", f"{kind.value}.sh", "keep.sh")]
+    return "set -eu\n" + "".join(part.rstrip("\n") + "\n" for part in parts).rstrip("\n")
+
+
+def _environment() -> Environment:
+    """Square brackets: the services have a use for curly ones themselves."""
+    environment = Environment(  # noqa: S701 — no HTML
+        loader=PackageLoader("xgbpatch", "templates/ci"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        variable_start_string="[[",
+        variable_end_string="]]",
+        block_start_string="[%",
+        block_end_string="%]",
+        comment_start_string="[#",
+        comment_end_string="#]",
+    )
+    environment.filters["shell"] = shlex.quote
+    return environment
+
+
+def _listed(actions: Sequence[str]) -> str:
+    """As a YAML list in one line."""
+    return json.dumps(list(actions))
+
+
+def _check(kind: Kind, wishes: Wishes) -> None:
+    if (wishes.role_arn or wishes.region) and not kind.takes_role:
+        raise ConfigurationError(
+            f'the template "{kind.value}" takes no role and no region',
+            "It makes its own roles, in the region of its stack: leave out --role-arn and --region.",
+        )
+    for option, value, pattern, example in (
+        ("--role-arn", wishes.role_arn, _ROLE, "arn:aws:iam::123456789012:role/xgbpatch"),
+        ("--region", wishes.region, _REGION, "us-west-2"),
+        ("--requirement", wishes.requirement, _REQUIREMENT, EXAMPLE),
+    ):
+        if (value or option == "--requirement") and not pattern.fullmatch(value):
+            raise ConfigurationError(
+                f'{option} "{value}" cannot be written into a pipeline', f"It looks like {example}"
+            )

@@ -1,0 +1,430 @@
+"""What each setting may hold: text or a TOML value in, a checked value out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from string import Formatter
+from types import MappingProxyType
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from xgbpatch.catalogue import refuse_moving
+from xgbpatch.config.settings import Given, Settings, blamed_on
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.patch.features import FEATURES
+from xgbpatch.patch.fixes import ALL, fix
+from xgbpatch.reference import ImageReference
+from xgbpatch.spec import Architecture, Replacement, UserFile
+from xgbpatch.util import did_you_mean
+
+_NAMES = {bool: "true or false", str: "text", int: "a number", float: "a number", list: "a list", dict: "a table"}
+
+
+def text_of(value: Any) -> str:
+    """Raises `ConfigurationError` for anything but text that says something."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"must be text, not {_shape(value)}", f'Write it in quotes: "{value}".')
+    if not value.strip():
+        raise ConfigurationError("must not be empty", "Name a value, or leave it out.")
+    return value
+
+
+def texts_of(value: Any) -> tuple[str, ...]:
+    """A list of texts; what stands in it twice counts once."""
+    if not isinstance(value, list):
+        raise ConfigurationError(f"must be a list of texts, not {_shape(value)}", 'Write it as ["one", "two"].')
+    return tuple(dict.fromkeys(text_of(item) for item in value))
+
+
+def table_of(value: Any, required: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
+    """A table that has all of `required` and nothing beyond `optional`."""
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"must be a table, not {_shape(value)}")
+    allowed = (*required, *optional)
+    for key in value:
+        if key not in allowed:
+            raise ConfigurationError(f'"{key}" is not a key here', did_you_mean(key, allowed))
+    for key in required:
+        if key not in value:
+            raise ConfigurationError(f'"{key}" is missing', f"Every entry needs {', '.join(required)}.")
+    return value
+
+
+def tables_of(value: Any, required: Collection[str], optional: Collection[str] = ()) -> list[dict[str, Any]]:
+    """An array of tables, as `[[files]]` writes it."""
+    if not isinstance(value, list):
+        raise ConfigurationError(f"must be an array of tables, not {_shape(value)}", "Write it with double brackets.")
+    return [table_of(entry, required, optional) for entry in value]
+
+
+def _shape(value: Any) -> str:
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+# Which variables a user may put into an image. Everyone who pulls the image can read them.
+
+
+_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+_CREDENTIAL_NAME = re.compile(r"AWS_.*KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
+_ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+RESERVED = MappingProxyType({
+    "PATH": "the base's commands are found through it",
+    "PYTHONPATH": "the overlay extends it",
+    "LD_LIBRARY_PATH": "the base finds its libraries through it",
+    "HOME": "SageMaker sets it",
+    "SAGEMAKER_SERVING_MODULE": "the overlay is switched in through it",
+    "SAGEMAKER_TRAINING_MODULE": "the overlay is switched in through it",
+    "XGBPATCH_FEATURES": "the features of the image are written there",
+    "XGBPATCH_FIXES": "the fixes of the image are written there",
+    "XGBPATCH_BASE": "the base of the image is written there",
+    "XGBPATCH_RELEASE": "the xgbpatch that made the image is written there",
+})  # fmt: skip
+
+
+def environment_of(value: Any) -> Mapping[str, str]:
+    """Names and values for the image; raises `ConfigurationError` for a reserved name or a secret."""
+    if not isinstance(value, dict):
+        raise ConfigurationError("must be a table of NAME = value", 'Write it as { OMP_NUM_THREADS = "4" }.')
+    return {_variable_name(name): _variable_value(name, entry) for name, entry in value.items()}
+
+
+def _variable_name(name: str) -> str:
+    if not _VARIABLE_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f'"{name}" is not a variable name', "Use capital letters, digits and underscores, no digit first."
+        )
+    if name in RESERVED:
+        raise ConfigurationError(f'"{name}" cannot be set: {RESERVED[name]}', f"Not allowed: {', '.join(RESERVED)}.")
+    if _CREDENTIAL_NAME.search(name):
+        raise _secret(name)
+    return name
+
+
+def _variable_value(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ConfigurationError(f'the value of "{name}" must be text or a number', f'Write it as {name} = "…".')
+    written = str(value)
+    if _UNPRINTABLE.search(written):
+        raise ConfigurationError(f'the value of "{name}" holds a line break or a control character')
+    if _ACCESS_KEY.search(written):
+        raise _secret(name)
+    return written
+
+
+def _secret(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f'"{name}" looks like a credential, and variables can be read by everyone who pulls the image',
+        "Give it to the endpoint or the training job when it is created, or let its role do the work.",
+    )
+
+
+# PEP 508 requirements, one by one and from a requirements file.
+
+
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
+_OPTION = re.compile(r"(?:^|\s)(-{1,2}[A-Za-z][\w-]*)")
+
+
+def requirement(written: str) -> str:
+    """`written` as PEP 508 spells it; raises `ConfigurationError` that quotes what is wrong with it."""
+    try:
+        return str(Requirement(written))
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f'"{written}" is not a requirement: {reason}', 'Write it as pip does: "shap", "shap==0.46.0", "shap>=0.44".'
+        ) from error
+
+
+def requirements_in(path: Path) -> tuple[str, ...]:
+    """The requirements of a file in pip's format, without its options.
+
+    Options (`-r`, `--hash`, `--index-url`…) are refused by line rather than dropped: what they promise would not hold.
+    """
+    return tuple(dict.fromkeys(_checked(path, number, line) for number, line in _lines(_read(path))))
+
+
+def _checked(path: Path, number: int, line: str) -> str:
+    option = _OPTION.search(line)
+    if option:
+        raise ConfigurationError(
+            f'line {number} of "{path}" holds the option "{option[1]}"',
+            "List plain requirements only; xgbpatch resolves them for the base and pins each wheel by its hash.",
+        )
+    try:
+        return requirement(line)
+    except ConfigurationError as error:
+        raise ConfigurationError(f'line {number} of "{path}": {error.message}', error.next_step) from error
+
+
+def _lines(content: str) -> Iterator[tuple[int, str]]:
+    """Logical lines with the number of their first line: a backslash at the end continues a line."""
+    begun, collected = 0, ""
+    for number, line in enumerate(content.splitlines(), 1):
+        begun = begun or number
+        collected += line.removesuffix("\\")
+        if line.endswith("\\"):
+            continue
+        yield from _meaningful(begun, collected)
+        begun, collected = 0, ""
+    yield from _meaningful(begun, collected)
+
+
+def _meaningful(number: int, line: str) -> Iterator[tuple[int, str]]:
+    bare = _COMMENT.sub("", line).strip()
+    if bare:
+        yield number, bare
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f'cannot read "{path}" as a requirements file: {error}') from error
+
+
+# The user's own files and replacements: from paths as written to files that exist.
+
+
+REPLACEABLE = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
+_MODULE = re.compile(rf"(?:{'|'.join(REPLACEABLE)})(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+def user_files(value: Any, folder: Path) -> tuple[UserFile, ...]:
+    """`[[files]]` tables with `source` (relative to `folder`) and `target`; a directory stands for all files below it.
+
+    Raises `ConfigurationError` for a source that is missing, a target that leaves the folder, or one named twice.
+    """
+    found: dict[str, UserFile] = {}
+    for entry in tables_of(value, ("source",), ("target",)):
+        for file in _expanded(entry, folder):
+            if file.target in found:
+                raise ConfigurationError(
+                    f'"{found[file.target].source}" and "{file.source}" both become "{file.target}"',
+                    "Give one of them another target.",
+                )
+            found[file.target] = file
+    return tuple(found[target] for target in sorted(found))
+
+
+def replacements(value: Any, folder: Path) -> tuple[Replacement, ...]:
+    """`[[replace]]` tables with `module`, `source` (relative to `folder`) and the `sha256` of the base's file."""
+    found: dict[str, Replacement] = {}
+    for entry in tables_of(value, ("module", "source", "sha256")):
+        item = Replacement(_module(entry["module"]), _file(entry["source"], folder), _sha256(entry["sha256"]))
+        if item.module in found:
+            raise ConfigurationError(f'"{item.module}" is replaced twice', "Keep one of the two.")
+        found[item.module] = item
+    return tuple(found.values())
+
+
+def existing(written: Any, folder: Path) -> Path:
+    """The absolute path of `written`, which must exist; relative paths start at `folder`."""
+    path = Path(os.path.abspath(folder / text_of(written)))
+    if not path.exists():
+        raise ConfigurationError(
+            f'"{written}" does not exist', f'Looked for "{path}" (relative paths start at "{folder}").'
+        )
+    return path
+
+
+def _expanded(entry: dict[str, Any], folder: Path) -> Iterator[UserFile]:
+    source = existing(entry["source"], folder)
+    target = _target(text_of(entry.get("target", source.name)))
+    if source.is_file():
+        yield UserFile(source, target)
+        return
+    files = list(_below(source))
+    if not files:
+        raise ConfigurationError(f'"{entry["source"]}" holds no file', "Hidden files and __pycache__ are left out.")
+    for file in files:
+        yield UserFile(file, _target(f"{target}/{file.relative_to(source).as_posix()}"))
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Regular files, without hidden ones and caches; links to directories are not followed."""
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith(".") and name != "__pycache__")
+        for name in sorted(files):
+            path = Path(folder, name)
+            if not name.startswith(".") and not name.endswith(".pyc") and path.is_file():
+                yield path
+
+
+def _target(written: str) -> str:
+    path = PurePosixPath(written)
+    if _FORBIDDEN.search(written) or path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ConfigurationError(
+            f'target "{written}" does not stay inside the image\'s folder for user files',
+            'Write a relative path with "/" and without "..", such as "mypackage/module.py".',
+        )
+    return path.as_posix()
+
+
+def _module(written: Any) -> str:
+    module = text_of(written)
+    if not _MODULE.fullmatch(module):
+        raise ConfigurationError(
+            f'"{module}" is not a module of the official packages', f"Modules start with {' or '.join(REPLACEABLE)}."
+        )
+    return module
+
+
+def _file(written: Any, folder: Path) -> Path:
+    path = existing(written, folder)
+    if not path.is_file():
+        raise ConfigurationError(f'"{written}" is not a file', "One file replaces one module.")
+    return path
+
+
+def _sha256(written: Any) -> str:
+    digest = text_of(written).removeprefix("sha256:")
+    if not _SHA256.fullmatch(digest):
+        raise ConfigurationError(
+            f'"{written}" is not a sha256', "Write 64 hexadecimal digits; `xgbpatch inspect` prints those of the base."
+        )
+    return digest
+
+
+# What each setting may hold. Flags, variables and the file all pass through here, so they obey the same rules.
+
+
+TAG_FIELDS = MappingProxyType({"version": "3.2-0", "base": "0" * 12, "spec": "0" * 8})  # with values of usual length
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d{1,2}")
+
+
+def parse(given: Mapping[str, Given], folder: Path) -> Settings:
+    """Check every value; relative paths start at `folder`. Raises `ConfigurationError` that names the origin."""
+    values: dict[str, Any] = {}
+    for key, item in given.items():
+        with blamed_on(item.origin):
+            values[key] = PARSERS[key](item.value, folder)
+    return Settings(**values, origins={key: item.origin for key, item in given.items()})
+
+
+def _version(value: Any, _: Path) -> str:
+    version = text_of(value)
+    refuse_moving(version)
+    if not _VERSION.fullmatch(version):
+        raise ConfigurationError(f'"{version}" cannot be a version', 'Versions look like "3.2-0": xgbpatch versions.')
+    return version
+
+
+def _region(value: Any, _: Path) -> str:
+    region = text_of(value)
+    if not _REGION.fullmatch(region):
+        raise ConfigurationError(f'"{region}" is not a region', 'Regions look like "eu-central-1".')
+    return region
+
+
+def _architecture(value: Any, _: Path) -> Architecture:
+    name, allowed = text_of(value), [architecture.value for architecture in Architecture]
+    if name not in allowed:
+        raise ConfigurationError(f'"{name}" is not an architecture', did_you_mean(name, allowed))
+    return Architecture(name)
+
+
+def _base_image(value: Any, _: Path) -> ImageReference:
+    return ImageReference.parse(text_of(value))
+
+
+def _features(value: Any, _: Path) -> tuple[str, ...]:
+    names = texts_of(value)
+    for name in names:
+        if name not in FEATURES:
+            raise ConfigurationError(f'"{name}" is not a feature', did_you_mean(name, tuple(FEATURES)))
+    return names
+
+
+def _fixes(value: Any, _: Path) -> tuple[str, ...]:
+    names = texts_of(value)
+    for name in names:
+        if name != ALL:
+            fix(name)
+    return names
+
+
+def _packages(value: Any, _: Path) -> tuple[str, ...]:
+    return tuple(requirement(item) for item in texts_of(value))
+
+
+def _requirements_file(value: Any, folder: Path) -> tuple[str, ...]:
+    return requirements_in(existing(value, folder))
+
+
+def _environment_lines(value: Any, _: Path) -> Mapping[str, str]:
+    return environment_of(value)
+
+
+def _repository(value: Any, _: Path) -> str:
+    reference = ImageReference.parse(text_of(value))
+    if reference.host or reference.tag or reference.digest:
+        raise ConfigurationError(
+            f'"{value}" holds more than a repository: a registry, a tag or a digest',
+            f'Write "{reference.repository}"; the registry is named when pushing.',
+        )
+    return reference.repository
+
+
+def _tag_pattern(value: Any, _: Path) -> str:
+    pattern = text_of(value)
+    for name in _fields(pattern):
+        if name not in TAG_FIELDS:
+            raise ConfigurationError(f'"{{{name}}}" is not a field of a tag pattern', did_you_mean(name, TAG_FIELDS))
+    _check_tag(pattern.format(**TAG_FIELDS), pattern)
+    return pattern
+
+
+def _fields(pattern: str) -> list[str]:
+    try:
+        pieces = list(Formatter().parse(pattern))
+    except ValueError as error:
+        raise ConfigurationError(f'"{pattern}" is not a tag pattern: {error}', _PATTERN_HELP) from error
+    if any(format_spec or conversion for _, _, format_spec, conversion in pieces):
+        raise ConfigurationError(f'"{pattern}" formats a field, which tag patterns cannot', _PATTERN_HELP)
+    return [name for _, name, _, _ in pieces if name is not None]
+
+
+_PATTERN_HELP = 'Write it as "{version}-{base}-{spec}".'
+
+
+def _aliases(value: Any, _: Path) -> tuple[str, ...]:
+    aliases = texts_of(value)
+    for alias in aliases:
+        _check_tag(alias, alias)
+    return aliases
+
+
+def _check_tag(tag: str, written: str) -> None:
+    if not _TAG.fullmatch(tag):
+        raise ConfigurationError(
+            f'"{written}" does not make a valid tag',
+            "Tags hold up to 128 letters, digits, dots, dashes and underscores, and start with a letter or digit.",
+        )
+
+
+PARSERS: Mapping[str, Callable[[Any, Path], Any]] = MappingProxyType({
+    "version": _version,
+    "region": _region,
+    "architecture": _architecture,
+    "base_image": _base_image,
+    "features": _features,
+    "fixes": _fixes,
+    "packages": _packages,
+    "requirements": _requirements_file,
+    "files": user_files,
+    "replace": replacements,
+    "environment": _environment_lines,
+    "repository": _repository,
+    "tag": _tag_pattern,
+    "aliases": _aliases,
+})  # fmt: skip

@@ -1,0 +1,135 @@
+"""Checks of the multi-model server: load, list, invoke, unload, as SageMaker calls it."""
+
+from __future__ import annotations
+
+import json
+
+from xgbpatch.contract.checks.serve import equal
+from xgbpatch.contract.http import Answer, Request, invocation
+from xgbpatch.contract.model import Violation, require
+from xgbpatch.contract.oracle import SAMPLE
+from xgbpatch.contract.payloads import Row, csv
+from xgbpatch.contract.server import MODEL_FOLDER, MULTI_MODEL
+from xgbpatch.contract.session import Session
+
+NAME = MODEL_FOLDER
+URL = MULTI_MODEL.folder
+
+LOAD = Request(
+    "POST", "/models", (("Content-Type", "application/json"),), json.dumps({"model_name": NAME, "url": URL}).encode()
+)
+
+
+def ping(session: Session) -> str:
+    """The server is healthy with no model loaded."""
+    answer = _ask(session, "GET", "/ping")
+    require(answer.status == 200, f"/ping answered {answer}, not 200")
+    return "200"
+
+
+def load(session: Session) -> str:
+    """POST /models loads a model by name and folder."""
+    require(NAME not in _listed(session), f'the model "{NAME}" is listed before it was loaded')
+    _load(session)
+    return "200"
+
+
+def listing(session: Session) -> str:
+    """GET /models names the loaded model and its folder."""
+    ensure_loaded(session)
+    found = _listed(session)
+    require(found.get(NAME) == URL, f'GET /models names {found}, not "{NAME}" at "{URL}"')
+    return f"{len(found)} model"
+
+
+def double_load(session: Session) -> str:
+    """Loading a loaded model again is a conflict, which SageMaker takes for success."""
+    ensure_loaded(session)
+    answer = _post_models(session)
+    require(answer.status == 409, f"the second load answered {answer}, not 409")
+    return "409"
+
+
+def invoke(session: Session) -> str:
+    """POST /models/<name>/invoke scores as the image's own xgboost does: a JSON list by default, CSV where asked."""
+    ensure_loaded(session)
+    rows = session.rows[:SAMPLE]
+    expected = session.truth(MULTI_MODEL, len(rows)).served
+    as_json = _invoke(session, rows, "application/json")
+    equal(scores(as_json), expected)
+    as_csv = _invoke(session, rows, "text/csv")
+    if len(expected[0]) == 1:
+        equal(_line(as_csv), expected)
+    return f"{len(rows)} rows, equal to the booster's, as JSON and CSV"
+
+
+def unknown(session: Session) -> str:
+    """A model that was never loaded is 404 for GET, invoke and DELETE."""
+    requests = (("GET", "/models/no-such"), ("POST", "/models/no-such/invoke"), ("DELETE", "/models/no-such"))
+    for method, path in requests:
+        answer = _ask(session, method, path)
+        require(answer.status == 404, f"{method} {path} answered {answer}, not 404")
+    return "404"
+
+
+def unload(session: Session) -> str:
+    """DELETE /models/<name> removes the model: no longer listed, invoke is 404."""
+    ensure_loaded(session)
+    answer = _ask(session, "DELETE", f"/models/{NAME}")
+    require(answer.status == 200, f"DELETE answered {answer}, not 200")
+    require(NAME not in _listed(session), "the model is still listed after DELETE")
+    gone = _ask(session, "POST", f"/models/{NAME}/invoke")
+    require(gone.status == 404, f"invoke after DELETE answered {gone}, not 404")
+    return "gone"
+
+
+def _ask(session: Session, method: str, path: str) -> Answer:
+    return session.server(MULTI_MODEL).ask(Request(method, path))
+
+
+def _post_models(session: Session) -> Answer:
+    return session.server(MULTI_MODEL).ask(LOAD)
+
+
+def _load(session: Session) -> None:
+    answer = _post_models(session)
+    require(answer.status == 200, f"POST /models answered {answer}, not 200")
+
+
+def ensure_loaded(session: Session) -> None:
+    """Load the model unless it is listed."""
+    if NAME not in _listed(session):
+        _load(session)
+
+
+def _listed(session: Session) -> dict[str, str]:
+    answer = _ask(session, "GET", "/models")
+    document = answer.json()
+    try:
+        return {model["modelName"]: model["modelUrl"] for model in document["models"]}
+    except (KeyError, TypeError) as error:
+        raise Violation(f"GET /models answered {answer}, not a list of models") from error
+
+
+def _invoke(session: Session, rows: tuple[Row, ...], accept: str) -> Answer:
+    asked = invocation(csv(rows), "text/csv", accept)
+    request = Request("POST", f"/models/{NAME}/invoke", asked.headers, asked.body)
+    answer = session.server(MULTI_MODEL).ask(request)
+    require(answer.status == 200, f"{request}: answered {answer}, not 200")
+    return answer
+
+
+def scores(answer: Answer) -> list[Row]:
+    """The numbers of a JSON list, one or a list of them a record; raises `Violation` on another shape."""
+    document = answer.json()
+    try:
+        return [tuple(map(float, row)) if isinstance(row, list) else (float(row),) for row in document]
+    except (TypeError, ValueError) as error:
+        raise Violation(f"answered {answer}, not a JSON list of scores") from error
+
+
+def _line(answer: Answer) -> list[Row]:
+    try:
+        return [(float(cell),) for cell in answer.text.strip().split(",")]
+    except ValueError as error:
+        raise Violation(f"answered {answer}, not one line of scores") from error

@@ -1,0 +1,284 @@
+"""The single-model server: health, execution parameters, content types, errors, ensembles and batches."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from xgbpatch.contract import payloads
+from xgbpatch.contract.http import Answer, Request, invocation
+from xgbpatch.contract.model import Violation, require
+from xgbpatch.contract.oracle import SAMPLE
+from xgbpatch.contract.payloads import CONTENT_TYPES, Row, csv, csv_scores, json_lines_scores, json_scores
+from xgbpatch.contract.server import BATCH, BOUND, ENSEMBLE, PAYLOAD_MEGABYTES, PLAIN, SELECTABLE, Stack, settled
+from xgbpatch.contract.session import Session
+
+PING_SECONDS = 2  # SageMaker's limit for /ping
+UNSUPPORTED = "unsupported for selectable inference predictions"
+
+
+def cold_start(session: Session) -> str:
+    """The seconds from the container's start to the first 200 of /ping."""
+    seconds = session.server(PLAIN).cold_start or 0.0
+    require(seconds <= session.options.ready, f"{seconds:.1f} s to the first 200 of /ping")
+    return f"{seconds:.1f} s to the first 200 of /ping"
+
+
+def ping(session: Session) -> str:
+    """/ping answers 200 with an empty body."""
+    answer = session.server(PLAIN).ask(Request(path="/ping"))
+    require(answer.status == 200 and not answer.body, f"answered {answer}, not an empty 200")
+    return "200, empty"
+
+
+def execution_parameters(session: Session) -> str:
+    """/execution-parameters tells batch transform how much to send."""
+    parameters = execution(session, PLAIN)
+    require(parameters.get("BatchStrategy") == "MULTI_RECORD", f"BatchStrategy is not MULTI_RECORD in {parameters}")
+    for name in ("MaxConcurrentTransforms", "MaxPayloadInMB"):
+        value = parameters.get(name)
+        require(isinstance(value, int) and value >= 1, f"{name} is no positive integer in {parameters}")
+    return ", ".join(f"{name} {value}" for name, value in sorted(parameters.items()))
+
+
+def execution(session: Session, stack: Stack) -> dict[str, object]:
+    """The object that /execution-parameters answers."""
+    answer = session.server(stack).ask(Request(path="/execution-parameters"))
+    document = answer.json()
+    require(answer.status == 200 and isinstance(document, dict), f"answered {answer}, not 200 and an object")
+    return dict(document)
+
+
+def content_type(name: str) -> Callable[[Session], str]:
+    """The check of one content type in: the scores are the booster's."""
+
+    def observe(session: Session) -> str:
+        rows = session.rows[:SAMPLE]
+        kind = CONTENT_TYPES[name]
+        answer = ok(session, PLAIN, invocation(kind.encode(rows), kind.header, "text/csv"))
+        return equal(csv_scores(answer), session.truth(PLAIN, len(rows)).served)
+
+    return observe
+
+
+def accept_csv(session: Session) -> str:
+    """One row a line, each ended by a newline, labelled text/csv."""
+    rows = session.rows[:SAMPLE]
+    answer = ok(session, PLAIN, invocation(csv(rows), "text/csv", "text/csv"))
+    typed(answer, "text/csv")
+    require(answer.body.endswith(b"\n"), f"answered {answer}, without a newline after the last row")
+    return equal(csv_scores(answer), session.truth(PLAIN, len(rows)).served)
+
+
+def accept_json(session: Session) -> str:
+    """`{"predictions": [{"score": …}]}`, labelled application/json."""
+    rows = session.rows[:SAMPLE]
+    answer = ok(session, PLAIN, invocation(csv(rows), "text/csv", "application/json"))
+    typed(answer, "application/json")
+    return equal(json_scores(answer), session.truth(PLAIN, len(rows)).served)
+
+
+def predictions(session: Session) -> str:
+    """Every row scores over HTTP exactly as the image's own xgboost scores it in the container."""
+    rows = session.rows
+    answer = ok(session, PLAIN, invocation(csv(rows), "text/csv", "text/csv"))
+    return equal(csv_scores(answer), session.truth(PLAIN, len(rows)).served)
+
+
+def selectable(session: Session) -> str:
+    """SAGEMAKER_INFERENCE_OUTPUT: the chosen key carries the score, the inapplicable one NaN, in three formats."""
+    answer = _select(session, "application/json")
+    if answer.status == 500 and UNSUPPORTED in answer.text:
+        return f"refused as documented: objective {session.description(SELECTABLE).objective}"
+    key, other = _keys(session)
+    expected = _selected(session)
+    equal(json_scores(answer, key), expected)
+    require(all(math.isnan(row[0]) for row in json_scores(answer, other)), f'"{other}" does not apply but is not NaN')
+    columns = csv_scores(_select(session, "text/csv"))
+    equal([(row[0 if key == "predicted_score" else -1],) for row in columns], expected)
+    _counted(_select(session, "application/x-recordio-protobuf"), len(expected))
+    return f"{key} in JSON, CSV and recordio-protobuf, {len(expected)} rows"
+
+
+def accept_jsonlines(session: Session) -> str:
+    """JSON Lines, which the base speaks with SAGEMAKER_INFERENCE_OUTPUT only: one object a line."""
+    answer = _select(session, "application/jsonlines")
+    if answer.status == 500 and UNSUPPORTED in answer.text:
+        return f"refused as documented: objective {session.description(SELECTABLE).objective}"
+    require(answer.status == 200, f"answered {answer}, not 200")
+    typed(answer, "application/jsonlines")
+    return equal(json_lines_scores(answer, _keys(session)[0]), _selected(session))
+
+
+def bind_port(session: Session) -> str:
+    """SAGEMAKER_BIND_TO_PORT moves the server, as inference pipelines need it."""
+    rows = session.rows[:SAMPLE]
+    answer = ok(session, BOUND, invocation(csv(rows), "text/csv"))
+    require(len(csv_scores(answer)) == len(rows), f"answered {answer}, not {len(rows)} rows")
+    return f"serves on port {BOUND.port}"
+
+
+def stop(session: Session) -> str:
+    """SIGTERM ends the container within SageMaker's grace time, so that no SIGKILL is needed."""
+    server = session.server(PLAIN)
+    seconds = server.container.stop("SIGTERM", session.options.grace)
+    if seconds is None:
+        raise Violation(f"still running {session.options.grace:g} s after SIGTERM: SageMaker would kill it")
+    return f"ended {seconds:.1f} s after SIGTERM with exit code {server.container.wait(5)}"
+
+
+def ok(session: Session, stack: Stack, request: Request) -> Answer:
+    """The answer to a request that must succeed; raises `Violation` on another status."""
+    answer = session.server(stack).ask(request)
+    require(answer.status == 200, f"{request}: answered {answer}, not 200")
+    return answer
+
+
+def typed(answer: Answer, expected: str) -> None:
+    """The answer's Content-Type, parameters aside."""
+    found = answer.headers.get("content-type", "")
+    require(found.partition(";")[0].strip() == expected, f'Content-Type is "{found}", not "{expected}"')
+
+
+def equal(found: Sequence[Row], expected: Sequence[Row], tolerance: float = 0.0) -> str:
+    """Hold scores to the truth, `tolerance` relative to max(1, |value|); returns the reason for a pass."""
+    require(len(found) == len(expected), f"{len(found)} rows came back for {len(expected)}")
+    for number, (row, true) in enumerate(zip(found, expected, strict=True), 1):
+        close = len(row) == len(true) and all(_close(a, b, tolerance) for a, b in zip(row, true, strict=True))
+        require(close, f"row {number} scores {_shown(row)}, and the booster says {_shown(true)}")
+    return f"{len(found)} rows, equal to the booster's"
+
+
+def _close(found: float, expected: float, tolerance: float) -> bool:
+    return abs(found - expected) <= tolerance * max(1.0, abs(expected))
+
+
+def _shown(row: Row) -> str:
+    return ", ".join(f"{value:.9g}" for value in row[:4]) + (", …" if len(row) > 4 else "")
+
+
+def _select(session: Session, accept: str) -> Answer:
+    return session.server(SELECTABLE).ask(invocation(csv(session.rows[:SAMPLE]), "text/csv", accept))
+
+
+def _keys(session: Session) -> tuple[str, str]:
+    """The key that applies to the objective, and the one that does not."""
+    regression = session.description(SELECTABLE).objective.startswith("reg:")
+    return ("predicted_score", "raw_score") if regression else ("raw_score", "predicted_score")
+
+
+def _selected(session: Session) -> list[Row]:
+    """A vector of class probabilities has its largest as raw score (facts 2.5)."""
+    return [(max(row),) for row in session.truth(SELECTABLE, SAMPLE).served]
+
+
+def _counted(answer: Answer, expected: int) -> None:
+    require(answer.status == 200, f"answered {answer}, not 200")
+    try:
+        found = payloads.recordio_count(answer.body)
+    except ValueError as error:
+        raise Violation(f"no recordio-protobuf: {error}") from error
+    require(found == expected, f"{found} records came back for {expected} rows")
+
+
+# The check of every documented error code of the single-model server (facts 2.4).
+
+
+LIMIT = 6 * 2**20  # bytes; MAX_CONTENT_LENGTH where it is not set
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request that must be refused, why in words, and the documented status."""
+
+    why: str
+    request: Request
+    status: int
+
+
+TOO_LARGE = Refusal("a body over 6 MiB", invocation(b"1" * (LIMIT + 1), "text/csv"), 413)
+
+
+def refusals(row: Row) -> tuple[Refusal, ...]:
+    """The refusals that do not depend on size, made from one good row."""
+    good = csv([row])
+    return (
+        Refusal("an empty body", invocation(b"", "text/csv"), 204),
+        Refusal("an unknown content type", invocation(good, "application/x-unknown"), 415),
+        Refusal("a CSV body that is none", invocation(b"junk, not numbers", "text/csv"), 415),
+        Refusal("a libsvm body that is none", invocation(b"junk:not numbers", "text/libsvm"), 415),
+        Refusal("a recordio body that is none", invocation(b"junk", "application/x-recordio-protobuf"), 415),
+        Refusal("a label_size other than 1", invocation(good, "text/csv; label_size=2"), 415),
+        Refusal("an unknown accept type", invocation(good, "text/csv", "image/png"), 406),
+        Refusal("more columns than the model has", invocation(csv([(*row, 1.0, 2.0, 3.0)]), "text/csv"), 400),
+        Refusal("an unknown path", Request(path="/no-such-path"), 404),
+        Refusal("GET on /invocations", Request(), 405),
+    )
+
+
+def error_answers(session: Session) -> str:
+    """Each refused request gets its documented status; an image that answers 200 to anything fails here."""
+    server = session.server(PLAIN)
+    answers = [(refusal, server.ask(refusal.request)) for refusal in refusals(session.rows[0])]
+    answers.append((TOO_LARGE, settled(server, TOO_LARGE.request)))
+    wrong = [f"{refusal.why}: answered {answer}, not {refusal.status}"
+             for refusal, answer in answers if answer.status != refusal.status]  # fmt: skip
+    require(not wrong, "; ".join(wrong))
+    return ", ".join(sorted({str(refusal.status) for refusal, _ in answers}))
+
+
+# The check of several model files in one directory.
+
+
+_FLOAT32 = 1e-6  # the server takes the mean in single precision
+
+
+def ensemble_mean(session: Session) -> str:
+    """Two regression models in the model directory are served as the mean of both (facts 2.2)."""
+    rows = payloads.abalone_rows()[:SAMPLE]
+    truth = session.truth(ENSEMBLE, len(rows))
+    require(len(truth.members) == 2, f"{len(truth.members)} models lie in the model directory, not 2")
+    answer = ok(session, ENSEMBLE, invocation(csv(rows), "text/csv", "text/csv"))
+    equal(csv_scores(answer), truth.mean, _FLOAT32)
+    return f"{len(rows)} rows, equal to the mean of 2 models"
+
+
+# Checks of batch transform: SAGEMAKER_BATCH is set, and responses are joined by lines.
+
+
+_DIGITS = 300  # a column of the large body, in characters
+
+
+def batch_lines(session: Session) -> str:
+    """One line a record, each ended by a newline, for every content type and whatever the Accept (facts 2.4)."""
+    rows = session.rows[:SAMPLE]
+    expected = session.truth(BATCH, len(rows)).served
+    for kind, accept in product(CONTENT_TYPES.values(), ("", "text/csv", "application/json")):
+        answer = ok(session, BATCH, invocation(kind.encode(rows), kind.header, accept))
+        require(answer.body.endswith(b"\n"), f"{kind.header}: answered {answer}, without a newline after the last row")
+        equal(_scores(answer), expected)
+    return f"{len(rows)} lines for {len(rows)} rows, equal to the booster's, in {', '.join(CONTENT_TYPES)}"
+
+
+def batch_payload(session: Session) -> str:
+    """MAX_CONTENT_LENGTH is what MaxPayloadInMB announces, and a body of that size passes every hop."""
+    announced = execution(session, BATCH).get("MaxPayloadInMB")
+    require(announced == PAYLOAD_MEGABYTES, f"MaxPayloadInMB is {announced}, not {PAYLOAD_MEGABYTES}")
+    line = ",".join(f"{value:.{_DIGITS}f}" for value in session.rows[0]).encode()
+    count = (LIMIT + 2**20) // (len(line) + 1)
+    answer = ok(session, BATCH, invocation(b"\n".join([line] * count), "text/csv"))
+    found = len(answer.body.splitlines())
+    require(found == count, f"{found} lines came back for {count} rows of a {LIMIT // 2**20 + 1} MiB body")
+    return f"{announced} MB announced, {count} rows in {LIMIT // 2**20 + 1} MiB scored"
+
+
+def _scores(answer: Answer) -> list[Row]:
+    """A line is a number, or a list of them for several classes."""
+    try:
+        values = [ast.literal_eval(line) for line in answer.text.splitlines()]
+        return [tuple(map(float, value)) if isinstance(value, list) else (float(value),) for value in values]
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise Violation(f"answered {answer}, which is not one number or list a line") from error

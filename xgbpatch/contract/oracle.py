@@ -1,0 +1,222 @@
+"""What the image's own xgboost says: predictions and contributions to compare answers with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xgbpatch.contract.http import Answer
+from xgbpatch.contract.model import Violation, require
+from xgbpatch.contract.payloads import Row, csv
+from xgbpatch.engine.client import Container
+
+SAMPLE = 25  # rows, where their number does not matter; and as many are explained
+_MARK = "XGBPATCH-TRUTH:"
+_SHELL = 'for p in python python3; do command -v $p >/dev/null && exec $p -c "$@"; done; echo no python on PATH; exit 1'
+_SCRIPT = """
+import json, os, pickle, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+import xgboost as xgb
+
+def load(path):
+    try:
+        with open(path, "rb") as file:
+            return pickle.load(file)
+    except Exception:
+        booster = xgb.Booster()
+        booster.load_model(path)
+        return booster
+
+def predict(booster, matrix, **options):
+    limit = getattr(booster, "best_ntree_limit", 0) or 0
+    try:
+        return booster.predict(matrix, ntree_limit=limit, validate_features=False, **options)
+    except TypeError:
+        return booster.predict(matrix, iteration_range=(0, limit), validate_features=False, **options)
+
+def mean(members):
+    return np.mean(members, axis=0) if len(members) > 1 else members[0]
+
+def mode(members):
+    return np.array([np.bincount(votes).argmax() for votes in np.array(members, dtype=int).T])
+
+def table(values):
+    return values.reshape(len(values), -1).tolist()
+
+def contributions(matrix, **options):
+    try:
+        return table(mean([predict(booster, matrix, pred_contribs=True, **options) for booster in boosters]))
+    except xgb.core.XGBoostError:
+        return []
+
+folder, text, few = sys.argv[1:4]
+names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
+boosters = [load(os.path.join(folder, name)) for name in names if not name.startswith(".")]
+learner = json.loads(boosters[0].save_config())["learner"]
+answer = {
+    "features": int(learner["learner_model_param"]["num_feature"]),
+    "objective": learner["objective"]["name"],
+    "booster": learner["gradient_booster"]["name"],
+}
+if text:
+    rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.split("\\n")]
+    matrix = xgb.DMatrix(np.array(rows, dtype=np.float64))
+    members = [predict(booster, matrix) for booster in boosters]
+    margins = [predict(booster, matrix, output_margin=True) for booster in boosters]
+    votes = answer["objective"] in ("multi:softmax", "binary:hinge")
+    answer["members"] = [table(member) for member in members]
+    answer["served"] = table((mode if votes else mean)(members))
+    answer["margins"] = table(mean(margins))
+    matrix = xgb.DMatrix(np.array(rows[: int(few)], dtype=np.float64))
+    answer["contributions"] = contributions(matrix)
+    answer["approximations"] = contributions(matrix, approx_contribs=True)
+print("%s")
+print(json.dumps(answer))
+""".replace("%s", _MARK)
+
+
+@dataclass(frozen=True)
+class Description:
+    """Width, objective (`reg:squarederror`) and booster (`gbtree`) of the first model of a directory."""
+
+    features: int
+    objective: str
+    booster: str
+
+
+@dataclass(frozen=True)
+class Truth:
+    """float32 values widened to float, by row: each model's own, what an endpoint serves of them (the mean, or the
+    vote of class labels), and the mean of their margins.
+    """
+
+    description: Description
+    members: tuple[tuple[Row, ...], ...]
+    served: tuple[Row, ...]
+    margins: tuple[Row, ...]
+    contributions: tuple[Row, ...] = ()
+    approximations: tuple[Row, ...] = ()
+
+    def head(self, count: int) -> Truth:
+        """The same for the first `count` rows."""
+        members = tuple(member[:count] for member in self.members)
+        by_row = (self.served, self.margins, self.contributions, self.approximations)
+        return Truth(self.description, members, *(rows[:count] for rows in by_row))
+
+    @property
+    def mean(self) -> list[Row]:
+        """The mean over members, in double precision and by hand."""
+        groups = zip(*self.members, strict=True)
+        return [tuple(sum(cells) / len(cells) for cells in zip(*group, strict=True)) for group in groups]
+
+
+def describe(container: Container, folder: str) -> Description:
+    """Read the model in `folder` of the container; raises `Violation` where the image's xgboost cannot."""
+    return _description(_ask(container, folder, ""))
+
+
+def predict(container: Container, folder: str, rows: Sequence[Row]) -> Truth:
+    """Predict `rows` (under 100 kB as CSV, the limit of one argument) with every model in `folder`."""
+    answer = _ask(container, folder, csv(rows).decode())
+    members = tuple(_rows(member) for member in answer["members"])
+    by_row = ("served", "margins", "contributions", "approximations")
+    return Truth(_description(answer), members, *(_rows(answer[name]) for name in by_row))
+
+
+def _description(answer: dict[str, Any]) -> Description:
+    return Description(answer["features"], answer["objective"], answer["booster"])
+
+
+def _rows(values: list[list[float]]) -> tuple[Row, ...]:
+    return tuple(map(tuple, values))
+
+
+def _ask(container: Container, folder: str, text: str) -> dict[str, Any]:
+    code, output = container.execute(["/bin/sh", "-c", _SHELL, "sh", _SCRIPT, folder, text, str(SAMPLE)])
+    printed = output.decode("utf-8", "replace")
+    _, mark, after = printed.partition(f"{_MARK}\n")
+    if code or not mark:
+        last = (printed.strip().splitlines() or ["no output"])[-1]
+        raise Violation(f'the image\'s own xgboost could not load or score the model in "{folder}": {last}')
+    answer: dict[str, Any] = json.loads(after.splitlines()[0])
+    return answer
+
+
+# Explanations as values: read from an answer, and held to what the image's own xgboost says.
+
+
+TOLERANCE = 1e-4  # of max(1, |margin|), for each value and for their sum
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A record's explanation: for each output of the model (one, or one a class) base value and one value a feature."""
+
+    bases: Row
+    values: tuple[Row, ...]
+
+    @property
+    def sums(self) -> Row:
+        return tuple(base + sum(values) for base, values in zip(self.bases, self.values, strict=True))
+
+    @property
+    def row(self) -> Row:
+        """As xgboost orders contributions: one class after the other, base value last."""
+        return tuple(cell for base, values in zip(self.bases, self.values, strict=True) for cell in (*values, base))
+
+
+def of_record(record: Mapping[str, object]) -> Explained:
+    """From `base_value` and `shap_values` of a JSON record; raises what `read` turns into a `Violation`."""
+    bases, values = vector(record["base_value"]), record["shap_values"]
+    if not isinstance(values, list):
+        raise TypeError("shap_values is no list")
+    classes = values if isinstance(record["base_value"], list) else [values]
+    found = Explained(bases, tuple(map(vector, classes)))
+    require(len(found.bases) == len(found.values), f"{len(found.bases)} base values and {len(found.values)} classes")
+    return found
+
+
+def of_cells(cells: Row, features: int) -> Explained:
+    """From the cells that the layout append puts behind a prediction: base value and values, class after class."""
+    step = features + 1
+    require(len(cells) % step == 0 and len(cells) > 0, f"{len(cells)} cells follow the prediction, not {step} a class")
+    starts = range(0, len(cells), step)
+    return Explained(tuple(cells[at] for at in starts), tuple(cells[at + 1 : at + step] for at in starts))
+
+
+def vector(value: object) -> Row:
+    """A number, or a list of numbers, as a row."""
+    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)  # type: ignore[arg-type]
+
+
+def read_explained(answer: Answer, records: Callable[[], Sequence[Explained]]) -> Sequence[Explained]:
+    """What `records` reads from `answer`; raises `Violation` where it is not there, or of another shape."""
+    try:
+        return records()
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise Violation(f"answered {answer}: an explanation is missing or misshapen ({error!r})") from error
+
+
+def agree(found: Sequence[Explained], truth: Truth, approximate: bool = False) -> str:
+    """Hold explanations to the margins of `truth` and to xgboost's own contributions; returns the reason for a pass."""
+    rows = truth.approximations if approximate else truth.contributions
+    require(len(found) == len(truth.margins), f"{len(found)} explanations came back for {len(truth.margins)} rows")
+    for number, (record, margins) in enumerate(zip(found, truth.margins, strict=True), 1):
+        _near(record.sums, margins, (f"row {number}: base value and SHAP values sum to", margins))
+        if rows:
+            _near(record.row, rows[number - 1], (f"row {number}: SHAP values, base value last, are", margins))
+    own = ", equal to xgboost's own" if rows else ""
+    return f"{len(found)} rows of {truth.description.features} values, summing to the margin{own}"
+
+
+def _near(found: Row, expected: Row, told: tuple[str, Row]) -> None:
+    what, margins = told
+    limit = TOLERANCE * max(1.0, *map(abs, margins))
+    pairs = enumerate(zip(found, expected, strict=False))
+    wrong = next((at for at, (one, other) in pairs if not abs(one - other) <= limit), None)
+    require(len(found) == len(expected), f"{what} {len(found)} numbers, and the booster says {len(expected)}")
+    if wrong is not None:
+        raise Violation(f"{what} {found[wrong]:.9g} at {wrong + 1}, and the booster says {expected[wrong]:.9g}")

@@ -1,0 +1,162 @@
+"""Facts and files of an image, by running it once; kept by digest, because a digest never changes its content."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from xgbpatch import cache, layout
+from xgbpatch.engine.client import Engine, EngineGoneError
+from xgbpatch.engine.types import LocalImage, Run
+from xgbpatch.errors import BaseImageError, EngineError
+from xgbpatch.inspection import facts as inspection_facts
+from xgbpatch.inspection import probe
+from xgbpatch.inspection.facts import Facts
+
+Answer = TypeVar("Answer")
+
+
+# The shebang of `serve` names the interpreter that serves; PATH may hold others. $0 is the script's text.
+_FIND_AND_RUN = """
+serve=$(command -v serve) || { echo 'no command "serve" on PATH' >&2; exit 90; }
+read -r line < "$serve"
+case "$line" in '#!'*python*) python=${line#??};; *) python=$(command -v python || command -v python3);; esac
+[ -n "$python" ] || { echo 'no Python interpreter' >&2; exit 91; }
+exec $python -B -c "$0"
+"""
+
+
+def run_python(engine: Engine, image: str, script: str) -> str:
+    """What `script` printed on stdout; raises `BaseImageError` with its stderr when it failed. No network is given."""
+    run = Run(image, ("-c", _FIND_AND_RUN, script), entrypoint=("/bin/sh",), network="none")
+    try:
+        completed = engine.run(run)
+    except EngineGoneError:
+        raise
+    except EngineError as error:
+        raise BaseImageError(f'"{image}" cannot be run here: {error.message}', error.next_step) from error
+    if completed.exit_code != 0:
+        detail = completed.stderr.strip().splitlines()[-5:]
+        raise BaseImageError(
+            f'"{image}" is no SageMaker XGBoost image that runs here (exit {completed.exit_code}): {"; ".join(detail)}',
+            "Name an official image or one built on it; for another architecture install binfmt support.",
+        )
+    return completed.stdout
+
+
+def run_probe(
+    engine: Engine, image: LocalImage, name: Literal["facts", "inventory"], parse: Callable[[str], Answer]
+) -> Answer:
+    """What `parse` makes of the answer of a probe script; it raises `ValueError` or `zlib.error` for any other text.
+
+    Raises `BaseImageError` where it does, and as `run_python`.
+    """
+    text = run_python(engine, image.id, probe.source(name))
+    try:
+        return parse(text)
+    except (ValueError, RecursionError, zlib.error) as error:
+        first = next(iter(text.strip().splitlines()), "")
+        raise BaseImageError(
+            f'"{(*image.tags, image.id)[0]}" cannot be inspected: its Python printed "{first[:80]}" on stdout',
+            "Something in the image prints when Python starts (a sitecustomize, a .pth file): let it print on stderr.",
+        ) from error
+
+
+# Every file of an image, listed by running it, and what differs between two such lists.
+
+
+_ATTRIBUTES = 6  # of a file, see `probe/inventory.py`
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paths that only the second list has, that only the first has, and that both have with other attributes."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """All differences that are not additions below our own folder, each with its kind."""
+        own = f"{layout.ROOT}/"
+        foreign = [f"added {path}" for path in self.added if path != layout.ROOT and not path.startswith(own)]
+        return (*foreign, *(f"removed {path}" for path in self.removed), *(f"changed {path}" for path in self.changed))
+
+
+def list_files(engine: Engine, image: LocalImage, folder: Path | None) -> Mapping[str, str]:
+    """Path → kind, mode, owner, size, mtime and link target, joined; from the cache `folder` where it is kept.
+
+    Raises `BaseImageError` where the image cannot be run, or its Python prints something else.
+    """
+    path = folder / f"{image.id.removeprefix('sha256:')}-{probe.mark('inventory')}.files.json.gz" if folder else None
+    listing = cache.read(path, _checked)
+    if listing is None:
+        listing = run_probe(engine, image, "inventory", parse_inventory)
+        cache.write(path, dict(listing))
+    return listing
+
+
+def compare_files(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
+    """What changed from `before` to `after`, each list sorted."""
+    return Difference(
+        added=tuple(sorted(after.keys() - before.keys())),
+        removed=tuple(sorted(before.keys() - after.keys())),
+        changed=tuple(sorted(path for path in before.keys() & after.keys() if before[path] != after[path])),
+    )
+
+
+def parse_inventory(answer: str) -> Mapping[str, str]:
+    """The probe's answer (base64 of zlib-compressed records, see `probe/inventory.py`) as path → attributes.
+
+    Raises `ValueError` and `zlib.error` for anything else.
+    """
+    text = zlib.decompress(base64.b64decode(answer, validate=True)).decode("utf-8", "surrogateescape")
+    return _checked(dict(line.split("\0", 1) for line in text.split("\0\0")))
+
+
+def _checked(document: Any) -> Mapping[str, str]:
+    """A listing: six attributes for every path, and no image is empty."""
+    if not (isinstance(document, dict) and document):
+        raise ValueError("not a list of files")
+    for path, attributes in document.items():
+        if not path.startswith("/") or type(attributes) is not str or attributes.count("\0") != _ATTRIBUTES - 1:
+            raise ValueError(f'not a file of an image: "{path}"')
+    listing: Mapping[str, str] = document
+    return listing
+
+
+# Inspecting a base by running it once; the answer is kept by digest, because a digest never changes its content.
+
+
+def inspect(engine: Engine, image: LocalImage, folder: Path | None) -> Facts:
+    """The facts of `image`, from the cache `folder` where it was inspected before.
+
+    Raises `BaseImageError` that lists all that is missing when it is no SageMaker XGBoost image.
+    """
+    path = folder / f"{image.id.removeprefix('sha256:')}-{probe.mark('facts')}.json" if folder else None
+    document = cache.read(path, inspection_facts.parse)
+    if document is None:
+        document = run_probe(engine, image, "facts", _parse)
+        cache.write(path, document)
+    facts = inspection_facts.facts_of(document, image.id, image.environment, image.labels)
+    inspection_facts.refuse_incomplete((*image.tags, image.id)[0], facts)
+    return facts
+
+
+def as_document(facts: Facts) -> dict[str, Any]:
+    """The facts for `inspect --json`: all but the modules' text."""
+    document = asdict(facts)
+    document["top_levels"] = sorted(facts.top_levels)
+    for module in document["modules"].values():
+        del module["source"]
+    return document
+
+
+def _parse(answer: str) -> Mapping[str, Any]:
+    return inspection_facts.parse(json.loads(answer))

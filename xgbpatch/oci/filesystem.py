@@ -1,0 +1,126 @@
+"""Layers seen as the one file tree that a container has: overlayfs's rules and OCI's whiteouts, without unpacking.
+
+A layer hides what older layers hold at a path by a whiteout, by anything but a folder, or by an opaque folder; folders
+of several layers are one. A folder that a layer implies only (it has members, no entry) counts as one of its folders.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from xgbpatch.errors import BaseImageError
+from xgbpatch.oci.layer_index import IMPLIED, NEXT_STEP, Entry, Kind, LayerIndex
+
+_MOST_LINKS = 40  # Linux follows as many and no more (ELOOP)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The tree of `layers`, newest first: of a whole image, or of what its newest layers alone make up.
+
+    Paths are absolute. What is asked about a path follows symbolic links, unless it says otherwise.
+    """
+
+    layers: tuple[LayerIndex, ...]
+    _stacks: dict[str, tuple[tuple[LayerIndex, Entry], ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    def resolve(self, path: str) -> str:
+        """The path without links, as `realpath` gives it; empty where nothing stands there."""
+        left = _parts(path)
+        found = ""
+        links = 0
+        while left:
+            name = left.pop(0)
+            if name == ".":
+                continue
+            if name == "..":
+                found = posixpath.dirname(found)
+                continue
+            entry = self._entry(posixpath.join(found, name))
+            if entry is None or (left and entry.kind not in (Kind.FOLDER, Kind.SYMLINK)):
+                return ""
+            if entry.kind is not Kind.SYMLINK:
+                found = posixpath.join(found, name)
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                return ""
+            left = _parts(entry.link) + left
+            found = "" if entry.link.startswith("/") else found
+        return f"/{found}"
+
+    def entry(self, path: str) -> Entry | None:
+        """What stands at the path, or None."""
+        resolved = self.resolve(path)
+        return self._entry(resolved[1:]) if resolved else None
+
+    def is_file(self, path: str) -> bool:
+        """Whether a regular file stands there."""
+        return _is(self.entry(path), Kind.FILE)
+
+    def is_folder(self, path: str) -> bool:
+        """Whether a folder stands there."""
+        return _is(self.entry(path), Kind.FOLDER)
+
+    def is_link(self, path: str) -> bool:
+        """Whether the path itself, its last name not followed, is a symbolic link."""
+        folder, name = posixpath.split(path)
+        resolved = self.resolve(folder)
+        return bool(resolved) and _is(self._entry(posixpath.join(resolved, name)[1:]), Kind.SYMLINK)
+
+    def list(self, path: str) -> tuple[str, ...]:
+        """The names in the folder, sorted; none where there is no folder."""
+        resolved = self.resolve(path)
+        if not resolved:
+            return ()
+        names: set[str] = set()
+        for layer, _ in self._stack(resolved[1:]):
+            names.update(layer.children.get(resolved[1:], ()))
+        return tuple(sorted(name for name in names if self._entry(posixpath.join(resolved[1:], name))))
+
+    def read(self, path: str) -> bytes:
+        """The content of a file, as far as its layer's index keeps it (see `kept`).
+
+        Raises `BaseImageError` where it keeps none: only the engine can tell then.
+        """
+        resolved = self.resolve(path)[1:]
+        stack = self._stack(resolved) if resolved else ()
+        if not stack or resolved not in stack[0][0].contents:
+            raise BaseImageError(f'the content of "{path}" cannot be told from the layers of the image', NEXT_STEP)
+        return stack[0][0].contents[resolved]
+
+    def _entry(self, path: str) -> Entry | None:
+        stack = self._stack(path)
+        return stack[0][1] if stack else None
+
+    def _stack(self, path: str) -> tuple[tuple[LayerIndex, Entry], ...]:
+        """What the layers hold at `path` (relative, no link followed), newest first, down to what hides the rest."""
+        found = self._stacks.get(path)
+        if found is None:
+            found = self._stacks[path] = tuple(self._stacked(path))
+        return found
+
+    def _stacked(self, path: str) -> Iterator[tuple[LayerIndex, Entry]]:
+        for layer in self._holding(posixpath.dirname(path)) if path else self.layers:
+            entry = layer.entries.get(path) if path else IMPLIED
+            if entry is not None:
+                yield layer, entry
+            hidden = entry is not None and (entry.kind is not Kind.FOLDER or path in layer.opaque)
+            if hidden or path in layer.whiteouts:
+                return
+
+    def _holding(self, folder: str) -> Iterator[LayerIndex]:
+        """The layers that add to `folder`, newest first."""
+        return (layer for layer, entry in self._stack(folder) if entry.kind is Kind.FOLDER)
+
+
+def _parts(path: str) -> list[str]:
+    """A slash at the end asks for a folder, as `.` behind it would."""
+    names = [name for name in path.split("/") if name]
+    return [*names, "."] if names and path.endswith("/") else names
+
+
+def _is(entry: Entry | None, kind: Kind) -> bool:
+    return entry is not None and entry.kind is kind

@@ -1,0 +1,127 @@
+"""An image as a value, manifest and configuration; and the configuration of a patched one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xgbpatch import provenance
+from xgbpatch.oci import manifest as oci_manifest
+from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Descriptor, Manifest
+from xgbpatch.provenance import Provenance
+from xgbpatch.reference import ImageReference
+
+
+@dataclass(frozen=True)
+class RemoteImage:
+    """`reference` carries the manifest's digest; `config` is the image's configuration document (OCI image-spec,
+    config.md), as its builder wrote it."""
+
+    reference: ImageReference
+    manifest: Manifest
+    config: Mapping[str, Any]
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        """The blobs, base first."""
+        return self.manifest.layers
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """Digests of the uncompressed layers, base first."""
+        return tuple((self.config.get("rootfs") or {}).get("diff_ids") or ())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(pair.split("=", 1) for pair in self._section.get("Env") or () if "=" in pair)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self._section.get("Labels") or {})
+
+    @property
+    def created(self) -> str:
+        """RFC 3339, or empty."""
+        return str(self.config.get("created") or "")
+
+    @property
+    def architecture(self) -> str:
+        return str(self.config.get("architecture") or "")
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """How xgbpatch made it, or None for an image of another maker."""
+        return provenance.read(self.labels)
+
+    @property
+    def _section(self) -> Mapping[str, Any]:
+        return self.config.get("config") or {}
+
+
+# Configuration and manifest of an image made without an engine: values in, bytes out.
+
+
+_OF_A_CONTAINER = ("container", "container_config")  # what a builder's last container was, not what the image is
+
+
+@dataclass(frozen=True)
+class ConfigAddition:
+    """What an image has beyond its base: layers by the digest of their uncompressed bytes, variables, labels, and the
+    moment it says it was created (RFC 3339)."""
+
+    diff_ids: Sequence[str]
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    created: str
+
+
+def patched_config(base: RemoteImage, addition: ConfigAddition) -> bytes:
+    """The configuration of `base` with `addition`: variables in place, new ones behind, as a Dockerfile's ENV would.
+
+    Everything else stands as the base has it; equal input gives equal bytes.
+    """
+    document: dict[str, Any] = {key: value for key, value in base.config.items() if key not in _OF_A_CONTAINER}
+    section = dict(document.get("config") or {})
+    section["Env"] = _environment(section.get("Env") or (), addition.environment)
+    section["Labels"] = {**(section.get("Labels") or {}), **addition.labels}
+    rootfs = {"type": "layers", "diff_ids": [*base.diff_ids, *addition.diff_ids]}
+    document.update(config=section, created=addition.created, rootfs=rootfs)
+    if document.get("history"):
+        document["history"] = [*document["history"], *_history(addition)]
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def patched_manifest(base: Manifest, config: Descriptor, added: Sequence[Descriptor]) -> Manifest:
+    """A Docker schema 2 manifest of the base's layers and `added` ones; raises `RegistryError` where the base's layers
+    are of a kind that SageMaker refuses."""
+    layers = oci_manifest.repaired(base).layers
+    document = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": _entry(config),
+        "layers": [_entry(layer) for layer in (*layers, *added)],
+    }
+    return Manifest(json.dumps(document, indent=3).encode(), DOCKER_MANIFEST)
+
+
+def config_descriptor(config: bytes) -> Descriptor:
+    """Of a configuration's bytes."""
+    return Descriptor(oci_manifest.digest_of(config), DOCKER_CONFIG, len(config))
+
+
+def _environment(pairs: Sequence[str], added: Mapping[str, str]) -> list[str]:
+    rest = dict(added)
+    found = [f"{name}={rest.pop(name, value)}" for name, _, value in (pair.partition("=") for pair in pairs)]
+    return [*found, *(f"{name}={value}" for name, value in sorted(rest.items()))]
+
+
+def _history(addition: ConfigAddition) -> list[dict[str, str]]:
+    """An entry a layer: a history that tells of fewer layers than there are is refused by some tools."""
+    entry = {"created": addition.created, "created_by": "xgbpatch", "comment": "adds /opt/xgbpatch"}
+    return [entry for _ in addition.diff_ids]
+
+
+def _entry(found: Descriptor) -> dict[str, Any]:
+    return {"mediaType": found.media_type, "size": found.size, "digest": found.digest}

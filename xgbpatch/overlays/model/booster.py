@@ -1,0 +1,175 @@
+"""A booster as its JSON document, and as trees."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
+
+import numpy as np
+import xgboost
+
+
+def configuration(booster: xgboost.Booster) -> Dict[str, Any]:
+    """The booster's internal configuration, as the base reads it too."""
+    found: Dict[str, Any] = json.loads(booster.save_config())
+    return found
+
+
+def width(booster: xgboost.Booster) -> int:
+    """The number of features `booster` was trained on; `num_features` does not exist before xgboost 1.5."""
+    if hasattr(booster, "num_features"):
+        return int(booster.num_features())
+    return int(configuration(booster)["learner"]["learner_model_param"]["num_feature"])
+
+
+def kind(booster: xgboost.Booster) -> str:
+    """What boosts: "gbtree", "dart" or "gblinear"."""
+    name: str = configuration(booster)["learner"]["gradient_booster"]["name"]
+    return name
+
+
+def document(booster: xgboost.Booster) -> Dict[str, Any]:
+    """The whole model. Format: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html"""
+    if "raw_format" in inspect.signature(booster.save_raw).parameters:
+        found: Dict[str, Any] = json.loads(bytes(booster.save_raw(raw_format="json")))
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.json")
+        booster.save_model(path)
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+            return found
+
+
+def write(model: Any, path: str) -> None:
+    """Write a document where xgboost can load it from; `path` ends in .json."""
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(model, file)
+
+
+# The trees of a model document, as the prediction walks them: grouped by output, cut, weighted.
+
+
+XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
+LOGIT = frozenset(["binary:logistic", "reg:logistic"])
+LOG = frozenset(["count:poisson", "reg:gamma", "reg:tweedie", "survival:aft", "survival:cox"])
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree as xgboost's parallel arrays; `condition` holds the threshold of a split and the value of a leaf.
+
+    `left[i] == -1` marks a leaf. A row goes left where `float32(x) < condition`, or where x is missing and
+    `default_left`.
+    """
+
+    left: Any
+    right: Any
+    feature: Any
+    condition: Any
+    default_left: Any
+    cover: Any
+    weight: np.float32
+
+    def levels(self) -> Iterator[List[int]]:
+        """The nodes of each level from the root down; pruned nodes stay in the arrays and are in none."""
+        level = [0]
+        while level:
+            yield level
+            level = [child for node in level if self.left[node] != -1 for child in (self.left[node], self.right[node])]
+
+    @property
+    def size(self) -> int:
+        return sum(len(level) for level in self.levels())
+
+    @property
+    def depth(self) -> int:
+        return sum(1 for _ in self.levels()) - 1
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The trees of each output group in the order xgboost adds them, and each group's margin before the first."""
+
+    objective: str
+    features: int
+    groups: Tuple[Tuple[Tree, ...], ...]
+    base: Tuple[np.float32, ...]
+
+    @property
+    def trees(self) -> Tuple[Tree, ...]:
+        return tuple(tree for group in self.groups for tree in group)
+
+
+def model_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `gbtree` part of a document, of dart models too."""
+    booster = document["learner"]["gradient_booster"]
+    model: Mapping[str, Any] = booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
+    return model
+
+
+def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
+    """The Forest that a prediction with `options` (its tree cut among them) walks."""
+    learner = document["learner"]
+    model = model_of(document)
+    outputs = max(1, int(learner["learner_model_param"].get("num_class", 0)))
+    weights = learner["gradient_booster"].get("weight_drop", [1.0] * len(model["trees"]))
+    groups: Tuple[List[Tree], ...] = tuple([] for _ in range(outputs))
+    kept = _kept(model, outputs, options)
+    for raw, group, weight in list(zip(model["trees"], model["tree_info"], weights))[:kept]:
+        groups[group].append(_tree(raw, weight))
+    return Forest(
+        objective=learner["objective"]["name"],
+        features=int(learner["learner_model_param"]["num_feature"]),
+        groups=tuple(tuple(group) for group in groups),
+        base=_base(learner, outputs),
+    )
+
+
+def _kept(model: Any, outputs: int, options: Mapping[str, Any]) -> int:
+    """How many trees the options keep: `ntree_limit` counts trees a group, `iteration_range` boosting rounds."""
+    total = len(model["trees"])
+    if options.get("ntree_limit"):
+        return min(total, int(options["ntree_limit"]) * outputs)
+    end: int = options.get("iteration_range", (0, 0))[1]
+    if not end:
+        return total
+    if "iteration_indptr" in model:
+        kept: int = model["iteration_indptr"][min(end, len(model["iteration_indptr"]) - 1)]
+        return kept
+    parallel = max(1, int(model["gbtree_model_param"].get("num_parallel_tree", 1)))
+    return min(total, end * parallel * outputs)
+
+
+def _tree(raw: Mapping[str, Any], weight: float) -> Tree:
+    return Tree(
+        left=raw["left_children"],
+        right=raw["right_children"],
+        feature=raw["split_indices"],
+        condition=np.asarray(raw["split_conditions"], dtype=np.float32),
+        default_left=raw["default_left"],
+        cover=raw["sum_hessian"],
+        weight=np.float32(weight),
+    )
+
+
+def _base(learner: Mapping[str, Any], outputs: int) -> Tuple[np.float32, ...]:
+    """base_score as margins; a string holding a number, from xgboost 3.1 a string holding a list of them."""
+    scores = json.loads(learner["learner_model_param"]["base_score"])
+    scores = scores if isinstance(scores, list) else [scores]
+    scores = scores * outputs if len(scores) == 1 else scores
+    return tuple(_margin(np.float32(score), learner["objective"]["name"]) for score in scores)
+
+
+def _margin(score: np.float32, objective: str) -> np.float32:
+    margin = score
+    if objective in LOGIT or (objective == "binary:logitraw" and XGBOOST < (1, 3)):
+        margin = np.float32(-math.log(np.float32(1) / score - np.float32(1)))
+    elif objective in LOG:
+        margin = np.float32(math.log(score))
+    return margin

@@ -1,0 +1,194 @@
+"""Contributions by xgboost itself, what they cost, and the limits of memory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+import xgboost
+
+from .. import witness
+from ..model import booster as model_booster
+from .request import ShapOptions
+
+MEMORY_LIMIT = 512 * 1024**2  # bytes of float32 that the answer may hold while it is made
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """What `rows` records need: the `cost` of all members, and `numbers` float32 values a record."""
+
+    rows: int
+    cost: "Cost"
+    numbers: int
+
+
+def check_memory(need: MemoryNeed, seconds: float) -> None:
+    """Raise NotExplained (413) where `need` passes `seconds` or MEMORY; it says how many records would fit."""
+    within = need.cost.rows_within(seconds)
+    estimate = need.cost.seconds(need.rows)
+    if estimate > seconds:
+        raise _refusal(
+            "would take about {:.0f} s, the limit is {:g} s (XGBPATCH_SHAP_SECONDS)".format(estimate, seconds),
+            need,
+            within,
+        )
+    size = need.rows * need.numbers * 4
+    if size > MEMORY_LIMIT:
+        fit = min(within, MEMORY_LIMIT // (need.numbers * 4))
+        raise _refusal("would take {} MiB, the limit is {}".format(size >> 20, MEMORY_LIMIT >> 20), need, fit)
+
+
+def _refusal(reason: str, need: MemoryNeed, fit: int) -> NotExplained:
+    advice = "send at most {} records a request".format(fit) if fit else "not even one record fits"
+    return NotExplained(413, "SHAP values of {} records {}: {}".format(need.rows, reason, advice))
+
+
+# xgboost's own contributions, cut as the base's prediction was.
+#
+# Exact tree SHAP in margin space (Lundberg et al. 2020); the last value of each vector is the base value, and a
+# vector adds up to the margin of its record.
+
+
+NONSENSE = 1e-2  # of max(1, |margin|), by which a sum of single-precision values may miss
+VOTES = ("multi:softmax", "binary:hinge")
+
+
+class NotExplained(Exception):
+    """Why a request gets no SHAP values, and the HTTP status that says so."""
+
+    def __init__(self, status: int, reason: str):
+        super(NotExplained, self).__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class PredictCall(NamedTuple):
+    """A booster, and the options with which the base asked it to predict, its tree cut among them."""
+
+    booster: xgboost.Booster
+    options: Mapping[str, Any]
+
+
+def values(dmatrix: xgboost.DMatrix, asked: PredictCall, wish: ShapOptions) -> np.ndarray:
+    """float32 (n, features + 1), or (n, classes, features + 1); raises ValueError, and xgboost's errors are such."""
+    return _predict(dmatrix, asked, {"pred_contribs": True, "approx_contribs": wish.approximate})
+
+
+def interactions(dmatrix: xgboost.DMatrix, asked: PredictCall, wish: ShapOptions) -> np.ndarray:
+    """float32 (n, [classes,] features + 1, features + 1), whose rows add up to `values`; raises as they do."""
+    if model_booster.kind(asked.booster) == "gblinear":
+        return _on_diagonal(values(dmatrix, asked, wish))
+    return _predict(dmatrix, asked, {"pred_interactions": True, "approx_contribs": wish.approximate})
+
+
+def check(asked: PredictCall) -> None:
+    """Raise NotExplained (400) where the values do not add up to the margins of some rows, floating-point noise apart.
+
+    xgboost 3.0 answers so for a loaded model with vector leaves: all zero, without an error.
+    """
+    rows = np.array([[0], [1], [np.nan]], dtype=np.float32).repeat(model_booster.width(asked.booster), axis=1)
+    margins = asked.booster.predict(xgboost.DMatrix(rows), output_margin=True, **asked.options)
+    found = values(xgboost.DMatrix(rows), asked, ShapOptions()).sum(axis=-1)
+    if found.shape != margins.shape or np.any(np.abs(found - margins) > NONSENSE * np.maximum(1, np.abs(margins))):
+        raise NotExplained(400, "Unable to explain with this model: xgboost's contributions miss its margins")
+
+
+def numbers(booster: xgboost.Booster, wish: ShapOptions) -> int:
+    """How many values the explanation of one record holds."""
+    learner = model_booster.configuration(booster)["learner"]["learner_model_param"]
+    outputs = max(1, int(learner["num_class"]), int(learner.get("num_target", 1)))
+    vector = model_booster.width(booster) + 1
+    return outputs * vector * (1 + vector if wish.interactions else 1)
+
+
+def refuse_votes(boosters: Sequence[xgboost.Booster]) -> None:
+    """Raise NotExplained (400) for an ensemble whose answer is a vote."""
+    for booster in boosters:
+        objective = model_booster.configuration(booster)["learner"]["objective"]["name"]
+        if objective in VOTES:
+            raise NotExplained(
+                400, "Unable to explain an ensemble that votes ({}): no sum is its answer".format(objective)
+            )
+
+
+def mean(found: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of the members' arrays, of one its own; raises NotExplained (400) where they differ in shape."""
+    if len({array.shape for array in found}) > 1:
+        raise NotExplained(400, "Unable to explain an ensemble of models with different features or classes")
+    return found[0] if len(found) == 1 else np.mean(found, axis=0)
+
+
+def _predict(dmatrix: xgboost.DMatrix, asked: PredictCall, how: Mapping[str, bool]) -> np.ndarray:
+    wide = witness.padded(dmatrix, model_booster.width(asked.booster))
+    return asked.booster.predict(wide, **dict(asked.options, **how))
+
+
+def _on_diagonal(vectors: np.ndarray) -> np.ndarray:
+    """A linear model's features do not interact; xgboost itself returns zeros for it, which add up to nothing."""
+    matrices = np.zeros(vectors.shape + vectors.shape[-1:], dtype=np.float32)
+    places = np.arange(vectors.shape[-1])
+    matrices[..., places, places] = vectors
+    return matrices
+
+
+# What the contributions of a request will cost, from a timed run of the model.
+
+
+ROWS = 8
+DEAR = 0.5  # seconds for one row above which a second timed run would delay the start
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that a call takes before its first row, and for each row."""
+
+    call: float
+    row: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.call + other.call, self.row + other.row)
+
+    def times(self, factor: float) -> "Cost":
+        return Cost(self.call * factor, self.row * factor)
+
+    def seconds(self, rows: int) -> float:
+        return self.call + rows * self.row
+
+    def rows_within(self, seconds: float) -> int:
+        """The largest number of rows that `seconds` allow."""
+        return max(0, int((seconds - self.call) / self.row))
+
+
+NOTHING = Cost(0.0, 0.0)
+
+
+def zeros(width: int) -> np.ndarray:
+    """A sample for exact tree SHAP, which visits every leaf for every row, whatever its values.
+
+    O(trees x leaves x depth^2) a row (Lundberg et al. 2020).
+    """
+    return np.zeros((ROWS, width), dtype=np.float32)
+
+
+def measure(explain: Callable[[Any], Any], sample: np.ndarray) -> Cost:
+    """The Cost of `explain(dmatrix)` for records like those of `sample`, float32 (n, features), n at least 2."""
+    one = _quickest(explain, sample[:1])
+    if one > DEAR:
+        return Cost(0.0, one)
+    row = max((_quickest(explain, sample) - one) / (len(sample) - 1), one / len(sample))
+    return Cost(max(one - row, 0.0), row)
+
+
+def _quickest(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
+    first = _timed(explain, rows)
+    return first if first > DEAR else min(first, _timed(explain, rows))
+
+
+def _timed(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
+    matrix = witness.RecordedDMatrix(rows)
+    start = time.perf_counter()
+    explain(matrix)
+    return time.perf_counter() - start

@@ -1,0 +1,262 @@
+"""The feature `training`: after the base has trained, files that explain the model stand beside it (see model_folder).
+
+In algorithm mode `install` hooks the base; in script mode the user's program calls `write`. Neither ends a job that
+the base would finish: what fails here is logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import inspect
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+import xgboost
+from sagemaker_algorithm_toolkit import exceptions
+from sagemaker_xgboost_container import training
+from sagemaker_xgboost_container.algorithm_mode import serve_utils
+from sagemaker_xgboost_container.algorithm_mode import train as algorithm
+
+from .. import settings, witness
+from ..model import booster as model_booster
+from ..model import folder
+from . import files, metrics
+from . import options as training_options
+from .files import Explained
+from .options import Options
+
+logger = logging.getLogger(__name__)
+_MOST_CELLS = 20000000  # of a sample: 80 MB of float32
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was trained on: the DMatrix of each split, validation None where there is none, and the model's folder.
+
+    `forest` is how many trees a round adds for each class, None where the booster itself knows: a native file of
+    xgboost before 1.6 does not tell.
+    """
+
+    train: xgboost.DMatrix
+    validation: Optional[xgboost.DMatrix]
+    model_folder: str
+    forest: Optional[int] = None
+
+    @property
+    def evaluated(self) -> Tuple[str, xgboost.DMatrix]:
+        """The split that importance is measured on, by name."""
+        return ("train", self.train) if self.validation is None else ("validation", self.validation)
+
+
+def install() -> None:
+    """Hook the base's `sagemaker_train`, which every training of algorithm mode goes through, once."""
+    if not getattr(training.sagemaker_train, "writes_artefacts", False):
+        training.sagemaker_train = _observed(training.sagemaker_train)
+        training.sagemaker_train.writes_artefacts = True
+
+
+def write(
+    booster: Any, dtrain: xgboost.DMatrix, dval: Optional[xgboost.DMatrix] = None, model_dir: str = "", **options: Any
+) -> None:
+    """For a program of the user's: write the files beside a model, or beside a list of models served together.
+
+    `options` are the fields of Options. To be called on one host, after a distributed training has ended; raises
+    nothing: the log says what failed.
+    """
+    folder = model_dir or os.environ.get("SM_MODEL_DIR", "/opt/ml/model")
+    with _guarded("the files of the model"):
+        if _hosts() > 1:
+            raise RuntimeError("the program is still in a group of {} hosts, leave it first".format(_hosts()))
+        boosters = booster if isinstance(booster, list) else [booster]
+        asked = Options(**options)
+        _write(Job(dtrain, dval, folder), [_explained(each, serve_utils.XGB_FORMAT) for each in boosters], asked)
+
+
+def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(base)
+    def sagemaker_train(*positional: Any, **named: Any) -> Any:
+        call = inspect.signature(base).bind(*positional, **named)
+        with _users_error():
+            options, rest = training_options.take(call.arguments["train_config"])
+            functions = metrics.load(options.metrics, rest)
+        call.arguments["train_config"] = rest
+        watch = _Watch(options, metrics.Evaluation(functions, len(call.arguments["sm_hosts"]) == 1))
+        with metrics.declared(options.metrics, watch.evaluation), watch.hooked():
+            result = base(*call.args, **call.kwargs)
+        for job in watch.finished:  # in no group of hosts any more: a DMatrix made in one waits for the others
+            with _guarded("the files of the model"):
+                _write(job, _served(job.model_folder), options)
+        return result
+
+    return sagemaker_train
+
+
+@dataclass
+class _Watch(object):
+    """Stands around the base's `train_job`, and keeps the jobs that it finished as the master."""
+
+    options: Options
+    evaluation: metrics.Evaluation
+    finished: List[Job] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def hooked(self) -> Iterator[None]:
+        base = algorithm.train_job
+        algorithm.train_job = self._around(base)
+        try:
+            yield
+        finally:
+            algorithm.train_job = base
+
+    def _around(self, base: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(base)
+        def train_job(*positional: Any, **named: Any) -> Any:
+            job = dict(inspect.signature(base).bind(*positional, **named).arguments)
+            self._begin(job)
+            forest = int(job["train_cfg"].get("num_parallel_tree", 1))
+            result = base(*positional, **named)
+            if job["is_master"]:
+                self.finished.append(Job(job["train_dmatrix"], job["val_dmatrix"], job["model_dir"], forest))
+            return result
+
+        return train_job
+
+    def _begin(self, job: Mapping[str, Any]) -> None:
+        self.evaluation.objective = job["train_cfg"].get("objective", "")
+        names, columns = self.options.feature_names, job["train_dmatrix"].num_col()
+        if self.evaluation.strict and names is not None and len(names) != columns:
+            raise exceptions.UserError(_other_width(names, columns))
+
+
+def _other_width(names: Sequence[str], columns: int) -> str:
+    return "xgbpatch_feature_names has {} names, the train channel {} columns (LibSVM counts from 0)".format(
+        len(names), columns
+    )
+
+
+def _served(folder: str) -> List[Explained]:
+    """The models of a folder as the base serves them; one that was just written can be loaded."""
+    load = serve_utils.get_loaded_booster
+    ensemble = {"ensemble": True} if "ensemble" in inspect.signature(load).parameters else {}
+    model, form = load(folder, **ensemble)
+    pairs = zip(model, form) if isinstance(model, list) else [(model, form)]
+    return [_explained(each, each_form) for each, each_form in pairs]
+
+
+def _explained(booster: xgboost.Booster, form: str) -> Explained:
+    probe = xgboost.DMatrix(files.nothing(model_booster.width(booster)))
+    try:
+        return Explained(booster, witness.options_of(serve_utils.predict, booster, form, probe))
+    except Exception as error:  # such as linear models of 1.2, which xgboost refuses to cut
+        logger.warning("The base does not predict with this model, it is explained as a whole: %s", error)
+        return Explained(booster, {"validate_features": False})
+
+
+def _hosts() -> int:
+    """How many hosts this process is in a group with: making a DMatrix would wait for the others."""
+    group = importlib.import_module("xgboost.rabit" if model_booster.XGBOOST < (2, 0) else "xgboost.collective")
+    return int(group.get_world_size())
+
+
+def _write(job: Job, members: Sequence[Explained], options: Options) -> None:
+    width = model_booster.width(members[0].booster)
+    names = _names(job, options, width)
+    with _guarded(folder.RECORD):
+        files.write_json(job.model_folder, folder.RECORD, _record(members, job.forest))
+    with _guarded(folder.FEATURE_NAMES):
+        files.write_json(job.model_folder, folder.FEATURE_NAMES, names)
+    if options.background_rows:
+        with _guarded(folder.BACKGROUND):
+            rows = _sample(job.train, options.background_rows, width)
+            files.write_array(job.model_folder, folder.BACKGROUND, files.dense(rows))
+    if options.importance_rows:
+        with _guarded("importance"):
+            _write_importance(job, members, (options.importance_rows, names))
+    logger.info("Wrote %s", os.path.join(job.model_folder, folder.FOLDER))
+
+
+def _names(job: Job, options: Options, width: int) -> List[str]:
+    """The names asked for, or of the data, or f0, f1, ..."""
+    for names in (options.feature_names, job.train.feature_names):
+        if names is not None and len(names) == width:
+            return list(names)
+        if names is not None:
+            logger.warning("%s", _other_width(names, width))
+    return ["f{}".format(number) for number in range(width)]
+
+
+def _sample(dmatrix: xgboost.DMatrix, most: int, width: int) -> Any:
+    numbers = files.sample(dmatrix.num_row(), min(most, max(1, _MOST_CELLS // width)))
+    return files.read_rows(dmatrix, numbers, width)
+
+
+def _write_importance(job: Job, members: Sequence[Explained], asked: Tuple[int, Sequence[str]]) -> None:
+    most, names = asked
+    split, dmatrix = job.evaluated
+    for member in members:
+        member.booster.set_param({"nthread": 0})  # all processors: loading a model to serve it leaves one
+    measured = files.measure_importance(members, _sample(dmatrix, most, len(names)))
+    about = {
+        "split": split,
+        "rows": measured.rows,
+        "rows_of_split": dmatrix.num_row(),
+        "seed": files.SEED,
+        "space": "margin",
+        "models": len(members),
+        "tree_cuts": [_cut(member.options) for member in members],
+    }
+    files.write_importance(job.model_folder, about, names, measured.values)
+
+
+def _cut(options: Mapping[str, Any]) -> Dict[str, Any]:
+    """What of the base's options of prediction leaves trees out: nothing does where it is 0."""
+    return {name: options[name] for name in ("iteration_range", "ntree_limit") if np.any(options.get(name, 0))}
+
+
+def _record(members: Sequence[Explained], forest: Optional[int]) -> Dict[str, Any]:
+    configuration = model_booster.configuration(members[0].booster)["learner"]
+    return {
+        "xgboost": xgboost.__version__,
+        "xgbpatch": os.environ.get(settings.RELEASE.name, ""),
+        "base": os.environ.get(settings.BASE.name, ""),
+        "objective": configuration["objective"]["name"],
+        "features": model_booster.width(members[0].booster),
+        "models": len(members),
+        "rounds": [_rounds(member.booster, configuration, forest) for member in members],
+    }
+
+
+def _rounds(booster: xgboost.Booster, configuration: Mapping[str, Any], forest: Optional[int]) -> Optional[int]:
+    """None where it cannot be told: of a linear model before xgboost 1.4."""
+    if model_booster.XGBOOST >= (1, 6):
+        return booster.num_boosted_rounds()
+    parameters = configuration["gradient_booster"].get("gbtree_train_param", {})
+    known = int(parameters.get("num_parallel_tree", 1))
+    if hasattr(booster, "num_boosted_rounds"):
+        return booster.num_boosted_rounds() * known // (forest or known)
+    if not parameters:
+        return None
+    groups = max(1, int(configuration["learner_model_param"]["num_class"]))
+    return len(booster.get_dump()) // (groups * (forest or known))
+
+
+@contextlib.contextmanager
+def _guarded(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        logger.exception("xgbpatch: %s could not be written; the model is complete without", what)
+
+
+@contextlib.contextmanager
+def _users_error() -> Iterator[None]:
+    """What the base raises where the user has to act."""
+    try:
+        yield
+    except training_options.OptionError as error:
+        raise exceptions.UserError(str(error)) from error

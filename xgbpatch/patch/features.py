@@ -1,0 +1,138 @@
+"""The features that a build can switch on: what each does, where it works, what it brings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.inspection.facts import Facts
+from xgbpatch.util import did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What a feature installs on one base: exact requirements, and globs below the prefix that are left out.
+
+    `partial` names distributions of which a part is used that needs nothing else. Without requirements `reason` says
+    why there are none, or is empty where the feature needs none.
+    """
+
+    requirements: tuple[str, ...] = ()
+    slim: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Packages:
+    """One choice of packages, and the conditions (subject to specifier) under which it is right."""
+
+    conditions: Mapping[str, SpecifierSet]
+    pins: Pins
+
+    def fits(self, found: Mapping[str, str]) -> bool:
+        return all(
+            found.get(subject) and specifier.contains(found[subject], prereleases=True)
+            for subject, specifier in self.conditions.items()
+        )
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature by `name`. `xgboost` says on which versions it works, `machine` (empty: all) where its packages do;
+    `environment` is what the image sets for it."""
+
+    name: str
+    summary: str
+    cost: str
+    xgboost: SpecifierSet
+    machine: str
+    environment: Mapping[str, str]
+    packages: tuple[_Packages, ...]
+
+    def works_with(self, xgboost: str) -> bool:
+        """Whether the feature works on that version of xgboost."""
+        return bool(xgboost) and self.xgboost.contains(xgboost)
+
+    def pins(self, facts: Facts) -> Pins:
+        """What to install on this base; raises `ConfigurationError` where the feature does not work on it at all.
+
+        Without fitting packages the feature is still built, and falls back at run time with the same reason.
+        """
+        if not self.works_with(facts.xgboost):
+            raise ConfigurationError(
+                f'the feature "{self.name}" needs xgboost {self.xgboost}, the base has {facts.xgboost}',
+                "Leave the feature out, or choose a newer version.",
+            )
+        if not self.packages:
+            return Pins()
+        if facts.python.machine != self.machine:
+            return Pins(reason=f'its packages exist for {self.machine}, the base is "{facts.python.machine}"')
+        return self._chosen(_subjects(facts))
+
+    def _chosen(self, found: Mapping[str, str]) -> Pins:
+        fitting = [choice.pins for choice in self.packages if choice.fits(found)]
+        seen = ", ".join(f"{subject} {version or 'unknown'}" for subject, version in found.items())
+        return fitting[0] if fitting else Pins(reason=f"no release is known to work with {seen}")
+
+
+def feature(name: str) -> Feature:
+    """The feature of that name; raises `ConfigurationError` with the nearest match and the allowed names."""
+    try:
+        return FEATURES[name]
+    except KeyError:
+        raise ConfigurationError(f'"{name}" is not a feature', did_you_mean(name, tuple(FEATURES))) from None
+
+
+def features_of(version: str) -> tuple[Feature, ...]:
+    """The features that work on a version of the official image, by what it is expected to hold."""
+    from xgbpatch import catalogue
+
+    expected = {info.version: info.xgboost for info in catalogue.versions()}
+    return tuple(found for found in FEATURES.values() if found.works_with(expected.get(version, "")))
+
+
+def _subjects(facts: Facts) -> Mapping[str, str]:
+    sklearn = facts.distributions.get("scikit-learn")
+    return {
+        "python": facts.python.version,
+        "scikit-learn": sklearn.version if sklearn else "",
+        "glibc": facts.python.glibc,
+    }
+
+
+def _feature(name: str, row: Mapping[str, Any]) -> Feature:
+    return Feature(
+        name=name,
+        summary=row["summary"],
+        cost=row["cost"],
+        xgboost=SpecifierSet(row["xgboost"]),
+        machine=row.get("machine", ""),
+        environment=MappingProxyType(row["environment"]),
+        packages=tuple(_packages(choice, row) for choice in row.get("packages", ())),
+    )
+
+
+def _packages(choice: Mapping[str, Any], row: Mapping[str, Any]) -> _Packages:
+    conditions = {subject: SpecifierSet(text) for subject, text in choice.items() if subject != "requirements"}
+    return _Packages(conditions, Pins(tuple(choice["requirements"]), tuple(row["slim"]), tuple(row.get("partial", ()))))
+
+
+def _load() -> Mapping[str, Feature]:
+    table = tomllib.loads(files("xgbpatch").joinpath("data/features.toml").read_text(encoding="utf-8"))
+    return MappingProxyType({name: _feature(name, row) for name, row in table.items()})
+
+
+FEATURES: Mapping[str, Feature] = _load()

@@ -1,0 +1,103 @@
+"""Packages for the image: what the features and the user ask for, resolved, fetched, unpacked and slimmed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.inspection.facts import Facts
+from xgbpatch.patch import resolver, wheels
+from xgbpatch.patch.features import feature
+from xgbpatch.patch.resolver import Pin, Request
+from xgbpatch.progress import Progress
+from xgbpatch.spec import Spec
+
+
+@dataclass(frozen=True)
+class Provision:
+    """The pins, and the folder that holds them unpacked (a wheel prefix); None where there is nothing to unpack."""
+
+    pins: tuple[Pin, ...] = ()
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    pins: tuple[Pin, ...]
+    slim: tuple[str, ...]
+    partial: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        lines = [f"{pin} {pin.sha256}" for pin in self.pins] + [f"slim {pattern}" for pattern in self.slim]
+        lines += [f"partial {name}" for name in self.partial]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Provision:
+    """What goes beside the base. The unpacked tree is kept in `cache`, under the hash of all that made it.
+
+    Raises `PackageError` where a distribution of the base would have to move, or one of its modules be hidden, and
+    `ConfigurationError` where the cache cannot be written.
+    """
+    wanted = _wanted(spec, facts, progress)
+    if not wanted.pins:
+        return Provision()
+    folder = cache / "packages" / f"{wanted.digest[:32]}-{facts.python.version}"
+    try:
+        if not folder.exists():
+            _unpack(wanted, facts, (folder, cache, progress))
+    except OSError as error:
+        raise ConfigurationError(
+            f'packages cannot be unpacked in "{cache}": {error}', "XDG_CACHE_HOME names another folder for the cache."
+        ) from error
+    wheels.refuse_shadowing(folder, facts)
+    return Provision(wanted.pins, folder)
+
+
+def pins(spec: Spec, facts: Facts, progress: Progress) -> tuple[Pin, ...]:
+    """What `provision` would put beside the base today; only resolved. Raises as `packages.resolve`."""
+    return _wanted(spec, facts, progress).pins
+
+
+def _wanted(spec: Spec, facts: Facts, progress: Progress) -> _Wanted:
+    pins: tuple[Pin, ...] = ()
+    slim: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
+    for name in spec.features:
+        asked = feature(name).pins(facts)
+        if asked.reason:
+            progress.line(f'Feature "{name}" brings no packages for this base: {asked.reason}')
+        if asked.requirements:
+            progress.line(f"Resolving {' '.join(asked.requirements)}")
+            pins += resolver.resolve(Request(asked.requirements, alone=True), facts)
+            slim += asked.slim
+            partial += asked.partial
+    if spec.packages:
+        progress.line(f"Resolving {' '.join(spec.packages)}")
+        pins += _new(resolver.resolve(Request(spec.packages, beside=pins), facts), pins)
+    return _Wanted(tuple(sorted(pins, key=lambda pin: pin.name)), slim, partial)
+
+
+def _new(found: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
+    names = {pin.name for pin in known}
+    return tuple(pin for pin in found if pin.name not in names)
+
+
+def _unpack(wanted: _Wanted, facts: Facts, places: tuple[Path, Path, Progress]) -> None:
+    folder, cache, progress = places
+    files = [wheels.fetch(pin, cache / "wheels", progress) for pin in wanted.pins]
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    try:
+        wheels.unpack(files, part, facts.python)
+        freed = wheels.slim(part, wanted.slim)
+        wheels.undeclare(part, wanted.partial)
+        progress.line(f"Unpacked {len(files)} packages" + (f", left out {freed / 1e6:.0f} MB" if freed else ""))
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

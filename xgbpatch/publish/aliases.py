@@ -1,0 +1,239 @@
+"""What an alias tag (`prod`) named before, kept in the registry itself: by `push` and by `promote`, for a rollback.
+
+Three tags: `prod`; `prod.previous`, what it named before; `prod.withdrawn`, what the last rollback took it away from.
+Each is put in one step, in an order that leaves a name on both images whenever the sequence is cut off:
+
+- forward: `prod.previous` is put on what `prod` names, then `prod` on the new image. Cut off in between, `prod` has not
+  moved, and the same move again ends it.
+- back (`xgbpatch.upkeep.aliases`): `prod.withdrawn` is put on what `prod` names, then `prod` on its previous target,
+  then `prod.previous` on the withdrawn one, so that a second rollback goes forward again. Cut off after the second
+  step, `prod` is where it should be and the withdrawn image still has a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from xgbpatch.contract.model import Report
+from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import Manifest
+from xgbpatch.publish import test_record
+from xgbpatch.publish.test_record import TestRecord
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.context import Depot
+
+PREVIOUS = ".previous"
+WITHDRAWN = ".withdrawn"
+
+
+@dataclass(frozen=True)
+class MovedAlias:
+    """An alias (its tag, and the digest that it names now) and the digest it named before, empty where it is new.
+
+    `up_to_date`: it named that digest already, and nothing was put.
+    """
+
+    alias: ImageReference
+    before: str
+    up_to_date: bool = False
+
+
+def alias_reference(place: ImageReference, name: str) -> ImageReference:
+    """The alias `name` in the repository of `place`; raises `ConfigurationError` for a name no alias can have."""
+    if name.endswith((PREVIOUS, WITHDRAWN)):
+        raise ConfigurationError(f'"{name}" is the memory of an alias, not one', f'Name "{name.rpartition(".")[0]}".')
+    if not place.host:
+        raise ConfigurationError(
+            f'"{place}" names no registry', "Write host/repository:tag or host/repository@sha256:…"
+        )
+    ImageReference.parse(f"{place.name}:{name}{WITHDRAWN}")  # the longest of the three tags
+    return place.with_tag(name)
+
+
+def memory_tag(alias: ImageReference, suffix: str) -> ImageReference:
+    """The tag in which `alias` remembers its previous target, or what it was withdrawn from."""
+    return alias.with_tag(alias.tag + suffix)
+
+
+def move_alias(registry: Registry, alias: ImageReference, manifest: Manifest) -> MovedAlias:
+    """Move `alias` forward to the image of `manifest`. Nothing is put where it names that already.
+
+    Raises `RegistryError`, and `ConfigurationError` for a version tag; the alias then names what it named before.
+    """
+    before = registry.find(alias)
+    if before is None:
+        return MovedAlias(put_tag(registry, alias, manifest), "")
+    if before.digest == manifest.digest:
+        return MovedAlias(alias.with_digest(before.digest), before.digest, up_to_date=True)
+    refuse_version_tag(registry, alias, before)
+    put_tag(registry, memory_tag(alias, PREVIOUS), before)
+    return MovedAlias(put_tag(registry, alias, manifest), before.digest)
+
+
+def withdrawn_digest(registry: Registry, alias: ImageReference) -> str:
+    """The digest that the last rollback took `alias` away from; empty where there was none, or the alias has moved on.
+
+    Right after a rollback `.previous` names it too. A rollback that was cut off before that has left `.previous` on
+    what the alias names now. Either ends with the next move forward.
+    """
+    taken = registry.head(memory_tag(alias, WITHDRAWN))
+    if taken is None:
+        return ""
+    heads = [registry.head(alias), registry.head(memory_tag(alias, PREVIOUS))]
+    now, previous = (head.digest if head else "" for head in heads)
+    return taken.digest if taken.digest != now and previous in (taken.digest, now) else ""
+
+
+def refuse_version_tag(registry: Registry, alias: ImageReference, held: Manifest) -> None:
+    """Raises `ConfigurationError` where `alias`, under which `held` stands, is the tag that image was made under."""
+    if held.is_index:
+        return
+    made = RemoteImage(alias, held, registry.config(alias, held)).provenance
+    if made and made.base_digest and made.base_digest.removeprefix("sha256:")[:12] in alias.tag:
+        raise ConfigurationError(f'"{alias}" is a version tag, which never moves', "Give an alias: --alias prod.")
+
+
+def put_tag(registry: Registry, tag: ImageReference, manifest: Manifest) -> ImageReference:
+    """Put `manifest` under an alias or a tag of its memory; raises `RegistryError`, which tells of immutable tags."""
+    try:
+        return registry.put_manifest(tag, manifest)
+    except RegistryError as error:
+        if "immutable" not in error.message.lower():
+            raise
+        raise RegistryError(
+            f'"{tag}" cannot move: its repository has immutable tags',
+            "Exempt the alias and what begins with it (ECR: IMMUTABLE_WITH_EXCLUSION), or use mutable tags.",
+        ) from error
+
+
+# Alias tags (`prod`) that move to what has been tested, and back. How they remember: `xgbpatch.alias_memory`.
+
+
+def promote_alias(depot: Depot, image: ImageReference, name: str) -> MovedAlias:
+    """Move the alias to the image that `image` names by digest. That it was tested is the caller's to know.
+
+    Raises `RegistryError`; the alias then names what it named before.
+    """
+    moved = move_alias(depot.registry, alias_reference(image, name), depot.registry.manifest(image.pinned))
+    if not moved.up_to_date:
+        depot.progress.line(f'"{moved.alias.with_digest("")}" names "{moved.alias.digest}"')
+    return moved
+
+
+def rollback_alias(depot: Depot, place: ImageReference, name: str, to: str = "") -> MovedAlias:
+    """Move the alias back to its previous target, or to the digest `to`; what it named becomes the previous one.
+
+    Raises `RegistryError` where there is nothing to go back to, and `ConfigurationError` for a version tag.
+    """
+    reference = alias_reference(place, name)
+    before = depot.registry.manifest(reference)
+    refuse_version_tag(depot.registry, reference, before)
+    target = _rollback_target(depot, reference, to)
+    if before.digest == target.digest:
+        raise RegistryError(
+            f'"{reference}" names "{before.digest}" already', _way_back(depot, reference, before.digest)
+        )
+    _put_and_say(depot, memory_tag(reference, WITHDRAWN), before)
+    moved = _put_and_say(depot, reference, target)
+    _put_and_say(depot, memory_tag(reference, PREVIOUS), before)
+    return MovedAlias(moved, before.digest)
+
+
+def previous_digest(depot: Depot, place: ImageReference, name: str) -> str:
+    """The digest to which a rollback would go, or empty."""
+    found = depot.registry.head(memory_tag(alias_reference(place, name), PREVIOUS))
+    return found.digest if found else ""
+
+
+def _rollback_target(depot: Depot, reference: ImageReference, to: str) -> Manifest:
+    if to:
+        return depot.registry.manifest(reference.with_digest(to).pinned)
+    found = depot.registry.find(memory_tag(reference, PREVIOUS))
+    if found is None:
+        raise RegistryError(f'"{reference}" has no previous target', "It moved once or never; name one: --to DIGEST.")
+    return found
+
+
+def _way_back(depot: Depot, reference: ImageReference, digest: str) -> str:
+    """What a rollback that was cut off has left to say."""
+    withdrawn = depot.registry.head(memory_tag(reference, WITHDRAWN))
+    if withdrawn is None or withdrawn.digest == digest:
+        return ""
+    return f"The last rollback took it away from {withdrawn.digest}, which --to names."
+
+
+def _put_and_say(depot: Depot, reference: ImageReference, manifest: Manifest) -> ImageReference:
+    put = put_tag(depot.registry, reference, manifest)
+    depot.progress.line(f'"{reference}" names "{manifest.digest}"')
+    return put
+
+
+# Tested first, then moved: what `promote` and `rollback` do.
+
+
+RunTestLocal = Callable[[ImageReference], Report]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The image by digest, the record that it passed, whether it had to be tested for it now, and each alias."""
+
+    image: ImageReference
+    record: TestRecord
+    tested_now: bool
+    moved: tuple[MovedAlias, ...]
+
+
+@dataclass(frozen=True)
+class Tester:
+    """How an image without a record gets one: `try_out` runs `test-local` on it, at `moment` (UTC)."""
+
+    try_out: RunTestLocal
+    moment: datetime
+
+
+def promote(depot: Depot, image: ImageReference, names: Sequence[str], examiner: Tester) -> Promotion:
+    """Move the aliases `names` to `image` once `test-local` has passed on its digest.
+
+    Raises `ContractError` where it does not pass; no alias has moved then.
+    """
+    for name in names:
+        alias_reference(image, name)  # a name that cannot be is refused before minutes of testing
+    pinned = _pinned(depot, image)
+    known = latest_pass(depot, pinned)
+    record = known or record_test(depot, pinned, examiner.try_out(pinned), examiner.moment)
+    depot.progress.line(f'"{pinned.pinned}" passed test-local ({record.date}, xgbpatch {record.version})')
+    return Promotion(pinned, record, known is None, tuple(promote_alias(depot, pinned, name) for name in names))
+
+
+def record_test(depot: Depot, image: ImageReference, report: Report, moment: datetime) -> TestRecord:
+    """The record of `report`, attached to the image that `image` names by digest; raises `ContractError` unless it
+    passed."""
+    record = test_record.record(image, report, moment)
+    test_record.keep(depot.registry, depot.blobs_of(image), image, record)
+    return record
+
+
+def rollback(depot: Depot, place: ImageReference, name: str, to: str = "") -> MovedAlias:
+    """Move the alias back: to its previous target, or to the digest `to`, which must have been tested once."""
+    if to:
+        image = replace(place, tag="", digest=to)
+        if previous_digest(depot, place, name) != to and latest_pass(depot, _pinned(depot, image)) is None:
+            raise ContractError(f'"{image}" was never promoted or tested', f"xgbpatch promote {image} --alias {name}")
+    return rollback_alias(depot, place, name, to)
+
+
+def latest_pass(depot: Depot, image: ImageReference) -> TestRecord | None:
+    """The newest record that the image, named by digest, has passed; None where there is none."""
+    return test_record.latest_pass(depot.registry, depot.blobs_of(image), image)
+
+
+def _pinned(depot: Depot, image: ImageReference) -> ImageReference:
+    found = depot.registry.head(image)
+    if found is None:
+        raise RegistryError(f'"{image}" does not exist', "Check the repository, the tag and the region.")
+    return image.with_digest(found.digest)

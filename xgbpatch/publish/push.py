@@ -1,0 +1,236 @@
+"""Pushing: a tag in a registry never names anything that is incomplete or that SageMaker refuses.
+
+The sequence, and why it has no bad moment:
+
+1. The repository is made sure of (ECR only), and the tag is looked at first. It holds this very image: "up to date",
+   nothing is sent. It holds another: refused, a version tag never moves.
+2. The engine sends the layers, the configuration and, last and in one step, the manifest. The classic image store
+   writes the Docker manifest that SageMaker takes, so it goes straight to the tag. containerd's store writes an OCI
+   one: there the engine pushes to a throw-away tag `xgbpatch-incoming-<random>`. (Not always there: lifecycle and
+   replication rules see every tag, and to remove one takes a permission that a pushing role seldom has.)
+3. The manifest is read back by digest, verified and held to `manifest.complaints`; a wrong one is written anew.
+4. The right manifest is put under the tag, if it is not there already. One PUT: the tag is either absent or right.
+5. The scan gate (`xgbpatch.scans`), where one is given, looks at what stands under the tag.
+6. The aliases move after that, untested, each by a PUT of the same manifest; what it named before is remembered first
+   (`xgbpatch.alias_memory`).
+
+However that ends (failure, SIGINT, SIGTERM), the local name and the throw-away tag are removed again. A killed push
+leaves blobs without a name at most, which registries collect.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from xgbpatch import provenance
+from xgbpatch.aws import AwsRegion, RepositoryOptions
+from xgbpatch.engine.client import Engine
+from xgbpatch.engine.types import LocalImage
+from xgbpatch.errors import ConfigurationError, RegistryError, XgbpatchError
+from xgbpatch.oci import manifest as oci_manifest
+from xgbpatch.oci.manifest import Manifest
+from xgbpatch.progress import Progress, Silent
+from xgbpatch.publish import aliases as publish_aliases
+from xgbpatch.publish import destination
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.keychain import registry_keychain
+
+INCOMING = "xgbpatch-incoming-"
+Gate = Callable[[ImageReference | None, ImageReference], None]  # the base and the image; raises what keeps aliases back
+
+
+@dataclass(frozen=True)
+class PushRequest:
+    """An image and where it goes: `destination` has host, repository and tag; `aliases` are tags that may move.
+
+    `options` apply where an ECR repository is missing; `manifest_gate` holds the manifest to what SageMaker accepts.
+    """
+
+    image: LocalImage
+    destination: ImageReference
+    aliases: tuple[str, ...] = ()
+    options: RepositoryOptions = field(default_factory=RepositoryOptions)
+    manifest_gate: bool = True
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """Where an image stands now: `reference` has tag and digest. `up_to_date` means that nothing had to be sent;
+    `repaired` that the engine's manifest was written anew for SageMaker."""
+
+    reference: ImageReference
+    up_to_date: bool = False
+    repaired: bool = False
+    aliases: tuple[ImageReference, ...] = ()
+
+
+@dataclass(frozen=True)
+class PushFailure:
+    """A destination that the image did not reach, and why."""
+
+    destination: ImageReference
+    error: XgbpatchError
+
+
+class Publisher:
+    """Pushes from one engine to any registry; `registry` brings its own credentials, `gate` stands before aliases."""
+
+    def __init__(self, engine: Engine, registry: Registry, progress: Progress, gate: Gate | None = None) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._progress = progress
+        self._gate = gate
+
+    def push(self, parcel: PushRequest) -> PushResult:
+        """Push one parcel, as the module's docstring says; raises `RegistryError`, `AwsError` or `EngineError`, and
+        what the gate raises: the image then stands, and no alias has moved."""
+        for name in parcel.aliases:
+            publish_aliases.alias_reference(
+                parcel.destination, name
+            )  # a name that cannot be is refused before anything is sent
+        if not parcel.image.tags:  # the name it gets for the push would be its last, and go with the image
+            raise ConfigurationError(
+                f'image "{parcel.image.id}" has no name in the engine', f"docker tag {parcel.image.id[7:19]} NAME:TAG"
+            )
+        self._ensure_repository(parcel)
+        held = self._held(parcel)
+        if held is None:
+            manifest, repaired = self._send(parcel)
+        else:
+            manifest, repaired = self._fit(held, parcel)
+            if repaired:
+                self._registry.put_manifest(parcel.destination, manifest)
+        reference = parcel.destination.with_digest(manifest.digest)
+        self._progress.line(f'"{reference}" {"is up to date" if held else "stands"}')
+        behind = self._behind(parcel, manifest)
+        if self._gate and (behind or repaired or held is None):
+            made = provenance.read(parcel.image.labels)
+            self._gate(made.base if made else None, reference)
+        for alias in behind:
+            publish_aliases.move_alias(self._registry, alias, manifest)
+            self._progress.line(f'alias "{alias}" points to "{manifest.digest}"')
+        aliases = tuple(reference.with_tag(alias).with_digest(manifest.digest) for alias in parcel.aliases)
+        return PushResult(reference, held is not None, repaired, aliases)
+
+    def push_each(self, parcels: Sequence[PushRequest]) -> Iterator[PushResult | PushFailure]:
+        """Push one parcel after another; one that fails does not stop the others."""
+        for parcel in parcels:
+            try:
+                yield self.push(parcel)
+            except XgbpatchError as error:
+                if len(parcels) > 1:
+                    self._progress.line(f'"{parcel.destination}" failed: {error.message}')
+                yield PushFailure(parcel.destination, error)
+
+    def _ensure_repository(self, parcel: PushRequest) -> None:
+        if destination.ensure_repository(parcel.destination, parcel.options):
+            self._progress.line(f'created repository "{parcel.destination.name}"')
+
+    def _held(self, parcel: PushRequest) -> Manifest | None:
+        """The manifest under the tag where it is this very image, None where the tag is free."""
+        manifest = self._registry.find(parcel.destination)
+        if manifest is None or self._is_same(manifest, parcel):
+            return manifest
+        raise RegistryError(
+            f'the tag "{parcel.destination}" already holds another image, "{manifest.digest}"',
+            "A version tag never moves: choose another --tag, or name a moving one with --alias.",
+        )
+
+    def _is_same(self, manifest: Manifest, parcel: PushRequest) -> bool:
+        """By image ID; a rebuild, whose ID differs by its date, by the digests of its base and of what was added."""
+        if manifest.is_index:
+            return False
+        if parcel.image.id in (manifest.digest, manifest.config.digest):
+            return True
+        config = self._registry.config(parcel.destination, manifest)
+        return provenance.equal(parcel.image.labels, (config.get("config") or {}).get("Labels") or {})
+
+    def _send(self, parcel: PushRequest) -> tuple[Manifest, bool]:
+        """Send the image and put the right manifest under its tag; returns that, and whether it had to be repaired."""
+        destination, landing = parcel.destination, self._landing(parcel.destination)
+        with self._pushed(parcel.image, landing) as digest:
+            sent = self._registry.manifest(landing.with_digest(digest))
+            manifest, repaired = self._fit(sent, parcel)
+            if repaired or landing != destination:
+                self._registry.put_manifest(destination, manifest)
+        return manifest, repaired
+
+    def _landing(self, destination: ImageReference) -> ImageReference:
+        if not self._engine.information().containerd_store:
+            return destination
+        return destination.with_tag(INCOMING + secrets.token_hex(6))
+
+    @contextmanager
+    def _pushed(self, image: LocalImage, landing: ImageReference) -> Iterator[str]:
+        """The digest that `image` got in the registry; a throw-away tag is gone afterwards, as is the local name."""
+        try:
+            with self._named(image, landing):
+                digest = self._engine.push(landing, self._registry.credentials_for(landing), self._progress)
+            yield digest
+        finally:
+            if landing.tag.startswith(INCOMING):
+                self._cleanly(f'remove the tag "{landing}"', lambda: self._remove_tag(landing))
+
+    @contextmanager
+    def _named(self, image: LocalImage, name: ImageReference) -> Iterator[None]:
+        """Call `image` by `name` in the engine for a while; an image that had the name before gets it back."""
+        before = self._engine.image(name)
+        try:
+            self._engine.tag(image.id, name)
+            yield
+        finally:
+            owner = before.id if before else ""
+            self._cleanly(
+                f'take back the local name "{name}" (docker rmi {name})', lambda: self._restore(name, image.id, owner)
+            )
+
+    def _restore(self, name: ImageReference, pushed: str, owner: str) -> None:
+        """Give `name` back to the image `owner`, or to none; removing it first forgets the digest it got, too."""
+        if owner != pushed:
+            self._engine.remove(name)
+        if owner:
+            self._engine.tag(owner, name)
+
+    def _cleanly(self, what: str, clean: Callable[[], None]) -> None:
+        """A clean-up that fails is told, and does not hide why the push ended."""
+        try:
+            clean()
+        except XgbpatchError as error:
+            self._progress.line(f"could not {what}: {error.message}")
+
+    def _remove_tag(self, landing: ImageReference) -> None:
+        registry = landing.ecr
+        if self._registry.remove_tag(landing):
+            return
+        if not registry or not AwsRegion(registry.region).remove_tag(registry.account, landing.repository, landing.tag):
+            raise RegistryError("this registry removes no tags")
+
+    def _fit(self, manifest: Manifest, parcel: PushRequest) -> tuple[Manifest, bool]:
+        """The manifest that SageMaker takes, and whether it is a new one; with the gate off, the one that came."""
+        found = oci_manifest.complaints(manifest) if parcel.manifest_gate else ()
+        if not found:
+            return manifest, False
+        self._progress.line(f"SageMaker would refuse the manifest, so it is written anew: {'; '.join(found)}")
+        return oci_manifest.repaired(manifest), True
+
+    def _behind(self, parcel: PushRequest, manifest: Manifest) -> list[ImageReference]:
+        """The aliases that do not point to `manifest` yet."""
+        places = [parcel.destination.with_tag(alias) for alias in parcel.aliases]
+        held = [self._registry.head(place) for place in places]
+        return [
+            place for place, there in zip(places, held, strict=True) if not there or there.digest != manifest.digest
+        ]
+
+
+def push(engine: Engine, parcel: PushRequest, progress: Progress | None = None) -> PushResult:
+    """Push `parcel` with this user's own credentials: what `xgbpatch push` does for one destination, as a call."""
+    return Publisher(engine, Registry(registry_keychain()), progress or Silent()).push(parcel)
+
+
+def ecr_destination(account: str, region: str, name: ImageReference) -> ImageReference:
+    """Where `name` (repository and tag) stands in `account`'s registry of `region`."""
+    return replace(name, host=AwsRegion(region).registry_host(account))

@@ -1,0 +1,152 @@
+"""What a patch added, as a CycloneDX bill of materials. The base is named and not described: it is AWS's to describe.
+
+Equal designs give equal bytes: the serial number follows from what was made, the time is that of the provenance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from cyclonedx.model import HashAlgorithm, HashType, Property
+from cyclonedx.model.bom import Bom, BomMetaData
+from cyclonedx.model.component import Component, ComponentType, Pedigree
+from cyclonedx.model.tool import ToolRepository
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+
+from xgbpatch import layout
+from xgbpatch.build.definition import ImageDefinition
+from xgbpatch.patch.model import PatchFile
+from xgbpatch.patch.resolver import Pin
+from xgbpatch.provenance import PROJECT
+
+ARTIFACT_TYPE = "application/vnd.cyclonedx+json"
+SPECIFICATION = "1.6"
+_NOT_DESCRIBED = "The base image is AWS's: nothing that it holds is listed here."
+_TREE_HASH = "SHA-256 over the targets, modes and contents of the files, not of one archive"
+
+
+def document(design: ImageDefinition) -> bytes:
+    """The document as JSON (specification 1.6): overlay, packages, the user's files by hash, replaced modules."""
+    bom = Bom(serial_number=_serial(design), metadata=_metadata(design))
+    bom.components.update(_components(design))
+    assert bom.metadata.component is not None
+    bom.register_dependency(bom.metadata.component, list(bom.components))
+    text: str = JsonV1Dot6(bom).output_as_string(indent=2)
+    return f"{text}\n".encode()
+
+
+def _serial(design: ImageDefinition) -> UUID:
+    made = design.provenance
+    parts = [str(design.reference), made.base_digest, made.patch_digest, made.tool_version, made.created]
+    return uuid5(NAMESPACE_URL, f"{PROJECT}#{json.dumps(parts)}")
+
+
+def _metadata(design: ImageDefinition) -> BomMetaData:
+    return BomMetaData(
+        timestamp=datetime.fromisoformat(design.provenance.created.replace("Z", "+00:00")),
+        component=_image(design),
+        tools=ToolRepository(components=[_tool(design)]),
+    )
+
+
+def _tool(design: ImageDefinition) -> Component:
+    return Component(
+        name="xgbpatch",
+        version=design.provenance.tool_version,
+        type=ComponentType.APPLICATION,
+        purl=PackageURL("pypi", None, "xgbpatch", design.provenance.tool_version),
+    )
+
+
+def _image(design: ImageDefinition) -> Component:
+    made = design.provenance
+    properties = {"spec-digest": made.spec_digest, "patch-digest": made.patch_digest, "files-digest": made.files_digest}
+    return Component(
+        name=design.reference.repository,
+        version=design.reference.tag,
+        type=ComponentType.CONTAINER,
+        bom_ref="image",
+        pedigree=Pedigree(ancestors=[_base(design)], notes=_NOT_DESCRIBED),
+        properties=_properties(properties),
+    )
+
+
+def _base(design: ImageDefinition) -> Component:
+    """By its package URL (purl type `oci`), whose version is the digest."""
+    base = design.base.reference
+    name = base.repository.rsplit("/", 1)[-1]
+    qualifiers = {"repository_url": base.name} if base.host else {}
+    qualifiers |= {"tag": base.tag} if base.tag else {}
+    return Component(
+        name=base.repository,
+        version=base.digest or base.tag,
+        type=ComponentType.CONTAINER,
+        bom_ref="base",
+        purl=PackageURL("oci", None, name, base.digest or None, qualifiers),
+        description=_NOT_DESCRIBED,
+        properties=_properties({"described": "false"}),
+    )
+
+
+def _components(design: ImageDefinition) -> Iterator[Component]:
+    yield _overlay(design)
+    yield from (_package(pin) for pin in design.pins)
+    for file in design.patch.files:
+        kind = _kind(file)
+        if kind:
+            yield _file(file, kind)
+
+
+def _overlay(design: ImageDefinition) -> Component:
+    return Component(
+        name="xgbpatch-overlays",
+        version=design.provenance.tool_version,
+        type=ComponentType.LIBRARY,
+        bom_ref="overlay",
+        hashes=[_sha256(design.provenance.overlay_digest.removeprefix("sha256:"))],
+        properties=_properties({"kind": "overlay", "hash": _TREE_HASH}),
+    )
+
+
+def _package(pin: Pin) -> Component:
+    purl = PackageURL("pypi", None, pin.name, pin.version)
+    return Component(
+        name=pin.name,
+        version=pin.version,
+        type=ComponentType.LIBRARY,
+        bom_ref=str(purl),
+        purl=purl,
+        hashes=[_sha256(pin.sha256)],
+        properties=_properties({"kind": "package", "wheel": pin.filename}),
+    )
+
+
+def _kind(file: PatchFile) -> str:
+    """Empty for what the overlay and the packages already stand for."""
+    if file.target.startswith(f"{layout.USER}/"):
+        return "file"
+    return "replacement" if file.target.startswith(f"{layout.REPLACEMENTS}/") else ""
+
+
+def _file(file: PatchFile, kind: str) -> Component:
+    """A user's file: its name and hash, and nothing of what it says."""
+    folder = layout.USER if kind == "file" else layout.REPLACEMENTS
+    return Component(
+        name=file.target.removeprefix(f"{folder}/"),
+        type=ComponentType.FILE,
+        bom_ref=file.target,
+        hashes=[_sha256(file.sha256)],
+        properties=_properties({"kind": kind}),
+    )
+
+
+def _sha256(digits: str) -> HashType:
+    return HashType(alg=HashAlgorithm.SHA_256, content=digits)
+
+
+def _properties(values: dict[str, str]) -> list[Property]:
+    return [Property(name=f"{layout.LABEL_PREFIX}{name}", value=value) for name, value in values.items()]

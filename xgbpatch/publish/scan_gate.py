@@ -1,0 +1,195 @@
+"""The scan gate: what ECR's scan finds in a patched image and not in its base, the patch has added.
+
+The base stands in AWS's account, whose scans nobody else can read. So its layers, which the repository holds already as
+the first layers of the patched image, get a name of their own there (`xgbpatch-base-<12 digits of its digest>`; only
+the base's configuration, some kilobytes, has to be brought) and are scanned beside the patched image. Both results are
+at most a day old, the time that ECR's basic scanning asks to lie between two scans: against an old result of the base
+every weakness that became known since would look like the patch's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from xgbpatch.aws import EcrImages, Scan, Vulnerability
+from xgbpatch.errors import AwsError, RegistryError, ScanError
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import Manifest
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import copy
+from xgbpatch.registry.context import Depot
+from xgbpatch.registry.images import load_image
+
+BASE_TAG = "xgbpatch-base-"
+_FRESH = timedelta(hours=24)
+_DONE = frozenset({"COMPLETE", "ACTIVE"})  # ACTIVE: enhanced scanning has a result and goes on looking
+_UNDER_WAY = frozenset({"PENDING", "IN_PROGRESS"})
+_WITHOUT = "--no-scan-gate goes without."
+
+
+@dataclass(frozen=True)
+class ScanTimeout:
+    """How long to wait for both scans, and how long between two looks, in seconds; `pause` does the waiting."""
+
+    seconds: float = 300.0
+    interval: float = 5.0
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many findings each image has, and those of the patched one that its base has not, with their severity."""
+
+    base: int
+    patched: int
+    added: tuple[tuple[Vulnerability, str], ...]
+
+
+def gate(
+    depot: Depot, base: ImageReference | None, patched: ImageReference, patience: ScanTimeout = ScanTimeout()
+) -> None:
+    """Hold the image `patched` (by digest) to its base; for a registry outside ECR nothing is scanned, and said so.
+
+    Raises `ScanError` where the patch added a finding, and where that cannot be told.
+    """
+    if patched.ecr is None:
+        depot.progress.line(f'no scan gate: "{patched.host}" is not ECR')
+        return
+    with _failing_closed(patched):
+        if base is None:
+            raise ScanError(f'"{patched}" names no base in a registry', f"There is nothing to compare with: {_WITHOUT}")
+        twin = named_base(depot, base, patched)
+        scans = _scanned(EcrImages(patched), (twin.digest, patched.digest), depot, patience)
+    _judge(depot, patched, *scans)
+
+
+def compare(base: Scan, patched: Scan) -> Comparison:
+    """The difference, by weakness, package and version: not by count, nor by severity, which ECR may change."""
+    added = {weakness: severity for weakness, severity in patched.found.items() if weakness not in base.found}
+    ordered = tuple(sorted(added.items(), key=lambda item: (item[0].name, item[0].package, item[0].version)))
+    return Comparison(len(base.found), len(patched.found), ordered)
+
+
+def named_base(depot: Depot, base: ImageReference, patched: ImageReference) -> ImageReference:
+    """The base under its own tag in the repository of `patched`, put there where it is missing."""
+    place = patched.with_tag(BASE_TAG + base.digest.removeprefix("sha256:")[:12])
+    there = depot.registry.head(place)
+    if there is not None:
+        return place.with_digest(there.digest)
+    image = load_image(depot.registry, patched)
+    below = load_image(depot.registry, base, image.architecture or "amd64")
+    source, target = depot.blobs_of(base), depot.blobs_of(place)
+    copy.copy(source, target, [below.manifest.config], depot.progress)
+    return depot.registry.put_manifest(place, _beneath(image, below))
+
+
+def _beneath(image: RemoteImage, base: RemoteImage) -> Manifest:
+    """The base's configuration over the first layers of `image`: those may be compressed otherwise than the base's."""
+    count = len(base.diff_ids)
+    if not count or image.diff_ids[:count] != base.diff_ids:
+        raise ScanError(f'"{image.reference}" does not stand on its base "{base.reference}"', "Build it anew.")
+    document = dict(image.manifest.document)
+    config = base.manifest.config
+    document["config"] = {**document["config"], "digest": config.digest, "size": config.size}
+    document["layers"] = list(document["layers"])[:count]
+    return Manifest(json.dumps(document, indent=3).encode(), image.manifest.media_type)
+
+
+def _scanned(images: EcrImages, digests: tuple[str, str], depot: Depot, patience: ScanTimeout) -> tuple[Scan, Scan]:
+    """The results of both, which ECR works out side by side."""
+    depot.progress.line(f'waiting for the scans of "{images.place.name}": base and patched image')
+    deadline = time.monotonic() + patience.seconds
+    base, patched = (_Waiting.begun(images, digest) for digest in digests)
+    return base.result(deadline, patience), patched.result(deadline, patience)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """For a scan of one image that is newer than `after`; `refused` is why ECR would not begin one."""
+
+    images: EcrImages
+    digest: str
+    after: datetime | None
+    refused: str
+
+    @classmethod
+    def begun(cls, images: EcrImages, digest: str) -> _Waiting:
+        """Begin a scan where there is no fresh one and none under way."""
+        scan = images.scan(digest)
+        if scan is not None and (scan.status in _UNDER_WAY or _is_fresh(scan)):
+            return cls(images, digest, None, "")
+        refused = images.start_scan(digest)
+        return cls(images, digest, scan.completed if scan and not refused else None, refused)
+
+    def result(self, deadline: float, patience: ScanTimeout) -> Scan:
+        """A scan can be called complete before its findings can be read (aws-sdk issue 289): one that has fewer than
+        ECR has counted is looked at again, and one without any is believed the second time."""
+        empty_before = False
+        while True:
+            scan = self.images.scan(self.digest)
+            if scan is not None and self._is_settled(scan):
+                if scan.found or empty_before:
+                    return scan
+                empty_before = True
+            if time.monotonic() >= deadline:
+                raise self._late(scan, patience)
+            patience.pause(patience.interval)
+
+    def _is_settled(self, scan: Scan) -> bool:
+        if scan.status not in _DONE | _UNDER_WAY:
+            raise ScanError(
+                f'ECR did not scan "{self.images.place.name}@{self.digest}": {scan.status}: {scan.description}',
+                _WITHOUT,
+            )
+        if scan.status in _UNDER_WAY or scan.completed is None:
+            return False
+        return (self.after is None or scan.completed > self.after) and bool(scan.found or not scan.announced)
+
+    def _late(self, scan: Scan | None, patience: ScanTimeout) -> ScanError:
+        image, state = f"{self.images.place.name}@{self.digest}", scan.status if scan else "no scan"
+        why = f" (StartImageScan: {self.refused})" if self.refused else ""
+        return ScanError(
+            f'no result of scanning "{image}" after {patience.seconds:g} s: {state}{why}',
+            "Push again, which waits again (--scan-timeout); with enhanced scanning, see that a filter of the registry "
+            f"covers the repository; {_WITHOUT}",
+        )
+
+
+def _is_fresh(scan: Scan) -> bool:
+    return scan.completed is not None and datetime.now(timezone.utc) - scan.completed < _FRESH
+
+
+def _judge(depot: Depot, patched: ImageReference, under: Scan, over: Scan) -> None:
+    compared = compare(under, over)
+    if not compared.added:
+        depot.progress.line(f"scans: {compared.patched} findings, {compared.base} in the base, none added")
+        return
+    names = ", ".join(f"{item.name} ({severity}) in {item.package} {item.version}" for item, severity in compared.added)
+    raise ScanError(
+        f'the patch added {len(compared.added)} findings to "{patched}": {names}',
+        f"{_age(under, over)}See what the spec adds (xgbpatch render), and pin other packages. The image stands under "
+        f"its version tag, no alias moved; {_WITHOUT}",
+    )
+
+
+def _age(under: Scan, over: Scan) -> str:
+    if under.source and over.source and under.source < over.source:
+        return f"The base was scanned with an older list ({under.source:%Y-%m-%d %H:%M}): push again in a day. "
+    return ""
+
+
+@contextmanager
+def _failing_closed(patched: ImageReference) -> Iterator[None]:
+    """What hinders the comparison is as bad as a finding."""
+    try:
+        yield
+    except (AwsError, RegistryError) as error:
+        raise ScanError(
+            f'the scans of "{patched}" and its base cannot be compared: {error.message}',
+            f"{error.next_step} The image stands under its version tag, no alias moved; {_WITHOUT}".strip(),
+        ) from error

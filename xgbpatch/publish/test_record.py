@@ -1,0 +1,127 @@
+"""`test-local` on an image in a registry, by digest, and the record of it that stays attached to that image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any
+
+from xgbpatch.build.definition import rfc3339
+from xgbpatch.contract.model import Report, Verdict
+from xgbpatch.engine.client import afterwards
+from xgbpatch.errors import ContractError
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import referrers
+from xgbpatch.registry.blobs import BlobStore
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry.referrers import Artifact
+
+if TYPE_CHECKING:
+    from xgbpatch.contract import Options
+    from xgbpatch.engine.client import Engine
+
+TEST_REPORT = "application/vnd.xgbpatch.test-report.v1+json"
+
+
+@dataclass(frozen=True)
+class TestRecord:
+    """That every check of `test-local` passed, or did not apply, on the image `digest`: by which xgbpatch, when (RFC
+    3339), and the verdict of each check by its name."""
+
+    digest: str
+    version: str
+    date: str
+    verdicts: Mapping[str, Verdict]
+
+    @property
+    def passed(self) -> bool:
+        """A run that checked nothing proves nothing."""
+        found = set(self.verdicts.values())
+        return Verdict.PASSED in found and Verdict.FAILED not in found
+
+    def count(self, verdict: Verdict) -> int:
+        return sum(found is verdict for found in self.verdicts.values())
+
+
+def latest_pass(registry: Registry, blobs: BlobStore, image: ImageReference) -> TestRecord | None:
+    """The newest record of a run that passed, attached to the image that `image` names by digest; or None.
+
+    What is no such record, or speaks of another image, is passed over.
+    """
+    found = referrers.attached(registry, image, TEST_REPORT)
+    records = [_parsed(referrers.read(registry, blobs, item)) for item in found]
+    passing = [record for record in records if record and record.passed and record.digest == image.pinned.digest]
+    return max(passing, key=lambda record: record.date, default=None)
+
+
+def run_test_local(engine: Engine, registry: Registry, image: ImageReference, options: Options) -> Report:
+    """What `test-local` finds on the image that `image` names by digest, pulled for it and removed again.
+
+    Raises `RegistryError`, `EngineError` and `ConfigurationError`; what the image does wrong is in the report.
+    """
+    from xgbpatch import contract
+
+    with _pulled(engine, registry, image, options) as reference:
+        return contract.check(engine, reference, options)
+
+
+def record(image: ImageReference, report: Report, moment: datetime) -> TestRecord:
+    """What is worth keeping of a report; raises `ContractError` unless every check passed or did not apply."""
+    made = TestRecord(
+        image.pinned.digest,
+        installed_version("xgbpatch"),
+        rfc3339(moment),
+        {result.name: result.verdict for result in report.results},
+    )
+    if made.passed:
+        return made
+    failed = [result.name for result in report.results if result.verdict is Verdict.FAILED]
+    logs = next((result.log for result in report.results if result.log), "")
+    raise ContractError(
+        f'"{image.pinned}" fails {len(failed)} of {len(report.results)} checks: {", ".join(failed)}',
+        f"Logs: {logs}" if logs else "",
+    )
+
+
+def keep(registry: Registry, blobs: BlobStore, image: ImageReference, made: TestRecord) -> None:
+    """Attach the record to its image."""
+    content = json.dumps(document(made), indent=2).encode()
+    referrers.attach(registry, blobs, image, Artifact(TEST_REPORT, TEST_REPORT, content))
+
+
+def document(made: TestRecord) -> dict[str, Any]:
+    """The record as it is attached, and as `--json` shows it."""
+    return {
+        "image": made.digest,
+        "xgbpatch": made.version,
+        "date": made.date,
+        "passed": made.passed,
+        "counts": {verdict.value: made.count(verdict) for verdict in Verdict},
+        "checks": {name: verdict.value for name, verdict in made.verdicts.items()},
+    }
+
+
+def _parsed(content: bytes) -> TestRecord | None:
+    try:
+        found = json.loads(content)
+        verdicts = {str(name): Verdict(value) for name, value in found["checks"].items()}
+        return TestRecord(str(found["image"]), str(found["xgbpatch"]), str(found["date"]), verdicts)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+@contextmanager
+def _pulled(engine: Engine, registry: Registry, image: ImageReference, options: Options) -> Iterator[ImageReference]:
+    """The image in the engine under its digest; one that this pulled is gone afterwards."""
+    pinned = image.pinned
+    if engine.image(pinned):
+        yield pinned
+        return
+    with afterwards(lambda: engine.remove(pinned)):
+        options.progress.line(f"Pulling {pinned}")
+        engine.pull(pinned, registry.credentials_for(pinned), options.progress)
+        yield pinned

@@ -1,0 +1,207 @@
+"""Manifests, tags and deletion over the OCI distribution API."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from xgbpatch.errors import RegistryError
+from xgbpatch.oci.manifest import MEDIA_TYPES, Descriptor, Manifest
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry.http import Answer, Busy, Request, is_number
+from xgbpatch.registry.transport import CredentialsFor, RegistrySession
+
+
+def verify_digest(reference: ImageReference, claimed: str, seen: str) -> None:
+    """Raises `RegistryError` where a digest was `claimed` and is not the one `seen`."""
+    if claimed and claimed != seen:
+        raise RegistryError(
+            f'the registry sent wrong bytes for "{reference}": "{claimed}" was announced and "{seen}" came',
+            "Try again; a proxy or a damaged registry stands between.",
+        )
+
+
+def require_status(answer: Answer, allowed: tuple[int, ...], what: str) -> None:
+    """Raises `RegistryError`, `Busy` where another try is worth it, for any status that is not `allowed`.
+
+    `what` reads on after "refused to".
+    """
+    if answer.status not in allowed:
+        message = f"the registry refused to {what}: HTTP {answer.status}{_words(answer)}"
+        if answer.is_transient:
+            raise Busy(message, _next_step(answer), answer.asked_pause)
+        raise RegistryError(message, _next_step(answer))
+
+
+def _words(answer: Answer) -> str:
+    """The registry's own error codes and messages, which a HEAD never carries."""
+    try:
+        errors = json.loads(answer.body)["errors"]
+        return ": " + "; ".join(f"{error.get('code')}: {error.get('message', '')}" for error in errors)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        text = answer.body.decode("utf-8", "replace").strip()[:200]
+        return f": {text}" if text and not text.startswith("<") else ""  # a page may repeat a presigned address
+
+
+def _next_step(answer: Answer) -> str:
+    if answer.status == 401:
+        return "Check the credentials: for ECR those of AWS, for another registry those of `docker login`."
+    if answer.status == 403:
+        return "This identity lacks the permission: see the repository's policy and the identity's own."
+    if answer.status == 429:
+        wait = answer.headers.get("Retry-After", "")
+        return f"The registry asks to wait {wait} s." if is_number(wait) else "The registry is busy: try again later."
+    return "The registry has a fault of its own: try again later." if answer.status >= 500 else ""
+
+
+# A registry's HTTP API (OCI distribution specification 1.1), as far as images are looked at and tags are put.
+
+
+_ACCEPT = {"Accept": ", ".join(MEDIA_TYPES)}
+_TAGS_A_PAGE = 1000
+_STRANGER = "See what answers there: a login page, a proxy, or a builder that wrote something else."
+_UNDELETABLE = frozenset({400, 405})  # distribution 2 takes digests only, or has deletion switched off
+
+
+class Registry:
+    """Any registry; credentials come from `credentials_for` when a registry asks. Raises nothing but `RegistryError`.
+
+    A reference with a digest means that digest, else its tag. What is read is verified against its digest.
+    """
+
+    def __init__(self, credentials_for: CredentialsFor, pause: Callable[[float], None] = time.sleep) -> None:
+        self.credentials_for = credentials_for
+        self._session = RegistrySession(credentials_for, pause)
+
+    @property
+    def session(self) -> RegistrySession:
+        """For what is no image: blobs, referrers."""
+        return self._session
+
+    def head(self, reference: ImageReference) -> Descriptor | None:
+        """What stands under the reference, or None; the manifest is read only where the headers tell not enough."""
+        answer = self._session.send(Request(reference, "HEAD", _manifest_path(reference), _ACCEPT))
+        if answer.status == 404:
+            return None
+        require_status(answer, (200,), f'look up "{reference}"')
+        digest, media_type = answer.content_digest, _media_type(answer)
+        if not (digest and media_type and answer.length):  # a registry or a proxy before it may leave any of them out
+            return self.manifest(reference).descriptor
+        verify_digest(reference, reference.digest, digest)
+        return Descriptor(digest, media_type, answer.length)
+
+    def find(self, reference: ImageReference) -> Manifest | None:
+        """The manifest under the reference, or None when there is none."""
+        answer = self._session.send(Request(reference, "GET", _manifest_path(reference), _ACCEPT))
+        if answer.status == 404:
+            return None
+        require_status(answer, (200,), f'read the manifest of "{reference}"')
+        if not answer.body:
+            raise RegistryError(f'the registry sent an empty manifest for "{reference}"', _STRANGER)
+        manifest = Manifest(answer.body, _media_type(answer))
+        for claimed in (reference.digest, answer.content_digest):
+            verify_digest(reference, claimed, manifest.digest)
+        return manifest
+
+    def manifest(self, reference: ImageReference) -> Manifest:
+        """As `find`; raises `RegistryError` when there is none."""
+        manifest = self.find(reference)
+        if manifest is None:
+            raise RegistryError(f'"{reference}" does not exist', "Check the repository, the tag and the region.")
+        return manifest
+
+    def config(self, reference: ImageReference, manifest: Manifest) -> Mapping[str, Any]:
+        """The image's configuration, which holds its labels, environment and layers' diff IDs."""
+        digest = manifest.config.digest
+        answer = self._session.send(Request(reference, "GET", f"blobs/{digest}"))
+        require_status(answer, (200,), f'read the configuration of "{reference}"')
+        verify_digest(reference, digest, f"sha256:{hashlib.sha256(answer.body).hexdigest()}")
+        return _image_config(answer, f'the configuration "{digest}" of "{reference}"')
+
+    def put_manifest(self, reference: ImageReference, manifest: Manifest) -> ImageReference:
+        """Put `manifest` under the reference's tag, or under its digest alone where there is no tag, in one step.
+
+        Returns the reference with the manifest's digest. A reference by digest must carry the manifest's own.
+        """
+        if not reference.tag:
+            verify_digest(reference, reference.digest, manifest.digest)
+        path, headers = f"manifests/{reference.tag or manifest.digest}", {"Content-Type": manifest.media_type}
+        answer = self._session.send(Request(reference, "PUT", path, headers, manifest.content))
+        require_status(answer, (200, 201, 202), f'put a manifest under "{reference}"')
+        verify_digest(reference, answer.content_digest, manifest.digest)
+        return reference.with_digest(manifest.digest)
+
+    def tags(self, reference: ImageReference) -> tuple[str, ...]:
+        """Of the whole repository, as the registry orders them; empty where there is no such repository."""
+        found: list[str] = []
+        path, seen = f"tags/list?n={_TAGS_A_PAGE}", set[str]()
+        while path and path not in seen:
+            seen.add(path)
+            answer = self._session.send(Request(reference, "GET", path))
+            if answer.status == 404:
+                break
+            require_status(answer, (200,), f'list the tags of "{reference.name}"')
+            found += _tags(answer, f'the list of tags of "{reference.name}"')
+            path = answer.next_page
+        return tuple(dict.fromkeys(found))
+
+    def delete(self, reference: ImageReference) -> bool:
+        """Delete the image under the reference's digest, and with it its tags; False where this registry cannot.
+
+        One that is not there is no error.
+        """
+        return self._delete(reference, reference.pinned.digest, f'delete "{reference.pinned}"')
+
+    def remove_tag(self, reference: ImageReference) -> bool:
+        """Take the tag away, leaving its image; False where this registry cannot. A missing tag is no error."""
+        return self._delete(reference, reference.tag, f'remove the tag "{reference}"')
+
+    def _delete(self, reference: ImageReference, name: str, what: str) -> bool:
+        answer = self._session.send(Request(reference, "DELETE", f"manifests/{name}"))
+        if answer.status in _UNDELETABLE:
+            return False
+        require_status(answer, (200, 202, 404), what)
+        return True
+
+
+def _manifest_path(reference: ImageReference) -> str:
+    return f"manifests/{reference.digest or reference.tag or 'latest'}"
+
+
+def _document(answer: Answer, what: str) -> Mapping[str, Any]:
+    """The JSON object of `answer`; raises `RegistryError` where it holds something else."""
+    try:
+        document = json.loads(answer.body)
+    except ValueError as error:
+        raise RegistryError(f"{what} is not JSON: {error}", _STRANGER) from error
+    if not isinstance(document, dict):
+        raise RegistryError(f"{what} is not a JSON object", _STRANGER)
+    return document
+
+
+def _image_config(answer: Answer, what: str) -> Mapping[str, Any]:
+    """An image's configuration; raises `RegistryError` where it cannot be one (OCI image-spec, config.md)."""
+    document = _document(answer, what)
+    section, rootfs = document.get("config") or {}, document.get("rootfs") or {}
+    if isinstance(section, dict) and isinstance(rootfs, dict):
+        labels = section.get("Labels") or {}
+        lists = (section.get("Env") or [], rootfs.get("diff_ids") or [])
+        if isinstance(labels, dict) and all(isinstance(items, list) for items in lists):
+            texts = [*labels.values(), *(text for items in lists for text in items)]
+            if all(isinstance(text, str) for text in texts):
+                return document
+    raise RegistryError(f"{what} is not an image's", _STRANGER)
+
+
+def _tags(answer: Answer, what: str) -> list[str]:
+    tags = _document(answer, what).get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise RegistryError(f"{what} holds no tags", _STRANGER)
+    return tags
+
+
+def _media_type(answer: Answer) -> str:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip()

@@ -1,0 +1,169 @@
+"""Artifacts that point to an image: OCI manifests with a `subject` (OCI image and distribution specifications 1.1).
+
+A registry that knows the referrers API keeps the list by itself. For any other (distribution 2.8 is one) the list is
+kept by its clients: an index under the tag `sha256-<digest of the image>`, the specification's referrers tag schema.
+That tag is read, extended, put and looked at again; no registry offers a conditional PUT, so of two clients that
+extend it within the same moment the later may still win. The artifact itself is never lost by that.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xgbpatch.errors import RegistryError
+from xgbpatch.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, digest_of
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import copy
+from xgbpatch.registry.blobs import BlobStore
+from xgbpatch.registry.client import Registry, require_status
+from xgbpatch.registry.http import Request
+
+_EMPTY = b"{}"  # what the specification prescribes where an artifact has no configuration
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_UNKNOWN_API = frozenset({400, 404, 405, 501})
+_TRIES = 5
+_LARGEST = 64 << 20  # bytes of an artifact that is read into memory
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What is attached: `kind` is its artifact type, `media_type` that of its bytes. Equal artifacts are one."""
+
+    kind: str
+    media_type: str
+    content: bytes = field(repr=False)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def attach(registry: Registry, blobs: BlobStore, subject: ImageReference, artifact: Artifact) -> Descriptor:
+    """Attach `artifact` to the image that `subject` names by digest; what is attached already is not sent again.
+
+    Returns the descriptor of the artifact's manifest. Raises `RegistryError` and `AwsError`.
+    """
+    manifest = _manifest(_described(registry, subject), artifact)
+    place = subject.pinned.with_digest(manifest.digest)
+    found = Descriptor(manifest.digest, manifest.media_type, len(manifest.content))
+    if registry.head(place) is None:
+        for content, layer in ((artifact.content, manifest.layers[0]), (_EMPTY, manifest.config)):
+            copy.put(blobs, io.BytesIO(content), layer, Silent())
+        registry.put_manifest(place, manifest)
+    if _told_by_api(registry, subject) is None:
+        _keep_listed(registry, subject, {**_entry(found), "artifactType": artifact.kind, **_annotations(artifact)})
+    return found
+
+
+def attached(registry: Registry, subject: ImageReference, artifact_type: str) -> tuple[Descriptor, ...]:
+    """The manifests of that type which point to the image `subject` names by digest, in the registry's order."""
+    listed = _told_by_api(registry, subject)
+    entries = _tagged(registry, subject) if listed is None else listed
+    return tuple(_descriptor(entry) for entry in entries if entry.get("artifactType") == artifact_type)
+
+
+def read(registry: Registry, blobs: BlobStore, found: Descriptor) -> bytes:
+    """The bytes of an artifact that `attached` listed, verified."""
+    manifest = registry.manifest(blobs.reference.with_digest(found.digest))
+    if not manifest.layers:
+        raise RegistryError(f'artifact "{found.digest}" holds nothing')
+    layer, content = manifest.layers[0], b""
+    if layer.size > _LARGEST:
+        raise RegistryError(f'artifact "{found.digest}" has {layer.size} bytes, more than {_LARGEST >> 20} MiB')
+    with blobs.opened(layer.digest) as pieces:
+        for piece in pieces:
+            content += piece
+            if len(content) > layer.size:
+                break
+    if digest_of(content) != layer.digest:
+        raise RegistryError(f'the registry sent wrong bytes for artifact "{found.digest}"', "Try again.")
+    return content
+
+
+def fallback(subject: ImageReference) -> ImageReference:
+    """The tag under which clients keep the list where the registry does not (referrers tag schema)."""
+    return subject.with_tag(subject.pinned.digest.replace(":", "-"))
+
+
+def _described(registry: Registry, subject: ImageReference) -> Descriptor:
+    found = registry.head(subject.pinned)
+    if found is None:
+        raise RegistryError(f'"{subject}" does not exist, so nothing can be attached to it')
+    if not found.media_type:
+        raise RegistryError(f'the registry does not tell what kind of manifest "{subject}" is')
+    return found
+
+
+def _manifest(subject: Descriptor, artifact: Artifact) -> Manifest:
+    """Without a date, so that the same bytes are the same artifact."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": artifact.kind,
+        "config": {"mediaType": _EMPTY_TYPE, "digest": digest_of(_EMPTY), "size": len(_EMPTY)},
+        "layers": [_entry(Descriptor(digest_of(artifact.content), artifact.media_type, len(artifact.content)))],
+        "subject": _entry(subject),
+        **_annotations(artifact),
+    }
+    return Manifest(json.dumps(document, indent=2, sort_keys=True).encode(), OCI_MANIFEST)
+
+
+def _told_by_api(registry: Registry, subject: ImageReference) -> list[Mapping[str, Any]] | None:
+    """What the referrers API lists, or None where the registry has none."""
+    entries: list[Mapping[str, Any]] = []
+    path, seen = f"referrers/{subject.pinned.digest}", set[str]()
+    while path and path not in seen:
+        seen.add(path)
+        answer = registry.session.send(Request(subject, "GET", path, {"Accept": OCI_INDEX}))
+        if answer.status in _UNKNOWN_API and not entries:
+            return None
+        require_status(answer, (200,), f'list what is attached to "{subject}"')
+        entries += _entries(Manifest(answer.body, OCI_INDEX))
+        path = answer.next_page
+    return entries
+
+
+def _tagged(registry: Registry, subject: ImageReference) -> list[Mapping[str, Any]]:
+    found = registry.find(fallback(subject))
+    if found is not None and not found.is_index:
+        raise RegistryError(
+            f'the tag "{fallback(subject)}" is no list of what is attached to the image', "Remove that tag."
+        )
+    return _entries(found) if found else []
+
+
+def _keep_listed(registry: Registry, subject: ImageReference, entry: Mapping[str, Any]) -> None:
+    for _ in range(_TRIES):
+        listed = _tagged(registry, subject)
+        if any(other.get("digest") == entry["digest"] for other in listed):
+            return
+        registry.put_manifest(fallback(subject), _index([*listed, entry]))
+    if not any(other.get("digest") == entry["digest"] for other in _tagged(registry, subject)):
+        raise RegistryError(f'"{fallback(subject)}" is changed by others all the time', "Try again.")
+
+
+def _index(entries: Sequence[Mapping[str, Any]]) -> Manifest:
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries)}
+    return Manifest(json.dumps(document, indent=2, sort_keys=True).encode(), OCI_INDEX)
+
+
+def _entries(index: Manifest) -> list[Mapping[str, Any]]:
+    listed = index.document.get("manifests") or ()
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+
+def _entry(found: Descriptor) -> dict[str, Any]:
+    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+
+
+def _annotations(artifact: Artifact) -> dict[str, Any]:
+    return {"annotations": dict(artifact.annotations)} if artifact.annotations else {}
+
+
+def _descriptor(entry: Mapping[str, Any]) -> Descriptor:
+    try:
+        return Descriptor(str(entry["digest"]), str(entry["mediaType"]), int(entry["size"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RegistryError("the registry lists an attached artifact without digest, type or size") from error

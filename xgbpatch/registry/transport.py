@@ -1,0 +1,319 @@
+"""The HTTP session of a registry: TLS rules, redirects, authorization and retries."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import requests
+
+from xgbpatch.credentials import Credentials
+from xgbpatch.errors import RegistryError
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry.auth import Authorization, Challenge, basic, token
+from xgbpatch.registry.http import ATTEMPTS, Answer, Request, RetryPolicy, Stream, Unanswered, without_query
+
+_LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+)(:\d+)?")
+_LARGEST_BODY = 8 << 20  # manifests and configurations; distribution's own limit for a manifest is 4 MiB
+_PIECE = 1 << 18
+_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
+
+
+class Connections(requests.Session):
+    """Of one thread. A redirection never carries the authorization elsewhere, nor takes one from ~/.netrc."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Called by `requests` for each redirection."""
+        require_private(str(prepared_request.url))
+        if host_of(str(response.request.url)) != host_of(str(prepared_request.url)):
+            prepared_request.headers.pop("Authorization", None)
+
+    def answer_to(self, request: requests.Request, timeout: tuple[float, float]) -> requests.Response:
+        """The answer with its body still to come: close it."""
+        with translated(_host_as_written(str(request.url))):
+            prepared = self.prepare_request(request)
+        require_private(str(prepared.url))
+        settings = self.merge_environment_settings(prepared.url, {}, True, None, None)
+        with translated(host_of(str(prepared.url))):
+            return self.send(prepared, timeout=timeout, allow_redirects=True, **settings)
+
+
+def is_loopback(host: str) -> bool:
+    """With or without a port."""
+    return _LOOPBACK.fullmatch(host) is not None
+
+
+def host_of(url: str) -> str:
+    """Host and port, in one spelling: lower case, and without the port that the scheme has anyway."""
+    parts = urlsplit(url)
+    return parts.netloc.lower().removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
+
+
+def require_private(url: str) -> None:
+    """Raises `RegistryError` for an address that could be overheard."""
+    if urlsplit(url).scheme != "https" and not is_loopback(host_of(url)):
+        raise RegistryError(f'the registry sends its clients to "{host_of(url)}", which is not https')
+
+
+def body(response: requests.Response) -> bytes:
+    """All of it; raises `RegistryError` for what cannot be a manifest."""
+    content = bytearray()
+    host = host_of(response.url)
+    with translated(host):
+        for piece in response.iter_content(_PIECE):
+            content += piece
+            if len(content) > _LARGEST_BODY:
+                raise RegistryError(f'"{host}" sent more than {_LARGEST_BODY >> 20} MiB of JSON')
+    return bytes(content)
+
+
+def pieces(response: requests.Response) -> Iterator[bytes]:
+    """The body piece by piece; raises `Unanswered` where it ends before its announced length."""
+    host = host_of(response.url)
+    left = Answer(response.status_code, response.headers).length or 0
+    with translated(host):
+        for piece in response.iter_content(_PIECE):
+            left -= len(piece)
+            yield piece
+    if left > 0:  # urllib3 1 does not notice
+        raise Unanswered(host, "the connection was cut")
+
+
+@contextmanager
+def translated(host: str) -> Iterator[None]:
+    """Failures of `requests` as ours. Not chained: their text holds URLs, and a presigned one is a secret."""
+    try:
+        yield
+    except requests.exceptions.RequestException as error:
+        if is_distrust(error):
+            raise _distrusted(host, error) from None
+        if _is_no_address(error):
+            raise _nonsense(host, error) from None
+        raise Unanswered(host, _cause(error)) from None
+    except ValueError as error:  # of urllib and the encodings below `requests`
+        raise _nonsense(host, error) from None
+    except OSError as error:  # how requests says that the bundle of certificates is not there
+        raise RegistryError(f'no TLS with registry "{host}": {error}', "Correct REQUESTS_CA_BUNDLE.") from error
+
+
+def is_distrust(error: requests.exceptions.RequestException) -> bool:
+    """Whether there is TLS, under a certificate that nobody we trust has signed."""
+    return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _is_no_address(error: requests.exceptions.RequestException) -> bool:
+    """Whether the address itself is wrong, and not the proxy's, nor one answer that came garbled."""
+    wrong = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
+    return isinstance(error, wrong) and not isinstance(error, requests.exceptions.InvalidProxyURL)
+
+
+def _nonsense(host: str, error: Exception) -> RegistryError:
+    """An address or a header that is none: another try would get it again."""
+    return RegistryError(
+        f'no HTTP with registry "{host}", for an address or a header is not valid: {without_query(error)}',
+        "See what answers there: a proxy may stand between, or the registry has a fault of its own.",
+    )
+
+
+def _host_as_written(url: str) -> str:
+    """Also of what is no URL."""
+    return url.partition("://")[2].partition("/")[0].partition("?")[0]
+
+
+def _distrusted(host: str, error: Exception) -> RegistryError:
+    return RegistryError(
+        f'the certificate of registry "{host}" is not trusted: {_cause(error)}',
+        "Point REQUESTS_CA_BUNDLE to a file with its CA certificate (the engine's own copy is "
+        f"/etc/docker/certs.d/{host}/ca.crt).",
+    )
+
+
+def _cause(error: Exception) -> object:
+    """What lies under urllib3's "Max retries exceeded"."""
+    return getattr(error.args[0] if error.args else error, "reason", error)
+
+
+# HTTP with registries: which scheme, whose credentials, how often to try. What is asked lies in `xgbpatch.registry`.
+#
+# Plain HTTP is spoken with loopback addresses only, and only where nothing speaks TLS there, as the Docker Engine
+# does.
+
+
+__all__ = ["Answer", "CredentialsFor", "RegistrySession", "Request", "Stream"]
+
+CredentialsFor = Callable[[ImageReference], Credentials | None]
+
+_TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, and between two bytes
+_HASTY_SECONDS = (2.0, 3.0)
+_SLOW_SECONDS = (10.0, 600.0)
+_AUTHORIZATIONS = 3  # another thread may just have got a token that is too narrow for this call
+
+
+class RegistrySession:
+    """Keeps connections, schemes and authorizations of the registries it talks to. Made for several threads."""
+
+    def __init__(self, credentials_for: CredentialsFor, pause: Callable[[float], None] = time.sleep) -> None:
+        self._credentials_for = credentials_for
+        self._pause = pause
+        self._threads = threading.local()
+        self._schemes: dict[str, str] = {}
+        self._authorizations: dict[tuple[str, str], str] = {}
+        self._renewal = threading.Lock()
+
+    def send(self, request: Request) -> Answer:
+        """The registry's answer, whatever its status; authorized by the registry's own challenge where it asks.
+
+        Tries again on 429, 5xx and broken connections; raises `RegistryError` when no answer comes at all.
+        """
+        return self.send_once(request) if request.hasty else self._persistently(lambda: self.send_once(request))
+
+    def send_once(self, request: Request) -> Answer:
+        """As `send` without another try; raises `Unanswered` where one is worth it."""
+        with self._response(request) as response:
+            return _read(response)
+
+    @contextmanager
+    def opened(self, request: Request) -> Iterator[Stream]:
+        """As `send_once`, with the body of a success (200, 206) left to be read; its pieces raise `Unanswered` too."""
+        with self._response(request) as response:
+            if response.status_code in (200, 206):
+                yield Stream(Answer(response.status_code, response.headers, url=response.url), pieces(response))
+            else:
+                yield Stream(_read(response), iter(()))
+
+    def patience(self) -> RetryPolicy:
+        """For work of several calls, where the caller knows what to do before the next try."""
+        return RetryPolicy(self._pause)
+
+    def _persistently(self, call: Callable[[], Answer]) -> Answer:
+        patience = self.patience()
+        while True:
+            try:
+                answer = call()
+            except Unanswered as error:
+                if not patience.wait():
+                    raise error.after(ATTEMPTS) from None
+            else:
+                if not answer.is_transient or not patience.wait(answer.asked_pause):
+                    return answer
+
+    def _response(self, request: Request) -> requests.Response:
+        key, url = self._key(request.reference), self._url(request)
+        for _ in range(_AUTHORIZATIONS):
+            sent = self._authorizations.get(key, "") if host_of(url) == key[0] else ""
+            response = self._once(request, url, sent)
+            registrys_own = {host_of(url), host_of(response.url)} == {key[0]}  # and not that of a store behind it
+            if not registrys_own or not self._renew(request.reference, response, sent):
+                return response
+            response.close()
+        return self._once(request, url, self._authorizations.get(key, ""))
+
+    def _once(self, request: Request, url: str, authorization: str) -> requests.Response:
+        prepared = requests.Request(
+            request.method, url, headers=dict(request.headers), data=request.body, auth=Authorization(authorization)
+        )
+        timeout = _HASTY_SECONDS if request.hasty else _SLOW_SECONDS if request.slow else _TIMEOUT_SECONDS
+        return self._http.answer_to(prepared, timeout)
+
+    @property
+    def _http(self) -> Connections:
+        """One a thread: `requests` promises nothing for a session that several use."""
+        if not hasattr(self._threads, "connections"):
+            self._threads.connections = Connections()
+        found: Connections = self._threads.connections
+        return found
+
+    def _key(self, reference: ImageReference) -> tuple[str, str]:
+        """Under which an authorization is kept: the host as `host_of` gives it, and the repository."""
+        host, repository = address(reference)
+        return host_of(f"{self._scheme(host)}://{host}"), repository
+
+    def _url(self, request: Request) -> str:
+        host, repository = address(request.reference)
+        scheme = self._scheme(host)
+        try:
+            url = urljoin(f"{scheme}://{host}/v2/{repository}/", request.path)
+            _ = urlsplit(url).port
+        except ValueError as error:  # how a list goes on, say, is the registry's own word
+            raise RegistryError(f'registry "{host}" sends its clients to an address that is none: {error}') from error
+        if host_of(url) == self._key(request.reference)[0]:
+            # registries behind a proxy that ends TLS give addresses with http
+            url = urlunsplit(urlsplit(url)._replace(scheme=scheme, netloc=host))
+        return url
+
+    def _scheme(self, host: str) -> str:
+        if not is_loopback(host):
+            return "https"
+        if host not in self._schemes:
+            self._schemes[host] = "https" if self._speaks_tls(host) else "http"
+        return self._schemes[host]
+
+    def _speaks_tls(self, host: str) -> bool:
+        """A certificate that cannot be verified is TLS too: the call that follows says so, nothing is sent plain."""
+        try:
+            self._http.get(f"https://{host}/v2/", timeout=_TIMEOUT_SECONDS, auth=Authorization(""))
+        except requests.exceptions.RequestException as error:
+            return is_distrust(error)
+        except OSError:
+            return True
+        return True
+
+    def _renew(self, reference: ImageReference, response: requests.Response, sent: str) -> bool:
+        """After a refusal of `sent`: get what the registry wants; returns whether there is something new to send."""
+        if response.status_code not in (401, 403):
+            return False
+        key = self._key(reference)
+        with self._renewal:
+            known = self._authorizations.get(key, "")
+            if known != sent:  # another thread was faster
+                return True
+            if response.status_code == 401:
+                new = self._answer_to(Challenge.parse(response.headers.get("WWW-Authenticate", "")), reference)
+                self._authorizations[key] = new
+            else:  # ECR refuses a token that has expired with 403
+                new = basic(self._credentials_for(reference)) if sent.startswith("Basic ") else ""
+                self._authorizations[key] = new or sent
+            return bool(new) and new != sent
+
+    def _answer_to(self, challenge: Challenge, reference: ImageReference) -> str:
+        credentials = self._credentials_for(reference)
+        if challenge.scheme == "bearer":
+            return f"Bearer {self._bearer_token(challenge, credentials, reference.host)}"
+        return basic(credentials) if challenge.scheme == "basic" else ""
+
+    def _bearer_token(self, challenge: Challenge, credentials: Credentials | None, host: str) -> str:
+        realm = challenge.realm
+        try:
+            parts = urlsplit(realm)
+            private = parts.port != 0 and (parts.scheme == "https" or is_loopback(host_of(realm)))
+        except ValueError:
+            private = False
+        if not private:
+            raise RegistryError(
+                f'registry "{host}" sends its clients to "{realm}" for a token, which is not https, or no address'
+            )
+        request = requests.Request("GET", realm, params=challenge.query, auth=Authorization(basic(credentials)))
+
+        def ask() -> Answer:
+            with self._http.answer_to(request, _TIMEOUT_SECONDS) as response:
+                return _read(response)
+
+        return token(realm, self._persistently(ask))
+
+
+def address(reference: ImageReference) -> tuple[str, str]:
+    """Host and repository as the HTTP API wants them; raises `RegistryError` for a name without a registry."""
+    if not reference.host:
+        raise RegistryError(f'"{reference}" names no registry', "Write host/repository:tag.")
+    if reference.host in ("docker.io", "index.docker.io"):
+        repository = reference.repository
+        return "registry-1.docker.io", repository if "/" in repository else f"library/{repository}"
+    return reference.host, reference.repository
+
+
+def _read(response: requests.Response) -> Answer:
+    return Answer(response.status_code, response.headers, body(response), response.url)

@@ -1,1 +1,0 @@
-"""Images read, built and moved in their registries, without an engine."""

@@ -1,0 +1,484 @@
+"""ECR's calls that moto lacks or answers from records of its own, answered from the registries."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from threading import Lock, RLock
+from typing import Any
+
+import requests
+from moto.ecr import models
+
+from xgbpatch.sandbox import registries
+from xgbpatch.sandbox.state import RegistryHost, SandboxState
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_INDEX, _IMAGE = "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One repository of the registry whose store is `root`. It need not exist. Names were checked by the caller."""
+
+    root: Path
+    name: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever pushed to it."""
+        return self._home.is_dir()
+
+    def tags(self) -> dict[str, str]:
+        """Digests by tag."""
+        found = {link.parts[-3]: _read(link) for link in self._manifests.glob("tags/*/current/link")}
+        return {tag: digest for tag, digest in found.items() if digest}
+
+    def images(self) -> dict[str, float]:
+        """When each manifest was pushed (seconds since 1970), by digest, the oldest first."""
+        links = self._manifests.glob("revisions/sha256/*/link")
+        found = {digest: link.stat().st_mtime for link in links if (digest := _read(link))}
+        return dict(sorted(found.items(), key=lambda one: one[1]))
+
+    def find(self, digest: str, tag: str) -> str:
+        """The digest that is meant: by digest, by tag, or by both where they agree; empty where there is none."""
+        meant = digest or self.tags().get(tag, "")
+        agreed = not (digest and tag) or self.tags().get(tag) == digest
+        return meant if agreed and meant in self.images() else ""
+
+    def manifest(self, digest: str) -> str:
+        """The manifest's own bytes, as text."""
+        return self._blob(digest).read_bytes().decode()
+
+    def layer(self, digest: str) -> Path | None:
+        """The file of a layer or configuration that was uploaded to, or mounted into, this repository."""
+        if not _DIGEST.fullmatch(digest) or not _read(self._home / "_layers" / digest.replace(":", "/") / "link"):
+            return None
+        return self._blob(digest)
+
+    def remove(self, tags: Collection[str], digests: Collection[str]) -> None:
+        """Take tags and manifests away. Layers stay, as the registry itself leaves them."""
+        gone = [*(f"tags/{tag}" for tag in tags), *(f"revisions/{digest.replace(':', '/')}" for digest in digests)]
+        for path in gone:
+            shutil.rmtree(self._manifests / path, ignore_errors=True)
+
+    def drop(self) -> None:
+        """Drop the repository with all that is in it."""
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    @property
+    def _home(self) -> Path:
+        return self.root / "docker/registry/v2/repositories" / self.name
+
+    @property
+    def _manifests(self) -> Path:
+        return self._home / "_manifests"
+
+    def _blob(self, digest: str) -> Path:
+        name = digest.partition(":")[2]
+        return self.root / "docker/registry/v2/blobs/sha256" / name[:2] / name / "data"
+
+
+def media_type(manifest: str) -> str:
+    """What the manifest says it is; OCI's need not say it."""
+    document = json.loads(manifest)
+    return str(document.get("mediaType") or (_INDEX if "manifests" in document else _IMAGE))
+
+
+def blobs_of(manifest: str) -> Iterator[str]:
+    """Digests of the layers and the configuration that an image's manifest needs."""
+    document = json.loads(manifest)
+    for entry in (*document.get("layers", ()), document.get("config", {})):
+        if entry.get("digest"):
+            yield entry["digest"]
+
+
+def members_of(manifest: str) -> Iterator[str]:
+    """Digests of the manifests that an index names."""
+    return (entry["digest"] for entry in json.loads(manifest).get("manifests", ()))
+
+
+def _read(link: Path) -> str:
+    """The digest in a link file; empty while the registry is still writing it, or where there is none."""
+    try:
+        text = link.read_text(encoding="ascii").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return text if _DIGEST.fullmatch(text) else ""
+
+
+# moto's records of a repository's images, made to agree with the registry's store.
+#
+# moto keeps what images were put through its API; docker pushes to the registry without a word to it. The store is
+# right about what there is, and moto about what was deleted, and about scans.
+
+
+Record = Any  # moto's Repository: what its attributes may hold differs from what they are declared as
+_moto: Any = models
+
+
+@dataclass(frozen=True)
+class Names:
+    """The images of a repository at some moment."""
+
+    tags: frozenset[str] = frozenset()
+    digests: frozenset[str] = frozenset()
+
+
+def find_record(registry: RegistryHost, name: str) -> Record | None:
+    """moto's record of that repository."""
+    return _moto.ecr_backends[registry.account][registry.region].repositories.get(name)
+
+
+def agree_with_registry(record: Record, repository: Repository) -> Names:
+    """Make the record that of the repository's images; what moto knows of their scans stays."""
+    tags, known = repository.tags(), {image.image_digest: image for image in record.images}
+    record.images = [
+        known.get(digest) or _recorded(record, repository, digest, pushed)
+        for digest, pushed in repository.images().items()
+    ]
+    for image in record.images:
+        image.image_tags = sorted(tag for tag, digest in tags.items() if digest == image.image_digest)
+        image.image_tag = image.image_tags[-1] if image.image_tags else None
+    return _names(record)
+
+
+def settle_records(record: Record | None, repository: Repository, before: Names) -> None:
+    """Take out of the repository what moto has deleted of its record since; None: all of it."""
+    if record is None:
+        repository.drop()
+    else:
+        after = _names(record)
+        repository.remove(before.tags - after.tags, before.digests - after.digests)
+
+
+def is_immutable(record: Record, tag: str) -> bool:
+    """Whether that tag, once put, cannot be put on another image."""
+    excluded = any(fnmatchcase(tag, one["filter"]) for one in record.image_tag_mutability_exclusion_filters or ())
+    return bool(record.is_tag_immutable() != excluded)
+
+
+def _names(record: Record) -> Names:
+    tags = frozenset(tag for image in record.images for tag in image.image_tags)
+    return Names(tags, frozenset(image.image_digest for image in record.images))
+
+
+def _recorded(record: Record, repository: Repository, digest: str, pushed: float) -> Any:
+    manifest = repository.manifest(digest)
+    image = _moto.Image(
+        record.account_id, None, manifest, record.name, media_type(manifest), digest, record.registry_id
+    )
+    image.image_pushed_at = int(pushed)
+    if record.image_scanning_configuration.get("scanOnPush"):
+        image.last_scan = datetime.fromtimestamp(pushed)  # moto compares it with the local day
+    return image
+
+
+# What ECR's API writes goes into the registry by the registry's own HTTP API, which checks it.
+
+
+_SECONDS = 120
+
+
+class Writer:
+    """Writes into one registry of the sandbox."""
+
+    def __init__(self, registry: RegistryHost, state: SandboxState) -> None:
+        self._url = f"https://{registry.host}/v2"
+        self._settings: dict[str, Any] = {
+            "auth": ("AWS", registry.password),
+            "verify": str(state.authority),
+            "timeout": _SECONDS,
+        }
+
+    def begin(self, repository: str) -> str:
+        """The address of a new upload."""
+        answer = self._send("POST", f"{self._url}/{repository}/blobs/uploads/")
+        answer.raise_for_status()
+        return answer.headers["Location"]
+
+    def append(self, location: str, piece: bytes) -> str:
+        """Where the upload goes on after `piece`."""
+        answer = self._send("PATCH", location, headers={"Content-Type": "application/octet-stream"}, data=piece)
+        answer.raise_for_status()
+        return answer.headers["Location"]
+
+    def finish(self, location: str, digest: str) -> bool:
+        """Whether the registry found that digest in what was uploaded."""
+        answer = self._send("PUT", f"{location}{'&' if '?' in location else '?'}digest={digest}")
+        if answer.status_code == 400:
+            return False
+        answer.raise_for_status()
+        return True
+
+    def put(self, repository: str, name: str, manifest: str, media_type: str) -> str:
+        """Put a manifest under a tag or digest; the registry's words of refusal, or nothing."""
+        url = f"{self._url}/{repository}/manifests/{name}"
+        answer = self._send("PUT", url, headers={"Content-Type": media_type}, data=manifest.encode())
+        return "" if answer.ok else answer.text
+
+    def _send(self, method: str, url: str, **what: Any) -> requests.Response:
+        with requests.Session() as session:
+            session.trust_env = False  # neither a proxy nor another bundle of certificates
+            return session.request(method, url, **self._settings, **what)
+
+
+class Upload:
+    """An upload so far: `parts` are the sizes of those that came. A client that gave up waiting may send one twice."""
+
+    def __init__(self, repository: str, writer: Writer) -> None:
+        self.repository = repository
+        self.parts: list[int] = []
+        self._writer = writer
+        self._location = writer.begin(repository)
+        self._lock = Lock()
+
+    @property
+    def size(self) -> int:
+        return sum(self.parts)
+
+    def append(self, first_byte: int, piece: bytes) -> bool:
+        """Whether `piece` began where the last one had ended, and is there now."""
+        with self._lock:
+            if first_byte != self.size:
+                return False
+            self._location = self._writer.append(self._location, piece)
+            self.parts.append(len(piece))
+            return True
+
+    def finish(self, digest: str) -> bool:
+        """Whether the registry found that digest; the upload is over in either case."""
+        return self._writer.finish(self._location, digest)
+
+
+# ECR's calls on layers and images, answered from the registry itself.
+#
+# Which repositories there are, and how they are set, moto says. AWS's account has none there: its bases can be
+# pulled, and nothing else.
+
+
+_NAME = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_DIGEST_PARAMETER = re.compile(r"sha256:[0-9a-f]{64}")
+_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"  # what ECR says of every layer
+_ADVISED_PART, _LARGEST_PART, _SMALLEST_PART = 10 << 20, 20 << 20, 5 << 20
+
+Answer = dict[str, Any]
+
+
+class Refusal(Exception):
+    """An error of ECR's: its name, its words, and the fields some of them carry."""
+
+    def __init__(self, code: str, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.body = {"__type": code, "message": message, **fields}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that names a repository of one of the sandbox's registries: AWS's own (`in_base`), or the user's.
+
+    `record` is moto's; None where moto knows no such repository, as in AWS's account.
+    """
+
+    arguments: Mapping[str, Any]
+    registry: RegistryHost
+    repository: Repository
+    record: Record | None
+    in_base: bool
+
+    @property
+    def name(self) -> str:
+        return self.repository.name
+
+    @property
+    def exists(self) -> bool:
+        return self.repository.exists if self.in_base else self.record is not None
+
+    @property
+    def place(self) -> str:
+        return f"in the repository with name '{self.name}' in the registry with id '{self.registry.account}'"
+
+    def agree(self) -> Names:
+        """Make moto know what the registry holds now; returns the names of that."""
+        return agree_with_registry(self.record, self.repository) if self.record else Names()
+
+    def settle(self, before: Names) -> None:
+        """Make the registry forget what moto forgot since."""
+        if self.record:
+            settle_records(find_record(self.registry, self.name), self.repository, before)
+
+    def answer(self, **fields: Any) -> Answer:
+        """An answer that says which repository it is about, as most do."""
+        return {"registryId": self.registry.account, "repositoryName": self.name, **fields}
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls that are answered here. `link` makes the URL at which a blob can be fetched."""
+
+    state: SandboxState
+    link: Callable[[Call, str], str]
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    lock: RLock = field(default_factory=RLock)  # of moto's records
+
+    def read(self, region: str, arguments: Mapping[str, Any]) -> Call | None:
+        """The call, or None where it names no repository of ours."""
+        account, name = arguments.get("registryId") or self.state.account, str(arguments.get("repositoryName", ""))
+        found = [one for one in self.state.registries if (one.account, one.region) == (account, region)]
+        if not found or not _NAME.fullmatch(name):
+            return None
+        repository = Repository(registries.store(found[0], self.state), name)
+        in_base = registries.is_base(found[0], self.state)
+        return Call(arguments, found[0], repository, None if in_base else find_record(found[0], name), in_base)
+
+    def handler(self, operation: str, call: Call) -> Callable[[Call], Answer] | None:
+        """What answers that operation here; None where moto does."""
+        reading = {
+            "BatchCheckLayerAvailability": _check_layers,
+            "BatchGetImage": _get_images,
+            "GetDownloadUrlForLayer": self._link_layer,
+        }
+        writing = {
+            "InitiateLayerUpload": self._begin_upload,
+            "UploadLayerPart": self._append_part,
+            "CompleteLayerUpload": self._finish_upload,
+            "PutImage": self._put_image,
+        }
+        if call.in_base and operation not in reading:
+            return partial(_deny, operation)
+        found = {**reading, **writing}.get(operation)
+        return _miss if found and not call.exists else found
+
+    def _link_layer(self, call: Call) -> Answer:
+        digest = str(call.arguments.get("layerDigest"))
+        if not call.repository.layer(digest):
+            raise Refusal("LayersNotFoundException", f"The layer with digest '{digest}' does not exist {call.place}")
+        return {"downloadUrl": self.link(call, digest), "layerDigest": digest}
+
+    def _begin_upload(self, call: Call) -> Answer:
+        name = secrets.token_hex(16)
+        self.uploads[name] = Upload(call.name, self._writer(call))
+        return {"uploadId": name, "partSize": _ADVISED_PART}
+
+    def _append_part(self, call: Call) -> Answer:
+        name, upload = self._upload(call)
+        piece, first = base64.b64decode(call.arguments["layerPartBlob"]), call.arguments["partFirstByte"]
+        if call.arguments["partLastByte"] != first + len(piece) - 1 or not 0 < len(piece) <= _LARGEST_PART:
+            raise Refusal("InvalidParameterException", f"a part of {len(piece)} bytes does not begin at {first} and "
+                          f"end at {call.arguments['partLastByte']}, or is larger than {_LARGEST_PART}")  # fmt: skip
+        if not upload.append(first, piece):
+            fields = call.answer(uploadId=name, lastValidByteReceived=upload.size - 1)
+            raise Refusal("InvalidLayerPartException", f"The part does not begin at byte {upload.size}", **fields)
+        return call.answer(uploadId=name, lastByteReceived=upload.size - 1)
+
+    def _finish_upload(self, call: Call) -> Answer:
+        name, upload = self._upload(call)
+        (digest,) = call.arguments["layerDigests"]
+        if not upload.parts:
+            raise Refusal("EmptyUploadException", f"The upload '{name}' has no parts")
+        if min(upload.parts[:-1], default=_SMALLEST_PART) < _SMALLEST_PART:
+            raise Refusal("LayerPartTooSmallException", f"Layer parts must be at least {_SMALLEST_PART} bytes in size")
+        del self.uploads[name]
+        if call.repository.layer(digest):
+            raise Refusal("LayerAlreadyExistsException", f"The layer '{digest}' already exists {call.place}")
+        if not upload.finish(digest):
+            raise Refusal("InvalidLayerException", f"What was uploaded does not have the digest '{digest}'")
+        return call.answer(uploadId=name, layerDigest=digest)
+
+    def _upload(self, call: Call) -> tuple[str, Upload]:
+        name = str(call.arguments.get("uploadId"))
+        upload = self.uploads.get(name)
+        if upload is None or upload.repository != call.name:
+            raise Refusal("UploadNotFoundException", f"Upload with id '{name}' could not be found {call.place}")
+        return name, upload
+
+    def _put_image(self, call: Call) -> Answer:
+        manifest, tag = str(call.arguments["imageManifest"]), str(call.arguments.get("imageTag", ""))
+        digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+        _require_new(call, digest, tag)
+        _require_parts(call, manifest)
+        kind = call.arguments.get("imageManifestMediaType") or media_type(manifest)
+        if refused := self._writer(call).put(call.name, tag or digest, manifest, kind):
+            raise Refusal("InvalidParameterException", f"The registry refused the manifest: {refused}")
+        with self.lock:
+            call.agree()
+        return {"image": _image(call, digest, tag)}
+
+    def _writer(self, call: Call) -> Writer:
+        return Writer(call.registry, self.state)
+
+
+def _check_layers(call: Call) -> Answer:
+    layers, failures = [], []
+    for digest in call.arguments["layerDigests"]:
+        if not _DIGEST_PARAMETER.fullmatch(digest):
+            words = f"Invalid layer digest '{digest}'"
+            failures.append({"layerDigest": digest, "failureCode": "InvalidLayerDigest", "failureReason": words})
+        elif file := call.repository.layer(digest):
+            there = {"layerAvailability": "AVAILABLE", "layerSize": file.stat().st_size, "mediaType": _LAYER}
+            layers.append({"layerDigest": digest, **there})
+        else:
+            layers.append({"layerDigest": digest, "layerAvailability": "UNAVAILABLE"})
+    return {"layers": layers, "failures": failures}
+
+
+def _get_images(call: Call) -> Answer:
+    images, failures = [], []
+    for asked in call.arguments["imageIds"]:
+        tag = asked.get("imageTag", "")
+        if digest := call.repository.find(asked.get("imageDigest", ""), tag):
+            images.append(_image(call, digest, tag))
+        else:
+            words = "Requested image not found"
+            failures.append({"imageId": asked, "failureCode": "ImageNotFound", "failureReason": words})
+    return {"images": images, "failures": failures}
+
+
+def _image(call: Call, digest: str, tag: str) -> Answer:
+    manifest = call.repository.manifest(digest)
+    named = {"imageDigest": digest, **({"imageTag": tag} if tag else {})}
+    return call.answer(imageId=named, imageManifest=manifest, imageManifestMediaType=media_type(manifest))
+
+
+def _require_new(call: Call, digest: str, tag: str) -> None:
+    if call.arguments.get("imageDigest") not in (None, digest):
+        raise Refusal("ImageDigestDoesNotMatchException", f"The manifest's digest is '{digest}'")
+    standing = call.repository.tags().get(tag, "")
+    if standing == digest or (not tag and digest in call.repository.images()):
+        words = f"Image with digest '{digest}' and tag '{tag or 'null'}' already exists {call.place}"
+        raise Refusal("ImageAlreadyExistsException", words)
+    if standing and call.record and is_immutable(call.record, tag):
+        words = f"The image tag '{tag}' already exists {call.place} and cannot be overwritten because it is immutable"
+        raise Refusal("ImageTagAlreadyExistsException", words)
+
+
+def _require_parts(call: Call, manifest: str) -> None:
+    if missing := [digest for digest in blobs_of(manifest) if not call.repository.layer(digest)]:
+        raise Refusal(
+            "LayersNotFoundException", f"Layers with digests '{', '.join(missing)}' do not exist {call.place}"
+        )
+    if missing := sorted(set(members_of(manifest)) - call.repository.images().keys()):
+        words = f"Images with digests '{', '.join(missing)}' do not exist {call.place}"
+        raise Refusal("ReferencedImagesNotFoundException", words)
+
+
+def _miss(call: Call) -> Answer:
+    words = f"The repository with name '{call.name}' does not exist in the registry with id '{call.registry.account}'"
+    raise Refusal("RepositoryNotFoundException", words)
+
+
+def _deny(operation: str, call: Call) -> Answer:
+    """AWS lets nobody else into the account of its images but to pull."""
+    words = f"User is not authorized to perform: ecr:{operation} {call.place}"
+    raise Refusal("AccessDeniedException", words)

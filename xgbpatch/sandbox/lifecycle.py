@@ -1,0 +1,318 @@
+"""Up, down and status of the AWS on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from xgbpatch.credentials import Credentials
+from xgbpatch.engine.client import Engine, afterwards
+from xgbpatch.errors import ExtraMissingError, RegistryError, SandboxError
+from xgbpatch.progress import Progress
+from xgbpatch.reference import ImageReference
+from xgbpatch.sandbox import hosts, registries
+from xgbpatch.sandbox import state as sandbox_state
+from xgbpatch.sandbox.options import SandboxOptions
+from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxState, locked, read
+
+
+def environment(state: SandboxState) -> dict[str, str]:
+    """What the CLI, boto3, the AWS CLI and requests read. The keys are made up: moto takes any."""
+    return {
+        "AWS_ENDPOINT_URL": state.endpoint,
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_DEFAULT_REGION": state.region,
+        "AWS_REGION": state.region,
+        "AWS_CA_BUNDLE": str(state.bundle),
+        "REQUESTS_CA_BUNDLE": str(state.bundle),
+        "NO_PROXY": _past_proxies(state),
+    }
+
+
+def _past_proxies(state: SandboxState) -> str:
+    """The hosts to reach without a proxy: those declared already, then the sandbox's."""
+    declared = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    ours = ["127.0.0.1", *(registry.host for registry in state.registries)]
+    return ",".join(dict.fromkeys([*filter(None, declared.split(",")), *ours]))
+
+
+# AWS's control plane (ECR, STS, SageMaker, …) on a free loopback port: moto, with ECR's images from the registries.
+
+
+_DEFAULT_ACCOUNT = "123456789012"
+_START_SECONDS = 60.0
+
+
+def start(journal: Journal) -> None:
+    """Start it and wait until it answers; raises `SandboxError` with the end of its log."""
+    port = _free_port()
+    state = journal.update(endpoint=f"http://127.0.0.1:{port}")
+    command = [sys.executable, "-m", "xgbpatch.sandbox.ecr_server", str(state.directory)]
+    variables = {**_environment(state.account), "MOTO_PORT": str(port)}
+    process = sandbox_state.start("aws", command, variables, state.directory / "aws.log")
+    state = journal.update(processes=(*state.processes, process))
+    deadline = time.monotonic() + _START_SECONDS
+    while not answers(state):
+        if time.monotonic() > deadline or not sandbox_state.running(process):
+            log = sandbox_state.last_lines(state.directory / "aws.log")
+            raise SandboxError(f'the AWS endpoint "{state.endpoint}" does not answer\n{log}')
+        time.sleep(0.1)
+
+
+def answers(state: SandboxState) -> bool:
+    """Whether the AWS endpoint answers."""
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(f"{state.endpoint}/moto-api/data.json", timeout=10).close()
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
+
+
+def _environment(account: str) -> dict[str, str]:
+    """This process's, without what belongs to the user's own AWS; moto tells accounts by key unless one is forced."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
+    return own if account == _DEFAULT_ACCOUNT else {**own, "MOTO_ACCOUNT_ID": account}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# The stand-in bases, built and pushed under the names that the official images have in ECR.
+
+
+_ATTEMPTS, _PAUSE_SECONDS = 6, 2.0
+
+_IMAGE_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"  # on every base, and on every image built from one
+
+
+def push(journal: Journal, versions: tuple[str, ...], progress: Progress) -> None:
+    """Build and push the stand-ins of `versions` that are not there yet. One store serves every region."""
+    wanted = [version for version in versions if version not in journal.state.bases]
+    if not wanted:
+        return
+    with Engine.connect() as engine:
+        for version in wanted:
+            _push_one(engine, journal.state, version, progress)
+            journal.update(bases=(*journal.state.bases, version))
+
+
+def remove_images(state: SandboxState) -> None:
+    """Remove the engine's references to the sandbox's registries: bases it pulled, images it was to push."""
+    ours = {registry.host for registry in state.registries}
+    with Engine.connect() as engine:
+        for image in engine.images(_IMAGE_LABEL):
+            for name in (*image.tags, *image.repo_digests):
+                reference = ImageReference.parse(name)
+                if reference.host in ours:
+                    engine.remove(reference)
+
+
+def _push_one(engine: Engine, state: SandboxState, version: str, progress: Progress) -> None:
+    from xgbpatch import catalogue
+    from xgbpatch.standin.build import build_standin
+
+    registry = state.registries[0]
+    reference = catalogue.image_uri(version, registry.region)
+    progress.line(f"{reference}: building the stand-in")
+    image = build_standin(engine, version, progress)
+    with _tagged(engine, image.id, reference):
+        digest = push_when_known(engine, reference, (_credentials(registry), progress))
+    progress.line(f"{reference}@{digest}: pushed")
+
+
+def push_when_known(engine: Engine, reference: ImageReference, with_: tuple[Credentials, Progress]) -> str:
+    """The engine's Go resolver keeps the hosts file for 5 s: a name that `up` has just written may be unknown to it."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return engine.push(reference, *with_)
+        except RegistryError as error:
+            if "no such host" not in error.message:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    return engine.push(reference, *with_)
+
+
+@contextmanager
+def _tagged(engine: Engine, image: str, reference: ImageReference) -> Iterator[None]:
+    """Lend the image that name, unless the engine has it already: what is pulled must come from the registry."""
+    held = engine.image(reference)
+    engine.tag(image, reference)
+    if held:
+        yield
+        return
+    with afterwards(lambda: engine.remove(reference)):
+        yield
+
+
+def _credentials(registry: RegistryHost) -> Credentials:
+    return Credentials("AWS", registry.password)
+
+
+# A sandbox comes up as a whole or not at all, and goes down without a trace.
+
+
+_EXTRA_MODULES = ("moto", "flask", "cryptography", "bcrypt")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What of a sandbox was seen to work: its processes by name, the AWS endpoint, the lines in the hosts file."""
+
+    state: SandboxState
+    processes: dict[str, bool]
+    endpoint: bool
+    names: bool
+
+    @property
+    def healthy(self) -> bool:
+        return self.state.complete and self.endpoint and self.names and all(self.processes.values())
+
+
+def up(options: SandboxOptions, progress: Progress) -> SandboxState:
+    """A running sandbox as asked: this one if it runs, a new one otherwise; bases that are missing are added.
+
+    Raises `SandboxError`, or `ExtraMissingError`. However it fails, what it began is taken down again.
+    """
+    _require_possible(options)
+    with locked(options):
+        running = _reuse(options, progress)
+        journal = Journal(running or SandboxState(options.account, options.state, options.hosts))
+        try:
+            if running is None:
+                _make(journal, options, progress)
+            _push_bases(journal, options, progress)
+        except BaseException:
+            if running is None:
+                _remove(journal.state)
+            raise
+        return journal.state
+
+
+def down(options: SandboxOptions, images: bool = False) -> bool:
+    """Stop and remove all that `up` made, finished or not; False where there was nothing.
+
+    With `images`, the engine's references to the sandbox's registries go too.
+    """
+    with locked(options):
+        state = read(options.state)
+        if state is None:
+            return False
+        if images:
+            pass  # MOVED
+
+            remove_images(state)
+        _remove(state)
+        return True
+
+
+def status(options: SandboxOptions) -> Observation | None:
+    """What runs at this moment; None where no sandbox was made."""
+    state = read(options.state)
+    return observe(state) if state else None
+
+
+def observe(state: SandboxState) -> Observation:
+    """Look at the processes, the endpoint and the names of a sandbox."""
+    return Observation(
+        state,
+        {process.name: sandbox_state.running(process) for process in state.processes},
+        bool(state.endpoint) and answers(state),
+        hosts.holds(state.hosts, state.directory, state.registries),
+    )
+
+
+def _require_possible(options: SandboxOptions) -> None:
+    for module in _EXTRA_MODULES:
+        if find_spec(module) is None:
+            raise ExtraMissingError("the sandbox", "sandbox")
+    if os.geteuid() != 0:
+        raise SandboxError(
+            f'the sandbox needs root: port 443, "{options.hosts}" and "{options.certificates}"',
+            "Run the same command as root.",
+        )
+
+
+def _reuse(options: SandboxOptions, progress: Progress) -> SandboxState | None:
+    """The sandbox that runs already; None (and nothing left of it) when it is broken or was half-made."""
+    state = read(options.state)
+    if state is None:
+        return None
+    if not observe(state).healthy:
+        progress.line("sandbox: what is left of an earlier one is removed first")
+        _remove(state)
+        return None
+    if state.registries != registries.plan(options):
+        raise SandboxError(
+            f'the sandbox in "{state.directory}" runs with another account, other regions or addresses',
+            "Run `xgbpatch sandbox down` first.",
+        )
+    return state
+
+
+def _make(journal: Journal, options: SandboxOptions, progress: Progress) -> None:
+    journal.update(registries=registries.plan(options))
+    registries.require_free_addresses(journal.state.registries)
+    binary = registries.find_registry(options.state / "program", progress)
+    installation = registries.Installation.make(binary, journal.state)
+    for registry in journal.state.registries:
+        process = installation.start(registry, registries.store(registry, journal.state))
+        journal.update(processes=(*journal.state.processes, process))
+    hosts.trust_authority(journal, options.certificates)
+    hosts.publish_names(journal)
+    registries.wait_until_all_answer(journal.state)
+    start(journal)
+    journal.update(complete=True)
+    progress.line(f"sandbox: up, AWS endpoint {journal.state.endpoint}, {len(journal.state.registries)} registries")
+
+
+def _push_bases(journal: Journal, options: SandboxOptions, progress: Progress) -> None:
+    if options.versions:
+        pass  # MOVED
+
+        push(journal, options.versions, progress)
+
+
+def _remove(state: SandboxState) -> None:
+    """The state stays until everything else is gone, so that `down` can be repeated; raises `SandboxError`."""
+    _try_all(
+        lambda: sandbox_state.stop(state.processes),
+        lambda: hosts.write(state.hosts, state.directory, ()),
+        lambda: _remove_created(state),
+    )
+    shutil.rmtree(state.directory)
+
+
+def _try_all(*steps: Callable[[], None]) -> None:
+    failures: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except (SandboxError, OSError) as error:
+            failures.append(error)
+    if failures:
+        raise SandboxError(
+            f"not all of the sandbox could be removed: {failures[0]}", "Run `xgbpatch sandbox down` as root."
+        ) from failures[0]
+
+
+def _remove_created(state: SandboxState) -> None:
+    for path in reversed(state.created):
+        if path.is_dir():
+            with suppress(OSError):  # somebody else put something into it
+                path.rmdir()
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,237 @@
+"""Proof that an image holds only what its labels say: our layer, our variables, and the base below them."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import IO, Any, cast
+
+from xgbpatch import layout
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
+from xgbpatch.oci import layer_index, manifest
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.layer_index import LayerReader
+from xgbpatch.oci.manifest import Descriptor
+from xgbpatch.patch.model import digest_of, files_digest_of
+from xgbpatch.provenance import Provenance
+from xgbpatch.registry.blobs import BlobStore
+from xgbpatch.registry.context import Depot
+from xgbpatch.registry.images import find_image
+
+_PARENTS = frozenset({"/", "/.", "/opt"})
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, order=True)
+class OverlayFile:
+    """A file in a layer of ours, by its absolute path and the sha256 of its content."""
+
+    target: str
+    executable: bool
+    sha256: str
+
+
+@dataclass(frozen=True)
+class OwnLayer:
+    """A layer of ours: its blob, and the digest of its uncompressed bytes as the configuration tells it."""
+
+    blob: Descriptor
+    diff_id: str
+
+
+def read_own_layer(blobs: BlobStore, layers: Sequence[OwnLayer]) -> tuple[OverlayFile, ...]:
+    """The files of `layers`, sorted by target; a later layer wins. Nothing is kept in memory or on disk but the list.
+
+    Raises `ContractError` where a layer is not what its configuration says, or holds anything but files below
+    `/opt/xgbpatch`; `RegistryError` and `BaseImageError` where its bytes are wrong.
+    """
+    found: dict[str, OverlayFile] = {}
+    for layer in layers:
+        found.update({file.target: file for file in _files(blobs, layer)})
+    return tuple(sorted(found.values()))
+
+
+def files_digest(files: Sequence[OverlayFile]) -> str:
+    """`sha256:…`, what the label `io.xgbpatch.files-digest` says of the same files."""
+    return f"sha256:{files_digest_of((file.target, file.executable, file.sha256) for file in files)}"
+
+
+def _files(blobs: BlobStore, layer: OwnLayer) -> Iterator[OverlayFile]:
+    with blobs.opened(layer.blob.digest) as pieces:
+        unpacked = LayerReader(pieces, layer.blob)
+        plain = _HashingReader(unpacked)
+        try:
+            unpacked.limit = 2 * layer_index.LARGEST_HEADER
+            with layer_index.opened(cast("IO[bytes]", plain)) as archive:
+                for member in layer_index.members(archive, unpacked):
+                    yield from _member(archive, member, layer)
+        except (EOFError, tarfile.TarError) as error:
+            raise ContractError(f'layer "{layer.blob.digest}" is no tar: {error}') from error
+        while plain.read(_PIECE):
+            pass
+        unpacked.finish()
+    if plain.digest != layer.diff_id:
+        raise ContractError(
+            f'layer "{layer.blob.digest}" unpacks to "{plain.digest}", and the configuration says "{layer.diff_id}"'
+        )
+
+
+def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: OwnLayer) -> Iterator[OverlayFile]:
+    path = "/" + member.name.removeprefix("./").rstrip("/")
+    inside = path == layout.ROOT or path.startswith(f"{layout.ROOT}/")
+    if member.isdir() and (inside or path in _PARENTS):
+        return
+    content = archive.extractfile(member) if member.isreg() and inside and ".." not in path.split("/") else None
+    if content is None:
+        raise ContractError(
+            f'layer "{layer.blob.digest}" holds "{path}", which xgbpatch did not put there',
+            "The image was changed after xgbpatch made it: rebuild it from its spec.",
+        )
+    total = hashlib.sha256()
+    while piece := content.read(_PIECE):
+        total.update(piece)
+    yield OverlayFile(path, bool(member.mode & 0o100), total.hexdigest())
+
+
+class _HashingReader:
+    """A layer's tar, hashed as it is read."""
+
+    def __init__(self, source: LayerReader) -> None:
+        self._source = source
+        self._sha256 = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._sha256.hexdigest()}"
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes."""
+        piece = self._source.read(size)
+        self._sha256.update(piece)
+        return piece
+
+
+# Holding a published image to what its labels claim: the base it stands on, the files and the variables of its patch.
+#
+# Compared by diff IDs, the digests of the uncompressed layers: `docker push` may compress a layer anew, which changes
+# the blob and not the layer. Everything that the image has beyond its base must be what `io.xgbpatch.patch-digest`
+# covers.
+
+
+_REBUILD = "Rebuild it from its spec: xgbpatch build."
+_SETTINGS = (
+    "User", "ExposedPorts", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "StopSignal", "Healthcheck", "OnBuild",
+    "Shell",
+)  # fmt: skip
+_COINCIDENCES = 2  # variables that a patch may set to the very value its base has
+
+
+@dataclass(frozen=True)
+class OwnedImage:
+    """An image beside the base that it says it stands on, and that it was seen to stand on."""
+
+    image: RemoteImage
+    base: RemoteImage
+    provenance: Provenance
+
+    @property
+    def layers(self) -> tuple[OwnLayer, ...]:
+        """Those beyond the base's, with Docker's media types."""
+        count = len(self.base.diff_ids)
+        blobs = manifest.repaired(self.image.manifest).layers[count:]
+        return tuple(OwnLayer(blob, diff_id) for blob, diff_id in zip(blobs, self.image.diff_ids[count:], strict=True))
+
+
+@dataclass(frozen=True)
+class PatchContents:
+    """What a patch consists of: its variables, and the base's modules that it replaces."""
+
+    environment: Mapping[str, str]
+    replaced: tuple[str, ...]
+
+
+def verify_ownership(depot: Depot, image: RemoteImage) -> OwnedImage:
+    """`image` beside its base; from manifests and configurations alone.
+
+    Raises `ContractError` where it does not stand on that base, `ConfigurationError` where it cannot say, and
+    `BaseImageError` where the base is gone.
+    """
+    made = image.provenance
+    if made is None or not made.files_digest or not made.patch_digest:
+        older = "was not made by xgbpatch" if made is None else "was made by an xgbpatch that kept too little of it"
+        raise ConfigurationError(f'"{image.reference}" {older}', "Build an image from a spec first: xgbpatch build.")
+    if made.base is None:
+        raise ConfigurationError(
+            f'the labels of "{image.reference}" name no base in a registry: "{made.base_name}" with the digest '
+            f'"{made.base_digest}"',
+            _REBUILD,
+        )
+    base = find_image(depot.registry, made.base, image.architecture or "amd64")
+    if base is None:
+        raise BaseImageError(
+            f'the base "{made.base}" is gone, so nothing proves what is its and what is ours', _REBUILD
+        )
+    found = list(_contradictions(image, base))
+    if found:
+        raise ContractError(
+            f'"{image.reference}" does not stand on the base it claims, "{made.base}": {"; ".join(found)}', _REBUILD
+        )
+    return OwnedImage(image, base, made)
+
+
+def patch_contents(depot: Depot, claim: OwnedImage) -> PatchContents:
+    """What the patch consists of, read from its layers; raises `ContractError` where it is not what the labels say."""
+    files = read_own_layer(depot.blobs_of(claim.image.reference), claim.layers)
+    seen = files_digest(files)
+    if seen != claim.provenance.files_digest:
+        raise ContractError(
+            f'the files that "{claim.image.reference}" adds are not those that its label names: "{seen}" instead of '
+            f'"{claim.provenance.files_digest}"',
+            _REBUILD,
+        )
+    folder = f"{layout.REPLACEMENTS}/"
+    replaced = [file.target.removeprefix(folder) for file in files if file.target.startswith(folder)]
+    return PatchContents(_environment(claim), tuple(name.removesuffix(".py") for name in replaced))
+
+
+def _contradictions(image: RemoteImage, base: RemoteImage) -> Iterator[str]:
+    count = len(base.diff_ids)
+    for one in (image, base):
+        if len(one.layers) != len(one.diff_ids):
+            yield f"its configuration tells of {len(one.diff_ids)} layers and its manifest of {len(one.layers)}"
+    if image.diff_ids[:count] != base.diff_ids:
+        yield "the base's layers are not its first layers"
+    elif len(image.diff_ids) == count:
+        yield "it has no layer beyond the base's"
+    for name in _SETTINGS:
+        if (_settings(image).get(name) or None) != (_settings(base).get(name) or None):
+            yield f'"{name}" is not the base\'s'
+    for name in sorted(set(base.environment) - set(image.environment)):
+        yield f'the base\'s variable "{name}" is missing'
+
+
+def _settings(image: RemoteImage) -> Mapping[str, Any]:
+    return image.config.get("config") or {}
+
+
+def _environment(claim: OwnedImage) -> Mapping[str, str]:
+    """The patch's variables: those that differ from the base's, and which the patch digest covers.
+
+    A patch may also set a variable to what the base has; which one, only the digest tells.
+    """
+    base, image, made = claim.base.environment, claim.image.environment, claim.provenance
+    own = {name: value for name, value in image.items() if base.get(name) != value}
+    equal = sorted(set(image) - set(own))
+    files = made.files_digest.removeprefix("sha256:")
+    for count in range(_COINCIDENCES + 1):
+        for names in combinations(equal, count):
+            found = {**own, **{name: image[name] for name in names}}
+            if f"sha256:{digest_of(files, found)}" == made.patch_digest:
+                return found
+    raise ContractError(
+        f'the variables of "{claim.image.reference}" are not those that xgbpatch gave it ({", ".join(sorted(own))})',
+        _REBUILD,
+    )

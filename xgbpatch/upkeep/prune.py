@@ -1,0 +1,240 @@
+"""What of a repository can go: images of ours that newer ones have replaced and nobody uses. Deciding is pure.
+
+Every doubt keeps an image. An image's artifacts go before it, those of an artifact before that: cut off in between, the
+next run finds what is left and ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker, Use
+from xgbpatch.errors import AwsError
+from xgbpatch.oci.manifest import Manifest
+from xgbpatch.provenance import Provenance
+from xgbpatch.publish.push import INCOMING
+from xgbpatch.publish.scan_gate import BASE_TAG
+from xgbpatch.reference import ImageReference
+from xgbpatch.spec import DEFAULT_TAG
+from xgbpatch.upkeep.repository import ListedImage, Repository, RepositoryItem, newer
+
+_HELD_BACK = "something that belongs to it could not be deleted"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """`keep`: how many of the newest versions of each image stay, at least one. `before`: only what is older goes.
+    `patterns`: of version tags, beside the default one (`Spec.tag`)."""
+
+    keep: int = 3
+    before: datetime | None = None
+    patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether `item` goes, and why (not)."""
+
+    item: RepositoryItem
+    deleted: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What became of a verdict that says delete; `failure` is empty where the item is gone."""
+
+    verdict: Verdict
+    failure: str = ""
+
+
+def uses(places: Sequence[SageMaker]) -> tuple[Use, ...]:
+    """Everything in these regions that needs an image; raises `AwsError` where that cannot be told."""
+    return tuple(use for sagemaker in places for use in _uses(sagemaker.models(), sagemaker))
+
+
+def in_use(place: ImageReference, items: Iterable[RepositoryItem], used: Iterable[Use]) -> dict[str, Use]:
+    """Digests in the repository of `place` that something needs, by digest itself or by a tag that names it now."""
+    tags = {tag: item.held.digest for item in items for tag in item.held.tags}
+    found: dict[str, Use] = {}
+    for use in used:
+        for image in use.images:
+            digest = image.digest or tags.get(image.tag or "latest", "")
+            if digest and _same_repository(image, place):
+                found.setdefault(digest, use)
+    return found
+
+
+def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> tuple[Verdict, ...]:
+    """A verdict on everything in one repository: images first, then what belongs to them."""
+    own = {item.held.digest: _on_image(item, items, used, rules) for item in items if item.provenance}
+    chains = _chains(items)
+    verdicts = []
+    for item in items:
+        root = own.get(chains[item.held.digest][-1])
+        verdicts.append(own.get(item.held.digest) or _on_other(item, used, root, tuple(own.values())))
+    return tuple(verdicts)
+
+
+def freed(verdicts: Sequence[Verdict]) -> int:
+    """Bytes of blobs that nothing needs after the deletion; layers that a kept image shares stay."""
+    kept = {digest for verdict in verdicts if not verdict.deleted for digest in _blobs(verdict.item.manifest)}
+    gone = {key: size for verdict in verdicts if verdict.deleted for key, size in _blobs(verdict.item.manifest).items()}
+    return sum(size for digest, size in gone.items() if digest not in kept)
+
+
+def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[Deleted]:
+    """Carry the verdicts out. Before every step the tags are looked at once more: an image stays, with all that belongs
+    to it and is still there, when one of these has got or lost a tag since, or could not be deleted."""
+    doomed = [verdict for verdict in verdicts if verdict.deleted]
+    chains = _chains(verdict.item for verdict in verdicts)
+    root = {digest: chain[-1] for digest, chain in chains.items()}
+    stays: dict[str, str] = {}
+    for step in _steps(doomed, chains, where):
+        moved = _moved(doomed, where.held())
+        stays |= {root[digest]: "its tags have changed meanwhile" for digest in moved}
+        batch = [verdict for verdict in step if root[_digest(verdict)] not in stays]
+        yield from (Deleted(verdict, stays[root[_digest(verdict)]]) for verdict in step if verdict not in batch)
+        failures = where.delete([verdict.item.held for verdict in batch]) if batch else {}
+        stays |= {root[_digest(verdict)]: _HELD_BACK for verdict in batch if _digest(verdict) in failures}
+        yield from (Deleted(verdict, failures.get(_digest(verdict), "")) for verdict in batch)
+
+
+def is_version_tag(tag: str, made: Provenance, patterns: Iterable[str]) -> bool:
+    """Whether xgbpatch gave the image this tag when it was made; patterns without a digest name no single image."""
+    fields = {
+        "version": made.version,
+        "base": made.base_digest.removeprefix("sha256:")[:12],
+        "spec": made.spec_digest.removeprefix("sha256:")[:8],
+    }
+    exact = [pattern for pattern in (DEFAULT_TAG, *patterns) if "{base}" in pattern or "{spec}" in pattern]
+    return tag in {pattern.format(**fields) for pattern in exact}
+
+
+def _uses(models: Sequence[Model], sagemaker: SageMaker) -> Iterator[Use]:
+    names = {model.name for model in models}
+    for model in models:
+        _require_known(model)
+        yield Use(Kind.MODEL, model.name, model.region, model.images)
+    for endpoint in sagemaker.endpoints():
+        yield _endpoint_use(endpoint, names)
+    yield from sagemaker.other_uses()
+
+
+def _require_known(model: Model) -> None:
+    if model.lost:
+        raise AwsError(
+            f'it cannot be told which image the model "{model.name}" in {model.region} runs',
+            f"Its model package {model.lost[0]} is gone: delete the model, or make it anew.",
+        )
+
+
+def _endpoint_use(endpoint: Endpoint, models: set[str]) -> Use:
+    """One whose images SageMaker does not tell must at least have all its models."""
+    if not endpoint.images and not (endpoint.models and models.issuperset(endpoint.models)):
+        raise AwsError(
+            f'it cannot be told which image the endpoint "{endpoint.name}" in {endpoint.region} runs',
+            "Its models are gone, and SageMaker names no image: update or delete the endpoint first.",
+        )
+    return Use(Kind.ENDPOINT, endpoint.name, endpoint.region, endpoint.images)
+
+
+def _on_image(item: RepositoryItem, items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> Verdict:
+    made = item.provenance
+    assert made is not None, "the caller asks for images of ours only"
+    digest = item.held.digest
+    if digest in used:
+        return Verdict(item, False, f"used by {used[digest]}")
+    aliases = [tag for tag in item.held.tags if not _is_own_tag(tag, made, rules)]
+    if aliases:
+        return Verdict(item, False, f'alias "{aliases[0]}" names it')
+    whole = next((index for index in items if digest in index.parts), None)
+    if whole is not None:
+        return Verdict(item, False, f'part of the index "{", ".join(whole.held.tags) or whole.held.digest}"')
+    later = newer(item, items)
+    if len(later) < rules.keep:
+        return Verdict(item, False, f"among the newest {rules.keep}" if later else "the newest of its image")
+    if rules.before and not (item.when and item.when < rules.before):
+        return Verdict(item, False, f"not older than {rules.before:%Y-%m-%d %H:%M}")
+    return Verdict(item, True, f"superseded by {_name(later[0])}")
+
+
+def _on_other(item: RepositoryItem, used: Mapping[str, Use], root: Verdict | None, own: Sequence[Verdict]) -> Verdict:
+    if item.held.digest in used:
+        return Verdict(item, False, f"used by {used[item.held.digest]}")
+    if root is not None:
+        return Verdict(item, root.deleted, f"belongs to {_name(root.item)}, which {_fate(root)}")
+    if item.held.tags and all(tag.startswith(BASE_TAG) for tag in item.held.tags):
+        needed = any(_base_tag(verdict.item) in item.held.tags for verdict in own if not verdict.deleted)
+        return Verdict(item, not needed, f"a base that {'an image here stands' if needed else 'no image stands'} on")
+    return Verdict(item, False, "not made by xgbpatch")
+
+
+def _chains(items: Iterable[RepositoryItem]) -> dict[str, tuple[str, ...]]:
+    """From each digest to what it belongs to in the end: a signature may belong to an SBOM that belongs to an image."""
+    subjects = {item.held.digest: item.subject for item in items}
+    return {digest: _chain(digest, subjects) for digest in subjects}
+
+
+def _chain(digest: str, subjects: Mapping[str, str]) -> tuple[str, ...]:
+    found = [digest]
+    while (subject := subjects.get(found[-1], "")) and subject not in found:
+        found.append(subject)
+    return tuple(found)
+
+
+def _steps(doomed: Sequence[Verdict], chains: Mapping[str, tuple[str, ...]], where: Repository) -> list[list[Verdict]]:
+    """What belongs to something goes before it. ECR deletes no part from under its index, so that goes before its
+    parts; elsewhere the index is all that tells of them, and goes after."""
+    index_first = where.place.ecr is not None
+
+    def rank(verdict: Verdict) -> tuple[int, bool]:
+        return -len(chains[_digest(verdict)]), verdict.item.manifest.is_index != index_first
+
+    return [list(step) for _, step in groupby(sorted(doomed, key=rank), rank)]
+
+
+def _moved(doomed: Sequence[Verdict], held: Iterable[ListedImage]) -> Iterator[str]:
+    """Digests with other tags than when they were judged, or whose tags are on something else now."""
+    now = {one.digest: set(one.tags) for one in held}
+    taken = {tag for tags in now.values() for tag in tags}
+    for verdict in doomed:
+        digest, tags = _digest(verdict), set(verdict.item.held.tags)
+        if now[digest] != tags if digest in now else tags & taken:
+            yield digest
+
+
+def _base_tag(item: RepositoryItem) -> str:
+    made = item.provenance
+    return BASE_TAG + made.base_digest.removeprefix("sha256:")[:12] if made else ""
+
+
+def _is_own_tag(tag: str, made: Provenance, rules: Rules) -> bool:
+    return tag.startswith(INCOMING) or is_version_tag(tag, made, rules.patterns)
+
+
+def _same_repository(image: ImageReference, place: ImageReference) -> bool:
+    where = (image.ecr == place.ecr) if place.ecr else (image.host == place.host)
+    return where and image.repository == place.repository
+
+
+def _blobs(manifest: Manifest) -> dict[str, int]:
+    if manifest.is_index:
+        return {}
+    parts = (manifest.config, *manifest.layers) if manifest.document.get("config") else manifest.layers
+    return {part.digest: part.size for part in parts}
+
+
+def _digest(verdict: Verdict) -> str:
+    return verdict.item.held.digest
+
+
+def _name(item: RepositoryItem) -> str:
+    return f'"{item.held.tags[0] if item.held.tags else item.held.digest}"'
+
+
+def _fate(verdict: Verdict) -> str:
+    return "goes" if verdict.deleted else "stays"

@@ -1,0 +1,264 @@
+"""A patch carried over to another base: variables and labels as a build on that base would write them. Pure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from xgbpatch import layout, provenance
+from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.definition import rfc3339
+from xgbpatch.errors import ConfigurationError, DriftError, PackageError, XgbpatchError
+from xgbpatch.inspection import layers
+from xgbpatch.inspection.facts import Facts, UpstreamModule
+from xgbpatch.oci import image
+from xgbpatch.oci.image import ConfigAddition, RemoteImage
+from xgbpatch.patch import hooks
+from xgbpatch.patch.compose import extended
+from xgbpatch.patch.model import digest_of
+from xgbpatch.provenance import Provenance
+from xgbpatch.reference import ImageReference
+from xgbpatch.registry import copy
+from xgbpatch.registry.blobs import Traffic
+from xgbpatch.registry.context import Depot
+from xgbpatch.registry.images import load_base, load_image
+from xgbpatch.upkeep import drift, ownership
+from xgbpatch.upkeep.drift import BaseSnapshot, DriftFinding
+from xgbpatch.upkeep.ownership import OwnedImage
+
+
+@dataclass(frozen=True)
+class _Relocation:
+    """An image with its proven base and variables, and the base that it goes to."""
+
+    claim: OwnedImage
+    environment: Mapping[str, str]
+    base: RemoteImage
+
+
+def moved_environment(move: _Relocation) -> dict[str, str]:
+    """The patch's variables on the new base. What extends one of the base's extends the new base's; a value of the
+    user's own stays as it is."""
+    old, new = move.claim.base, move.base
+    found = dict(move.environment)
+    for name, moved in (
+        ("PATH", _moved_path(found.get("PATH", ""), old.environment.get("PATH"), new.environment.get("PATH"))),
+        ("PYTHONPATH", _imports(found.get("PYTHONPATH", ""), old.environment, new.environment)),
+    ):
+        if moved is not None:
+            found[name] = moved
+    if found.get("XGBPATCH_BASE") == str(move.claim.provenance.base):
+        found["XGBPATCH_BASE"] = str(new.reference)
+    return found
+
+
+def moved_labels(move: _Relocation, hooks: tuple[str, ...], created: str) -> dict[str, str]:
+    """All labels beyond the new base's own: the image's, with what is true of the new base."""
+    made, reference = move.claim.provenance, move.base.reference
+    files = made.files_digest.removeprefix("sha256:")
+    moved = replace(
+        made,
+        base_name=str(replace(reference, digest="")),
+        base_digest=reference.digest,
+        patch_digest=f"sha256:{digest_of(files, moved_environment(move))}",
+        hooks=hooks,
+        created=created,
+    )
+    written = provenance.write(moved)
+    taken = {*written, *move.claim.base.labels}
+    others = {name: value for name, value in move.claim.image.labels.items() if name not in taken}
+    return {**written, **others}
+
+
+def rebase_mark(digest: str) -> str:
+    """How `{base}` of a tag pattern shows a base's digest."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def check_packages(made: Provenance, facts: Facts) -> None:
+    """Raises `PackageError` where the new base has other distributions than those the packages were resolved beside."""
+    if not made.packages:
+        return
+    held = {f"{found.name}=={found.version}" for found in facts.distributions.values()}
+    ours = {canonicalize_name(package.partition("==")[0]) for package in made.packages}
+    before = {item.partition("==")[0]: item for item in made.base_packages}
+    added = {name for name in facts.distributions if name in ours and name not in before}
+    moved = sorted({*before.values()} - held) + [f"{name} is new" for name in sorted(added)]
+    glibc = made.python.rpartition(" glibc-")[2]
+    if glibc and Version(facts.python.glibc or "0") < Version(glibc):
+        moved.append(f"glibc {glibc}")
+    if moved:
+        shown = moved[:10] + ([f"… and {len(moved) - 10} more"] if len(moved) > 10 else [])
+        raise PackageError(
+            "the packages of the image were resolved beside distributions that the new base has no longer: "
+            + ", ".join(shown),
+            "Rebuild instead, which resolves them again: xgbpatch build.",
+        )
+
+
+def _moved_path(value: str, old: str | None, new: str | None) -> str | None:
+    """`composition` puts our folder first; any other value is the user's."""
+    ours = {layout.search_path(old)} if old else {layout.search_path(old), layout.BIN}  # alone, in older images
+    return layout.search_path(new) if value in ours else None
+
+
+def _imports(value: str, old: Mapping[str, str], new: Mapping[str, str]) -> str | None:
+    """`composition` puts our folders last; any other value is the user's."""
+    before = old.get("PYTHONPATH")
+    if before is not None and not value.startswith(f"{before}:"):
+        return None
+    folders = (value if before is None else value.removeprefix(f"{before}:")).split(":")
+    return extended(new.get("PYTHONPATH"), folders) if folders[0] == layout.OVERLAYS else None
+
+
+# A published image moved onto a new base without an engine: the same layers, and a new configuration.
+#
+# The sequence, and why it has no bad moment: the image is held to what it claims, the two bases are compared, then
+# the new base's blobs that the repository lacks are mounted or streamed, the configuration follows, and the manifest
+# comes last and in one step. The result is byte for byte what the registry builder makes of the same spec on the new
+# base.
+
+
+@dataclass(frozen=True)
+class RebaseRequest:
+    """What is asked: `to` is the new base (None: the old one's tag as it stands now; a digest without a repository: the
+    old one's repository), `tag` the new tag (empty: the old one with the new base's digest in it). `accept_drift` goes
+    on where a person has read the difference."""
+
+    image: ImageReference
+    to: ImageReference | None = None
+    tag: str = ""
+    accept_drift: bool = False
+
+
+@dataclass(frozen=True)
+class RebaseResult:
+    """Where the image stands now, by tag and digest, on which base, and what had to be moved for it. `up_to_date` means
+    that it stood there already; `accepted` are the differences of the bases that were accepted, in words."""
+
+    reference: ImageReference
+    base: ImageReference
+    up_to_date: bool = False
+    accepted: tuple[str, ...] = ()
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+def rebase(depot: Depot, wish: RebaseRequest) -> RebaseResult:
+    """Put the image of `wish` onto the new base, in its own repository; an image that stands there stays as it is.
+
+    Raises `DriftError` with every broken clause, `PackageError` where its packages were resolved for another base, the
+    errors of `claims`, `BaseImageError`, `RegistryError` and `AwsError`.
+    """
+    claim = ownership.verify_ownership(depot, load_image(depot.registry, wish.image))
+    base = load_base(depot.registry, _new_base(claim.provenance, wish.to), claim.image.architecture or "amd64")
+    if base.reference.digest == claim.base.reference.digest:
+        return RebaseResult(claim.image.reference, base.reference, up_to_date=True)
+    destination = claim.image.reference.with_tag(wish.tag or _new_tag(depot, claim, base.reference))
+    patch = ownership.patch_contents(depot, claim)
+    old, new = _grounds(depot, claim, base, patch.replaced)
+    accepted = _accepted(depot, wish, drift.compare(old, new))
+    move = _Relocation(claim, patch.environment, base)
+    addition = _addition(move, new.entries, rfc3339(depot.moment or registry_builder.created(base)))
+    standing = registry_builder.standing(depot, destination, addition.labels, claim.image.architecture or "amd64")
+    if standing:
+        return RebaseResult(standing.reference, base.reference, True, accepted)
+    reference, traffic = _put(depot, move, addition, destination)
+    return RebaseResult(reference, base.reference, False, accepted, traffic)
+
+
+def _new_base(made: Provenance, to: ImageReference | None) -> ImageReference:
+    old = ImageReference.parse(made.base_name)
+    if to is None:
+        if not old.tag:
+            raise ConfigurationError(f'the base "{old}" was named without a tag, which could move', "Name one: --to.")
+        return old
+    if not to.repository:
+        return old.with_digest(to.digest)
+    if not to.host:
+        raise ConfigurationError(f'the base "{to}" names no registry', "Write host/repository:tag or a digest.")
+    return to
+
+
+def _new_tag(depot: Depot, claim: OwnedImage, base: ImageReference) -> str:
+    """The image's version tag with the new base's digest for the old one's. Where it was named by another tag, an alias
+    for one, its version tag is looked for."""
+    image, old = claim.image.reference, rebase_mark(claim.base.reference.digest)
+    if old in image.tag:
+        return image.tag.replace(old, rebase_mark(base.digest))
+    for tag in depot.registry.tags(image):
+        found = depot.registry.head(image.with_tag(tag)) if old in tag else None
+        if found and found.digest == image.digest:
+            return tag.replace(old, rebase_mark(base.digest))
+    raise ConfigurationError(
+        f'no tag of "{image}" names its base ("{old}"), so none follows for the new one', "Name it: --tag TAG."
+    )
+
+
+def _grounds(
+    depot: Depot, claim: OwnedImage, base: RemoteImage, replaced: tuple[str, ...]
+) -> tuple[BaseSnapshot, BaseSnapshot]:
+    """The old base and the new one as the patch stands on them; raises `PackageError` where its packages do not fit.
+
+    What the old base was like is in the image's label. Its layers are read only where the label does not tell all, and
+    for the difference where there is one.
+    """
+    made, facts = claim.provenance, _facts(depot, base)
+    check_packages(made, facts)
+    entries = made.hooks
+    if not entries or not set(replaced) <= set(hooks.replaced(entries)):
+        entries = hooks.recorded(made.features, made.fixes, replaced, _facts(depot, claim.base))
+    old, new = BaseSnapshot(entries), drift.snapshot_of(facts, entries)
+    return (BaseSnapshot(entries, _texts(depot, claim.base)) if drift.compare(old, new) else old), new
+
+
+def _texts(depot: Depot, base: RemoteImage) -> Mapping[str, UpstreamModule]:
+    """Only to show a difference: a base that cannot be read must not hide that there is one."""
+    try:
+        return _facts(depot, base).modules
+    except XgbpatchError:
+        return {}
+
+
+def _facts(depot: Depot, base: RemoteImage) -> Facts:
+    return layers.inspect(base, depot.blobs_of(base.reference), depot.cache, depot.progress)
+
+
+def _accepted(depot: Depot, wish: RebaseRequest, broken: tuple[DriftFinding, ...]) -> tuple[str, ...]:
+    """The broken clauses in words; raises `DriftError` with all of them unless they were accepted."""
+    if not broken:
+        return ()
+    told = "\n".join(f"  {clause.words}\n{clause.difference}".rstrip() for clause in broken)
+    if not wish.accept_drift:
+        raise DriftError(
+            f'the new base of "{wish.image}" differs in what its patch relies on:\n{told}',
+            "Where the patch still holds on it, go on with --accept-drift; test-local tells.",
+        )
+    depot.progress.line(f"The new base differs in what the patch relies on, which was accepted:\n{told}")
+    return tuple(clause.words for clause in broken)
+
+
+def _addition(move: _Relocation, entries: tuple[str, ...], created: str) -> ConfigAddition:
+    return ConfigAddition(
+        [layer.diff_id for layer in move.claim.layers],
+        moved_environment(move),
+        moved_labels(move, entries, created),
+        created,
+    )
+
+
+def _put(
+    depot: Depot, move: _Relocation, addition: ConfigAddition, destination: ImageReference
+) -> tuple[ImageReference, Traffic]:
+    depot.progress.line(f"Moving {move.claim.image.reference} onto {move.base.reference}")
+    content = image.patched_config(move.base, addition)
+    manifest = image.patched_manifest(
+        move.base.manifest, image.config_descriptor(content), [layer.blob for layer in move.claim.layers]
+    )
+    target = depot.blobs_of(destination)
+    traffic = copy.copy(depot.blobs_of(move.base.reference), target, move.base.layers, depot.progress)
+    traffic += copy.put(target, io.BytesIO(content), manifest.config, depot.progress)
+    return registry_builder.named(depot, manifest, destination), traffic

@@ -1,0 +1,81 @@
+"""Small things that every layer may use: files written whole, TOML, aligned text, and what a misspelt word meant."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one step; its folder is made where it is missing.
+
+    The file is on the disk before it has its name: not even a machine that loses its power leaves half of it there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{secrets.token_hex(8)}.part")  # a process ID is not unique where containers share a folder
+    try:
+        with part.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_new_file(path: Path, text: str, force: bool) -> None:
+    """Raises `FileExistsError` where `path` is there and `force` is not given, and `OSError` as the system does."""
+    with tempfile.TemporaryDirectory(prefix=".xgbpatch-", dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        part.write_text(text, encoding="utf-8")
+        part.replace(path) if force else os.link(part, path)  # link() alone refuses an existing name without a race
+
+
+# TOML from text: the standard library's reader, or its namesake before Python 3.11.
+
+
+if sys.version_info >= (3, 11):
+    from tomllib import TOMLDecodeError, loads
+else:
+    from tomli import TOMLDecodeError, loads
+
+__all__ = ["TOMLDecodeError", "load_data", "loads"]
+
+
+def load_data(name: str) -> dict[str, Any]:
+    """A table of the package's own data folder, such as `versions.toml`."""
+    return dict(loads(files("xgbpatch").joinpath("data").joinpath(name).read_text(encoding="utf-8")))
+
+
+# Plain text tables: aligned columns that survive a pipe.
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """One line a row, columns two blanks apart, nothing behind the last cell. All rows have the same length."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+# The second half of an error about a wrong word: what was probably meant, and what is allowed.
+
+
+def nearest_word(word: str, allowed: Collection[str]) -> str | None:
+    """The allowed word closest to `word`, letter case aside, or None when nothing is close."""
+    lowered = {choice.lower(): choice for choice in allowed}
+    found = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None
+
+
+def did_you_mean(word: str, allowed: Collection[str]) -> str:
+    """A next step: the nearest match as a question, then every allowed word."""
+    meant = nearest_word(word, allowed)
+    question = f'Did you mean "{meant}"? ' if meant else ""
+    return f"{question}Allowed: {', '.join(allowed)}."
