@@ -2,7 +2,7 @@
 
 The stages of the command line, as functions with typed values; see docs/library.md:
 
-    resolve → inspect → render → build → check → push
+    resolve → define → build → check → push
 """
 
 from __future__ import annotations
@@ -11,25 +11,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xgbpatch.build.engine import Workshop, build, render
+    from xgbpatch.build.engine import EngineBuilder
+    from xgbpatch.build.registry import RegistryBuilder
     from xgbpatch.build.resolve import resolve
     from xgbpatch.contract import check
     from xgbpatch.inspection.container import inspect
     from xgbpatch.publish.push import push
     from xgbpatch.reference import ImageReference
+    from xgbpatch.registry.context import Services, connect
     from xgbpatch.spec import Spec
 
-__all__ = ["ImageReference", "Spec", "Workshop", "build", "check", "inspect", "push", "render", "resolve"]
+__all__ = [
+    "EngineBuilder", "ImageReference", "RegistryBuilder", "Services", "Spec", "check", "connect", "inspect", "push",
+    "resolve",
+]  # fmt: skip
 
 _HOMES = {
+    "EngineBuilder": "build.engine",
     "ImageReference": "reference",
+    "RegistryBuilder": "build.registry",
+    "Services": "registry.context",
     "Spec": "spec",
-    "Workshop": "build.engine",
-    "build": "build.engine",
     "check": "contract",
+    "connect": "registry.context",
     "inspect": "inspection.container",
     "push": "publish.push",
-    "render": "build.engine",
     "resolve": "build.resolve",
 }
 

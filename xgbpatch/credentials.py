@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xgbpatch.reference import ImageReference
 
 
 @dataclass(frozen=True)
@@ -11,3 +16,6 @@ class Credentials:
 
     username: str
     password: str = field(repr=False)
+
+
+CredentialsFor = Callable[["ImageReference"], "Credentials | None"]  # by image; None stays anonymous

@@ -9,20 +9,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xgbpatch import provenance
 from xgbpatch.build.resolve import Base
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts
-from xgbpatch.patch import hooks, replacements
-from xgbpatch.patch.compose import Ingredients, compose, overlay_digest
+from xgbpatch.patch import hooks
+from xgbpatch.patch.compose import compose, overlay_digest
 from xgbpatch.patch.model import Patch
 from xgbpatch.patch.packages import Provision, provision
-from xgbpatch.patch.resolver import Pin
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
+
+if TYPE_CHECKING:
+    from xgbpatch.patch.resolver import Pin
 
 
 def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
@@ -61,18 +63,6 @@ def _file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# From a base's facts to all that will be added to it; only packages have to be fetched. Builds nothing.
-
-
-@dataclass(frozen=True)
-class Tools:
-    """A cache folder, where progress goes, and the moment (UTC) that the image says it was created."""
-
-    cache: Path
-    progress: Progress
-    moment: datetime
-
-
 @dataclass(frozen=True)
 class ImageDefinition:
     """All that is known before anything is built. `reference` is the image's repository and tag, without a host; `pins`
@@ -87,22 +77,52 @@ class ImageDefinition:
     pins: tuple[Pin, ...]
 
 
-def define(spec: Spec, base: Base, facts: Facts, tools: Tools) -> ImageDefinition:
-    """What `spec` adds to `base`, whichever way `facts` were gathered.
+@dataclass(frozen=True)
+class BuildResult:
+    """The name that the image has, and whether it stood there already."""
+
+    reference: ImageReference
+    up_to_date: bool
+
+
+class Builder(Protocol):
+    """`EngineBuilder` or `RegistryBuilder`: of one spec and base they give the same layers, variables and labels."""
+
+    def define(self, spec: Spec, base: Base) -> ImageDefinition:
+        """Looks into the base, checks replacements and fetches packages; builds nothing."""
+        ...
+
+    def build(self, definition: ImageDefinition, name: ImageReference) -> BuildResult:
+        """The image under `name`, verified before it gets that name."""
+        ...
+
+
+def define(
+    spec: Spec, base: Base, facts: Facts, *, cache: Path, progress: Progress, created: datetime
+) -> ImageDefinition:
+    """What `spec` adds to `base`, whichever way `facts` were gathered; `created` is what the image says of its making.
 
     Raises `ReplacementError`, `PackageError` and `ConfigurationError`.
     """
     spec = replace(spec, features=_set(spec.features), fixes=_set(spec.fixes))
-    for item in spec.replacements:
-        replacements.check(item, facts)
-    provided = provision(spec, facts, tools.cache, tools.progress)
-    patch = compose(Ingredients(spec, facts, provided.folder, str(base.reference), installed_version("xgbpatch")))
-    remembered = replace(_provenance(spec, base, patch), **_packages(provided, facts), created=rfc3339(tools.moment))
-    held = hooks.recorded(spec.features, spec.fixes, [item.module for item in spec.replacements], facts)
-    resolved = [f"{pin} {pin.sha256}" for pin in provided.pins]
-    remembered = replace(remembered, hooks=held, spec_digest=spec_digest(spec, resolved))
-    name = ImageReference("", spec.repository, image_tag(spec, base, remembered.spec_digest))
-    return ImageDefinition(spec, base, facts, patch, remembered, name, provided.pins)
+    if spec.replacements:
+        from xgbpatch.patch import replacements
+
+        for item in spec.replacements:
+            replacements.check(item, facts)
+    packages = provision(spec, facts, cache, progress)
+    patch = compose(
+        spec, facts, packages=packages.folder, base=str(base.reference), release=installed_version("xgbpatch")
+    )
+    origin = replace(
+        _provenance(spec, base, patch),
+        **_package_labels(packages, facts),
+        created=rfc3339(created),
+        hooks=hooks.recorded(spec.features, spec.fixes, [item.module for item in spec.replacements], facts),
+        spec_digest=spec_digest(spec, [f"{pin} {pin.sha256}" for pin in packages.pins]),
+    )
+    reference = ImageReference("", spec.repository, image_tag(spec, base, origin.spec_digest))
+    return ImageDefinition(spec, base, facts, patch, origin, reference, packages.pins)
 
 
 def image_tag(spec: Spec, base: Base, digest: str) -> str:
@@ -129,14 +149,14 @@ def _set(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
-def _packages(provided: Provision, facts: Facts) -> dict[str, Any]:
-    if not provided.pins:
+def _package_labels(packages: Provision, facts: Facts) -> dict[str, Any]:
+    if not packages.pins:
         return {}
     python = facts.python
     return {
-        "packages": tuple(str(pin) for pin in provided.pins),
+        "packages": tuple(str(pin) for pin in packages.pins),
         "python": f"{python.version} {python.machine} glibc-{python.glibc}",
-        "base_packages": tuple(f"{held.name}=={held.version}" for held in facts.distributions.values()),
+        "base_packages": tuple(f"{package.name}=={package.version}" for package in facts.distributions.values()),
     }
 
 

@@ -5,42 +5,45 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import IO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from xgbpatch import layout
+from xgbpatch import layout, provenance
 from xgbpatch.build import layer
+from xgbpatch.build.definition import ImageDefinition
 from xgbpatch.errors import BuildError, ConfigurationError
 from xgbpatch.patch.model import Patch
 
 CONTEXT_FOLDER = "xgbpatch"  # where the overlay's files lie in the build context
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a Dockerfile says: the base (a reference by digest, or an image ID), variables and labels."""
+def of_definition(definition: ImageDefinition) -> str:
+    """The Dockerfile of an image. A base that only the engine holds is named by its image ID."""
+    reference, origin = definition.base.reference, definition.provenance
+    return render(
+        base=str(reference.pinned) if reference.host else reference.digest,
+        version=origin.version,
+        tool_version=origin.tool_version,
+        environment=definition.patch.environment,
+        labels=provenance.write(origin),
+    )
 
-    base: str
-    version: str
-    tool_version: str
-    environment: Mapping[str, str]
-    labels: Mapping[str, str]
 
-
-def render(recipe: Recipe) -> str:
+def render(
+    *, base: str, version: str, tool_version: str, environment: Mapping[str, str], labels: Mapping[str, str]
+) -> str:
     """The Dockerfile's text; raises `ConfigurationError` for a value that no Dockerfile can carry."""
     loader = PackageLoader("xgbpatch")
-    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)  # noqa: S701 — no HTML
-    environment.filters["words"] = words
-    template = environment.get_template("Dockerfile.j2")
+    templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)  # noqa: S701 — no HTML
+    templates.filters["words"] = words
+    template = templates.get_template("Dockerfile.j2")
     return template.render(
-        base=recipe.base,
-        version=recipe.version,
-        tool_version=recipe.tool_version,
-        environment=dict(sorted(recipe.environment.items())),
-        labels=recipe.labels,
+        base=base,
+        version=version,
+        tool_version=tool_version,
+        environment=dict(sorted(environment.items())),
+        labels=labels,
         folder=CONTEXT_FOLDER,
         root=layout.ROOT,
     )

@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import IO, Protocol, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from xgbpatch import layout
 from xgbpatch.errors import BuildError
-from xgbpatch.oci.manifest import DOCKER_LAYER, Descriptor
 from xgbpatch.patch.model import Patch
+
+if TYPE_CHECKING:
+    from xgbpatch.oci.manifest import Descriptor
 
 
 class Sink(Protocol):
@@ -39,8 +41,9 @@ def add_patch(archive: tarfile.TarFile, patch: Patch, folder: str) -> None:
     for file in patch.files:
         member = _tar_member(_path_inside(file.target, folder))
         member.mode = 0o755 if file.executable else 0o644
-        member.size = file.size
-        with file.opened() as content:
+        with io.BytesIO(file.content) if isinstance(file.content, bytes) else file.content.open("rb") as content:
+            member.size = content.seek(0, io.SEEK_END)
+            content.seek(0)
             archive.addfile(member, content)
 
 
@@ -184,6 +187,8 @@ def packed_layer(patch: Patch) -> Iterator[Layer]:
 
 
 def _write_layer(stream: IO[bytes], patch: Patch) -> Layer:
+    from xgbpatch.oci.manifest import DOCKER_LAYER, Descriptor
+
     compressed = _HashingWriter(stream)
     packed = GzipWriter(compressed, stored=sum(file.size for file in patch.files) <= STORED_BYTES)
     plain = _HashingWriter(packed)

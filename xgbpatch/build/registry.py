@@ -16,118 +16,127 @@ from datetime import datetime, timezone
 
 from xgbpatch import provenance
 from xgbpatch.build import layer, verify
-from xgbpatch.build.definition import ImageDefinition, Tools, define
+from xgbpatch.build.definition import BuildResult, ImageDefinition, define
+from xgbpatch.build.layer import Layer
 from xgbpatch.build.resolve import Base
 from xgbpatch.build.verify import ConfigSummary
 from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
 from xgbpatch.inspection import layers
-from xgbpatch.oci import image
-from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci import image as oci_image
+from xgbpatch.oci.image import ConfigAddition, RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
 from xgbpatch.registry.blobs import Traffic
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.images import find_image, load_base
 from xgbpatch.spec import Spec
 
-_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
-class RegistryBuildResult:
-    """Where the image stands, by tag and digest; whether it stood there already; and what had to be moved for it."""
+class RegistryBuildResult(BuildResult):
+    """What had to be moved for it, too; `reference` is by tag and digest."""
 
-    reference: ImageReference
-    up_to_date: bool
     traffic: Traffic
 
 
-def render(depot: Depot, spec: Spec, base: Base) -> ImageDefinition:
-    """Everything up to the build, from the base's registry alone. Raises as `building.render`."""
-    if not base.reference.host:
-        raise ConfigurationError(
-            f'the base "{base.reference}" is in the local engine only', "Use --builder docker, or push the base first."
-        )
-    image = load_base(depot.registry, base.reference, base.architecture.value)
-    facts = layers.inspect(image, depot.blobs_of(base.reference), depot.cache, depot.progress)
-    return define(spec, base, facts, Tools(depot.cache, depot.progress, depot.moment or created(image)))
+@dataclass(frozen=True)
+class RegistryBuilder:
+    services: Services
+
+    def define(self, spec: Spec, base: Base) -> ImageDefinition:
+        """Everything up to the build, from the base's registry alone. Raises as `EngineBuilder.define`."""
+        services = self.services
+        if not base.reference.host:
+            raise ConfigurationError(
+                f'the base "{base.reference}" is in the local engine only',
+                "Use --builder docker, or push the base first.",
+            )
+        image = load_base(services.registry, base.reference, base.architecture.value)
+        facts = layers.inspect(image, services.blobs_of(base.reference), services.cache, services.progress)
+        created = services.created or created_of(image)
+        return define(spec, base, facts, cache=services.cache, progress=services.progress, created=created)
+
+    def build(self, definition: ImageDefinition, name: ImageReference) -> RegistryBuildResult:
+        """The image under `name` (host, repository and tag).
+
+        Raises `RegistryError`, `AwsError`, and `ContractError` where the result would differ from its base unasked.
+        """
+        services = self.services
+        labels = provenance.write(definition.provenance)
+        existing = existing_image(services, name, labels, definition.spec.architecture.value)
+        if existing:
+            return RegistryBuildResult(existing.reference, up_to_date=True, traffic=Traffic())
+        services.progress.line(f"Building {name}")
+        base = load_base(services.registry, definition.base.reference, definition.base.architecture.value)
+        with layer.packed_layer(definition.patch) as added:
+            addition = ConfigAddition(
+                [added.diff_id], definition.patch.environment, labels, definition.provenance.created
+            )
+            config = oci_image.patched_config(base, addition)
+            _verify(definition, base, replace(base, config=json.loads(config)))
+            manifest = oci_image.patched_manifest(
+                base.manifest, oci_image.config_descriptor(config), [added.descriptor]
+            )
+            traffic = self._copy_layers(definition, base, added, name)
+        traffic += copy.put(services.blobs_of(name), io.BytesIO(config), manifest.config, services.progress)
+        return RegistryBuildResult(put_tag(services, manifest, name), up_to_date=False, traffic=traffic)
+
+    def _copy_layers(
+        self, definition: ImageDefinition, base: RemoteImage, added: Layer, name: ImageReference
+    ) -> Traffic:
+        services = self.services
+        source, target = services.blobs_of(definition.base.reference), services.blobs_of(name)
+        traffic = copy.copy(source, target, base.layers, services.progress)
+        with added.opened() as stream:
+            return traffic + copy.put(target, stream, added.descriptor, services.progress)
 
 
-def created(image: RemoteImage) -> datetime:
+def created_of(image: RemoteImage) -> datetime:
     """When `image` says it was made; 1970 where it says nothing."""
     try:
         return datetime.strptime(image.created[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
     except ValueError:
-        return _BEGINNING
+        return _EPOCH
 
 
-def build(depot: Depot, made: ImageDefinition, destination: ImageReference) -> RegistryBuildResult:
-    """The image under `destination` (host, repository and tag).
-
-    Raises `RegistryError`, `AwsError`, and `ContractError` where the result would break the promise.
-    """
-    held = standing(depot, destination, provenance.write(made.provenance), made.spec.architecture.value)
-    if held:
-        return RegistryBuildResult(held.reference, up_to_date=True, traffic=Traffic())
-    depot.progress.line(f"Building {destination}")
-    base = load_base(depot.registry, made.base.reference, made.base.architecture.value)
-    with layer.packed_layer(made.patch) as added:
-        content = _configuration(base, made, added.diff_id)
-        _hold_to_promise(base, content, made)
-        manifest = image.patched_manifest(base.manifest, image.config_descriptor(content), [added.descriptor])
-        traffic = _sent(depot, (base, made, destination), added)
-    target = depot.blobs_of(destination)
-    traffic += copy.put(target, io.BytesIO(content), manifest.config, depot.progress)
-    return RegistryBuildResult(named(depot, manifest, destination), up_to_date=False, traffic=traffic)
-
-
-def standing(
-    depot: Depot, destination: ImageReference, labels: Mapping[str, str], architecture: str
+def existing_image(
+    services: Services, name: ImageReference, labels: Mapping[str, str], architecture: str
 ) -> RemoteImage | None:
-    """The image under `destination` where it is the one with `labels`, None where the tag is free; refuses another."""
-    held = find_image(depot.registry, destination, architecture)
-    if held is None or provenance.equal(held.labels, labels):
-        return held
+    """The image under `name` where it is the one with `labels`, None where the tag is free; refuses another."""
+    existing = find_image(services.registry, name, architecture)
+    if existing is None or provenance.equal(existing.labels, labels):
+        return existing
     raise RegistryError(
-        f'the tag "{destination}" already holds another image, "{held.manifest.digest}"',
+        f'the tag "{name}" already holds another image, "{existing.manifest.digest}"',
         "A version tag never moves: choose another repository or tag pattern.",
     )
 
 
-def named(depot: Depot, manifest: Manifest, destination: ImageReference) -> ImageReference:
+def put_tag(services: Services, manifest: Manifest, name: ImageReference) -> ImageReference:
     """Put `manifest` under its tag, the last step; raises `RegistryError` where somebody else did so meanwhile."""
-    reference = depot.registry.put_manifest(destination, manifest)
-    there = depot.registry.head(destination)
-    if there is None or there.digest != manifest.digest:
+    reference = services.registry.put_manifest(name, manifest)
+    tagged = services.registry.head(name)
+    if tagged is None or tagged.digest != manifest.digest:
         raise RegistryError(
-            f'"{destination}" was moved by another push while this one ended: it is "{there.digest if there else ""}"',
+            f'"{name}" was moved by another push while this one ended: it is "{tagged.digest if tagged else ""}"',
             f'Both images are complete; this one is "{reference}".',
         )
     return reference
 
 
-def _sent(depot: Depot, what: tuple[RemoteImage, ImageDefinition, ImageReference], added: layer.Layer) -> Traffic:
-    base, made, destination = what
-    source, target = depot.blobs_of(made.base.reference), depot.blobs_of(destination)
-    traffic = copy.copy(source, target, base.layers, depot.progress)
-    with added.opened() as stream:
-        return traffic + copy.put(target, stream, added.descriptor, depot.progress)
-
-
-def _configuration(base: RemoteImage, made: ImageDefinition, diff_id: str) -> bytes:
-    labels, moment = provenance.write(made.provenance), made.provenance.created
-    return image.patched_config(base, image.ConfigAddition([diff_id], made.patch.environment, labels, moment))
-
-
-def _hold_to_promise(base: RemoteImage, content: bytes, made: ImageDefinition) -> None:
-    image = replace(base, config=json.loads(content))
-    found = list(verify.config_findings(config_summary(base), config_summary(image), made.patch.environment))
-    found += [f"pip check would say: {line}" for line in verify.added_complaints(made.facts, made.patch)]
-    if found:
-        raise ContractError("the image would break the promise that nothing unasked changes:\n  " + "\n  ".join(found))
+def _verify(definition: ImageDefinition, base: RemoteImage, image: RemoteImage) -> None:
+    findings = list(verify.config_findings(config_summary(base), config_summary(image), definition.patch.environment))
+    complaints = verify.added_complaints(definition.facts, definition.patch)
+    findings += [f"pip check would say: {line}" for line in complaints]
+    if findings:
+        raise ContractError(
+            "the image would break the promise that nothing unasked changes:\n  " + "\n  ".join(findings)
+        )
 
 
 def config_summary(image: RemoteImage) -> ConfigSummary:
-    """What the promise is held to."""
+    """What verification compares."""
     return ConfigSummary(image.diff_ids, image.environment, image.labels)

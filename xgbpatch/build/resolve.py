@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from xgbpatch import catalogue
 from xgbpatch.errors import BaseImageError, ConfigurationError
-from xgbpatch.oci.manifest import DOCKER_INDEX, OCI_INDEX, select
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Architecture, Spec
 
@@ -30,10 +29,11 @@ class Base:
     architecture: Architecture
 
 
-def resolve(spec: Spec, registry: Registry, engine: Engine | None = None) -> Base:
+def resolve(spec: Spec, registry: Registry | None, engine: Engine | None = None) -> Base:
     """The base that `spec` names; only the registry is asked, nothing is pulled.
 
-    A base image without a registry host is looked up in `engine`. Raises `BaseImageError` where there is no such image,
+    A base image without a registry host is looked up in `engine`, and needs no `registry`.
+    Raises `BaseImageError` where there is no such image,
     `RegistryError` where the registry refuses.
     """
     wanted = spec.base_image or catalogue.image_uri(spec.version, spec.region, spec.architecture)
@@ -41,7 +41,7 @@ def resolve(spec: Spec, registry: Registry, engine: Engine | None = None) -> Bas
     if held:  # a digest that the engine holds needs no registry
         _require(held, wanted, spec.architecture)
         found = wanted
-    elif wanted.host:
+    elif wanted.host and registry:
         found = _in_registry(wanted, spec, registry)
     else:
         found = _in_engine(wanted, spec.architecture, engine)
@@ -49,6 +49,8 @@ def resolve(spec: Spec, registry: Registry, engine: Engine | None = None) -> Bas
 
 
 def _in_registry(wanted: ImageReference, spec: Spec, registry: Registry) -> ImageReference:
+    from xgbpatch.oci.manifest import DOCKER_INDEX, OCI_INDEX, select
+
     descriptor = registry.head(wanted)
     if descriptor is None:
         raise BaseImageError(f'there is no image "{wanted}"', _next_step(spec))

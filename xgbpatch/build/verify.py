@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from xgbpatch.build.definition import ImageDefinition
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import BaseImageError, ContractError
-from xgbpatch.inspection import container, pip_check
+from xgbpatch.inspection import container
 from xgbpatch.inspection.container import run_python
 from xgbpatch.inspection.facts import Facts
 from xgbpatch.layout import LABEL_PREFIX
@@ -27,11 +28,11 @@ class ConfigSummary:
     labels: Mapping[str, str]
 
 
-def config_findings(base: ConfigSummary, image: ConfigSummary, asked: Mapping[str, str]) -> Iterator[str]:
-    """Every way in which `image` differs from `base` but for the variables `asked`, in words."""
+def config_findings(base: ConfigSummary, image: ConfigSummary, variables: Mapping[str, str]) -> Iterator[str]:
+    """Every way in which `image` differs from `base` but for `variables`, in words."""
     if image.layers[: len(base.layers)] != base.layers:
         yield "the base's layers are not the first layers of the image"
-    for name, value in {**base.environment, **asked}.items():
+    for name, value in {**base.environment, **variables}.items():
         if image.environment.get(name) != value:
             yield f'variable "{name}" is "{image.environment.get(name)}" instead of "{value}"'
     for name, value in base.labels.items():
@@ -45,22 +46,17 @@ def config_findings(base: ConfigSummary, image: ConfigSummary, asked: Mapping[st
 _IMPORTS = "import xgbpatch_overlays.serve, xgbpatch_overlays.train"
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A patched image beside the base it was built on, the base's facts, and the patch that was applied."""
+def verify(
+    engine: Engine, definition: ImageDefinition, *, base: LocalImage, image: LocalImage, cache: Path | None
+) -> None:
+    """Raises `ContractError` that lists every way in which `image` differs from `base` unasked.
 
-    base: LocalImage
-    image: LocalImage
-    facts: Facts
-    patch: Patch
-
-
-def verify(engine: Engine, subject: Subject, cache: Path | None) -> None:
-    """Raises `ContractError` that lists every way in which the image differs from its base unasked."""
+    `cache` is a folder that keeps the list of the base's files, or None.
+    """
     findings = [
-        *config_findings(_summary_of(subject.base), _summary_of(subject.image), subject.patch.environment),
-        *_files(engine, subject, cache),
-        *_python(engine, subject),
+        *config_findings(_summary_of(base), _summary_of(image), definition.patch.environment),
+        *_files(engine, definition.patch, base, image, cache),
+        *_python(engine, definition.facts, image),
     ]
     if findings:
         shown = findings[:20] + ([f"… and {len(findings) - 20} more"] if len(findings) > 20 else [])
@@ -74,27 +70,29 @@ def _summary_of(image: LocalImage) -> ConfigSummary:
     return ConfigSummary(image.layers, image.environment, image.labels)
 
 
-def _files(engine: Engine, subject: Subject, cache: Path | None) -> Iterator[str]:
-    before = container.list_files(engine, subject.base, cache)
-    difference = container.compare_files(before, container.list_files(engine, subject.image, None))
+def _files(engine: Engine, patch: Patch, base: LocalImage, image: LocalImage, cache: Path | None) -> Iterator[str]:
+    before = container.list_files(engine, base, cache)
+    difference = container.compare_files(before, container.list_files(engine, image, None))
     yield from difference.outside
-    expected = {file.target for file in subject.patch.files}
+    expected = {file.target for file in patch.files}
     for missing in sorted(expected - set(difference.added)):
         yield f"{missing} is not in the image"
 
 
-def _python(engine: Engine, subject: Subject) -> Iterator[str]:
+def _python(engine: Engine, facts: Facts, image: LocalImage) -> Iterator[str]:
     try:
-        run_python(engine, subject.image.id, _IMPORTS)
+        run_python(engine, image.id, _IMPORTS)
     except BaseImageError as error:
         yield f"the overlays do not import: {error.message}"
-    after = container.inspect(engine, subject.image, None).complaints or ()
-    for line in sorted(set(after) - set(subject.facts.complaints or ())):
+    after = container.inspect(engine, image, None).complaints or ()
+    for line in sorted(set(after) - set(facts.complaints or ())):
         yield f"pip check says: {line}"
 
 
 def added_complaints(facts: Facts, patch: Patch) -> tuple[str, ...]:
     """The lines that `pip check` would print in the patched image and does not print in the base of `facts`."""
+    from xgbpatch.inspection import pip_check
+
     new, base = pip_check.added(patch), facts.distributions.values()
     if not new:
         return ()

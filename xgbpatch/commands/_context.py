@@ -16,42 +16,50 @@ from xgbpatch.commands._outputs import OutputFolder
 from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from xgbpatch.build.engine import Workshop
+    from xgbpatch.build.engine import EngineBuilder
     from xgbpatch.build.resolve import Base
     from xgbpatch.contract.model import Report
+    from xgbpatch.credentials import Credentials
     from xgbpatch.progress import Progress
     from xgbpatch.publish.aliases import MovedAlias, Tester
     from xgbpatch.reference import ImageReference
-    from xgbpatch.registry.context import Depot
+    from xgbpatch.registry.context import Services
     from xgbpatch.spec import Spec
 
 
 @contextmanager
-def open_workshop(quiet: bool) -> Iterator[Workshop]:
-    """A workshop on the engine that `DOCKER_HOST` names; raises `EngineError` where none answers."""
-    with progress.shown(quiet) as shown, connect_workshop(shown) as shop:
-        yield shop
+def services(quiet: bool) -> Iterator[Services]:
+    """Registries with this user's credentials, cache folder and progress; no engine is asked for."""
+    with progress.shown(quiet) as shown:
+        yield connect_services(shown)
 
 
 @contextmanager
-def connect_workshop(shown: Progress) -> Iterator[Workshop]:
-    """The same, with a progress that somebody else shows."""
-    from xgbpatch.build.engine import Workshop
+def engine_builder(quiet: bool, no_cache: bool = False) -> Iterator[EngineBuilder]:
+    """The builder on the engine that `DOCKER_HOST` names; raises `EngineError` where none answers."""
+    from xgbpatch.build.engine import EngineBuilder
     from xgbpatch.engine.client import Engine
+
+    with progress.shown(quiet) as shown, Engine.connect() as engine:
+        yield EngineBuilder(engine, _credentials_for, cache_folder(), shown, source_date_epoch(), no_cache)
+
+
+def _credentials_for(reference: ImageReference) -> Credentials | None:
     from xgbpatch.registry.keychain import registry_keychain
 
-    with Engine.connect() as engine:
-        yield Workshop(engine, registry_keychain(), cache_folder(), shown, now())
+    return registry_keychain()(reference)
+
+
+def connect_services(shown: Progress) -> Services:
+    """Services with a progress that somebody else shows."""
+    from xgbpatch.registry import context
+
+    return context.connect(cache_folder(), shown, source_date_epoch())
 
 
 def cache_folder() -> Path:
     """`XDG_CACHE_HOME/xgbpatch`, by default `~/.cache/xgbpatch`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch"
-
-
-def now() -> datetime:
-    """Now, or the moment that `epoch` tells."""
-    return source_date_epoch() or datetime.now(timezone.utc)
 
 
 def source_date_epoch() -> datetime | None:
@@ -65,42 +73,15 @@ def source_date_epoch() -> datetime | None:
         raise ConfigurationError(f'SOURCE_DATE_EPOCH "{text}" is no number of seconds since 1970') from error
 
 
-# The edge of the engine-free stages: registries, cache folder and moment, as values.
-
-
-@contextmanager
-def open_depot(quiet: bool) -> Iterator[Depot]:
-    """A depot with this user's credentials; no engine is asked for."""
-    with progress.shown(quiet) as shown:
-        yield connect_depot(shown)
-
-
-def connect_depot(shown: Progress) -> Depot:
-    """The same, with a progress that somebody else shows."""
-    pass  # MOVED
-    from xgbpatch.registry.context import Depot
-    from xgbpatch.registry.ecr import blob_store_for, registry_of
-    from xgbpatch.registry.keychain import registry_keychain
-
-    keychain = registry_keychain()
-    registry = registry_of(keychain)
-    return Depot(registry, blob_store_for(registry, keychain), cache_folder(), shown, source_date_epoch())
-
-
-# A stage that several commands begin with.
-
-
-def resolve_base(shop: Workshop, spec: Spec) -> Base:
+def resolve_base(builder: EngineBuilder, spec: Spec) -> Base:
     """The base that `spec` names, pinned, and said aloud."""
     from xgbpatch.build.resolve import resolve
-    from xgbpatch.registry.client import Registry
 
-    base = resolve(spec, Registry(shop.credentials_for), shop.engine)
-    shop.progress.line(f"Base: {base.reference}")
+    local = spec.base_image is not None and not spec.base_image.host  # then no registry is asked
+    registry = None if local else connect_services(builder.progress).registry
+    base = resolve(spec, registry, builder.engine)
+    builder.progress.line(f"Base: {base.reference}")
     return base
-
-
-# The edge of a promotion: connects the engine when, and only when, an image has yet to be tested.
 
 
 logs_option = click.option(
@@ -112,8 +93,8 @@ logs_option = click.option(
 )
 
 
-def local_tester(depot: Depot, logs: Path) -> Tester:
-    """Runs `test-local` on this machine's engine, with this user's credentials."""
+def local_tester(services: Services, logs: Path) -> Tester:
+    """Runs `test-local` on this machine's engine, which is connected when an image has yet to be tested."""
     from xgbpatch.publish.aliases import Tester
 
     def try_out(image: ImageReference) -> Report:
@@ -123,7 +104,7 @@ def local_tester(depot: Depot, logs: Path) -> Tester:
 
         with Engine.connect() as engine:
             return test_record.run_test_local(
-                engine, depot.registry, image, Options(logs=logs, progress=depot.progress)
+                engine, services.registry, image, Options(logs=logs, progress=services.progress)
             )
 
     return Tester(try_out, datetime.now(timezone.utc))

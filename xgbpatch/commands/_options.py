@@ -13,7 +13,6 @@ import click
 
 from xgbpatch.config.settings import Flags
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.publish.destination import PublishTarget
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 
 if TYPE_CHECKING:
@@ -123,14 +122,16 @@ builder_option = click.option(
 )
 
 
-def shelf_options(function: F) -> F:
-    """Where an image is published: `--registry` and `--account`; the command receives them as `shelf: Shelf`."""
+def target_options(function: F) -> F:
+    """Where an image is published: `--registry` and `--account`; it is given to the command as `publish_target`."""
 
     @click.option("--registry", default="", metavar="HOST", help="A private registry instead of ECR.")
     @click.option("--account", default="", metavar="ID", help="Account whose ECR is meant.  [default: your own]")
     @wraps(function)
     def collected(registry: str, account: str, **kwargs: Any) -> Any:
-        return function(shelf=PublishTarget(registry, account), **kwargs)
+        from xgbpatch.publish.destination import PublishTarget
+
+        return function(publish_target=PublishTarget(registry, account), **kwargs)
 
     return cast(F, collected)
 

@@ -17,8 +17,8 @@ from xgbpatch.commands._options import (
     image_options,
     json_option,
     quiet_option,
-    shelf_options,
     sign_options,
+    target_options,
 )
 from xgbpatch.commands._outputs import OutputFile, write
 from xgbpatch.errors import ConfigurationError
@@ -26,7 +26,7 @@ from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
     from xgbpatch.build.definition import ImageDefinition
-    from xgbpatch.build.engine import BuildResult, EngineDefinition
+    from xgbpatch.build.engine import EngineBuildResult
     from xgbpatch.build.registry import RegistryBuildResult
     from xgbpatch.publish.destination import PublishTarget
     from xgbpatch.spec import Spec
@@ -51,7 +51,7 @@ class _Wish:
 @click.command("build", short_help="Build the patched image, with the engine or straight into a registry.")
 @image_options
 @builder_option
-@shelf_options
+@target_options
 @click.option("--tag", "-t", "names", multiple=True, metavar="NAME:TAG", help="A further local name; repeatable.")
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even when the image is up to date.")
 @sign_options
@@ -60,8 +60,8 @@ class _Wish:
 @json_option
 @quiet_option
 def command(
-    selection: Selection, builder: str, shelf: PublishTarget, names: tuple[str, ...], no_cache: bool, sbom: Path | None,
-    attach_sbom: bool, signature: Signature, as_json: bool, quiet: bool,
+    selection: Selection, builder: str, publish_target: PublishTarget, names: tuple[str, ...], no_cache: bool,
+    sbom: Path | None, attach_sbom: bool, signature: Signature, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Build the patched image; prints its reference.
 
@@ -88,7 +88,8 @@ def command(
     specs = selection.specs()
     if sbom and len(specs) > 1:
         raise ConfigurationError("--sbom names one file, and several images are built", "Choose one with --image.")
-    made = _into_registry(specs, shelf, wish) if builder == "registry" else _with_engine(specs, shelf, wish)
+    build = _into_registry if builder == "registry" else _with_engine
+    made = build(specs, publish_target, wish)
     if as_json:
         _print_document(made, several=len(specs) > 1)
     else:
@@ -107,95 +108,95 @@ def _print_document(made: _Made, several: bool) -> None:
             click.echo(json.dumps({"images": documents} if several else documents[0], indent=2))
 
 
-def _with_engine(specs: tuple[Spec, ...], shelf: PublishTarget, wish: _Wish) -> _Made:
-    from xgbpatch.build import engine as engine_builder
+def _with_engine(specs: tuple[Spec, ...], publish_target: PublishTarget, wish: _Wish) -> _Made:
     from xgbpatch.commands import _context
-    from xgbpatch.commands._context import resolve_base
 
     if wish.signature != type(wish.signature)():
         raise ConfigurationError("--sign is for an image in a registry", "`xgbpatch push` takes it.")
-    if shelf != type(shelf)():
+    if publish_target != type(publish_target)():
         raise ConfigurationError("--registry and --account are for --builder registry", "`xgbpatch push` takes both.")
-    wanted = further_names(wish.names)
+    names = further_names(wish.names)
     for spec in specs:
-        with _context.open_workshop(wish.quiet) as shop:
-            rendered = engine_builder.render(shop, spec, resolve_base(shop, spec))
-            built = engine_builder.build(shop, rendered, wish.no_cache)
-            for name in wanted:
-                shop.engine.tag(built.image.id, name)
-            shop.progress.line("up to date" if built.up_to_date else "built")
-        _write_sbom(wish.sbom, rendered)
-        yield built.reference, document(built, rendered)
+        with _context.engine_builder(wish.quiet, wish.no_cache) as builder:
+            definition = builder.define(spec, _context.resolve_base(builder, spec))
+            result = builder.build(definition, definition.reference)
+            for name in names:
+                builder.engine.tag(result.image.id, name)
+            builder.progress.line("up to date" if result.up_to_date else "built")
+            base = builder.pull(definition.base)
+        _write_sbom(wish.sbom, definition)
+        yield result.reference, document(result, definition, added_bytes=result.image.size - base.size)
 
 
-def _into_registry(specs: tuple[Spec, ...], shelf: PublishTarget, wish: _Wish) -> _Made:
+def _into_registry(specs: tuple[Spec, ...], publish_target: PublishTarget, wish: _Wish) -> _Made:
     from xgbpatch.aws import RepositoryOptions
-    from xgbpatch.build import registry as registry_builder
-    from xgbpatch.build import resolve
+    from xgbpatch.build.registry import RegistryBuilder
+    from xgbpatch.build.resolve import resolve
     from xgbpatch.commands import _context
     from xgbpatch.publish import attachments, destination
 
-    wanted = attachments.Attachments(wish.attach_sbom, wish.signature.signer())
+    options = attachments.Attachments(wish.attach_sbom, wish.signature.signer())
     if wish.names or wish.no_cache:
         raise ConfigurationError("--tag and --no-cache are for --builder docker", "The image is not in the engine.")
     for spec in specs:
-        with _context.open_depot(wish.quiet) as opened:
-            base = resolve.resolve(spec, opened.registry)
-            opened.progress.line(f"Base: {base.reference}")
-            made = registry_builder.render(opened, spec, base)
-            place = destination.destination_of(spec, shelf).with_tag(made.reference.tag)
-            destination.ensure_repository(place, RepositoryOptions())
-            assembled = registry_builder.build(opened, made, place)
-            attachments.attach_all(opened, assembled.reference, made, wanted)
-            opened.progress.line("up to date" if assembled.up_to_date else "built")
-        _write_sbom(wish.sbom, made)
-        yield assembled.reference, remote_document(assembled, made)
+        with _context.services(wish.quiet) as services:
+            builder = RegistryBuilder(services)
+            base = resolve(spec, services.registry)
+            services.progress.line(f"Base: {base.reference}")
+            definition = builder.define(spec, base)
+            name = destination.destination_of(spec, publish_target).with_tag(definition.reference.tag)
+            destination.ensure_repository(name, RepositoryOptions())
+            result = builder.build(definition, name)
+            attachments.attach_all(services, result.reference, definition, options)
+            services.progress.line("up to date" if result.up_to_date else "built")
+        _write_sbom(wish.sbom, definition)
+        yield result.reference, registry_document(result, definition)
 
 
-def _write_sbom(path: Path | None, made: ImageDefinition) -> None:
+def _write_sbom(path: Path | None, definition: ImageDefinition) -> None:
     if path is not None:
         from xgbpatch.publish import sbom
 
-        write("--sbom", path, sbom.document(made))
+        write("--sbom", path, sbom.document(definition))
 
 
 def further_names(names: tuple[str, ...]) -> list[ImageReference]:
     """The values of `--tag`, checked before anything is built; a name without a tag means `latest`, as in docker."""
-    wanted = [ImageReference.parse(name) for name in names]
-    for name in wanted:
+    references = [ImageReference.parse(name) for name in names]
+    for name in references:
         if name.digest:
             raise ConfigurationError(f'"{name}" cannot be given to an image: it holds a digest', "Write name:tag.")
-    return [name if name.tag else name.with_tag("latest") for name in wanted]
+    return [name if name.tag else name.with_tag("latest") for name in references]
 
 
-def document(built: BuildResult, rendered: EngineDefinition) -> dict[str, object]:
+def document(result: EngineBuildResult, definition: ImageDefinition, added_bytes: int) -> dict[str, object]:
     """What `--json` prints."""
     return {
-        "image": str(built.reference),
-        "id": built.image.id,
-        "up_to_date": built.up_to_date,
-        **_made(rendered),
-        "added_bytes": built.image.size - rendered.base_image.size,
+        "image": str(result.reference),
+        "id": result.image.id,
+        "up_to_date": result.up_to_date,
+        **_definition_document(definition),
+        "added_bytes": added_bytes,
     }
 
 
-def remote_document(assembled: RegistryBuildResult, made: ImageDefinition) -> dict[str, object]:
+def registry_document(result: RegistryBuildResult, definition: ImageDefinition) -> dict[str, object]:
     """What `--json` prints of an image that stands in a registry; `sent` and `received` are bytes of blobs."""
     return {
-        "image": str(assembled.reference),
-        "digest": assembled.reference.digest,
-        "up_to_date": assembled.up_to_date,
-        **_made(made),
-        **asdict(assembled.traffic),
+        "image": str(result.reference),
+        "digest": result.reference.digest,
+        "up_to_date": result.up_to_date,
+        **_definition_document(definition),
+        **asdict(result.traffic),
     }
 
 
-def _made(made: ImageDefinition) -> dict[str, object]:
+def _definition_document(definition: ImageDefinition) -> dict[str, object]:
     return {
-        "base": str(made.base.reference),
-        "features": list(made.provenance.features),
-        "fixes": list(made.provenance.fixes),
-        "packages": list(made.provenance.packages),
-        "spec_digest": made.provenance.spec_digest,
-        "patch_digest": made.provenance.patch_digest,
+        "base": str(definition.base.reference),
+        "features": list(definition.provenance.features),
+        "fixes": list(definition.provenance.fixes),
+        "packages": list(definition.provenance.packages),
+        "spec_digest": definition.provenance.spec_digest,
+        "patch_digest": definition.provenance.patch_digest,
     }

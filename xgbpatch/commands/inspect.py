@@ -10,7 +10,7 @@ import click
 from xgbpatch.commands._options import Selection, image_options, json_option, quiet_option
 
 if TYPE_CHECKING:
-    from xgbpatch.build.engine import Workshop
+    from xgbpatch.build.engine import EngineBuilder
     from xgbpatch.engine.types import LocalImage
     from xgbpatch.inspection.facts import Facts
     from xgbpatch.provenance import Provenance
@@ -36,9 +36,9 @@ def command(image: str | None, selection: Selection, as_json: bool, quiet: bool)
     from xgbpatch.commands import _context
     from xgbpatch.inspection import container
 
-    with _context.open_workshop(quiet) as shop:
-        for found in _images(shop, image, selection):
-            facts = container.inspect(shop.engine, found, shop.cache / "facts")
+    with _context.engine_builder(quiet) as builder:
+        for found in _images(builder, image, selection):
+            facts = container.inspect(builder.engine, found, builder.cache / "facts")
             made = provenance.read(found.labels)
             click.echo(json.dumps(document(facts, made), indent=2) if as_json else text(facts, made))
 
@@ -84,14 +84,13 @@ def _rows(made: Provenance | None) -> list[tuple[str, str]]:
     ]
 
 
-def _images(shop: Workshop, image: str | None, selection: Selection) -> list[LocalImage]:
-    from xgbpatch.build import engine as engine_builder
+def _images(builder: EngineBuilder, image: str | None, selection: Selection) -> list[LocalImage]:
     from xgbpatch.commands._context import resolve_base
     from xgbpatch.errors import EngineError
 
     if image is None:
-        return [engine_builder.pull(shop, resolve_base(shop, spec)) for spec in selection.specs()]
-    found = shop.engine.image(image)
+        return [builder.pull(resolve_base(builder, spec)) for spec in selection.specs()]
+    found = builder.engine.image(image)
     if found is None:
         raise EngineError(f'the engine holds no image "{image}"', "Pull it, or inspect a base by --version.")
     return [found]

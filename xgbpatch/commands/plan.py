@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands._options import Selection, all_option, image_options, json_option, quiet_option, shelf_options
+from xgbpatch.commands._options import Selection, all_option, image_options, json_option, quiet_option, target_options
 from xgbpatch.errors import FileError, XgbpatchError
 
 if TYPE_CHECKING:
     from xgbpatch.publish.destination import PublishTarget
-    from xgbpatch.registry.context import Depot
+    from xgbpatch.registry.context import Services
     from xgbpatch.spec import Spec
     from xgbpatch.upkeep.plan import Plan, Reason
 
@@ -36,12 +36,12 @@ class Failure:
 @click.command("plan", short_help="Tell which published images are behind, and why; changes nothing.")
 @all_option
 @image_options
-@shelf_options
+@target_options
 @click.option("--packages/--no-packages", "ask_index", default=True, help=_PACKAGES)
 @json_option
 @quiet_option
 def command(
-    selection: Selection, everything: bool, shelf: PublishTarget, ask_index: bool, as_json: bool, quiet: bool
+    selection: Selection, everything: bool, publish_target: PublishTarget, ask_index: bool, as_json: bool, quiet: bool
 ) -> None:  # fmt: skip
     """Compare each image of the configuration with what is published, by registry alone: no engine, nothing is pulled.
 
@@ -61,19 +61,19 @@ def command(
     from xgbpatch.commands import _context
 
     specs = selection.specs(everything)
-    with _context.open_depot(quiet) as opened:
-        found = [_planned(opened, spec, shelf, ask_index) for spec in specs]
+    with _context.services(quiet) as services:
+        found = [_planned(services, spec, publish_target, ask_index) for spec in specs]
     click.echo(json.dumps(document(found), indent=2) if as_json else text(found))
     _end(found)
 
 
-def _planned(depot: Depot, spec: Spec, shelf: PublishTarget, ask_index: bool) -> Plan | Failure:
+def _planned(services: Services, spec: Spec, publish_target: PublishTarget, ask_index: bool) -> Plan | Failure:
     from xgbpatch.commands.versions import today
     from xgbpatch.publish import destination
     from xgbpatch.upkeep import plan
 
     try:
-        return plan.plan(depot, spec, destination.destination_of(spec, shelf), today(), ask_index)
+        return plan.plan(services, spec, destination.destination_of(spec, publish_target), today(), ask_index)
     except XgbpatchError as error:
         return Failure(spec, error)
     except OSError as error:

@@ -39,8 +39,8 @@ def command(image: str, aliases: tuple[str, ...], logs: Path, as_json: bool, qui
     from xgbpatch.reference import ImageReference
 
     reference = ImageReference.parse(image)
-    with _context.open_depot(quiet) as opened:
-        promoted = publish_aliases.promote(opened, reference, aliases, local_tester(opened, logs))
+    with _context.services(quiet) as services:
+        promoted = publish_aliases.promote(services, reference, aliases, local_tester(services, logs))
     click.echo(json.dumps(document(promoted), indent=2) if as_json else str(promoted.image.pinned))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option, shelf_options
+from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option, target_options
 from xgbpatch.commands.usage import known_regions
 from xgbpatch.config.settings import Flags
 from xgbpatch.errors import AwsError, RegistryError
@@ -43,15 +43,15 @@ class _Pruned:
 @click.argument("repositories", nargs=-1, metavar="[REPOSITORY]...")
 @config_option
 @click.option("--region", "regions", multiple=True, metavar="REGION", help="AWS region; repeatable.  [default: yours]")
-@shelf_options
+@target_options
 @click.option("--keep", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="Newest to keep.")
 @click.option("--older-than", metavar="DAYS", type=click.FloatRange(0), default=None, help=_DAYS)
 @click.option("--apply", "applied", is_flag=True, help="Delete. Without it, only say what would be deleted.")
 @json_option
 @quiet_option
 def command(
-    repositories: tuple[str, ...], config: Path | None, regions: tuple[str, ...], shelf: PublishTarget, keep: int,
-    older_than: float | None, applied: bool, as_json: bool, quiet: bool,
+    repositories: tuple[str, ...], config: Path | None, regions: tuple[str, ...], publish_target: PublishTarget,
+    keep: int,    older_than: float | None, applied: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Say which images of each REPOSITORY (default: the configuration's) can go, and with --apply delete them.
 
@@ -76,7 +76,7 @@ def command(
     moment = None if older_than is None else datetime.now(timezone.utc) - timedelta(days=older_than)
     rules = Rules(keep, moment, tuple(spec.tag for spec in specs))
     with shown(quiet) as progress:
-        wanted = _repositories(repositories, specs, (shelf, places))
+        wanted = _repositories(repositories, specs, (publish_target, places))
         pruned = list(_pruned(wanted, rules, (Registry(registry_keychain()), places, applied, progress)))
     document = {"repositories": [_document(one) for one in pruned]}
     click.echo(json.dumps(document, indent=2) if as_json else _text(pruned))
@@ -95,12 +95,12 @@ def _repositories(
     from xgbpatch.publish import destination
     from xgbpatch.spec import DEFAULT_REPOSITORY, Spec
 
-    shelf, regions = where
+    publish_target, regions = where
     named = [ImageReference.parse(name) for name in names]
     found = [name for name in named if name.host]
     plain = [name.repository for name in named if not name.host] or ([] if names or specs else [DEFAULT_REPOSITORY])
     wanted = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
-    found += [destination.destination_of(spec, shelf) for spec in (wanted if names else [*wanted, *specs])]
+    found += [destination.destination_of(spec, publish_target) for spec in (wanted if names else [*wanted, *specs])]
     return list(dict.fromkeys(_plain(place) for place in found))
 
 

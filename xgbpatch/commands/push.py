@@ -17,13 +17,12 @@ from xgbpatch.commands._options import (
     config_option,
     json_option,
     quiet_option,
-    shelf_options,
     sign_options,
+    target_options,
 )
 from xgbpatch.config.settings import Flags
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.progress import shown
-from xgbpatch.publish.destination import PublishTarget
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from xgbpatch.engine.client import Engine
     from xgbpatch.engine.types import LocalImage
     from xgbpatch.progress import Progress
+    from xgbpatch.publish.destination import PublishTarget
     from xgbpatch.publish.push import Gate, PushFailure, PushResult
     from xgbpatch.registry.client import Registry
     from xgbpatch.registry.keychain import Keychain
@@ -51,7 +51,7 @@ class _Target:
     selection: Selection
     regions: tuple[str, ...]
     all_regions: bool
-    shelf: PublishTarget
+    publish_target: PublishTarget
 
 
 @click.command("push", short_help="Push a built image to ECR and hold it to what SageMaker accepts.")
@@ -59,7 +59,7 @@ class _Target:
 @config_option
 @click.option("--region", "regions", multiple=True, metavar="REGION", help=f"AWS region; repeatable.  {_AS_BUILD}")
 @click.option("--all-regions", is_flag=True, help="Every region of the account's partition that has a base.")
-@shelf_options
+@target_options
 @click.option("--repository", default="", metavar="NAME", help=f"Repository.  {_AS_NAMED}")
 @click.option("--tag", default="", metavar="TAG", help=f"Tag, which never moves.  {_AS_NAMED}")
 @click.option("--alias", "aliases", multiple=True, metavar="TAG", help=f"Tag that moves; repeatable.  {_AS_CONFIGURED}")
@@ -75,7 +75,8 @@ class _Target:
 @quiet_option
 def command(
     image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool,
-    shelf: PublishTarget, repository: str, tag: str, aliases: tuple[str, ...], immutable: bool, scan_on_push: bool, kms_key: str,
+    publish_target: PublishTarget, repository: str, tag: str, aliases: tuple[str, ...], immutable: bool,
+    scan_on_push: bool, kms_key: str,
     repository_tags: tuple[str, ...], manifest_gate: bool, scan_gate: bool, scan_timeout: float,
     signature: Signature, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
@@ -106,7 +107,7 @@ def command(
     from xgbpatch.registry.keychain import registry_keychain
 
     selection = Selection(Flags(config=config))
-    target = _checked(_Target(selection, regions, all_regions, shelf))
+    target = _checked(_Target(selection, regions, all_regions, publish_target))
     signer = signature.signer()
     options = RepositoryOptions(scan_on_push, immutable, kms_key, tuple(_pair(text) for text in repository_tags))
     with Engine.connect() as engine, shown(quiet) as progress:
@@ -114,12 +115,12 @@ def command(
         name = _name(local, image, repository, tag)
         moving = tuple(_parsed(name, alias).tag for alias in aliases or _configured_aliases(selection, local))
         _check_aliases(options, moving)
-        parcels = [PushRequest(local, place, moving, options, manifest_gate) for place in _destinations(target, name)]
+        requests = [PushRequest(local, place, moving, options, manifest_gate) for place in _destinations(target, name)]
         keychain = registry_keychain()
         registries = Registry(keychain)
         gate = _gate(registries, keychain, progress, scan_timeout) if scan_gate else None
         publisher = Publisher(engine, registries, progress, gate)
-        outcomes = list(_told(publisher.push_each(parcels), as_json))
+        outcomes = list(_told(publisher.push_each(requests), as_json))
         if as_json:  # before cosign has its say: what stands stays known
             click.echo(json.dumps(_document(local, outcomes), indent=2))
         if signer:
@@ -134,15 +135,15 @@ def _gate(registry: Registry, keychain: Keychain, progress: Progress, seconds: f
 
     from xgbpatch.commands._context import cache_folder
     from xgbpatch.publish import scan_gate
-    from xgbpatch.registry.context import Depot
+    from xgbpatch.registry.context import Services
     from xgbpatch.registry.ecr import blob_store_for
 
-    depot = Depot(registry, blob_store_for(registry, keychain), cache_folder(), progress)
-    return partial(scan_gate.gate, depot, patience=scan_gate.ScanTimeout(seconds))
+    services = Services(registry, blob_store_for(registry, keychain), cache_folder(), progress)
+    return partial(scan_gate.gate, services, patience=scan_gate.ScanTimeout(seconds))
 
 
 def _checked(target: _Target) -> _Target:
-    if target.shelf.registry and (target.regions or target.all_regions):
+    if target.publish_target.registry and (target.regions or target.all_regions):
         raise ConfigurationError("--registry is for a registry outside ECR", "Leave out the regions.")
     if target.all_regions and target.regions:
         raise ConfigurationError("--all-regions and --region exclude each other", "Leave one of them out.")
@@ -217,8 +218,8 @@ def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, .
 def _destinations(target: _Target, name: ImageReference) -> list[ImageReference]:
     from xgbpatch.publish.push import ecr_destination
 
-    if target.shelf.registry:
-        return [ImageReference.parse(f"{target.shelf.registry}/{name}")]
+    if target.publish_target.registry:
+        return [ImageReference.parse(f"{target.publish_target.registry}/{name}")]
     account, regions = _account_and_regions(target)
     return [ecr_destination(account, region, name) for region in regions]
 
@@ -230,12 +231,12 @@ def _account_and_regions(target: _Target) -> tuple[str, Sequence[str]]:
     regions = tuple(dict.fromkeys(target.regions)) or (target.selection.region() or "",)
     if not regions[0]:
         raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
-    if target.shelf.account and not target.all_regions:
-        return target.shelf.account, regions
+    if target.publish_target.account and not target.all_regions:
+        return target.publish_target.account, regions
     identity = AwsRegion(regions[0]).identity()
     if target.all_regions:
         regions = tuple(region for region in catalogue.regions() if partition(region) == identity.partition)
-    return target.shelf.account or identity.account, regions
+    return target.publish_target.account or identity.account, regions
 
 
 def _told(outcomes: Iterator[PushResult | PushFailure], as_json: bool) -> Iterator[PushResult | PushFailure]:

@@ -15,7 +15,7 @@ from xgbpatch.commands._options import json_option, quiet_option
 if TYPE_CHECKING:
     from xgbpatch.publish.aliases import Promotion
     from xgbpatch.reference import ImageReference
-    from xgbpatch.registry.context import Depot
+    from xgbpatch.registry.context import Services
     from xgbpatch.upkeep.rebase import RebaseResult
 
 _TO = "The new base.  [default: the old base's tag as it stands now]"
@@ -54,17 +54,17 @@ def command(
 
     reference = ImageReference.parse(image)
     tag = ImageReference.parse(f"{reference.name}:{tag}").tag if tag else ""
-    with _context.open_depot(quiet) as opened:
-        rebased = rebase.rebase(opened, rebase.RebaseRequest(reference, _base(to), tag, accept_drift))
-        opened.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
-        promoted = _promoted(opened, rebased.reference, aliases, logs) if aliases else None
+    with _context.services(quiet) as services:
+        rebased = rebase.rebase(services, rebase.RebaseRequest(reference, _base(to), tag, accept_drift))
+        services.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
+        promoted = _promoted(services, rebased.reference, aliases, logs) if aliases else None
     click.echo(json.dumps(document(rebased, promoted), indent=2) if as_json else str(rebased.reference.pinned))
 
 
-def _promoted(depot: Depot, image: ImageReference, aliases: tuple[str, ...], logs: Path) -> Promotion:
+def _promoted(services: Services, image: ImageReference, aliases: tuple[str, ...], logs: Path) -> Promotion:
     from xgbpatch.publish import aliases as publish_aliases
 
-    return publish_aliases.promote(depot, image, aliases, local_tester(depot, logs))
+    return publish_aliases.promote(services, image, aliases, local_tester(services, logs))
 
 
 def document(rebased: RebaseResult, promoted: Promotion | None) -> dict[str, Any]:

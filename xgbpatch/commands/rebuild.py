@@ -21,15 +21,15 @@ from xgbpatch.commands._options import (
     image_options,
     json_option,
     quiet_option,
-    shelf_options,
     sign_options,
+    target_options,
 )
 from xgbpatch.progress import Progress, shown
-from xgbpatch.publish.destination import PublishTarget
 
 if TYPE_CHECKING:
+    from xgbpatch.publish.destination import PublishTarget
     from xgbpatch.reference import ImageReference
-    from xgbpatch.registry.context import Depot
+    from xgbpatch.registry.context import Services
     from xgbpatch.spec import Spec
     from xgbpatch.upkeep.plan import Plan
     from xgbpatch.upkeep.rebuild import Maker, RebuildResult, RebuildSteps
@@ -44,7 +44,7 @@ class _Order:
     """One image, and how it is to be renewed."""
 
     spec: Spec
-    shelf: PublishTarget
+    publish_target: PublishTarget
     builder: str
     test: bool
     scan_gate: bool
@@ -61,7 +61,7 @@ class _Order:
 @click.command("rebuild", short_help="Bring published images up to date: build or rebase, test, push, move aliases.")
 @image_options
 @all_option
-@shelf_options
+@target_options
 @builder_option
 @click.option("--test/--no-test", default=True, help=f"[default: yes]  {_NO_TEST}")
 @click.option("--scan-gate/--no-scan-gate", default=True, help="In ECR, refuse what adds a finding.  [default: yes]")
@@ -73,7 +73,7 @@ class _Order:
 @json_option
 @quiet_option
 def command(
-    selection: Selection, everything: bool, shelf: PublishTarget, builder: str, test: bool, scan_gate: bool,
+    selection: Selection, everything: bool, publish_target: PublishTarget, builder: str, test: bool, scan_gate: bool,
     accept_drift: bool, attach_sbom: bool, signature: Signature, jobs: int, logs: Path, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Bring the published images of the configuration up to date; prints what became of each.
@@ -91,7 +91,7 @@ def command(
       xgbpatch rebuild --no-test --builder registry
     """
     specs = selection.specs(everything)
-    order = _Order(specs[0], shelf, builder, test, scan_gate, accept_drift, attach_sbom, signature, logs)
+    order = _Order(specs[0], publish_target, builder, test, scan_gate, accept_drift, attach_sbom, signature, logs)
     orders = {spec.name: replace(order, spec=spec) for spec in specs}
     answers: dict[str, dict[str, Any]] = {}
     with shown(quiet) as progress:
@@ -156,12 +156,12 @@ def renewed(order: _Order, progress: Progress) -> dict[str, Any]:
     """What became of one image, as `--json` shows it; runs in a process of its own where there are several."""
     from xgbpatch.upkeep import rebuild
 
-    with _crew(order, progress) as crew:
-        return document(rebuild.rebuild(crew, order.spec))
+    with _steps(order, progress) as steps:
+        return document(rebuild.rebuild(steps, order.spec))
 
 
 @contextmanager
-def _crew(order: _Order, progress: Progress) -> Iterator[RebuildSteps]:
+def _steps(order: _Order, progress: Progress) -> Iterator[RebuildSteps]:
     from functools import partial
 
     from xgbpatch.commands import _context
@@ -169,38 +169,35 @@ def _crew(order: _Order, progress: Progress) -> Iterator[RebuildSteps]:
     from xgbpatch.publish import destination, scan_gate
     from xgbpatch.upkeep.rebuild import RebuildSteps
 
-    opened = _context.connect_depot(progress)
+    services = _context.connect_services(progress)
     with ExitStack() as stack:
         yield RebuildSteps(
-            opened,
-            lambda spec: destination.destination_of(spec, order.shelf),
-            _maker(order, opened, stack),
+            services,
+            lambda spec: destination.destination_of(spec, order.publish_target),
+            _maker(order, services, stack),
             today(),
-            partial(scan_gate.gate, opened) if order.scan_gate else None,
-            local_tester(opened, order.logs) if order.test else None,
+            partial(scan_gate.gate, services) if order.scan_gate else None,
+            local_tester(services, order.logs) if order.test else None,
             order.accept_drift,
         )
 
 
-def _maker(order: _Order, opened: Depot, stack: ExitStack) -> Maker:
+def _maker(order: _Order, services: Services, stack: ExitStack) -> Maker:
     """Connects the engine when there is something to make, and before it is made: a test must not fail for want of one
     when the image stands in the registry already."""
 
     def make(plan: Plan, place: ImageReference) -> ImageReference:
-        from xgbpatch.commands import _context
+        from xgbpatch.engine.client import Engine
         from xgbpatch.publish.attachments import Attachments
+        from xgbpatch.upkeep import rebuild
 
-        wanted = Attachments(order.attach_sbom, order.signature.signer())
+        options = Attachments(order.attach_sbom, order.signature.signer())
         if order.builder == "docker":
-            from xgbpatch.upkeep.rebuild import engine_maker
-
-            shop = stack.enter_context(_context.connect_workshop(opened.progress))
-            return engine_maker(opened, shop, wanted)(plan, place)
-        from xgbpatch.upkeep.rebuild import registry_maker
-
+            engine = stack.enter_context(Engine.connect())
+            return rebuild.make_with_engine(services, engine, plan, place, options)
         if order.test:
-            stack.enter_context(_context.connect_workshop(opened.progress))
-        return registry_maker(opened, order.accept_drift, wanted)(plan, place)
+            stack.enter_context(Engine.connect())
+        return rebuild.make_in_registry(services, plan, place, options, accept_drift=order.accept_drift)
 
     return make
 

@@ -10,7 +10,7 @@ import click
 from xgbpatch.commands._options import Selection, image_options, json_option, quiet_option
 
 if TYPE_CHECKING:
-    from xgbpatch.build.engine import EngineDefinition
+    from xgbpatch.build.definition import ImageDefinition
 
 
 @click.command("render")
@@ -25,32 +25,34 @@ def command(selection: Selection, as_json: bool, quiet: bool) -> None:
       xgbpatch render --version 3.2-0
       xgbpatch render --version 1.5-1 --feature daal4py --json
     """
-    from xgbpatch.build import engine as engine_builder
     from xgbpatch.commands import _context
-    from xgbpatch.commands._context import resolve_base
 
     for spec in selection.specs():
-        with _context.open_workshop(quiet) as shop:
-            rendered = engine_builder.render(shop, spec, resolve_base(shop, spec))
-        click.echo(json.dumps(document(rendered), indent=2) if as_json else text(rendered))
+        with _context.engine_builder(quiet) as builder:
+            definition = builder.define(spec, _context.resolve_base(builder, spec))
+        click.echo(json.dumps(document(definition), indent=2) if as_json else text(definition))
 
 
-def document(rendered: EngineDefinition) -> dict[str, object]:
+def document(definition: ImageDefinition) -> dict[str, object]:
     """What `--json` prints."""
+    from xgbpatch.build import dockerfile
+
     return {
-        "image": str(rendered.reference),
-        "base": str(rendered.base.reference),
-        "dockerfile": rendered.dockerfile,
+        "image": str(definition.reference),
+        "base": str(definition.base.reference),
+        "dockerfile": dockerfile.of_definition(definition),
         "files": [
             {"path": file.target, "sha256": file.sha256, "bytes": len(file.read()), "executable": file.executable}
-            for file in rendered.patch.files
+            for file in definition.patch.files
         ],
-        "environment": dict(rendered.patch.environment),
+        "environment": dict(definition.patch.environment),
     }
 
 
-def text(rendered: EngineDefinition) -> str:
+def text(definition: ImageDefinition) -> str:
     """The Dockerfile, then a line a file: sha256 (its first 12 digits), bytes, path."""
-    lines = [f"{file.sha256[:12]} {len(file.read()):>11} {file.target}" for file in rendered.patch.files]
-    total = sum(len(file.read()) for file in rendered.patch.files)
-    return "\n".join([rendered.dockerfile.rstrip(), "", *lines, f"{len(lines)} files, {total} bytes"])
+    from xgbpatch.build import dockerfile
+
+    lines = [f"{file.sha256[:12]} {len(file.read()):>11} {file.target}" for file in definition.patch.files]
+    total = sum(len(file.read()) for file in definition.patch.files)
+    return "\n".join([dockerfile.of_definition(definition).rstrip(), "", *lines, f"{len(lines)} files, {total} bytes"])

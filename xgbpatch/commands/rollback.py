@@ -33,8 +33,8 @@ def command(repository: str, name: str, to: str, as_json: bool, quiet: bool) -> 
 
     place = ImageReference.parse(repository)
     digest = ImageReference.parse(f"{place.name}@{to}").digest if to else ""
-    with _context.open_depot(quiet) as opened:
-        moved = aliases.rollback(opened, place, name, digest)
-        opened.progress.line(f'"{moved.alias.tag}" went back from "{moved.before}" to "{moved.alias.digest}"')
+    with _context.services(quiet) as services:
+        moved = aliases.rollback(services, place, name, digest)
+        services.progress.line(f'"{moved.alias.tag}" went back from "{moved.before}" to "{moved.alias.digest}"')
     document = {"reference": str(moved.alias.pinned), **alias_document(moved)}
     click.echo(json.dumps(document, indent=2) if as_json else str(moved.alias.pinned))

@@ -39,10 +39,10 @@ def command(regions: tuple[str, ...], config: Path | None, as_json: bool, quiet:
     from xgbpatch.upkeep.usage import usage
 
     places = [SageMaker(region) for region in known_regions(regions, config)]
-    with _context.open_depot(quiet) as opened:
-        found = usage(places, opened)
+    with _context.services(quiet) as services:
+        found = usage(places, services)
         for image, why in found.unknown.items():
-            opened.progress.line(f'"{image}" could not be looked at: {why}')
+            services.progress.line(f'"{image}" could not be looked at: {why}')
     click.echo(json.dumps(_document(found), indent=2) if as_json else _text(found))
 
 

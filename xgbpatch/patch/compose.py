@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,32 +18,25 @@ SERVE_SCRIPT = "bin_serve.py"  # the overlay that stands first on PATH, for mult
 FINDER = "sitecustomize.py"  # the overlay that finds replaced modules
 
 
-@dataclass(frozen=True)
-class Ingredients:
-    """What a patch is made from: the spec, the base's facts, a folder with the unpacked packages (or None), and what a
-    training job of the feature `training` is told of the image: its base, and the xgbpatch that made it."""
-
-    spec: Spec
-    facts: Facts
-    packages: Path | None = None
-    base: str = ""
-    release: str = ""
-
-
-def compose(ingredients: Ingredients) -> Patch:
+def compose(spec: Spec, facts: Facts, *, packages: Path | None = None, base: str = "", release: str = "") -> Patch:
     """All files, sorted by target, and all variables that differ from the base's.
 
-    Raises `ConfigurationError` where a file of the user's would hide a module of the base: `[[replace]]` is the way.
+    `packages` is a folder with the unpacked packages; `base` and `release` are what a training job of the feature
+    `training` is told of the image: its base, and the version of xgbpatch that made it. Raises `ConfigurationError`
+    where a file of the user's would hide a module of the base: `[[replace]]` is the way.
     """
-    _refuse_hiding(ingredients)
-    found = sorted(_files(ingredients), key=lambda file: file.target)
-    return Patch(tuple(found), _environment(ingredients))
+    _refuse_hiding(spec, facts)
+    added = sorted(_files(spec, facts, packages), key=lambda file: file.target)
+    variables = _environment(spec, facts, packages)
+    if "training" in spec.features:
+        variables.update(XGBPATCH_BASE=base, XGBPATCH_RELEASE=release)
+    return Patch(tuple(added), {**variables, **_feature_variables(spec), **dict(spec.environment)})
 
 
-def _refuse_hiding(ingredients: Ingredients) -> None:
-    for file in ingredients.spec.files:
+def _refuse_hiding(spec: Spec, facts: Facts) -> None:
+    for file in spec.files:
         name = file.target.split("/")[0].split(".")[0]
-        if name in ingredients.facts.top_levels or name == layout.OVERLAY_PACKAGE:
+        if name in facts.top_levels or name == layout.OVERLAY_PACKAGE:
             raise ConfigurationError(
                 f'the file "{file.target}" would hide the base\'s module "{name}" from the whole image',
                 "Give it another target; to change a module of the base on purpose, use [[replace]].",
@@ -65,13 +58,12 @@ def overlay_digest() -> str:
     return Patch(overlay_files() + extra, {}).digest
 
 
-def _files(ingredients: Ingredients) -> Iterator[PatchFile]:
-    spec = ingredients.spec
+def _files(spec: Spec, facts: Facts, packages: Path | None) -> Iterator[PatchFile]:
     yield from overlay_files()
     if spec.features or spec.fixes:
-        yield _serve_script(ingredients.facts)
-    if ingredients.packages:
-        yield from tree(ingredients.packages, layout.PACKAGES)
+        yield _serve_script(facts)
+    if packages:
+        yield from tree(packages, layout.PACKAGES)
     for file in spec.files:
         yield PatchFile(f"{layout.USER}/{file.target}", file.source)
     for replacement in spec.replacements:
@@ -94,12 +86,12 @@ def _overlay_text(name: str) -> bytes:
     return files("xgbpatch").joinpath("overlays").joinpath(name).read_bytes()
 
 
-def _environment(ingredients: Ingredients) -> Mapping[str, str]:
-    spec, base = ingredients.spec, ingredients.facts.environment
+def _environment(spec: Spec, facts: Facts, packages: Path | None) -> dict[str, str]:
+    base = facts.environment
     added = {
         "SAGEMAKER_SERVING_MODULE": f"{layout.OVERLAY_PACKAGE}.serve:main",
         "SAGEMAKER_TRAINING_MODULE": f"{layout.OVERLAY_PACKAGE}.train:main",
-        "PYTHONPATH": extended(base.get("PYTHONPATH"), _import_folders(ingredients)),
+        "PYTHONPATH": extended(base.get("PYTHONPATH"), _import_folders(spec, facts, packages)),
     }
     if spec.features or spec.fixes:
         added["PATH"] = layout.search_path(base.get("PATH"))
@@ -107,11 +99,11 @@ def _environment(ingredients: Ingredients) -> Mapping[str, str]:
         added["XGBPATCH_FEATURES"] = ",".join(spec.features)
     if spec.fixes:
         added["XGBPATCH_FIXES"] = ",".join(spec.fixes)
-    if "training" in spec.features:
-        added.update(XGBPATCH_BASE=ingredients.base, XGBPATCH_RELEASE=ingredients.release)
-    for name in spec.features:
-        added.update(feature(name).environment)
-    return {**added, **dict(spec.environment)}
+    return added
+
+
+def _feature_variables(spec: Spec) -> dict[str, str]:
+    return {name: value for item in spec.features for name, value in feature(item).environment.items()}
 
 
 def extended(existing: str | None, folders: list[str]) -> str:
@@ -119,9 +111,9 @@ def extended(existing: str | None, folders: list[str]) -> str:
     return ":".join(folders) if existing is None else ":".join([existing, *folders])
 
 
-def _import_folders(ingredients: Ingredients) -> list[str]:
+def _import_folders(spec: Spec, facts: Facts, packages: Path | None) -> list[str]:
     folders = [layout.OVERLAYS]
-    folders += [layout.USER] if ingredients.spec.files else []
-    if ingredients.packages:
-        folders.append(f"{layout.PACKAGES}/{layout.site(ingredients.facts.python.minor)}")
+    folders += [layout.USER] if spec.files else []
+    if packages:
+        folders.append(f"{layout.PACKAGES}/{layout.site(facts.python.minor)}")
     return folders

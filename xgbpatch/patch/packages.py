@@ -8,14 +8,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts
-from xgbpatch.patch import resolver, wheels
 from xgbpatch.patch.features import feature
-from xgbpatch.patch.resolver import Pin, Request
 from xgbpatch.progress import Progress
 from xgbpatch.spec import Spec
+
+if TYPE_CHECKING:
+    from xgbpatch.patch.resolver import Pin
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Prov
         raise ConfigurationError(
             f'packages cannot be unpacked in "{cache}": {error}', "XDG_CACHE_HOME names another folder for the cache."
         ) from error
+    from xgbpatch.patch import wheels
+
     wheels.refuse_shadowing(folder, facts)
     return Provision(wanted.pins, folder)
 
@@ -75,13 +79,21 @@ def _wanted(spec: Spec, facts: Facts, progress: Progress) -> _Wanted:
             progress.line(f'Feature "{name}" brings no packages for this base: {asked.reason}')
         if asked.requirements:
             progress.line(f"Resolving {' '.join(asked.requirements)}")
-            pins += resolver.resolve(Request(asked.requirements, alone=True), facts)
+            pins += _resolve(asked.requirements, facts, alone=True)
             slim += asked.slim
             partial += asked.partial
     if spec.packages:
         progress.line(f"Resolving {' '.join(spec.packages)}")
-        pins += _new(resolver.resolve(Request(spec.packages, beside=pins), facts), pins)
+        pins += _new(_resolve(spec.packages, facts, beside=pins), pins)
     return _Wanted(tuple(sorted(pins, key=lambda pin: pin.name)), slim, partial)
+
+
+def _resolve(
+    requirements: Sequence[str], facts: Facts, *, alone: bool = False, beside: tuple[Pin, ...] = ()
+) -> tuple[Pin, ...]:
+    from xgbpatch.patch import resolver
+
+    return resolver.resolve(resolver.Request(tuple(requirements), alone=alone, beside=beside), facts)
 
 
 def _new(found: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
@@ -90,6 +102,8 @@ def _new(found: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
 
 
 def _unpack(wanted: _Wanted, facts: Facts, places: tuple[Path, Path, Progress]) -> None:
+    from xgbpatch.patch import wheels
+
     folder, cache, progress = places
     files = [wheels.fetch(pin, cache / "wheels", progress) for pin in wanted.pins]
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")

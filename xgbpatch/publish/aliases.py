@@ -24,7 +24,7 @@ from xgbpatch.publish import test_record
 from xgbpatch.publish.test_record import TestRecord
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 
 PREVIOUS = ".previous"
 WITHDRAWN = ".withdrawn"
@@ -113,62 +113,62 @@ def put_tag(registry: Registry, tag: ImageReference, manifest: Manifest) -> Imag
 # Alias tags (`prod`) that move to what has been tested, and back. How they remember: `xgbpatch.alias_memory`.
 
 
-def promote_alias(depot: Depot, image: ImageReference, name: str) -> MovedAlias:
+def promote_alias(services: Services, image: ImageReference, name: str) -> MovedAlias:
     """Move the alias to the image that `image` names by digest. That it was tested is the caller's to know.
 
     Raises `RegistryError`; the alias then names what it named before.
     """
-    moved = move_alias(depot.registry, alias_reference(image, name), depot.registry.manifest(image.pinned))
+    moved = move_alias(services.registry, alias_reference(image, name), services.registry.manifest(image.pinned))
     if not moved.up_to_date:
-        depot.progress.line(f'"{moved.alias.with_digest("")}" names "{moved.alias.digest}"')
+        services.progress.line(f'"{moved.alias.with_digest("")}" names "{moved.alias.digest}"')
     return moved
 
 
-def rollback_alias(depot: Depot, place: ImageReference, name: str, to: str = "") -> MovedAlias:
+def rollback_alias(services: Services, place: ImageReference, name: str, to: str = "") -> MovedAlias:
     """Move the alias back to its previous target, or to the digest `to`; what it named becomes the previous one.
 
     Raises `RegistryError` where there is nothing to go back to, and `ConfigurationError` for a version tag.
     """
     reference = alias_reference(place, name)
-    before = depot.registry.manifest(reference)
-    refuse_version_tag(depot.registry, reference, before)
-    target = _rollback_target(depot, reference, to)
+    before = services.registry.manifest(reference)
+    refuse_version_tag(services.registry, reference, before)
+    target = _rollback_target(services, reference, to)
     if before.digest == target.digest:
         raise RegistryError(
-            f'"{reference}" names "{before.digest}" already', _way_back(depot, reference, before.digest)
+            f'"{reference}" names "{before.digest}" already', _way_back(services, reference, before.digest)
         )
-    _put_and_say(depot, memory_tag(reference, WITHDRAWN), before)
-    moved = _put_and_say(depot, reference, target)
-    _put_and_say(depot, memory_tag(reference, PREVIOUS), before)
+    _put_and_say(services, memory_tag(reference, WITHDRAWN), before)
+    moved = _put_and_say(services, reference, target)
+    _put_and_say(services, memory_tag(reference, PREVIOUS), before)
     return MovedAlias(moved, before.digest)
 
 
-def previous_digest(depot: Depot, place: ImageReference, name: str) -> str:
+def previous_digest(services: Services, place: ImageReference, name: str) -> str:
     """The digest to which a rollback would go, or empty."""
-    found = depot.registry.head(memory_tag(alias_reference(place, name), PREVIOUS))
+    found = services.registry.head(memory_tag(alias_reference(place, name), PREVIOUS))
     return found.digest if found else ""
 
 
-def _rollback_target(depot: Depot, reference: ImageReference, to: str) -> Manifest:
+def _rollback_target(services: Services, reference: ImageReference, to: str) -> Manifest:
     if to:
-        return depot.registry.manifest(reference.with_digest(to).pinned)
-    found = depot.registry.find(memory_tag(reference, PREVIOUS))
+        return services.registry.manifest(reference.with_digest(to).pinned)
+    found = services.registry.find(memory_tag(reference, PREVIOUS))
     if found is None:
         raise RegistryError(f'"{reference}" has no previous target', "It moved once or never; name one: --to DIGEST.")
     return found
 
 
-def _way_back(depot: Depot, reference: ImageReference, digest: str) -> str:
+def _way_back(services: Services, reference: ImageReference, digest: str) -> str:
     """What a rollback that was cut off has left to say."""
-    withdrawn = depot.registry.head(memory_tag(reference, WITHDRAWN))
+    withdrawn = services.registry.head(memory_tag(reference, WITHDRAWN))
     if withdrawn is None or withdrawn.digest == digest:
         return ""
     return f"The last rollback took it away from {withdrawn.digest}, which --to names."
 
 
-def _put_and_say(depot: Depot, reference: ImageReference, manifest: Manifest) -> ImageReference:
-    put = put_tag(depot.registry, reference, manifest)
-    depot.progress.line(f'"{reference}" names "{manifest.digest}"')
+def _put_and_say(services: Services, reference: ImageReference, manifest: Manifest) -> ImageReference:
+    put = put_tag(services.registry, reference, manifest)
+    services.progress.line(f'"{reference}" names "{manifest.digest}"')
     return put
 
 
@@ -196,44 +196,44 @@ class Tester:
     moment: datetime
 
 
-def promote(depot: Depot, image: ImageReference, names: Sequence[str], examiner: Tester) -> Promotion:
+def promote(services: Services, image: ImageReference, names: Sequence[str], tester: Tester) -> Promotion:
     """Move the aliases `names` to `image` once `test-local` has passed on its digest.
 
     Raises `ContractError` where it does not pass; no alias has moved then.
     """
     for name in names:
         alias_reference(image, name)  # a name that cannot be is refused before minutes of testing
-    pinned = _pinned(depot, image)
-    known = latest_pass(depot, pinned)
-    record = known or record_test(depot, pinned, examiner.try_out(pinned), examiner.moment)
-    depot.progress.line(f'"{pinned.pinned}" passed test-local ({record.date}, xgbpatch {record.version})')
-    return Promotion(pinned, record, known is None, tuple(promote_alias(depot, pinned, name) for name in names))
+    pinned = _pinned(services, image)
+    known = latest_pass(services, pinned)
+    record = known or record_test(services, pinned, tester.try_out(pinned), tester.moment)
+    services.progress.line(f'"{pinned.pinned}" passed test-local ({record.date}, xgbpatch {record.version})')
+    return Promotion(pinned, record, known is None, tuple(promote_alias(services, pinned, name) for name in names))
 
 
-def record_test(depot: Depot, image: ImageReference, report: Report, moment: datetime) -> TestRecord:
+def record_test(services: Services, image: ImageReference, report: Report, moment: datetime) -> TestRecord:
     """The record of `report`, attached to the image that `image` names by digest; raises `ContractError` unless it
     passed."""
     record = test_record.record(image, report, moment)
-    test_record.keep(depot.registry, depot.blobs_of(image), image, record)
+    test_record.keep(services.registry, services.blobs_of(image), image, record)
     return record
 
 
-def rollback(depot: Depot, place: ImageReference, name: str, to: str = "") -> MovedAlias:
+def rollback(services: Services, place: ImageReference, name: str, to: str = "") -> MovedAlias:
     """Move the alias back: to its previous target, or to the digest `to`, which must have been tested once."""
     if to:
         image = replace(place, tag="", digest=to)
-        if previous_digest(depot, place, name) != to and latest_pass(depot, _pinned(depot, image)) is None:
+        if previous_digest(services, place, name) != to and latest_pass(services, _pinned(services, image)) is None:
             raise ContractError(f'"{image}" was never promoted or tested', f"xgbpatch promote {image} --alias {name}")
-    return rollback_alias(depot, place, name, to)
+    return rollback_alias(services, place, name, to)
 
 
-def latest_pass(depot: Depot, image: ImageReference) -> TestRecord | None:
+def latest_pass(services: Services, image: ImageReference) -> TestRecord | None:
     """The newest record that the image, named by digest, has passed; None where there is none."""
-    return test_record.latest_pass(depot.registry, depot.blobs_of(image), image)
+    return test_record.latest_pass(services.registry, services.blobs_of(image), image)
 
 
-def _pinned(depot: Depot, image: ImageReference) -> ImageReference:
-    found = depot.registry.head(image)
+def _pinned(services: Services, image: ImageReference) -> ImageReference:
+    found = services.registry.head(image)
     if found is None:
         raise RegistryError(f'"{image}" does not exist', "Check the repository, the tag and the region.")
     return image.with_digest(found.digest)

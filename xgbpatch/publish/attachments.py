@@ -9,7 +9,7 @@ from xgbpatch.publish import signing
 from xgbpatch.publish.signing import Signer
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import referrers
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.referrers import Artifact
 
 
@@ -21,17 +21,17 @@ class Attachments:
     signer: Signer | None = None
 
 
-def attach_all(depot: Depot, image: ImageReference, made: ImageDefinition, papers: Attachments) -> None:
-    """Give the image that `image` names by digest its papers; what it has already is not attached again.
+def attach_all(services: Services, image: ImageReference, definition: ImageDefinition, options: Attachments) -> None:
+    """Attach what `options` ask for to the image that `image` names by digest; what it has already is left as it is.
 
     Raises `RegistryError`, `AwsError` and `SigningError`; the image itself stands.
     """
-    if papers.sbom:
+    if options.sbom:
         from xgbpatch.publish import sbom  # its library takes a tenth of a second to import
 
-        found = Artifact(sbom.ARTIFACT_TYPE, sbom.ARTIFACT_TYPE, sbom.document(made))
-        referrers.attach(depot.registry, depot.blobs_of(image), image, found)
-        depot.progress.line(f'SBOM attached to "{image.pinned}"')
-    if papers.signer:
-        signing.sign(papers.signer, image, depot.registry.credentials_for)
-        depot.progress.line(f'signed "{image.pinned}"')
+        artifact = Artifact(sbom.ARTIFACT_TYPE, sbom.ARTIFACT_TYPE, sbom.document(definition))
+        referrers.attach(services.registry, services.blobs_of(image), image, artifact)
+        services.progress.line(f'SBOM attached to "{image.pinned}"')
+    if options.signer:
+        signing.sign(options.signer, image, services.registry.credentials_for)
+        services.progress.line(f'signed "{image.pinned}"')

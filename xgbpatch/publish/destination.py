@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from xgbpatch.aws import AwsRegion, RepositoryOptions
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
+
+if TYPE_CHECKING:
+    from xgbpatch.aws import RepositoryOptions
 
 _ACCOUNT = re.compile(r"\d{12}")
 
@@ -28,28 +31,28 @@ class PublishTarget:
             raise ConfigurationError("--registry is for a registry outside ECR", "Leave out --account.")
 
 
-def destination_of(spec: Spec, shelf: PublishTarget) -> ImageReference:
+def destination_of(spec: Spec, publish_target: PublishTarget) -> ImageReference:
     """Host and repository, without a tag. Asks STS for the caller's account where none is named.
 
     Raises `ConfigurationError` where no region is known, and `AwsError`.
     """
-    if shelf.registry:
-        return ImageReference.parse(f"{shelf.registry}/{spec.repository}")
+    if publish_target.registry:
+        return ImageReference.parse(f"{publish_target.registry}/{spec.repository}")
     if not spec.region:
         raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
     from xgbpatch.aws import AwsRegion
 
-    door = AwsRegion(spec.region)
-    host = door.registry_host(shelf.account or door.identity().account)
+    aws = AwsRegion(spec.region)
+    host = aws.registry_host(publish_target.account or aws.identity().account)
     return replace(ImageReference("", spec.repository), host=host)
 
 
-# Making sure of a repository: ECR creates none by itself; other registries do, or refuse in their own words.
-
-
 def ensure_repository(destination: ImageReference, options: RepositoryOptions) -> bool:
-    """Create the ECR repository of `destination` where it is missing; returns whether this call did."""
+    """Create the ECR repository of `destination` where it is missing; returns whether this call did. Other registries
+    create theirs by themselves, or refuse in their own words."""
     registry = destination.ecr
     if registry is None:
         return False
+    from xgbpatch.aws import AwsRegion
+
     return AwsRegion(registry.region).ensure_repository(registry.account, destination.repository, options)

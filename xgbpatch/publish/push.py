@@ -85,76 +85,77 @@ class Publisher:
         self._progress = progress
         self._gate = gate
 
-    def push(self, parcel: PushRequest) -> PushResult:
-        """Push one parcel, as the module's docstring says; raises `RegistryError`, `AwsError` or `EngineError`, and
+    def push(self, request: PushRequest) -> PushResult:
+        """Push one image, as the module's docstring says; raises `RegistryError`, `AwsError` or `EngineError`, and
         what the gate raises: the image then stands, and no alias has moved."""
-        for name in parcel.aliases:
+        for name in request.aliases:
             publish_aliases.alias_reference(
-                parcel.destination, name
+                request.destination, name
             )  # a name that cannot be is refused before anything is sent
-        if not parcel.image.tags:  # the name it gets for the push would be its last, and go with the image
+        if not request.image.tags:  # the name it gets for the push would be its last, and go with the image
             raise ConfigurationError(
-                f'image "{parcel.image.id}" has no name in the engine', f"docker tag {parcel.image.id[7:19]} NAME:TAG"
+                f'image "{request.image.id}" has no name in the engine',
+                f"docker tag {request.image.id[7:19]} NAME:TAG",
             )
-        self._ensure_repository(parcel)
-        held = self._held(parcel)
+        self._ensure_repository(request)
+        held = self._held(request)
         if held is None:
-            manifest, repaired = self._send(parcel)
+            manifest, repaired = self._send(request)
         else:
-            manifest, repaired = self._fit(held, parcel)
+            manifest, repaired = self._fit(held, request)
             if repaired:
-                self._registry.put_manifest(parcel.destination, manifest)
-        reference = parcel.destination.with_digest(manifest.digest)
+                self._registry.put_manifest(request.destination, manifest)
+        reference = request.destination.with_digest(manifest.digest)
         self._progress.line(f'"{reference}" {"is up to date" if held else "stands"}')
-        behind = self._behind(parcel, manifest)
+        behind = self._behind(request, manifest)
         if self._gate and (behind or repaired or held is None):
-            made = provenance.read(parcel.image.labels)
+            made = provenance.read(request.image.labels)
             self._gate(made.base if made else None, reference)
         for alias in behind:
             publish_aliases.move_alias(self._registry, alias, manifest)
             self._progress.line(f'alias "{alias}" points to "{manifest.digest}"')
-        aliases = tuple(reference.with_tag(alias).with_digest(manifest.digest) for alias in parcel.aliases)
+        aliases = tuple(reference.with_tag(alias).with_digest(manifest.digest) for alias in request.aliases)
         return PushResult(reference, held is not None, repaired, aliases)
 
-    def push_each(self, parcels: Sequence[PushRequest]) -> Iterator[PushResult | PushFailure]:
-        """Push one parcel after another; one that fails does not stop the others."""
-        for parcel in parcels:
+    def push_each(self, requests: Sequence[PushRequest]) -> Iterator[PushResult | PushFailure]:
+        """Push one request after another; one that fails does not stop the others."""
+        for request in requests:
             try:
-                yield self.push(parcel)
+                yield self.push(request)
             except XgbpatchError as error:
-                if len(parcels) > 1:
-                    self._progress.line(f'"{parcel.destination}" failed: {error.message}')
-                yield PushFailure(parcel.destination, error)
+                if len(requests) > 1:
+                    self._progress.line(f'"{request.destination}" failed: {error.message}')
+                yield PushFailure(request.destination, error)
 
-    def _ensure_repository(self, parcel: PushRequest) -> None:
-        if destination.ensure_repository(parcel.destination, parcel.options):
-            self._progress.line(f'created repository "{parcel.destination.name}"')
+    def _ensure_repository(self, request: PushRequest) -> None:
+        if destination.ensure_repository(request.destination, request.options):
+            self._progress.line(f'created repository "{request.destination.name}"')
 
-    def _held(self, parcel: PushRequest) -> Manifest | None:
+    def _held(self, request: PushRequest) -> Manifest | None:
         """The manifest under the tag where it is this very image, None where the tag is free."""
-        manifest = self._registry.find(parcel.destination)
-        if manifest is None or self._is_same(manifest, parcel):
+        manifest = self._registry.find(request.destination)
+        if manifest is None or self._is_same(manifest, request):
             return manifest
         raise RegistryError(
-            f'the tag "{parcel.destination}" already holds another image, "{manifest.digest}"',
+            f'the tag "{request.destination}" already holds another image, "{manifest.digest}"',
             "A version tag never moves: choose another --tag, or name a moving one with --alias.",
         )
 
-    def _is_same(self, manifest: Manifest, parcel: PushRequest) -> bool:
+    def _is_same(self, manifest: Manifest, request: PushRequest) -> bool:
         """By image ID; a rebuild, whose ID differs by its date, by the digests of its base and of what was added."""
         if manifest.is_index:
             return False
-        if parcel.image.id in (manifest.digest, manifest.config.digest):
+        if request.image.id in (manifest.digest, manifest.config.digest):
             return True
-        config = self._registry.config(parcel.destination, manifest)
-        return provenance.equal(parcel.image.labels, (config.get("config") or {}).get("Labels") or {})
+        config = self._registry.config(request.destination, manifest)
+        return provenance.equal(request.image.labels, (config.get("config") or {}).get("Labels") or {})
 
-    def _send(self, parcel: PushRequest) -> tuple[Manifest, bool]:
+    def _send(self, request: PushRequest) -> tuple[Manifest, bool]:
         """Send the image and put the right manifest under its tag; returns that, and whether it had to be repaired."""
-        destination, landing = parcel.destination, self._landing(parcel.destination)
-        with self._pushed(parcel.image, landing) as digest:
+        destination, landing = request.destination, self._landing(request.destination)
+        with self._pushed(request.image, landing) as digest:
             sent = self._registry.manifest(landing.with_digest(digest))
-            manifest, repaired = self._fit(sent, parcel)
+            manifest, repaired = self._fit(sent, request)
             if repaired or landing != destination:
                 self._registry.put_manifest(destination, manifest)
         return manifest, repaired
@@ -209,26 +210,26 @@ class Publisher:
         if not registry or not AwsRegion(registry.region).remove_tag(registry.account, landing.repository, landing.tag):
             raise RegistryError("this registry removes no tags")
 
-    def _fit(self, manifest: Manifest, parcel: PushRequest) -> tuple[Manifest, bool]:
+    def _fit(self, manifest: Manifest, request: PushRequest) -> tuple[Manifest, bool]:
         """The manifest that SageMaker takes, and whether it is a new one; with the gate off, the one that came."""
-        found = oci_manifest.complaints(manifest) if parcel.manifest_gate else ()
+        found = oci_manifest.complaints(manifest) if request.manifest_gate else ()
         if not found:
             return manifest, False
         self._progress.line(f"SageMaker would refuse the manifest, so it is written anew: {'; '.join(found)}")
         return oci_manifest.repaired(manifest), True
 
-    def _behind(self, parcel: PushRequest, manifest: Manifest) -> list[ImageReference]:
+    def _behind(self, request: PushRequest, manifest: Manifest) -> list[ImageReference]:
         """The aliases that do not point to `manifest` yet."""
-        places = [parcel.destination.with_tag(alias) for alias in parcel.aliases]
+        places = [request.destination.with_tag(alias) for alias in request.aliases]
         held = [self._registry.head(place) for place in places]
         return [
             place for place, there in zip(places, held, strict=True) if not there or there.digest != manifest.digest
         ]
 
 
-def push(engine: Engine, parcel: PushRequest, progress: Progress | None = None) -> PushResult:
-    """Push `parcel` with this user's own credentials: what `xgbpatch push` does for one destination, as a call."""
-    return Publisher(engine, Registry(registry_keychain()), progress or Silent()).push(parcel)
+def push(engine: Engine, request: PushRequest, progress: Progress | None = None) -> PushResult:
+    """Push `request` with this user's own credentials: what `xgbpatch push` does for one destination, as a call."""
+    return Publisher(engine, Registry(registry_keychain()), progress or Silent()).push(request)
 
 
 def ecr_destination(account: str, region: str, name: ImageReference) -> ImageReference:

@@ -22,7 +22,7 @@ from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.images import load_image
 
 BASE_TAG = "xgbpatch-base-"
@@ -51,21 +51,21 @@ class Comparison:
 
 
 def gate(
-    depot: Depot, base: ImageReference | None, patched: ImageReference, patience: ScanTimeout = ScanTimeout()
+    services: Services, base: ImageReference | None, patched: ImageReference, patience: ScanTimeout = ScanTimeout()
 ) -> None:
     """Hold the image `patched` (by digest) to its base; for a registry outside ECR nothing is scanned, and said so.
 
     Raises `ScanError` where the patch added a finding, and where that cannot be told.
     """
     if patched.ecr is None:
-        depot.progress.line(f'no scan gate: "{patched.host}" is not ECR')
+        services.progress.line(f'no scan gate: "{patched.host}" is not ECR')
         return
     with _failing_closed(patched):
         if base is None:
             raise ScanError(f'"{patched}" names no base in a registry', f"There is nothing to compare with: {_WITHOUT}")
-        twin = named_base(depot, base, patched)
-        scans = _scanned(EcrImages(patched), (twin.digest, patched.digest), depot, patience)
-    _judge(depot, patched, *scans)
+        twin = named_base(services, base, patched)
+        scans = _scanned(EcrImages(patched), (twin.digest, patched.digest), services, patience)
+    _judge(services, patched, *scans)
 
 
 def compare(base: Scan, patched: Scan) -> Comparison:
@@ -75,17 +75,17 @@ def compare(base: Scan, patched: Scan) -> Comparison:
     return Comparison(len(base.found), len(patched.found), ordered)
 
 
-def named_base(depot: Depot, base: ImageReference, patched: ImageReference) -> ImageReference:
+def named_base(services: Services, base: ImageReference, patched: ImageReference) -> ImageReference:
     """The base under its own tag in the repository of `patched`, put there where it is missing."""
     place = patched.with_tag(BASE_TAG + base.digest.removeprefix("sha256:")[:12])
-    there = depot.registry.head(place)
+    there = services.registry.head(place)
     if there is not None:
         return place.with_digest(there.digest)
-    image = load_image(depot.registry, patched)
-    below = load_image(depot.registry, base, image.architecture or "amd64")
-    source, target = depot.blobs_of(base), depot.blobs_of(place)
-    copy.copy(source, target, [below.manifest.config], depot.progress)
-    return depot.registry.put_manifest(place, _beneath(image, below))
+    image = load_image(services.registry, patched)
+    below = load_image(services.registry, base, image.architecture or "amd64")
+    source, target = services.blobs_of(base), services.blobs_of(place)
+    copy.copy(source, target, [below.manifest.config], services.progress)
+    return services.registry.put_manifest(place, _beneath(image, below))
 
 
 def _beneath(image: RemoteImage, base: RemoteImage) -> Manifest:
@@ -100,9 +100,11 @@ def _beneath(image: RemoteImage, base: RemoteImage) -> Manifest:
     return Manifest(json.dumps(document, indent=3).encode(), image.manifest.media_type)
 
 
-def _scanned(images: EcrImages, digests: tuple[str, str], depot: Depot, patience: ScanTimeout) -> tuple[Scan, Scan]:
+def _scanned(
+    images: EcrImages, digests: tuple[str, str], services: Services, patience: ScanTimeout
+) -> tuple[Scan, Scan]:
     """The results of both, which ECR works out side by side."""
-    depot.progress.line(f'waiting for the scans of "{images.place.name}": base and patched image')
+    services.progress.line(f'waiting for the scans of "{images.place.name}": base and patched image')
     deadline = time.monotonic() + patience.seconds
     base, patched = (_Waiting.begun(images, digest) for digest in digests)
     return base.result(deadline, patience), patched.result(deadline, patience)
@@ -164,10 +166,10 @@ def _is_fresh(scan: Scan) -> bool:
     return scan.completed is not None and datetime.now(timezone.utc) - scan.completed < _FRESH
 
 
-def _judge(depot: Depot, patched: ImageReference, under: Scan, over: Scan) -> None:
+def _judge(services: Services, patched: ImageReference, under: Scan, over: Scan) -> None:
     compared = compare(under, over)
     if not compared.added:
-        depot.progress.line(f"scans: {compared.patched} findings, {compared.base} in the base, none added")
+        services.progress.line(f"scans: {compared.patched} findings, {compared.base} in the base, none added")
         return
     names = ", ".join(f"{item.name} ({severity}) in {item.package} {item.version}" for item, severity in compared.added)
     raise ScanError(

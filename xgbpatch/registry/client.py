@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from xgbpatch.credentials import CredentialsFor
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci.manifest import MEDIA_TYPES, Descriptor, Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.http import Answer, Busy, Request, is_number
-from xgbpatch.registry.transport import CredentialsFor, RegistrySession
+from xgbpatch.registry.transport import RegistrySession
 
 
 def verify_digest(reference: ImageReference, claimed: str, seen: str) -> None:

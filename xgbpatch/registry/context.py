@@ -1,4 +1,4 @@
-"""What every engine-free stage works with."""
+"""What every stage works with: registries, blobs, a cache folder, progress."""
 
 from __future__ import annotations
 
@@ -9,17 +9,28 @@ from pathlib import Path
 
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry import ecr
 from xgbpatch.registry.blobs import BlobStore
 from xgbpatch.registry.client import Registry
+from xgbpatch.registry.keychain import Keychain, registry_keychain
 
 
 @dataclass(frozen=True)
-class Depot:
-    """The registries, blobs by repository, a cache folder, where progress goes, and the moment (UTC) that images made
-    here say they were created: None for that of their base, so that the same spec gives the same digest any day."""
+class Services:
+    """`created` (UTC) is the moment that images made here say they were created. Where it is None, the engine's builder
+    takes the time of the build, and the registry's the base's, so that the same spec gives the same digest any day."""
 
     registry: Registry
     blobs_of: Callable[[ImageReference], BlobStore]
     cache: Path
     progress: Progress
-    moment: datetime | None = None
+    created: datetime | None = None
+
+
+def connect(
+    cache: Path, progress: Progress, created: datetime | None = None, *, keychain: Keychain | None = None
+) -> Services:
+    """Services with this user's credentials, or those of `keychain`; nothing is asked for yet."""
+    keychain = keychain or registry_keychain()
+    registry = ecr.registry_of(keychain)
+    return Services(registry, ecr.blob_store_for(registry, keychain), cache, progress, created)

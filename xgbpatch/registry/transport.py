@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 
-from xgbpatch.credentials import Credentials
+from xgbpatch.credentials import Credentials, CredentialsFor
 from xgbpatch.errors import RegistryError
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.auth import Authorization, Challenge, basic, token
@@ -142,10 +142,6 @@ def _cause(error: Exception) -> object:
 # Plain HTTP is spoken with loopback addresses only, and only where nothing speaks TLS there, as the Docker Engine
 # does.
 
-
-__all__ = ["Answer", "CredentialsFor", "RegistrySession", "Request", "Stream"]
-
-CredentialsFor = Callable[[ImageReference], Credentials | None]
 
 _TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, and between two bytes
 _HASTY_SECONDS = (2.0, 3.0)

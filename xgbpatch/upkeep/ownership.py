@@ -18,7 +18,7 @@ from xgbpatch.oci.manifest import Descriptor
 from xgbpatch.patch.model import digest_of, files_digest_of
 from xgbpatch.provenance import Provenance
 from xgbpatch.registry.blobs import BlobStore
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.images import find_image
 
 _PARENTS = frozenset({"/", "/.", "/opt"})
@@ -153,7 +153,7 @@ class PatchContents:
     replaced: tuple[str, ...]
 
 
-def verify_ownership(depot: Depot, image: RemoteImage) -> OwnedImage:
+def verify_ownership(services: Services, image: RemoteImage) -> OwnedImage:
     """`image` beside its base; from manifests and configurations alone.
 
     Raises `ContractError` where it does not stand on that base, `ConfigurationError` where it cannot say, and
@@ -169,7 +169,7 @@ def verify_ownership(depot: Depot, image: RemoteImage) -> OwnedImage:
             f'"{made.base_digest}"',
             _REBUILD,
         )
-    base = find_image(depot.registry, made.base, image.architecture or "amd64")
+    base = find_image(services.registry, made.base, image.architecture or "amd64")
     if base is None:
         raise BaseImageError(
             f'the base "{made.base}" is gone, so nothing proves what is its and what is ours', _REBUILD
@@ -182,9 +182,9 @@ def verify_ownership(depot: Depot, image: RemoteImage) -> OwnedImage:
     return OwnedImage(image, base, made)
 
 
-def patch_contents(depot: Depot, claim: OwnedImage) -> PatchContents:
+def patch_contents(services: Services, claim: OwnedImage) -> PatchContents:
     """What the patch consists of, read from its layers; raises `ContractError` where it is not what the labels say."""
-    files = read_own_layer(depot.blobs_of(claim.image.reference), claim.layers)
+    files = read_own_layer(services.blobs_of(claim.image.reference), claim.layers)
     seen = files_digest(files)
     if seen != claim.provenance.files_digest:
         raise ContractError(

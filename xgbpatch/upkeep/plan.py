@@ -27,7 +27,7 @@ from xgbpatch.patch.packages import pins
 from xgbpatch.progress import Progress
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.images import load_image
 from xgbpatch.spec import Spec
 from xgbpatch.upkeep import drift, published
@@ -203,19 +203,19 @@ class Plan:
         return {reason.cause for reason in self.reasons} == {Cause.ALIAS}
 
 
-def plan(depot: Depot, spec: Spec, place: ImageReference, today: date, packages: bool = True) -> Plan:
+def plan(services: Services, spec: Spec, place: ImageReference, today: date, packages: bool = True) -> Plan:
     """How the newest image of `spec` in the repository of `place` stands today (UTC).
 
     `packages`: ask the package index whether its packages are the newest; what cannot be found out there is a warning.
     Raises `BaseImageError`, `ConfigurationError`, `RegistryError` and `AwsError`.
     """
-    base = resolve(spec, depot.registry)
-    image = published.newest(depot.registry, place, spec, base)
+    base = resolve(spec, services.registry)
+    image = published.newest(services.registry, place, spec, base)
     made = image.provenance if image else None
     if image is None or made is None:
         reasons, warnings = [Reason(Cause.UNPUBLISHED, f'"{place.name}" holds no image of "{spec.name}" yet')], []
     else:
-        case = _Case(depot, spec, base, place, image, made)
+        case = _Case(services, spec, base, place, image, made)
         reasons, warnings = list(case.reasons()), list(case.warnings())
         if packages and not any(reason.cause in (Cause.BASE, Cause.SPEC, Cause.LABELS) for reason in reasons):
             _look_at_packages(case, reasons, warnings)
@@ -225,7 +225,7 @@ def plan(depot: Depot, spec: Spec, place: ImageReference, today: date, packages:
 
 @dataclass(frozen=True)
 class _Case:
-    depot: Depot
+    services: Services
     spec: Spec
     base: Base
     place: ImageReference
@@ -280,8 +280,8 @@ class _Case:
         return BaseSnapshot(self.made.hooks, modules)
 
     def _facts(self, reference: ImageReference) -> Facts:
-        image = load_image(self.depot.registry, reference.pinned, self.spec.architecture.value)
-        return layers.inspect(image, self.depot.blobs_of(reference), self.depot.cache, self.depot.progress)
+        image = load_image(self.services.registry, reference.pinned, self.spec.architecture.value)
+        return layers.inspect(image, self.services.blobs_of(reference), self.services.cache, self.services.progress)
 
     def _overlay_differs(self) -> bool:
         return self.made.overlay_digest != f"sha256:{overlay_digest()}"
@@ -295,14 +295,14 @@ class _Case:
     @cached_property
     def _elsewhere(self) -> tuple[tuple[str, bool], ...]:
         """The aliases that do not name the newest image, and whether a rollback took them away from it."""
-        registry = self.depot.registry
+        registry = self.services.registry
         found = published.stragglers(registry, self.place, self.spec, self.image)
         return tuple((alias, published.was_withdrawn(registry, self.place, alias, self.image)) for alias in found)
 
 
 def _look_at_packages(case: _Case, reasons: list[Reason], warnings: list[str]) -> None:
     try:
-        newer = newer_packages(case.spec, case.made, case.depot.progress)
+        newer = newer_packages(case.spec, case.made, case.services.progress)
     except (PackageError, ExtraMissingError) as error:
         warnings.append(f"whether a package is newer could not be found out: {error.message}")
     else:

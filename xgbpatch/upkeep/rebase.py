@@ -24,7 +24,7 @@ from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
 from xgbpatch.registry.blobs import Traffic
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.images import load_base, load_image
 from xgbpatch.upkeep import drift, ownership
 from xgbpatch.upkeep.drift import BaseSnapshot, DriftFinding
@@ -147,26 +147,28 @@ class RebaseResult:
     traffic: Traffic = field(default_factory=Traffic)
 
 
-def rebase(depot: Depot, wish: RebaseRequest) -> RebaseResult:
+def rebase(services: Services, wish: RebaseRequest) -> RebaseResult:
     """Put the image of `wish` onto the new base, in its own repository; an image that stands there stays as it is.
 
     Raises `DriftError` with every broken clause, `PackageError` where its packages were resolved for another base, the
     errors of `claims`, `BaseImageError`, `RegistryError` and `AwsError`.
     """
-    claim = ownership.verify_ownership(depot, load_image(depot.registry, wish.image))
-    base = load_base(depot.registry, _new_base(claim.provenance, wish.to), claim.image.architecture or "amd64")
+    claim = ownership.verify_ownership(services, load_image(services.registry, wish.image))
+    base = load_base(services.registry, _new_base(claim.provenance, wish.to), claim.image.architecture or "amd64")
     if base.reference.digest == claim.base.reference.digest:
         return RebaseResult(claim.image.reference, base.reference, up_to_date=True)
-    destination = claim.image.reference.with_tag(wish.tag or _new_tag(depot, claim, base.reference))
-    patch = ownership.patch_contents(depot, claim)
-    old, new = _grounds(depot, claim, base, patch.replaced)
-    accepted = _accepted(depot, wish, drift.compare(old, new))
+    destination = claim.image.reference.with_tag(wish.tag or _new_tag(services, claim, base.reference))
+    patch = ownership.patch_contents(services, claim)
+    old, new = _grounds(services, claim, base, patch.replaced)
+    accepted = _accepted(services, wish, drift.compare(old, new))
     move = _Relocation(claim, patch.environment, base)
-    addition = _addition(move, new.entries, rfc3339(depot.moment or registry_builder.created(base)))
-    standing = registry_builder.standing(depot, destination, addition.labels, claim.image.architecture or "amd64")
+    addition = _addition(move, new.entries, rfc3339(services.created or registry_builder.created_of(base)))
+    standing = registry_builder.existing_image(
+        services, destination, addition.labels, claim.image.architecture or "amd64"
+    )
     if standing:
         return RebaseResult(standing.reference, base.reference, True, accepted)
-    reference, traffic = _put(depot, move, addition, destination)
+    reference, traffic = _put(services, move, addition, destination)
     return RebaseResult(reference, base.reference, False, accepted, traffic)
 
 
@@ -183,14 +185,14 @@ def _new_base(made: Provenance, to: ImageReference | None) -> ImageReference:
     return to
 
 
-def _new_tag(depot: Depot, claim: OwnedImage, base: ImageReference) -> str:
+def _new_tag(services: Services, claim: OwnedImage, base: ImageReference) -> str:
     """The image's version tag with the new base's digest for the old one's. Where it was named by another tag, an alias
     for one, its version tag is looked for."""
     image, old = claim.image.reference, rebase_mark(claim.base.reference.digest)
     if old in image.tag:
         return image.tag.replace(old, rebase_mark(base.digest))
-    for tag in depot.registry.tags(image):
-        found = depot.registry.head(image.with_tag(tag)) if old in tag else None
+    for tag in services.registry.tags(image):
+        found = services.registry.head(image.with_tag(tag)) if old in tag else None
         if found and found.digest == image.digest:
             return tag.replace(old, rebase_mark(base.digest))
     raise ConfigurationError(
@@ -199,35 +201,35 @@ def _new_tag(depot: Depot, claim: OwnedImage, base: ImageReference) -> str:
 
 
 def _grounds(
-    depot: Depot, claim: OwnedImage, base: RemoteImage, replaced: tuple[str, ...]
+    services: Services, claim: OwnedImage, base: RemoteImage, replaced: tuple[str, ...]
 ) -> tuple[BaseSnapshot, BaseSnapshot]:
     """The old base and the new one as the patch stands on them; raises `PackageError` where its packages do not fit.
 
     What the old base was like is in the image's label. Its layers are read only where the label does not tell all, and
     for the difference where there is one.
     """
-    made, facts = claim.provenance, _facts(depot, base)
+    made, facts = claim.provenance, _facts(services, base)
     check_packages(made, facts)
     entries = made.hooks
     if not entries or not set(replaced) <= set(hooks.replaced(entries)):
-        entries = hooks.recorded(made.features, made.fixes, replaced, _facts(depot, claim.base))
+        entries = hooks.recorded(made.features, made.fixes, replaced, _facts(services, claim.base))
     old, new = BaseSnapshot(entries), drift.snapshot_of(facts, entries)
-    return (BaseSnapshot(entries, _texts(depot, claim.base)) if drift.compare(old, new) else old), new
+    return (BaseSnapshot(entries, _texts(services, claim.base)) if drift.compare(old, new) else old), new
 
 
-def _texts(depot: Depot, base: RemoteImage) -> Mapping[str, UpstreamModule]:
+def _texts(services: Services, base: RemoteImage) -> Mapping[str, UpstreamModule]:
     """Only to show a difference: a base that cannot be read must not hide that there is one."""
     try:
-        return _facts(depot, base).modules
+        return _facts(services, base).modules
     except XgbpatchError:
         return {}
 
 
-def _facts(depot: Depot, base: RemoteImage) -> Facts:
-    return layers.inspect(base, depot.blobs_of(base.reference), depot.cache, depot.progress)
+def _facts(services: Services, base: RemoteImage) -> Facts:
+    return layers.inspect(base, services.blobs_of(base.reference), services.cache, services.progress)
 
 
-def _accepted(depot: Depot, wish: RebaseRequest, broken: tuple[DriftFinding, ...]) -> tuple[str, ...]:
+def _accepted(services: Services, wish: RebaseRequest, broken: tuple[DriftFinding, ...]) -> tuple[str, ...]:
     """The broken clauses in words; raises `DriftError` with all of them unless they were accepted."""
     if not broken:
         return ()
@@ -237,7 +239,7 @@ def _accepted(depot: Depot, wish: RebaseRequest, broken: tuple[DriftFinding, ...
             f'the new base of "{wish.image}" differs in what its patch relies on:\n{told}',
             "Where the patch still holds on it, go on with --accept-drift; test-local tells.",
         )
-    depot.progress.line(f"The new base differs in what the patch relies on, which was accepted:\n{told}")
+    services.progress.line(f"The new base differs in what the patch relies on, which was accepted:\n{told}")
     return tuple(clause.words for clause in broken)
 
 
@@ -251,14 +253,14 @@ def _addition(move: _Relocation, entries: tuple[str, ...], created: str) -> Conf
 
 
 def _put(
-    depot: Depot, move: _Relocation, addition: ConfigAddition, destination: ImageReference
+    services: Services, move: _Relocation, addition: ConfigAddition, destination: ImageReference
 ) -> tuple[ImageReference, Traffic]:
-    depot.progress.line(f"Moving {move.claim.image.reference} onto {move.base.reference}")
+    services.progress.line(f"Moving {move.claim.image.reference} onto {move.base.reference}")
     content = image.patched_config(move.base, addition)
     manifest = image.patched_manifest(
         move.base.manifest, image.config_descriptor(content), [layer.blob for layer in move.claim.layers]
     )
-    target = depot.blobs_of(destination)
-    traffic = copy.copy(depot.blobs_of(move.base.reference), target, move.base.layers, depot.progress)
-    traffic += copy.put(target, io.BytesIO(content), manifest.config, depot.progress)
-    return registry_builder.named(depot, manifest, destination), traffic
+    target = services.blobs_of(destination)
+    traffic = copy.copy(services.blobs_of(move.base.reference), target, move.base.layers, services.progress)
+    traffic += copy.put(target, io.BytesIO(content), manifest.config, services.progress)
+    return registry_builder.put_tag(services, manifest, destination), traffic

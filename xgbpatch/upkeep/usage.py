@@ -20,7 +20,7 @@ from xgbpatch.provenance import Provenance
 from xgbpatch.publish import test_record
 from xgbpatch.publish.aliases import WITHDRAWN
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.images import find_image
 from xgbpatch.upkeep.repository import ListedImage, RepositoryItem, list_repository, newer, repository
 
@@ -74,9 +74,9 @@ class Usage:
 class Assessment:
     """Judges images, each once, and remembers repositories and base tags that it has looked at."""
 
-    def __init__(self, depot: Depot) -> None:
-        self._depot = depot
-        self._registry = depot.registry
+    def __init__(self, services: Services) -> None:
+        self._depot = services
+        self._registry = services.registry
         self._standings: dict[ImageReference, Standing | None] = {}
         self._stocks: dict[str, tuple[RepositoryItem, ...]] = {}
         self._bases: dict[tuple[str, str], str] = {}
@@ -154,9 +154,9 @@ class Assessment:
         return tuple(item for item in newer(this, items) if not _is_withdrawn(item))
 
 
-def usage(places: Sequence[SageMaker], depot: Depot) -> Usage:
+def usage(places: Sequence[SageMaker], services: Services) -> Usage:
     """Of the models and endpoints in these regions; raises `AwsError` where SageMaker cannot be asked."""
-    assessment = Assessment(depot)
+    assessment = Assessment(services)
     behind: list[Behind] = []
     current = 0
     for sagemaker in places:
