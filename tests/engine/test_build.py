@@ -11,8 +11,7 @@ import pytest
 from support.bases import RUN_ID, chosen
 from support.pipeline import build_spec
 from xgbpatch import layout, provenance
-from xgbpatch.build import verify
-from xgbpatch.build.engine import render
+from xgbpatch.build import dockerfile, verify
 from xgbpatch.build.resolve import resolve
 from xgbpatch.engine.client import BuildRequest
 from xgbpatch.engine.types import Run
@@ -27,16 +26,16 @@ ENCODER = "sagemaker_xgboost_container.encoder"
 
 
 @pytest.fixture
-def rendered(workshop, spec_of, version):
+def definition(builder, spec_of, version):
     spec = spec_of(version)
-    return render(workshop, spec, resolve(spec, Registry(workshop.credentials_for), workshop.engine))
+    return builder.define(spec, resolve(spec, Registry(builder.credentials_for), builder.engine))
 
 
-def test_the_base_is_pinned_and_nothing_of_it_differs(workshop, patched, base_of, version):
+def test_the_base_is_pinned_and_nothing_of_it_differs(builder, patched, base_of, version):
     built = patched(version)
-    base = workshop.engine.image(base_of(version))
-    before = container.list_files(workshop.engine, base, None)
-    difference = container.compare_files(before, container.list_files(workshop.engine, built.image, None))
+    base = builder.engine.image(base_of(version))
+    before = container.list_files(builder.engine, base, None)
+    difference = container.compare_files(before, container.list_files(builder.engine, built.image, None))
     assert difference.outside == ()
     assert difference.added
     assert len(before) > 5000
@@ -44,104 +43,104 @@ def test_the_base_is_pinned_and_nothing_of_it_differs(workshop, patched, base_of
     assert len(built.image.layers) == len(base.layers) + 1
 
 
-def test_provenance_reads_back(patched, base_of, workshop, version):
+def test_provenance_reads_back(patched, base_of, builder, version):
     built = patched(version)
     made = provenance.read(built.image.labels)
-    assert made.base_digest == workshop.engine.image(base_of(version)).id
+    assert made.base_digest == builder.engine.image(base_of(version)).id
     assert made.version == version
     assert built.reference.tag == f"{version}-{made.base_digest[7:19]}-{made.spec_digest[7:15]}"
     for name in ("multi-models", "accept-bind-to-port"):
         assert built.image.labels[f"com.amazonaws.sagemaker.capabilities.{name}"] == "true"
 
 
-def test_pythonpath_is_extended_never_replaced(patched, base_of, workshop, version):
-    base = workshop.engine.image(base_of(version)).environment.get("PYTHONPATH")
+def test_pythonpath_is_extended_never_replaced(patched, base_of, builder, version):
+    base = builder.engine.image(base_of(version)).environment.get("PYTHONPATH")
     ours = patched(version).image.environment["PYTHONPATH"]
     assert ours == (layout.OVERLAYS if base is None else f"{base}:{layout.OVERLAYS}")
 
 
-def test_the_same_spec_is_not_built_twice(workshop, patched, spec_of, version):
+def test_the_same_spec_is_not_built_twice(builder, patched, spec_of, version):
     first = patched(version)
-    second = build_spec(workshop, spec_of(version))
+    second = build_spec(builder, spec_of(version))
     assert second.up_to_date
     assert second.image.id == first.image.id
 
 
-def test_facts_are_kept_by_digest(workshop, base_of, version):
-    base = workshop.engine.image(base_of(version))
-    first = container.inspect(workshop.engine, base, workshop.cache / "facts")
-    kept = list((workshop.cache / "facts").glob(f"{base.id[7:]}-*.json"))
+def test_facts_are_kept_by_digest(builder, base_of, version):
+    base = builder.engine.image(base_of(version))
+    first = container.inspect(builder.engine, base, builder.cache / "facts")
+    kept = list((builder.cache / "facts").glob(f"{base.id[7:]}-*.json"))
     assert len(kept) == 1
     changed = json.loads(kept[0].read_text())
     changed["python"]["prefix"] = "/from/the/cache"
     kept[0].write_text(json.dumps(changed))
     try:
-        assert container.inspect(workshop.engine, base, workshop.cache / "facts").python.prefix == "/from/the/cache"
+        assert container.inspect(builder.engine, base, builder.cache / "facts").python.prefix == "/from/the/cache"
     finally:
         changed["python"]["prefix"] = first.python.prefix
         kept[0].write_text(json.dumps(changed))
 
 
-def test_a_users_module_is_importable(workshop, spec_of, version, tmp_path):
+def test_a_users_module_is_importable(builder, spec_of, version, tmp_path):
     (tmp_path / "my_module.py").write_text("ANSWER = 42\n")
     spec = replace(
         spec_of(version),
         files=(UserFile(tmp_path / "my_module.py", "pkg/my_module.py"),),
         environment=(("MY_TEXT", 'a "quoted" $HOME \\ value'),),
     )
-    built = build_spec(workshop, spec)
+    built = build_spec(builder, spec)
     try:
         script = "import os; from pkg.my_module import ANSWER; print(ANSWER, os.environ['MY_TEXT'])"
-        assert run_python(workshop.engine, built.image.id, script) == '42 a "quoted" $HOME \\ value\n'
+        assert run_python(builder.engine, built.image.id, script) == '42 a "quoted" $HOME \\ value\n'
     finally:
-        workshop.engine.remove(built.reference)
+        builder.engine.remove(built.reference)
 
 
-def test_a_replaced_module_is_the_users_and_the_base_file_stays(workshop, spec_of, rendered, version, tmp_path):
-    base = rendered.facts.modules[ENCODER]
+def test_a_replaced_module_is_the_users_and_the_base_file_stays(builder, spec_of, definition, version, tmp_path):
+    base = definition.facts.modules[ENCODER]
     path = tmp_path / "encoder.py"
     path.write_text(base.source + "\nREPLACED = True\n")
     spec = replace(spec_of(version), replacements=(Replacement(ENCODER, path, base.sha256),))
-    built = build_spec(workshop, spec)
+    built = build_spec(builder, spec)
     try:
         script = (
             f"import {ENCODER} as e, hashlib; print(e.REPLACED, e.__file__); "
             f"print(hashlib.sha256(open({base.path!r}, 'rb').read()).hexdigest())"
         )
-        output = run_python(workshop.engine, built.image.id, script).splitlines()
+        output = run_python(builder.engine, built.image.id, script).splitlines()
         assert output == [f"True {layout.REPLACEMENTS}/{ENCODER}.py", base.sha256]
     finally:
-        workshop.engine.remove(built.reference)
+        builder.engine.remove(built.reference)
 
 
-def test_a_replacement_for_another_base_stops_the_build(workshop, spec_of, rendered, version, tmp_path):
+def test_a_replacement_for_another_base_stops_the_build(builder, spec_of, definition, version, tmp_path):
     path = tmp_path / "encoder.py"
-    path.write_text(rendered.facts.modules[ENCODER].source)
+    path.write_text(definition.facts.modules[ENCODER].source)
     wrong = hashlib.sha256(b"older").hexdigest()
     with pytest.raises(ReplacementError, match="From the base's file to yours"):
-        build_spec(workshop, replace(spec_of(version), replacements=(Replacement(ENCODER, path, wrong),)))
+        build_spec(builder, replace(spec_of(version), replacements=(Replacement(ENCODER, path, wrong),)))
 
 
-def test_a_package_lands_beside_the_base(workshop, spec_of, version):
-    built = build_spec(workshop, replace(spec_of(version), packages=("colorama==0.4.6",)))
+def test_a_package_lands_beside_the_base(builder, spec_of, version):
+    built = build_spec(builder, replace(spec_of(version), packages=("colorama==0.4.6",)))
     try:
         script = "import colorama; print(colorama.__file__)"
-        assert run_python(workshop.engine, built.image.id, script).startswith(f"{layout.PACKAGES}/lib/python3.")
+        assert run_python(builder.engine, built.image.id, script).startswith(f"{layout.PACKAGES}/lib/python3.")
         assert provenance.read(built.image.labels).packages == ("colorama==0.4.6",)
     finally:
-        workshop.engine.remove(built.reference)
+        builder.engine.remove(built.reference)
 
 
-def test_a_package_that_would_move_the_base_stops_the_build_and_names_both(workshop, spec_of, rendered, version):
-    held = rendered.facts.distributions["numpy"].version
+def test_a_package_that_would_move_the_base_stops_the_build_and_names_both(builder, spec_of, definition, version):
+    held = definition.facts.distributions["numpy"].version
     with pytest.raises(PackageError) as caught:
-        build_spec(workshop, replace(spec_of(version), packages=("numpy!=" + held,)))
+        build_spec(builder, replace(spec_of(version), packages=("numpy!=" + held,)))
     assert f"numpy=={held}" in caught.value.message
     assert f"numpy!={held}" in caught.value.message
 
 
-def test_an_image_that_is_no_base_is_refused_with_what_is_missing(workshop, base_of, version):
-    engine = workshop.engine
+def test_an_image_that_is_no_base_is_refused_with_what_is_missing(builder, base_of, version):
+    engine = builder.engine
     image = derived(engine, base_of(version), "RUN rm $(command -v train) && rm $(command -v serve)")
     with pytest.raises(BaseImageError, match='no command "serve"'):
         container.inspect(engine, image, None)
@@ -164,40 +163,38 @@ def test_an_image_that_is_no_base_is_refused_with_what_is_missing(workshop, base
         pytest.param("RUN rm /opt/xgbpatch/lib/xgbpatch_overlays/serve.py", "do not import", id="a lost overlay"),
     ],
 )
-def test_verification_finds(workshop, patched, rendered, version, instruction, says):
-    image = derived(workshop.engine, str(patched(version).reference), instruction)
-    subject = verify.Subject(rendered.base_image, image, rendered.facts, rendered.patch)
+def test_verification_finds(builder, patched, definition, version, instruction, says):
+    image = derived(builder.engine, str(patched(version).reference), instruction)
+    base = builder.pull(definition.base)
     try:
         with pytest.raises(ContractError) as caught:
-            verify.verify(workshop.engine, subject, workshop.cache / "facts")
+            verify.verify(builder.engine, definition, base=base, image=image, cache=builder.cache / "facts")
         assert says in caught.value.message
     finally:
-        workshop.engine.remove(image.id)
+        builder.engine.remove(image.id)
 
 
-def test_a_build_that_fails_verification_gets_no_name_and_is_discarded(workshop, rendered):
-    from xgbpatch.build.engine import build
-
-    broken = replace(
-        rendered,
-        dockerfile=rendered.dockerfile + "\nRUN rm /etc/nginx/nginx.conf\n",
-        reference=replace(rendered.reference, repository=f"xgbpatch-tests/unverified-{RUN_ID}"),
+def test_a_build_that_fails_verification_gets_no_name_and_is_discarded(builder, definition, monkeypatch):
+    of_definition = dockerfile.of_definition
+    monkeypatch.setattr(
+        dockerfile, "of_definition", lambda definition: of_definition(definition) + "\nRUN rm /etc/nginx/nginx.conf\n"
     )
-    label = f"{provenance.SPEC_DIGEST}={rendered.provenance.spec_digest}"
-    before = {image.id for image in workshop.engine.images(label)}
+    name = replace(definition.reference, repository=f"xgbpatch-tests/unverified-{RUN_ID}")
+    label = f"{provenance.SPEC_DIGEST}={definition.provenance.spec_digest}"
+    before = {image.id for image in builder.engine.images(label)}
     with pytest.raises(ContractError, match="nginx"):
-        build(workshop, broken)
-    assert workshop.engine.image(broken.reference) is None
-    assert {image.id for image in workshop.engine.images(label)} <= before
-    assert workshop.engine.leftovers(os.getpid()) == []
+        builder.build(definition, name)
+    assert builder.engine.image(name) is None
+    assert {image.id for image in builder.engine.images(label)} <= before
+    assert builder.engine.leftovers(os.getpid()) == []
 
 
-def test_containers_are_removed_however_they_end(workshop, base_of, version):
+def test_containers_are_removed_however_they_end(builder, base_of, version):
     run = Run(base_of(version), ("-c", "sleep 60"), entrypoint=("/bin/sh",))
-    with contextlib.suppress(ZeroDivisionError), workshop.engine.container(run) as container:
+    with contextlib.suppress(ZeroDivisionError), builder.engine.container(run) as container:
         assert container.running
         raise ZeroDivisionError
-    assert workshop.engine.leftovers(os.getpid()) == []
+    assert builder.engine.leftovers(os.getpid()) == []
 
 
 def derived(engine, base, instruction):

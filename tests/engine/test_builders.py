@@ -13,7 +13,7 @@ import pytest
 from support.bases import RUN_ID, chosen
 from support.pipeline import build_spec
 from xgbpatch import contract, provenance
-from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.build.resolve import Base, resolve
 from xgbpatch.contract import Options
 from xgbpatch.engine.types import Run
@@ -21,7 +21,7 @@ from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
 from xgbpatch.inspection import container
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.ecr import blob_store_for, registry_of
 from xgbpatch.registry.images import load_image
 from xgbpatch.registry.keychain import registry_keychain
@@ -36,10 +36,10 @@ SECTIONS = ("Entrypoint", "Cmd", "WorkingDir", "User", "ExposedPorts", "Volumes"
 
 
 @pytest.fixture(scope="module")
-def depot(tmp_path_factory):
+def services(tmp_path_factory):
     keychain = registry_keychain()
     registry = registry_of(keychain)
-    return Depot(registry, blob_store_for(registry, keychain), tmp_path_factory.mktemp("depot"), Silent())
+    return Services(registry, blob_store_for(registry, keychain), tmp_path_factory.mktemp("services"), Silent())
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,10 @@ def base(pushed_base, version):
 
 
 @pytest.fixture(scope="module")
-def assembled(depot, spec, base, target):
+def assembled(services, spec, base, target):
     """What the engine-free builder put into the registry."""
-    made = registry_builder.render(depot, spec, base)
-    return registry_builder.build(depot, made, target.reference(str(made.reference)))
+    made = RegistryBuilder(services).define(spec, base)
+    return RegistryBuilder(services).build(made, target.reference(str(made.reference)))
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +74,12 @@ def pulled(engine, assembled):
 
 
 @pytest.fixture(scope="module")
-def built(workshop, spec):
+def built(builder, spec):
     """The engine's own, on the same base by the same digest."""
-    made = build_spec(replace(workshop, moment=MOMENT), spec)
+    made = build_spec(replace(builder, created=MOMENT), spec)
     yield made
-    workshop.engine.remove(made.reference)
-    workshop.engine.remove(spec.base_image.pinned)
+    builder.engine.remove(made.reference)
+    builder.engine.remove(spec.base_image.pinned)
 
 
 def test_the_same_files_with_the_same_attributes(engine, pulled, built):
@@ -117,20 +117,20 @@ def test_the_same_tag(assembled, built):
     assert assembled.reference.tag == built.reference.tag
 
 
-def test_building_again_sends_nothing_and_another_image_is_refused(depot, spec, base, target, assembled):
-    made = registry_builder.render(depot, spec, base)
+def test_building_again_sends_nothing_and_another_image_is_refused(services, spec, base, target, assembled):
+    made = RegistryBuilder(services).define(spec, base)
     before = target.writes()
-    again = registry_builder.build(depot, made, target.reference(str(made.reference)))
+    again = RegistryBuilder(services).build(made, target.reference(str(made.reference)))
     assert (again.up_to_date, again.reference, target.writes()) == (True, assembled.reference, before)
-    other = registry_builder.render(depot, replace(spec, environment=()), base)
+    other = RegistryBuilder(services).define(replace(spec, environment=()), base)
     with pytest.raises(RegistryError, match="already holds another image"):
-        registry_builder.build(depot, other, target.reference(str(made.reference)))
+        RegistryBuilder(services).build(other, target.reference(str(made.reference)))
 
 
-def test_a_second_patch_sends_the_overlay_and_the_manifest_only(depot, spec, base, target, assembled):
-    other = registry_builder.render(depot, replace(spec, environment=(("A", "1"),), files=()), base)
-    sent = registry_builder.build(depot, other, target.reference(str(other.reference)))
-    image = load_image(depot.registry, sent.reference)
+def test_a_second_patch_sends_the_overlay_and_the_manifest_only(services, spec, base, target, assembled):
+    other = RegistryBuilder(services).define(replace(spec, environment=(("A", "1"),), files=()), base)
+    sent = RegistryBuilder(services).build(other, target.reference(str(other.reference)))
+    image = load_image(services.registry, sent.reference)
     assert sent.traffic.present == len(image.layers) - 1
     assert sent.traffic.sent == image.layers[-1].size + image.manifest.config.size
     assert sent.traffic.received == 0
@@ -170,8 +170,8 @@ def test_a_digest_that_the_engine_holds_needs_no_registry(pushed_base, engine, v
         resolve(replace(spec, architecture=Architecture.ARM64), None, engine)
 
 
-def test_a_base_of_the_local_engine_is_refused(depot, base_of, version):
+def test_a_base_of_the_local_engine_is_refused(services, base_of, version):
     local = ImageReference.parse(base_of(version)).with_digest("sha256:" + "0" * 64)
     spec = Spec(version=version, region="us-west-2", base_image=local)
     with pytest.raises(ConfigurationError, match="local engine only"):
-        registry_builder.render(depot, spec, Base(local, version, Architecture.AMD64))
+        RegistryBuilder(services).define(spec, Base(local, version, Architecture.AMD64))

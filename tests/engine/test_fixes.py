@@ -30,29 +30,29 @@ print("pickled", base64.b64encode(pickle.dumps(booster)).decode())
 
 
 @pytest.fixture(scope="module")
-def images(workshop, base_of, spec_of):
+def images(builder, base_of, spec_of):
     """version → (the base's name, the ID of the image with fixes alone); the images are removed with the module."""
     made = {}
 
     def both(version):
         if version not in made:
-            made[version] = build_spec(workshop, replace(spec_of(version), fixes=FIXES))
+            made[version] = build_spec(builder, replace(spec_of(version), fixes=FIXES))
         return base_of(version), made[version].image.id
 
     yield both
     for built in made.values():
-        workshop.engine.remove(built.reference)
+        builder.engine.remove(built.reference)
 
 
 @pytest.fixture(scope="module")
-def models(workshop, base_of, tmp_path_factory):
+def models(builder, base_of, tmp_path_factory):
     """version → a folder with the folders `native`, `pickled` (models of four columns) and `empty`."""
     made = {}
 
     def folder(version):
         if version not in made:
             made[version] = tmp_path_factory.mktemp("models")
-            printed = run_python(workshop.engine, base_of(version), TRAIN).split("\n")
+            printed = run_python(builder.engine, base_of(version), TRAIN).split("\n")
             for line in (line for line in printed if " " in line):
                 kind, content = line.split(" ")[-2:]
                 (made[version] / kind).mkdir()
@@ -63,8 +63,8 @@ def models(workshop, base_of, tmp_path_factory):
     return folder
 
 
-def test_the_image_remembers_its_fixes(workshop, images, version):
-    image = workshop.engine.image(images(version)[1])
+def test_the_image_remembers_its_fixes(builder, images, version):
+    image = builder.engine.image(images(version)[1])
     assert read(image.labels).fixes == FIXES
     assert image.environment["XGBPATCH_FIXES"] == ",".join(FIXES)
 
@@ -108,12 +108,12 @@ ASKED = {
 }
 
 
-def test_errors_of_a_multi_model_endpoint_reach_the_client(workshop, images, models, version):
+def test_errors_of_a_multi_model_endpoint_reach_the_client(builder, images, models, version):
     base, fixed = images(version)
-    with model_server(workshop.engine, base, models(version), "native") as address:
+    with model_server(builder.engine, base, models(version), "native") as address:
         of_base = {name: invoke(address, "native", *asked).status for name, (asked, _, _) in ASKED.items()}
         truth = invoke(address, "native", ROW)
-    with model_server(workshop.engine, fixed, models(version), "native", "pickled") as address:
+    with model_server(builder.engine, fixed, models(version), "native", "pickled") as address:
         found = {name: invoke(address, "native", *asked) for name, (asked, _, _) in ASKED.items()}
         answer, refused = invoke(address, "native", ROW), invoke(address, "pickled", ROW)
     assert of_base == {**dict.fromkeys(ASKED, 503), "too large": 413}
@@ -125,10 +125,10 @@ def test_errors_of_a_multi_model_endpoint_reach_the_client(workshop, images, mod
     assert (refused.status, "is a pickle" in refused.text) == (500, True)
 
 
-def test_serve_that_cannot_start_ends_with_its_reason(workshop, images, models, version):
+def test_serve_that_cannot_start_ends_with_its_reason(builder, images, models, version):
     base, fixed = images(version)
     empty, pickled = models(version) / "empty", models(version) / "pickled"
-    with ended(workshop.engine, base, empty) as first, ended(workshop.engine, fixed, pickled) as second:
+    with ended(builder.engine, base, empty) as first, ended(builder.engine, fixed, pickled) as second:
         of_base, of_fixed = first(), second()
     assert "Worker failed to boot" in of_base[1]
     assert of_base[0] == 0

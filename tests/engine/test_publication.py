@@ -9,7 +9,7 @@ import boto3
 import docker
 import pytest
 
-from support.handmade import depot_on
+from support.handmade import services_on
 from support.registries import Kind, registry
 from xgbpatch.aws import RepositoryOptions
 from xgbpatch.engine.client import Engine
@@ -164,7 +164,7 @@ def test_alias_that_moves_remembers_where_it_was_for_a_rollback(plain, make_imag
         for tag in ("1.0", "2.0")
     )
     assert remote(plain.reference("team/model:prod.previous")) == first.digest
-    assert aliases.rollback_alias(depot_on(tmp_path), first, "prod").before == second.digest
+    assert aliases.rollback_alias(services_on(tmp_path), first, "prod").before == second.digest
     assert remote(plain.reference("team/model:prod")) == first.digest
 
 

@@ -237,7 +237,9 @@ def test_several_regions_are_tried_each_and_told(aws, make_image):
 
 def test_all_regions_are_those_of_the_callers_partition(aws, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "us-west-2")
-    account, regions = _account_and_regions(_Target(Selection(Flags()), (), all_regions=True, shelf=PublishTarget()))
+    account, regions = _account_and_regions(
+        _Target(Selection(Flags()), (), all_regions=True, publish_target=PublishTarget())
+    )
     assert account == ACCOUNT
     assert {"us-west-2", "eu-west-1", "ap-northeast-1"} < set(regions)
     assert not [region for region in regions if region.startswith(("cn-", "us-gov-", "us-iso"))]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from support.rebasing import NEW, OLD
-from xgbpatch import provenance
 from xgbpatch.build import dockerfile
-from xgbpatch.build.dockerfile import Recipe
 from xgbpatch.engine.client import BuildRequest
 from xgbpatch.progress import Silent
 from xgbpatch.registry.images import load_image
@@ -19,9 +17,8 @@ def test_an_image_that_the_engine_built_is_moved_as_well(shop, engine, everythin
     made = shop.designed(base, **everything)
     destination = shop.images.with_tag(made.reference.tag)
     pulled = engine.pull(base, None, Silent())
-    recipe = Recipe(str(base.pinned), "3.2-0", "1", made.patch.environment, provenance.write(made.provenance))
     try:
-        with dockerfile.packed_context(dockerfile.render(recipe), made.patch) as stream:
+        with dockerfile.packed_context(dockerfile.of_definition(made), made.patch) as stream:
             built = engine.build(BuildRequest(stream, "linux/amd64"), Silent())
         engine.tag(built.id, destination)
         image = destination.with_digest(engine.push(destination, None, Silent()))
@@ -30,9 +27,9 @@ def test_an_image_that_the_engine_built_is_moved_as_well(shop, engine, everythin
         engine.remove(base.pinned)
     assert engine.image(pulled.id) is None
     base = shop.publish(NEW)
-    moved = load_image(shop.depot.registry, shop.rebase(image).reference)
+    moved = load_image(shop.services.registry, shop.rebase(image).reference)
     built = load_image(
-        shop.depot.registry, shop.build(base, replace(shop.images, repository="built/image"), **everything)
+        shop.services.registry, shop.build(base, replace(shop.images, repository="built/image"), **everything)
     )
     assert (moved.environment, moved.labels) == (built.environment, built.labels)
     assert (moved.config["config"], moved.created) == (built.config["config"], built.created)

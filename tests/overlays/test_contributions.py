@@ -5,7 +5,7 @@ import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays import predictor as prediction
-from xgbpatch_overlays import witness
+from xgbpatch_overlays import request_data, witness
 from xgbpatch_overlays.model import booster
 from xgbpatch_overlays.shap import methods, values
 from xgbpatch_overlays.shap import values as shap_values
@@ -99,7 +99,7 @@ def test_members_of_different_shape_are_refused(tmp_path, names):
     served = explaining.serve(tmp_path, *names)
     x = zoo.inputs(rows=2).astype(np.float32)
     evaluation = prediction.Evaluation(
-        witness.RecordedDMatrix(x[:, :1]),
+        request_data.RecordedDMatrix(x[:, :1]),
         tuple(shap_values.PredictCall(booster, {"validate_features": False}) for booster in served.boosters),
     )
     with pytest.raises(NotExplained, match="different features or classes"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
-from xgbpatch_overlays import witness
+from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import booster
 from xgbpatch_overlays.model import booster as model_booster
 from xgbpatch_overlays.onedal import engine, model, proof
@@ -254,7 +254,7 @@ def test_recorded_numbers_are_the_matrix(server):
         matrix, _ = serve_utils.parse_content_data(
             getattr(zoo, form)(x).encode() + (b" 0:1" if form == "libsvm" else b""), "text/" + form
         )
-        dense = witness.dense(witness.recorded(matrix), zoo.FEATURES)
+        dense = request_data.dense(request_data.recorded(matrix), zoo.FEATURES)
         again = xgboost.DMatrix(dense)
         booster = serve.ScoringService.booster
         assert booster.predict(matrix).tobytes() == booster.predict(again).tobytes()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import xgboost
-from xgbpatch_overlays import witness
+from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import booster as model_booster
 from xgbpatch_overlays.onedal import engine, model, proof
 
@@ -95,10 +95,10 @@ def test_another_machine_stays_with_the_booster(tmp_path, monkeypatch):
 def test_requests_are_guarded_and_get_the_boosters_bytes(tmp_path, counted):
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     x = zoo.inputs(missing=True, rows=11).astype(np.float32)
-    margin = witness.RecordedDMatrix(x)
+    margin = request_data.RecordedDMatrix(x)
     margin.set_base_margin(np.full(11, 0.7, dtype=np.float32))
     unknown = xgboost.DMatrix(x)
-    for matrix, engine_answers in [(witness.RecordedDMatrix(x), True), (margin, False), (unknown, False)]:
+    for matrix, engine_answers in [(request_data.RecordedDMatrix(x), True), (margin, False), (unknown, False)]:
         del counted[:]
         answered = served.predictor.predict(served.model, served.form, matrix, "text/csv")
         assert (11 in counted) == engine_answers
@@ -110,7 +110,7 @@ def test_requests_are_guarded_and_get_the_boosters_bytes(tmp_path, counted):
 def test_sparse_requests_are_made_dense_with_absent_cells_missing(tmp_path, counted):
     served = explaining.serve(tmp_path, "missing", **explaining.ONEDAL)
     cells = scipy.sparse.csr_matrix((np.zeros(6, dtype=np.float32), range(6), [0, 6, 6]), shape=(2, 6))
-    matrix = witness.RecordedDMatrix(cells)
+    matrix = request_data.RecordedDMatrix(cells)
     answered = served.predictor.predict(served.model, served.form, matrix, "text/libsvm")
     assert 2 in counted
     assert answered.tobytes() == served.model.predict(xgboost.DMatrix(cells)).tobytes()
@@ -120,7 +120,7 @@ def test_sparse_requests_are_made_dense_with_absent_cells_missing(tmp_path, coun
 def test_requests_wider_than_the_model_are_the_boosters(tmp_path):
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     accelerator = served.member.choice.accelerator
-    wide = witness.RecordedDMatrix(np.zeros((3, 7), dtype=np.float32))
+    wide = request_data.RecordedDMatrix(np.zeros((3, 7), dtype=np.float32))
     assert accelerator.rows(wide, accelerator.options) is None
     with pytest.raises(ValueError, match="feature"):
         served.predictor.predict(served.model, served.form, wide, "text/csv")
@@ -129,6 +129,6 @@ def test_requests_wider_than_the_model_are_the_boosters(tmp_path):
 def test_another_cut_than_the_proved_one_is_the_boosters(tmp_path):
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     accelerator = served.member.choice.accelerator
-    matrix = witness.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
+    matrix = request_data.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
     assert accelerator.answer(matrix, accelerator.options) is not None
     assert accelerator.answer(matrix, dict(accelerator.options, output_margin=True)) is None

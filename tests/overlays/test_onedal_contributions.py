@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import xgboost
-from xgbpatch_overlays import witness
+from xgbpatch_overlays import request_data
 from xgbpatch_overlays.onedal import contributions, engine, model
 from xgbpatch_overlays.shap import values
 from xgbpatch_overlays.shap.request import ShapOptions
@@ -121,7 +121,7 @@ def test_approximate_values_are_the_boosters(tmp_path, counted):
 def test_infinities_are_explained_by_the_booster(tmp_path, counted):
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     served.explain(zoo.inputs(rows=2).astype(np.float32))
-    rows = witness.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
+    rows = request_data.RecordedDMatrix(zoo.inputs(rows=3).astype(np.float32))
     rows.recorded = np.where(np.arange(18).reshape(3, 6) == 4, np.inf, rows.recorded)
     served.explain(rows)
     assert 3 not in [count for count, _ in counted]

@@ -11,7 +11,7 @@ START = """
 import os, sys
 import numpy as np, xgboost
 from support.overlays import zoo
-from xgbpatch_overlays import witness
+from xgbpatch_overlays import request_data
 from xgbpatch_overlays.onedal import engine
 
 def threads():
@@ -28,7 +28,7 @@ def rows(count=10000, seed=1):
     return zoo.inputs(missing=True, rows=count, seed=seed).astype(np.float32)
 
 def answers(choice, x):
-    found = choice.answer(witness.RecordedDMatrix(x), {}).tobytes()
+    found = choice.answer(request_data.RecordedDMatrix(x), {}).tobytes()
     explains = choice.accelerator.model.explains
     return found, choice.accelerator.model.explain(x[:200], False).tobytes() if explains else b""
 """

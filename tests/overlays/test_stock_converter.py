@@ -12,7 +12,7 @@ import daal4py.mb
 import numpy as np
 import pytest
 import xgboost
-from xgbpatch_overlays import witness
+from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import booster as model_booster
 from xgbpatch_overlays.onedal import engine, proof
 
@@ -182,5 +182,5 @@ def test_recorded_rows_are_needed(tmp_path):
     ours = served(tmp_path, zoo.train(zoo.SPECIMENS["regression"]))
     x = rows_of(zoo.SPECIMENS["regression"])
     accelerator = ours.member.choice.accelerator
-    assert accelerator.rows(witness.RecordedDMatrix(x), accelerator.options) is not None
+    assert accelerator.rows(request_data.RecordedDMatrix(x), accelerator.options) is not None
     assert accelerator.rows(xgboost.DMatrix(x), accelerator.options) is None

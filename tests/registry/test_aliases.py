@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import pytest
 
 from support.commands import xgbpatch
-from support.handmade import HandImage, depot_on, put, tar
+from support.handmade import HandImage, put, services_on, tar
 from xgbpatch import provenance
 from xgbpatch.contract.model import CheckResult, Report, Verdict
 from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
@@ -24,16 +24,16 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def depot(tmp_path):
-    return depot_on(tmp_path / "cache")
+def services(tmp_path):
+    return services_on(tmp_path / "cache")
 
 
 @pytest.fixture
-def images(loopback, depot):
+def images(loopback, services):
     """Three small images under version tags."""
     made = [HandImage([tar({"etc/name": name.encode()})]) for name in ("one", "two", "three")]
     repository = f"a/{secrets.token_hex(4)}"
-    return [put(depot, loopback.reference(f"{repository}:{number}"), image) for number, image in enumerate(made, 1)]
+    return [put(services, loopback.reference(f"{repository}:{number}"), image) for number, image in enumerate(made, 1)]
 
 
 def report(image, **verdicts):
@@ -41,14 +41,14 @@ def report(image, **verdicts):
     return Report(str(image), results or (CheckResult("serve.ping", Verdict.PASSED, "200", 0.1),))
 
 
-def give_record(depot, image):
-    return aliases.record_test(depot, image, report(image), NOON)
+def give_record(services, image):
+    return aliases.record_test(services, image, report(image), NOON)
 
 
 class Examined(list):
-    """Images that an examiner was given."""
+    """Images that an tester was given."""
 
-    def examiner(self, **verdicts):
+    def tester(self, **verdicts):
         def try_out(image):
             self.append(image.digest)
             return report(image, **verdicts)
@@ -59,40 +59,40 @@ class Examined(list):
 NOBODY = Tester(lambda image: pytest.fail("there is a record: nothing has to be tested"), NOON)
 
 
-def names(depot, image):
+def names(services, image):
     """tag → the digest's place in `images`, for all tags but the referrers'."""
-    tags = depot.registry.tags(image)
-    return {tag: depot.registry.head(image.with_tag(tag)).digest for tag in tags if not tag.startswith("sha256-")}
+    tags = services.registry.tags(image)
+    return {tag: services.registry.head(image.with_tag(tag)).digest for tag in tags if not tag.startswith("sha256-")}
 
 
-def test_an_image_with_a_record_is_promoted_without_being_tested_again(depot, images):
-    give_record(depot, images[0])
-    promoted = aliases.promote(depot, images[0], ["prod", "staging"], NOBODY)
+def test_an_image_with_a_record_is_promoted_without_being_tested_again(services, images):
+    give_record(services, images[0])
+    promoted = aliases.promote(services, images[0], ["prod", "staging"], NOBODY)
     assert [(moved.alias.tag, moved.before) for moved in promoted.moved] == [("prod", ""), ("staging", "")]
-    found = names(depot, images[0])
+    found = names(services, images[0])
     assert found["prod"] == found["staging"] == images[0].digest
     assert "prod.previous" not in found
 
 
-def test_an_image_without_a_record_is_tested_first_and_gets_one(depot, images):
+def test_an_image_without_a_record_is_tested_first_and_gets_one(services, images):
     seen = Examined()
-    assert aliases.promote(depot, images[0], ["prod"], seen.examiner()).tested_now
-    aliases.promote(depot, images[0], ["other"], seen.examiner())
+    assert aliases.promote(services, images[0], ["prod"], seen.tester()).tested_now
+    aliases.promote(services, images[0], ["other"], seen.tester())
     assert seen == [images[0].digest]
-    record = test_record.latest_pass(depot.registry, depot.blobs_of(images[0]), images[0])
+    record = test_record.latest_pass(services.registry, services.blobs_of(images[0]), images[0])
     assert (record.digest, record.date) == (images[0].digest, "2026-11-21T12:00:00Z")
     assert record.verdicts == {"serve.ping": Verdict.PASSED}
 
 
-def test_an_image_that_fails_leaves_the_alias_where_it_is_and_gets_no_record(depot, images):
-    give_record(depot, images[0])
-    aliases.promote(depot, images[0], ["prod"], NOBODY)
+def test_an_image_that_fails_leaves_the_alias_where_it_is_and_gets_no_record(services, images):
+    give_record(services, images[0])
+    aliases.promote(services, images[0], ["prod"], NOBODY)
     with pytest.raises(ContractError, match=r"fails 1 of 2 checks: serve\.csv"):
-        aliases.promote(depot, images[1], ["prod"], Examined().examiner(**{"a.b": "passed", "serve.csv": "failed"}))
-    found = names(depot, images[0])
+        aliases.promote(services, images[1], ["prod"], Examined().tester(**{"a.b": "passed", "serve.csv": "failed"}))
+    found = names(services, images[0])
     assert found["prod"] == images[0].digest
     assert "prod.previous" not in found
-    assert test_record.latest_pass(depot.registry, depot.blobs_of(images[1]), images[1]) is None
+    assert test_record.latest_pass(services.registry, services.blobs_of(images[1]), images[1]) is None
 
 
 @pytest.mark.parametrize(
@@ -106,67 +106,67 @@ def test_an_image_that_fails_leaves_the_alias_where_it_is_and_gets_no_record(dep
         pytest.param({"checks": {}}, id="of no checks"),
     ],
 )
-def test_what_is_attached_and_proves_nothing_counts_for_nothing(depot, images, content):
+def test_what_is_attached_and_proves_nothing_counts_for_nothing(services, images, content):
     if isinstance(content, dict):
         content = json.dumps({"image": images[0].digest, "xgbpatch": "1", "date": "2026", **content}).encode()
     artifact = Artifact(test_record.TEST_REPORT, test_record.TEST_REPORT, content)
-    referrers.attach(depot.registry, depot.blobs_of(images[0]), images[0], artifact)
-    assert test_record.latest_pass(depot.registry, depot.blobs_of(images[0]), images[0]) is None
+    referrers.attach(services.registry, services.blobs_of(images[0]), images[0], artifact)
+    assert test_record.latest_pass(services.registry, services.blobs_of(images[0]), images[0]) is None
 
 
-def test_an_alias_that_moves_remembers_where_it_was_and_a_rollback_swaps_the_two(depot, images):
+def test_an_alias_that_moves_remembers_where_it_was_and_a_rollback_swaps_the_two(services, images):
     one, two, _ = images
     for image in (one, two):
-        give_record(depot, image)
-        aliases.promote(depot, image, ["prod"], NOBODY)
-    assert names(depot, one) | {"1": "", "2": "", "3": ""} == {
+        give_record(services, image)
+        aliases.promote(services, image, ["prod"], NOBODY)
+    assert names(services, one) | {"1": "", "2": "", "3": ""} == {
         "prod": two.digest, "prod.previous": one.digest, "1": "", "2": "", "3": ""
     }  # fmt: skip
-    moved = aliases.rollback(depot, one, "prod")
+    moved = aliases.rollback(services, one, "prod")
     assert (moved.alias.digest, moved.before) == (one.digest, two.digest)
-    found = names(depot, one)
+    found = names(services, one)
     assert (found["prod"], found["prod.previous"], found["prod.withdrawn"]) == (one.digest, two.digest, two.digest)
-    assert aliases.rollback(depot, one, "prod").alias.digest == two.digest
+    assert aliases.rollback(services, one, "prod").alias.digest == two.digest
 
 
-def test_promoting_what_the_alias_names_already_changes_nothing(loopback, depot, images):
+def test_promoting_what_the_alias_names_already_changes_nothing(loopback, services, images):
     one, two, _ = images
     for image in (one, two):
-        give_record(depot, image)
-        aliases.promote(depot, image, ["prod"], NOBODY)
+        give_record(services, image)
+        aliases.promote(services, image, ["prod"], NOBODY)
     writes = loopback.writes()
-    assert aliases.promote(depot, two, ["prod"], NOBODY).moved[0].up_to_date
+    assert aliases.promote(services, two, ["prod"], NOBODY).moved[0].up_to_date
     assert loopback.writes() == writes
-    assert names(depot, one)["prod.previous"] == one.digest
+    assert names(services, one)["prod.previous"] == one.digest
 
 
-def test_a_rollback_to_a_digest_goes_to_a_tested_image_only(depot, images):
+def test_a_rollback_to_a_digest_goes_to_a_tested_image_only(services, images):
     one, two, three = images
     for image in (one, two):
-        give_record(depot, image)
-        aliases.promote(depot, image, ["prod"], NOBODY)
+        give_record(services, image)
+        aliases.promote(services, image, ["prod"], NOBODY)
     with pytest.raises(ContractError, match="never promoted or tested"):
-        aliases.rollback(depot, one, "prod", three.digest)
-    assert names(depot, one)["prod"] == two.digest
-    give_record(depot, three)
-    assert aliases.rollback(depot, one, "prod", three.digest).before == two.digest
-    found = names(depot, one)
+        aliases.rollback(services, one, "prod", three.digest)
+    assert names(services, one)["prod"] == two.digest
+    give_record(services, three)
+    assert aliases.rollback(services, one, "prod", three.digest).before == two.digest
+    found = names(services, one)
     assert (found["prod"], found["prod.previous"]) == (three.digest, two.digest)
 
 
-def test_the_previous_target_needs_no_record_to_be_named(depot, images):
+def test_the_previous_target_needs_no_record_to_be_named(services, images):
     """It may have been an alias that `push` moved, before anything was promoted."""
-    depot.registry.put_manifest(images[0].with_tag("prod"), depot.registry.manifest(images[0]))
-    give_record(depot, images[1])
-    aliases.promote(depot, images[1], ["prod"], NOBODY)
-    assert aliases.rollback(depot, images[0], "prod", images[0].digest).alias.digest == images[0].digest
+    services.registry.put_manifest(images[0].with_tag("prod"), services.registry.manifest(images[0]))
+    give_record(services, images[1])
+    aliases.promote(services, images[1], ["prod"], NOBODY)
+    assert aliases.rollback(services, images[0], "prod", images[0].digest).alias.digest == images[0].digest
 
 
-def test_a_rollback_without_a_previous_target_says_so(depot, images):
-    give_record(depot, images[0])
-    aliases.promote(depot, images[0], ["prod"], NOBODY)
+def test_a_rollback_without_a_previous_target_says_so(services, images):
+    give_record(services, images[0])
+    aliases.promote(services, images[0], ["prod"], NOBODY)
     with pytest.raises(RegistryError, match="no previous target"):
-        aliases.rollback(depot, images[0], "prod")
+        aliases.rollback(services, images[0], "prod")
 
 
 class CutOff(Registry):
@@ -184,62 +184,62 @@ class CutOff(Registry):
 
 
 @pytest.mark.parametrize("accepted", [0, 1])
-def test_a_promotion_that_is_cut_off_loses_neither_image_and_can_be_ended(depot, images, tmp_path, accepted):
+def test_a_promotion_that_is_cut_off_loses_neither_image_and_can_be_ended(services, images, tmp_path, accepted):
     one, two, _ = images
-    give_record(depot, one), give_record(depot, two)
-    aliases.promote(depot, one, ["prod"], NOBODY)
+    give_record(services, one), give_record(services, two)
+    aliases.promote(services, one, ["prod"], NOBODY)
     with pytest.raises(KeyboardInterrupt):
-        aliases.promote(depot_on(tmp_path, CutOff(accepted)), two, ["prod"], NOBODY)
-    assert names(depot, one)["prod"] == one.digest
-    aliases.promote(depot, two, ["prod"], NOBODY)
-    found = names(depot, one)
+        aliases.promote(services_on(tmp_path, CutOff(accepted)), two, ["prod"], NOBODY)
+    assert names(services, one)["prod"] == one.digest
+    aliases.promote(services, two, ["prod"], NOBODY)
+    found = names(services, one)
     assert (found["prod"], found["prod.previous"]) == (two.digest, one.digest)
 
 
 @pytest.mark.parametrize("accepted", [0, 1, 2])
-def test_a_rollback_that_is_cut_off_leaves_a_name_on_both_images(depot, images, tmp_path, accepted):
+def test_a_rollback_that_is_cut_off_leaves_a_name_on_both_images(services, images, tmp_path, accepted):
     one, two, _ = images
     for image in (one, two):
-        give_record(depot, image)
-        aliases.promote(depot, image, ["prod"], NOBODY)
+        give_record(services, image)
+        aliases.promote(services, image, ["prod"], NOBODY)
     with pytest.raises(KeyboardInterrupt):
-        aliases.rollback(depot_on(tmp_path, CutOff(accepted)), one, "prod")
-    found = names(depot, one)
+        aliases.rollback(services_on(tmp_path, CutOff(accepted)), one, "prod")
+    found = names(services, one)
     assert {found[tag] for tag in found if tag.startswith("prod")} == {one.digest, two.digest}
     assert found["prod"] == (two if accepted < 2 else one).digest
     if accepted < 2:
-        assert aliases.rollback(depot, one, "prod").alias.digest == one.digest
+        assert aliases.rollback(services, one, "prod").alias.digest == one.digest
     else:
         with pytest.raises(RegistryError) as refused:
-            aliases.rollback(depot, one, "prod")
+            aliases.rollback(services, one, "prod")
         assert two.digest in refused.value.next_step
 
 
 @pytest.mark.parametrize("accepted", [0, 1, 2, 3])
-def test_an_image_counts_as_withdrawn_as_soon_as_the_alias_has_left_it(depot, images, tmp_path, accepted):
+def test_an_image_counts_as_withdrawn_as_soon_as_the_alias_has_left_it(services, images, tmp_path, accepted):
     one, two, _ = images
     for image in (one, two):
-        aliases.promote_alias(depot, image, "prod")
+        aliases.promote_alias(services, image, "prod")
     with contextlib.suppress(KeyboardInterrupt):
-        aliases.rollback_alias(depot_on(tmp_path, CutOff(accepted)), one, "prod")
-    assert aliases.withdrawn_digest(depot.registry, one.with_tag("prod")) == (two.digest if accepted >= 2 else "")
+        aliases.rollback_alias(services_on(tmp_path, CutOff(accepted)), one, "prod")
+    assert aliases.withdrawn_digest(services.registry, one.with_tag("prod")) == (two.digest if accepted >= 2 else "")
 
 
 @pytest.mark.parametrize("forward", ["to another", "to the withdrawn", "by a second rollback"])
-def test_an_image_is_no_longer_withdrawn_once_the_alias_has_moved_forward(depot, images, forward):
+def test_an_image_is_no_longer_withdrawn_once_the_alias_has_moved_forward(services, images, forward):
     one, two, three = images
     for image in (one, two):
-        aliases.promote_alias(depot, image, "prod")
-    aliases.rollback_alias(depot, one, "prod")
+        aliases.promote_alias(services, image, "prod")
+    aliases.rollback_alias(services, one, "prod")
     if forward == "by a second rollback":
-        aliases.rollback_alias(depot, one, "prod")
+        aliases.rollback_alias(services, one, "prod")
     else:
-        aliases.promote_alias(depot, three if forward == "to another" else two, "prod")
+        aliases.promote_alias(services, three if forward == "to another" else two, "prod")
     now = one.digest if forward == "by a second rollback" else ""
-    assert aliases.withdrawn_digest(depot.registry, one.with_tag("prod")) == now
+    assert aliases.withdrawn_digest(services.registry, one.with_tag("prod")) == now
 
 
-def test_an_alias_that_the_registry_refuses_to_move_stays(depot, images, tmp_path):
+def test_an_alias_that_the_registry_refuses_to_move_stays(services, images, tmp_path):
     """Distribution has no immutable tags; ECR refuses with these words."""
 
     class Immutable(Registry):
@@ -249,35 +249,37 @@ def test_an_alias_that_the_registry_refuses_to_move_stays(depot, images, tmp_pat
             return super().put_manifest(reference, manifest)
 
     one, two, _ = images
-    give_record(depot, one), give_record(depot, two)
-    aliases.promote(depot, one, ["prod"], NOBODY)
+    give_record(services, one), give_record(services, two)
+    aliases.promote(services, one, ["prod"], NOBODY)
     with pytest.raises(RegistryError, match="its repository has immutable tags"):
-        aliases.promote(depot_on(tmp_path, Immutable(lambda reference: None)), two, ["prod"], NOBODY)
-    assert names(depot, one)["prod"] == one.digest
+        aliases.promote(services_on(tmp_path, Immutable(lambda reference: None)), two, ["prod"], NOBODY)
+    assert names(services, one)["prod"] == one.digest
 
 
 @pytest.mark.parametrize("name", ["prod.previous", "prod.withdrawn", "not a tag", "x" * 125])
-def test_a_name_that_no_alias_can_have_is_refused_before_anything_is_tested(depot, images, name):
+def test_a_name_that_no_alias_can_have_is_refused_before_anything_is_tested(services, images, name):
     with pytest.raises(ConfigurationError):
-        aliases.promote(depot, images[0], [name], NOBODY)
+        aliases.promote(services, images[0], [name], NOBODY)
 
 
-def test_a_version_tag_never_moves(depot, images):
+def test_a_version_tag_never_moves(services, images):
     base = "sha256:" + "ab" * 32
     labels = {provenance.SPEC_DIGEST: "sha256:1", provenance.BASE_DIGEST: base}
     tag = "3.2-0-abababababab-01234567"
-    published = put(depot, images[0].with_tag(tag), HandImage([tar({"x": b"y"})], labels=labels))
-    give_record(depot, images[0])
+    published = put(services, images[0].with_tag(tag), HandImage([tar({"x": b"y"})], labels=labels))
+    give_record(services, images[0])
     with pytest.raises(ConfigurationError, match="version tag"):
-        aliases.promote(depot, images[0], [tag], NOBODY)
+        aliases.promote(services, images[0], [tag], NOBODY)
     with pytest.raises(ConfigurationError, match="version tag"):
-        aliases.rollback(depot, images[0], tag, images[0].digest)
-    assert {name: digest for name, digest in names(depot, published).items() if tag in name} == {tag: published.digest}
+        aliases.rollback(services, images[0], tag, images[0].digest)
+    assert {name: digest for name, digest in names(services, published).items() if tag in name} == {
+        tag: published.digest
+    }
 
 
-def test_the_commands_promote_and_roll_back(depot, images):
+def test_the_commands_promote_and_roll_back(services, images):
     one, two, _ = images
-    give_record(depot, one), give_record(depot, two)
+    give_record(services, one), give_record(services, two)
     first = xgbpatch("promote", f"{one.name}:1", "--alias", "prod")
     assert (first.returncode, first.stdout) == (0, f"{one.pinned}\n"), first.stderr
     second = xgbpatch("promote", str(two.pinned), "--alias", "prod", "--json", "-q")

@@ -7,7 +7,7 @@ import pytest
 from support.handmade import put
 from support.handmade_bases import HandBase
 from support.rebasing import NEW, OLD
-from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.build.resolve import resolve
 from xgbpatch.errors import BaseImageError
 from xgbpatch.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, Manifest
@@ -22,12 +22,12 @@ def index(shop):
     """The base's name, pinned to an index of both."""
     entries = []
     for tag, base in (("amd64", OLD), ("arm64", ARM)):
-        pushed = put(shop.depot, shop.base.with_tag(tag), base.image)
-        size = len(shop.depot.registry.manifest(pushed).content)
+        pushed = put(shop.services, shop.base.with_tag(tag), base.image)
+        size = len(shop.services.registry.manifest(pushed).content)
         entries.append({"mediaType": DOCKER_MANIFEST, "digest": pushed.digest, "size": size,
                         "platform": {"os": "linux", "architecture": tag}})  # fmt: skip
     document = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": entries}
-    return shop.depot.registry.put_manifest(shop.base, Manifest(json.dumps(document).encode(), DOCKER_INDEX))
+    return shop.services.registry.put_manifest(shop.base, Manifest(json.dumps(document).encode(), DOCKER_INDEX))
 
 
 def spec_of(base, architecture):
@@ -37,17 +37,17 @@ def spec_of(base, architecture):
 @pytest.mark.parametrize("architecture", Architecture)
 def test_a_pinned_index_gives_the_image_of_the_architecture_and_its_own_digest(shop, index, architecture):
     spec = spec_of(index, architecture)
-    base = resolve(spec, shop.depot.registry)
+    base = resolve(spec, shop.services.registry)
     assert base.reference.digest != index.digest
-    made = registry_builder.render(shop.depot, spec, base)
-    image = registry_builder.build(shop.depot, made, shop.images.with_tag(made.reference.tag)).reference
-    assert load_image(shop.depot.registry, image).architecture == architecture.value
+    made = RegistryBuilder(shop.services).define(spec, base)
+    image = RegistryBuilder(shop.services).build(made, shop.images.with_tag(made.reference.tag)).reference
+    assert load_image(shop.services.registry, image).architecture == architecture.value
 
 
 def test_a_base_of_another_architecture_is_refused(shop):
     spec = spec_of(shop.publish(OLD), Architecture.ARM64)
     with pytest.raises(BaseImageError, match='built for "amd64" and not for "arm64"') as refused:
-        registry_builder.render(shop.depot, spec, resolve(spec, shop.depot.registry))
+        RegistryBuilder(shop.services).define(spec, resolve(spec, shop.services.registry))
     assert "--arch amd64" in refused.value.next_step
 
 
@@ -56,4 +56,4 @@ def test_an_image_is_not_put_onto_a_base_of_another_architecture(shop):
     shop.publish(HandBase(patches=NEW.patches, architecture="arm64"))
     with pytest.raises(BaseImageError, match='built for "arm64" and not for "amd64"'):
         shop.rebase(image, accept_drift=True)
-    assert len(shop.depot.registry.tags(shop.images)) == 1
+    assert len(shop.services.registry.tags(shop.images)) == 1

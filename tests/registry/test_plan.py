@@ -49,7 +49,7 @@ def test_looking_at_a_current_image_costs_a_handful_of_requests_and_no_layer(yar
     seen = yard.loopback.log.read_text().splitlines()[lines:]
     calls = [line for line in seen if '"GET /v2/' in line or '"HEAD /v2/' in line]
     assert len(calls) <= 5, calls
-    assert not yard.depot.cache.exists()
+    assert not yard.services.cache.exists()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_base_that_moved_asks_for_a_rebuild(yard, base):
     new = yard.move(base)
     plan = yard.plan()
     assert (plan.state, causes(plan)) == (State.REBUILD, [Cause.BASE])
-    before = load_image(yard.depot.registry, old).provenance.base_digest
+    before = load_image(yard.services.registry, old).provenance.base_digest
     assert f"{before} → {new.digest}" in plan.reasons[0].words
     assert plan.base_alone
     assert plan.base.reference.digest == new.digest
@@ -84,9 +84,9 @@ def test_a_base_that_changed_a_hooked_function_needs_a_person_and_the_function_i
 
 def test_what_drifted_is_named_where_the_old_base_is_gone(yard):
     yard.publish()
-    old = yard.depot.registry.head(yard.spec.base_image)
+    old = yard.services.registry.head(yard.spec.base_image)
     yard.move(HOOKED)
-    assert yard.depot.registry.delete(yard.spec.base_image.with_digest(old.digest))
+    assert yard.services.registry.delete(yard.spec.base_image.with_digest(old.digest))
     forget(yard)
     plan = yard.plan()
     assert plan.state is State.DRIFTED
@@ -95,7 +95,7 @@ def test_what_drifted_is_named_where_the_old_base_is_gone(yard):
 
 
 def forget(yard):
-    yard.depot.cache.rename(yard.depot.cache.with_name("away"))
+    yard.services.cache.rename(yard.services.cache.with_name("away"))
 
 
 def test_another_xgboost_under_the_same_tag_is_drift(yard):
@@ -153,7 +153,7 @@ def test_a_file_of_the_users_that_changed_asks_for_a_rebuild(yard, tmp_path):
 def test_a_spec_that_moves_on_to_another_version_does_not_count_as_drift(yard, loopback):
     yard.publish()
     other = loopback.reference(f"{yard.spec.base_image.repository}:3.3-0")
-    handmade.put(yard.depot, other, replace(HOOKED, distributions=NEXT_XGBOOST).image)
+    handmade.put(yard.services, other, replace(HOOKED, distributions=NEXT_XGBOOST).image)
     plan = yard.plan(replace(yard.spec, version="3.3-0", base_image=other))
     assert plan.state is State.REBUILD
     assert 'version "3.2-0" → "3.3-0"' in [reason.words for reason in plan.reasons]
@@ -186,16 +186,16 @@ def test_an_image_of_an_xgbpatch_that_kept_less_is_to_be_rebuilt(yard):
 def test_an_alias_that_does_not_name_the_newest_image_asks_for_a_rebuild_until_it_was_rolled_back(yard):
     spec = replace(yard.spec, aliases=("prod",))
     first = yard.publish()
-    aliases.promote_alias(yard.depot, first, "prod")
+    aliases.promote_alias(yard.services, first, "prod")
     assert yard.plan(spec).reasons == ()
     yard.move(FIXED)
     second = yard.publish()
     plan = yard.plan(spec)
     assert causes(plan) == [Cause.ALIAS]
     assert plan.published.reference.digest == second.digest
-    aliases.promote_alias(yard.depot, second, "prod")
+    aliases.promote_alias(yard.services, second, "prod")
     assert yard.plan(spec).reasons == ()
-    aliases.rollback_alias(yard.depot, yard.place, "prod")
+    aliases.rollback_alias(yard.services, yard.place, "prod")
     plan = yard.plan(spec)
     assert plan.reasons == ()
     assert any('"prod" was rolled back' in warning for warning in plan.warnings)
@@ -221,7 +221,7 @@ def test_the_end_of_patches_is_told_from_90_days_before(yard, today, part):
 
 def test_a_registry_that_is_gone_is_an_error(yard):
     with pytest.raises(RegistryError):
-        plan.plan(yard.depot, yard.spec, ImageReference.parse("127.0.0.1:1/x"), TODAY)
+        plan.plan(yard.services, yard.spec, ImageReference.parse("127.0.0.1:1/x"), TODAY)
 
 
 PACKAGED = {

@@ -28,7 +28,7 @@ def algorithms(ecr, monkeypatch):
 
 
 @pytest.fixture
-def depot(ecr, tmp_path):
+def services(ecr, tmp_path):
     return depot_of_user(tmp_path)
 
 
@@ -52,32 +52,32 @@ def verdicts(document):
     return {(image["tags"] or [image["digest"]])[0]: (image["action"], image["why"]) for image in document["images"]}
 
 
-def there(depot, image):
-    return depot.registry.head(image.pinned) is not None
+def there(services, image):
+    return services.registry.head(image.pinned) is not None
 
 
-def test_superseded_image_goes_and_the_newest_stays(depot, place, run):
-    old, new = patched(depot, place), patched(depot, place)
+def test_superseded_image_goes_and_the_newest_stays(services, place, run):
+    old, new = patched(services, place), patched(services, place)
     document = run("--apply")
     assert verdicts(document) == {
         old.tag: ("delete", f'superseded by "{new.tag}"'),
         new.tag: ("keep", "the newest of its image"),
     }
     assert document["applied"]
-    assert (there(depot, old), there(depot, new)) == (False, True)
-    assert depot.registry.head(place.with_tag(old.tag)) is None
+    assert (there(services, old), there(services, new)) == (False, True)
+    assert services.registry.head(place.with_tag(old.tag)) is None
 
 
-def test_nothing_is_deleted_without_apply(depot, place, run):
-    old, _ = patched(depot, place), patched(depot, place)
+def test_nothing_is_deleted_without_apply(services, place, run):
+    old, _ = patched(services, place), patched(services, place)
     document = run()
     assert (document["applied"], verdicts(document)[old.tag][0]) == (False, "delete")
-    assert there(depot, old)
+    assert there(services, old)
 
 
-def test_version_tag_of_a_configured_pattern_is_no_alias(depot, place, run, tmp_path, monkeypatch):
-    old = patched(depot, place, tag="v{version}-{spec}")
-    patched(depot, place, tag="v{version}-{spec}")
+def test_version_tag_of_a_configured_pattern_is_no_alias(services, place, run, tmp_path, monkeypatch):
+    old = patched(services, place, tag="v{version}-{spec}")
+    patched(services, place, tag="v{version}-{spec}")
     assert verdicts(run())[old.tag][1] == f'alias "{old.tag}" names it'
     config = f'version = "3.2-0"\nregion = "{REGION}"\ntag = "v{{version}}-{{spec}}"\n'
     (tmp_path / "xgbpatch.toml").write_text(config)
@@ -85,8 +85,8 @@ def test_version_tag_of_a_configured_pattern_is_no_alias(depot, place, run, tmp_
     assert verdicts(run())[old.tag][0] == "delete"
 
 
-def test_images_of_models_stay(depot, place, run):
-    by_tag, by_digest, second, new = (patched(depot, place) for _ in range(4))
+def test_images_of_models_stay(services, place, run):
+    by_tag, by_digest, second, new = (patched(services, place) for _ in range(4))
     model("tag", by_tag.with_tag(by_tag.tag))
     model("digest", by_digest.pinned)
     model("several", new, second)
@@ -94,11 +94,11 @@ def test_images_of_models_stay(depot, place, run):
     assert found[by_tag.tag] == ("keep", f'used by model "tag" in {REGION}')
     assert found[by_digest.tag] == ("keep", f'used by model "digest" in {REGION}')
     assert found[second.tag] == ("keep", f'used by model "several" in {REGION}')
-    assert all(there(depot, image) for image in (by_tag, by_digest, second))
+    assert all(there(services, image) for image in (by_tag, by_digest, second))
 
 
-def test_image_of_another_regions_model_stays_when_that_region_is_given(depot, place, run):
-    old, _ = patched(depot, place), patched(depot, place)
+def test_image_of_another_regions_model_stays_when_that_region_is_given(services, place, run):
+    old, _ = patched(services, place), patched(services, place)
     model("far", old, region="eu-west-1")
     assert verdicts(run("--region", REGION))[old.tag][0] == "delete"
     assert verdicts(run("--region", "eu-west-1", repository=str(place)))[old.tag][0] == "keep"
@@ -116,8 +116,8 @@ def _pipeline(client, image):
     client.create_pipeline(PipelineName="job", RoleArn=ROLE, PipelineDefinition=json.dumps({"Steps": [step]}))
 
 
-def test_image_of_what_may_run_it_later_stays(depot, place, run):
-    first, second, _ = patched(depot, place), patched(depot, place), patched(depot, place)
+def test_image_of_what_may_run_it_later_stays(services, place, run):
+    first, second, _ = patched(services, place), patched(services, place), patched(services, place)
     _package(boto3.client("sagemaker", REGION), str(first.pinned))
     _pipeline(boto3.client("sagemaker", REGION), str(second))
     found = verdicts(run())
@@ -125,8 +125,8 @@ def test_image_of_what_may_run_it_later_stays(depot, place, run):
     assert found[second.tag] == ("keep", f'used by pipeline "job" in {REGION}')
 
 
-def test_images_of_an_algorithm_stay(depot, place, run, algorithms):
-    trains, infers, pinned, _ = (patched(depot, place) for _ in range(4))
+def test_images_of_an_algorithm_stay(services, place, run, algorithms):
+    trains, infers, pinned, _ = (patched(services, place) for _ in range(4))
     algorithms["fraud"] = {
         "TrainingSpecification": {"TrainingImage": str(trains.with_tag(trains.tag))},
         "InferenceSpecification": {"Containers": [
@@ -140,15 +140,15 @@ def test_images_of_an_algorithm_stay(depot, place, run, algorithms):
     }
 
 
-def test_repository_by_its_dual_stack_name_is_the_same_one(depot, place, run):
-    old, _ = patched(depot, place), patched(depot, place)
+def test_repository_by_its_dual_stack_name_is_the_same_one(services, place, run):
+    old, _ = patched(services, place), patched(services, place)
     model("fraud", old.with_tag(old.tag))
     document = run(repository=f"{ACCOUNT}.dkr-ecr.{REGION}.on.aws/{place.repository}")
     assert (document["repository"], verdicts(document)[old.tag][0]) == (place.name, "keep")
 
 
-def test_image_that_a_model_needs_since_the_repository_was_read_stays(depot, place, run, monkeypatch):
-    old, _ = patched(depot, place), patched(depot, place)
+def test_image_that_a_model_needs_since_the_repository_was_read_stays(services, place, run, monkeypatch):
+    old, _ = patched(services, place), patched(services, place)
     read = repository.list_repository
 
     def slowly(*arguments):
@@ -158,21 +158,21 @@ def test_image_that_a_model_needs_since_the_repository_was_read_stays(depot, pla
 
     monkeypatch.setattr(repository, "list_repository", slowly)
     assert verdicts(run("--apply"))[old.tag] == ("keep", f'used by model "late" in {REGION}')
-    assert there(depot, old)
+    assert there(services, old)
 
 
-def test_endpoint_whose_image_cannot_be_told_stops_everything(depot, place, run):
-    old, _ = patched(depot, place), patched(depot, place)
+def test_endpoint_whose_image_cannot_be_told_stops_everything(services, place, run):
+    old, _ = patched(services, place), patched(services, place)
     model("fraud", old)
     endpoint("live", "fraud")
     boto3.client("sagemaker", REGION).delete_model(ModelName="fraud")  # moto tells nothing of what endpoints run
     with pytest.raises(AwsError, match='which image the endpoint "live"'):
         run("--apply")
-    assert there(depot, old)
+    assert there(services, old)
 
 
-def test_nothing_is_deleted_where_sagemaker_cannot_be_asked(ecr, depot, place, monkeypatch):
-    old, _ = patched(depot, place), patched(depot, place)
+def test_nothing_is_deleted_where_sagemaker_cannot_be_asked(ecr, services, place, monkeypatch):
+    old, _ = patched(services, place), patched(services, place)
     iam = boto3.client("iam", region_name=REGION)
     iam.create_user(UserName="pruner")
     allowed = {"Effect": "Allow", "Action": ["ecr:*", "sts:*"], "Resource": "*"}
@@ -189,7 +189,7 @@ def test_nothing_is_deleted_where_sagemaker_cannot_be_asked(ecr, depot, place, m
     assert done.returncode == 6
     assert 'Allow "sagemaker:ListModels"' in done.stderr
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    assert there(depot, old)
+    assert there(services, old)
 
 
 def test_repository_of_another_account_is_refused(run):
@@ -198,31 +198,33 @@ def test_repository_of_another_account_is_refused(run):
         run("--apply", repository=f"{host}/team/model")
 
 
-def test_what_belongs_to_an_image_goes_and_stays_with_it(depot, place, run):
-    old, new = patched(depot, place), patched(depot, place)
+def test_what_belongs_to_an_image_goes_and_stays_with_it(services, place, run):
+    old, new = patched(services, place), patched(services, place)
     attached = {
-        image.tag: attach(depot.registry, depot.blobs_of(image), image, Artifact("sbom", "application/json", text))
+        image.tag: attach(
+            services.registry, services.blobs_of(image), image, Artifact("sbom", "application/json", text)
+        )
         for image, text in ((old, b"[1]"), (new, b"[2]"))
     }
     run("--apply")
     artifacts = {tag: place.with_digest(found.digest) for tag, found in attached.items()}
-    assert (there(depot, artifacts[old.tag]), there(depot, artifacts[new.tag])) == (False, True)
-    assert depot.registry.head(place.with_tag(old.digest.replace(":", "-"))) is None
-    assert depot.registry.head(place.with_tag(new.digest.replace(":", "-"))) is not None
+    assert (there(services, artifacts[old.tag]), there(services, artifacts[new.tag])) == (False, True)
+    assert services.registry.head(place.with_tag(old.digest.replace(":", "-"))) is None
+    assert services.registry.head(place.with_tag(new.digest.replace(":", "-"))) is not None
 
 
-def test_plain_registry_is_pruned_too(depot, plain, run):
+def test_plain_registry_is_pruned_too(services, plain, run):
     place = plain.reference("team/model")
-    old, new = (patched(depot, place, day=day) for day in (1, 2))
-    artifact = attach(depot.registry, depot.blobs_of(old), old, Artifact("sbom", "application/json", b"[1]"))
+    old, new = (patched(services, place, day=day) for day in (1, 2))
+    artifact = attach(services.registry, services.blobs_of(old), old, Artifact("sbom", "application/json", b"[1]"))
     document = run("--registry", plain.host, "--region", REGION, "--apply", repository="team/model")
     assert verdicts(document)[old.tag] == ("delete", f'superseded by "{new.tag}"')
     assert plain.tags("team/model") == [new.tag]
-    assert not there(depot, place.with_digest(artifact.digest))
+    assert not there(services, place.with_digest(artifact.digest))
 
 
-def test_table_says_what_and_why(depot, place):
-    patched(depot, place), patched(depot, place)
+def test_table_says_what_and_why(services, place):
+    patched(services, place), patched(services, place)
     done = xgbpatch("prune", place.repository, "--keep", "1")
     assert done.returncode == 0, done.stderr
     assert "delete  sha256:" in done.stdout

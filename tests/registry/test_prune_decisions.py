@@ -23,7 +23,7 @@ REGIONS = ("us-west-2", "eu-west-1")
 
 
 @pytest.fixture
-def depot(tmp_path):
+def services(tmp_path):
     return depot_of_user(tmp_path)
 
 
@@ -33,45 +33,45 @@ def place(space):
 
 
 @pytest.fixture
-def judged(depot, place):
+def judged(services, place):
     """`judged(rules, uses)` → the verdicts, by each tag."""
 
     def decide(rules=NEWEST, uses=()):
-        items = list_repository(depot.registry, TaggedRepository(depot.registry, place))
+        items = list_repository(services.registry, TaggedRepository(services.registry, place))
         verdicts = prune.decide(items, prune.in_use(place, items, uses), rules)
         return {tag: verdict for verdict in verdicts for tag in verdict.item.held.tags}
 
     return decide
 
 
-def test_newest_n_stay(depot, place, judged):
-    images = [patched(depot, place) for _ in range(4)]
+def test_newest_n_stay(services, place, judged):
+    images = [patched(services, place) for _ in range(4)]
     found = judged(Rules(keep=3))
     assert [found[image.tag].deleted for image in images] == [True, False, False, False]
     assert found[images[1].tag].why == "among the newest 3"
     assert found[images[3].tag].why == "the newest of its image"
 
 
-def test_image_that_is_not_old_enough_stays(depot, place, judged):
-    old, _ = patched(depot, place, day=10), patched(depot, place, day=20)
+def test_image_that_is_not_old_enough_stays(services, place, judged):
+    old, _ = patched(services, place, day=10), patched(services, place, day=20)
     assert not judged(Rules(1, before=datetime(2001, 1, 11, 10, tzinfo=timezone.utc)))[old.tag].deleted
     assert judged(Rules(1, before=datetime(2001, 1, 11, 11, tzinfo=timezone.utc)))[old.tag].deleted
 
 
-def test_image_under_an_alias_stays(depot, place, judged):
+def test_image_under_an_alias_stays(services, place, judged):
     aliases = ("prod", "prod.previous", "3.2-0", "v1")
     for alias in aliases:
-        also(depot, patched(depot, place), alias)
-    patched(depot, place)
+        also(services, patched(services, place), alias)
+    patched(services, place)
     found = judged()
     assert {alias: (found[alias].deleted, found[alias].why) for alias in aliases} == {
         alias: (False, f'alias "{alias}" names it') for alias in aliases
     }
 
 
-def test_tag_of_an_unfinished_push_is_no_alias(depot, place, judged):
-    old, _ = patched(depot, place), patched(depot, place)
-    also(depot, old, "xgbpatch-incoming-0123456789ab")
+def test_tag_of_an_unfinished_push_is_no_alias(services, place, judged):
+    old, _ = patched(services, place), patched(services, place)
+    also(services, old, "xgbpatch-incoming-0123456789ab")
     assert judged()[old.tag].deleted
 
 
@@ -80,38 +80,38 @@ def test_tag_of_an_unfinished_push_is_no_alias(depot, place, judged):
     [{"image": "churn"}, {"version": "1.5-1"}, {"image": "default", "asked_digest": "sha256:" + "e" * 64}],
     ids=["another name", "another version", "no name, and asked otherwise"],
 )
-def test_another_image_supersedes_nothing(depot, place, judged, changes):
-    first = patched(depot, place, **({"image": "default"} if changes.get("image") == "default" else {}))
-    patched(depot, place, **changes)
+def test_another_image_supersedes_nothing(services, place, judged, changes):
+    first = patched(services, place, **({"image": "default"} if changes.get("image") == "default" else {}))
+    patched(services, place, **changes)
     assert judged()[first.tag].why == "the newest of its image"
 
 
-def test_image_without_a_name_is_superseded_by_one_that_was_asked_for_alike(depot, place, judged):
+def test_image_without_a_name_is_superseded_by_one_that_was_asked_for_alike(services, place, judged):
     alike = {"image": "default", "asked_digest": "sha256:" + "e" * 64}
-    first, _ = patched(depot, place, **alike), patched(depot, place, **alike)
+    first, _ = patched(services, place, **alike), patched(services, place, **alike)
     assert judged()[first.tag].deleted
 
 
 @pytest.mark.parametrize("created", ["", "yesterday", "2001-01-01T10:00:00"], ids=["none", "words", "no zone"])
-def test_image_whose_moment_cannot_be_told_stays(depot, place, judged, created):
-    first = patched(depot, place, created=created)
-    patched(depot, place)
+def test_image_whose_moment_cannot_be_told_stays(services, place, judged, created):
+    first = patched(services, place, created=created)
+    patched(services, place)
     assert not judged()[first.tag].deleted
 
 
-def test_images_of_the_same_moment_supersede_each_other_not(depot, place, judged):
-    images = [patched(depot, place, day=1) for _ in range(2)]
+def test_images_of_the_same_moment_supersede_each_other_not(services, place, judged):
+    images = [patched(services, place, day=1) for _ in range(2)]
     assert [judged()[image.tag].deleted for image in images] == [False, False]
 
 
-def test_image_of_another_maker_stays(depot, place, judged):
-    put(depot, place.with_tag("1.0"), HandImage([tar({"a": b"a"})]))
-    patched(depot, place)
+def test_image_of_another_maker_stays(services, place, judged):
+    put(services, place.with_tag("1.0"), HandImage([tar({"a": b"a"})]))
+    patched(services, place)
     assert (judged()["1.0"].deleted, judged()["1.0"].why) == (False, "not made by xgbpatch")
 
 
-def test_use_of_another_repository_protects_nothing_here(depot, place, judged):
-    old, _ = patched(depot, place), patched(depot, place)
+def test_use_of_another_repository_protects_nothing_here(services, place, judged):
+    old, _ = patched(services, place), patched(services, place)
     elsewhere = [replace(old, repository="team/other"), replace(old, host="registry.example.com")]
     assert judged(uses=[Use(Kind.MODEL, "m", "us-west-2", tuple(elsewhere))])[old.tag].deleted
     assert not judged(uses=[Use(Kind.MODEL, "m", "us-west-2", (old,))])[old.tag].deleted
@@ -127,60 +127,60 @@ def test_dual_stack_host_names_the_same_repository(host):
     assert prune.in_use(place, items, [far, near]) == {MADE.base_digest: near}
 
 
-def test_name_without_a_tag_uses_latest(depot, place, judged):
-    old, _ = patched(depot, place), patched(depot, place)
-    also(depot, old, "latest")
+def test_name_without_a_tag_uses_latest(services, place, judged):
+    old, _ = patched(services, place), patched(services, place)
+    also(services, old, "latest")
     used = judged(uses=[Use(Kind.TRAINING, "t", "us-west-2", (ImageReference.parse(place.name),))])
     assert used[old.tag].why == 'used by training job "t" in us-west-2'
 
 
-def test_cosigns_tag_belongs_to_its_image(depot, place, judged):
-    old, new = patched(depot, place), patched(depot, place)
+def test_cosigns_tag_belongs_to_its_image(services, place, judged):
+    old, new = patched(services, place), patched(services, place)
     tags = {image.tag: image.digest.replace(":", "-") + ".sig" for image in (old, new)}
     for tag in tags.values():
-        put(depot, place.with_tag(tag), HandImage([tar({tag: b"s"})]))
+        put(services, place.with_tag(tag), HandImage([tar({tag: b"s"})]))
     found = judged()
     assert (found[tags[old.tag]].deleted, found[tags[old.tag]].why) == (True, f'belongs to "{old.tag}", which goes')
     assert not found[tags[new.tag]].deleted
 
 
-def test_image_that_an_index_lists_stays(depot, place, judged):
-    old, _ = patched(depot, place), patched(depot, place)
-    manifest = depot.registry.manifest(old)
+def test_image_that_an_index_lists_stays(services, place, judged):
+    old, _ = patched(services, place), patched(services, place)
+    manifest = services.registry.manifest(old)
     entry = {"mediaType": manifest.media_type, "digest": old.digest, "size": len(manifest.content)}
     index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
-    depot.registry.put_manifest(place.with_tag("both"), Manifest(index, OCI_INDEX))
+    services.registry.put_manifest(place.with_tag("both"), Manifest(index, OCI_INDEX))
     found = judged()
     assert found[old.tag].why == 'part of the index "both"'
     assert not found["both"].deleted
 
 
-def test_base_that_was_scanned_goes_with_the_last_image_on_it(depot, place, judged):
+def test_base_that_was_scanned_goes_with_the_last_image_on_it(services, place, judged):
     for letter in "ab":
-        put(depot, place.with_tag(BASE_TAG + letter * 12), HandImage([tar({"base": letter.encode()})]))
-        patched(depot, place, base_digest=f"sha256:{letter * 64}")
+        put(services, place.with_tag(BASE_TAG + letter * 12), HandImage([tar({"base": letter.encode()})]))
+        patched(services, place, base_digest=f"sha256:{letter * 64}")
     found = judged()
     assert found[BASE_TAG + "a" * 12].why == "a base that no image stands on"
     assert found[BASE_TAG + "a" * 12].deleted
     assert not found[BASE_TAG + "b" * 12].deleted
 
 
-def test_freed_bytes_are_those_that_no_kept_image_shares(depot, place, judged):
-    old, _ = patched(depot, place), patched(depot, place)
-    manifest = depot.registry.manifest(old)
+def test_freed_bytes_are_those_that_no_kept_image_shares(services, place, judged):
+    old, _ = patched(services, place), patched(services, place)
+    manifest = services.registry.manifest(old)
     assert prune.freed(list(judged().values())) == manifest.config.size + manifest.layers[1].size
 
 
-def test_image_that_got_a_tag_since_it_was_judged_stays(depot, place, judged):
-    old, older, _ = patched(depot, place, day=2), patched(depot, place, day=1), patched(depot, place, day=3)
+def test_image_that_got_a_tag_since_it_was_judged_stays(services, place, judged):
+    old, older, _ = patched(services, place, day=2), patched(services, place, day=1), patched(services, place, day=3)
     verdicts = list(judged().values())
-    also(depot, old, "prod")  # a rollback comes between
-    outcomes = list(prune.delete(TaggedRepository(depot.registry, place), verdicts))
+    also(services, old, "prod")  # a rollback comes between
+    outcomes = list(prune.delete(TaggedRepository(services.registry, place), verdicts))
     assert {one.verdict.item.held.tags[0]: one.failure for one in outcomes} == {
         old.tag: "its tags have changed meanwhile", older.tag: "",
     }  # fmt: skip
-    assert depot.registry.head(old.pinned) is not None
-    assert depot.registry.head(older.pinned) is None
+    assert services.registry.head(old.pinned) is not None
+    assert services.registry.head(older.pinned) is None
 
 
 @pytest.mark.parametrize(

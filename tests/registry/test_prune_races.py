@@ -13,7 +13,7 @@ from xgbpatch.upkeep.repository import list_repository, repository
 
 
 @pytest.fixture
-def depot(ecr, tmp_path):
+def services(ecr, tmp_path):
     return depot_of_user(tmp_path)
 
 
@@ -36,88 +36,88 @@ class Interrupted:
         return self._inner.delete(items)
 
 
-def family(depot, place):
+def family(services, place):
     """An image with an SBOM that is signed, and a newer one; what belongs to the first, and itself."""
-    old, new = (patched(depot, place, day=day) for day in (1, 2))
-    sbom = _attached(depot, old, "sbom")
-    return old, new, (old, sbom, _attached(depot, sbom, "signature"))
+    old, new = (patched(services, place, day=day) for day in (1, 2))
+    sbom = _attached(services, old, "sbom")
+    return old, new, (old, sbom, _attached(services, sbom, "signature"))
 
 
-def _attached(depot, subject, kind) -> ImageReference:
+def _attached(services, subject, kind) -> ImageReference:
     artifact = Artifact(kind, "application/json", f'["{kind}"]'.encode())
-    return subject.pinned.with_digest(attach(depot.registry, depot.blobs_of(subject), subject, artifact).digest)
+    return subject.pinned.with_digest(attach(services.registry, services.blobs_of(subject), subject, artifact).digest)
 
 
-def deleting(depot, place, interrupted=lambda inner: inner):
-    where = repository(depot.registry, place)
-    return prune.delete(interrupted(where), prune.decide(list_repository(depot.registry, where), {}, Rules(1)))
+def deleting(services, place, interrupted=lambda inner: inner):
+    where = repository(services.registry, place)
+    return prune.delete(interrupted(where), prune.decide(list_repository(services.registry, where), {}, Rules(1)))
 
 
-def standing(depot, images):
-    return [depot.registry.head(image.pinned) is not None for image in images]
+def standing(services, images):
+    return [services.registry.head(image.pinned) is not None for image in images]
 
 
-def test_image_goes_with_the_artifacts_of_its_artifacts(depot, somewhere):
-    _, new, belonging = family(depot, somewhere)
-    assert {one.failure for one in deleting(depot, somewhere)} == {""}
-    assert standing(depot, belonging) == [False, False, False]
-    assert depot.registry.tags(somewhere) == (new.tag,)
+def test_image_goes_with_the_artifacts_of_its_artifacts(services, somewhere):
+    _, new, belonging = family(services, somewhere)
+    assert {one.failure for one in deleting(services, somewhere)} == {""}
+    assert standing(services, belonging) == [False, False, False]
+    assert services.registry.tags(somewhere) == (new.tag,)
 
 
-def test_image_that_got_a_tag_keeps_the_artifacts_of_its_artifacts(depot, somewhere):
-    old, _, belonging = family(depot, somewhere)
-    outcomes = deleting(depot, somewhere)
-    also(depot, old, "prod")
+def test_image_that_got_a_tag_keeps_the_artifacts_of_its_artifacts(services, somewhere):
+    old, _, belonging = family(services, somewhere)
+    outcomes = deleting(services, somewhere)
+    also(services, old, "prod")
     assert {one.failure for one in outcomes} == {"its tags have changed meanwhile"}
-    assert standing(depot, belonging) == [True, True, True]
+    assert standing(services, belonging) == [True, True, True]
 
 
-def test_image_that_gets_a_tag_while_its_artifacts_are_deleted_stays(depot, somewhere):
-    old, *_ = family(depot, somewhere)
-    outcomes = deleting(depot, somewhere, lambda inner: Interrupted(inner, 1, lambda: also(depot, old, "prod")))
+def test_image_that_gets_a_tag_while_its_artifacts_are_deleted_stays(services, somewhere):
+    old, *_ = family(services, somewhere)
+    outcomes = deleting(services, somewhere, lambda inner: Interrupted(inner, 1, lambda: also(services, old, "prod")))
     failures = {one.verdict.item.held.digest: one.failure for one in outcomes}
     assert failures[old.digest] == "its tags have changed meanwhile"
-    assert standing(depot, [old.with_tag("prod").with_digest(old.digest)]) == [True]
-    assert "prod" in depot.registry.tags(somewhere)
+    assert standing(services, [old.with_tag("prod").with_digest(old.digest)]) == [True]
+    assert "prod" in services.registry.tags(somewhere)
 
 
-def test_image_that_something_was_attached_to_meanwhile_stays(depot, space):
+def test_image_that_something_was_attached_to_meanwhile_stays(services, space):
     place = space.reference("team/model")
-    old, _, belonging = family(depot, place)
-    outcomes = deleting(depot, place)
-    record = _attached(depot, old, "record")  # its list has another digest now
+    old, _, belonging = family(services, place)
+    outcomes = deleting(services, place)
+    record = _attached(services, old, "record")  # its list has another digest now
     assert all(one.failure for one in outcomes)
-    assert standing(depot, [*belonging, record]) == [True, True, True, True]
+    assert standing(services, [*belonging, record]) == [True, True, True, True]
 
 
-def test_ecr_image_that_gets_a_tag_in_the_moment_of_its_deletion_stays(depot, place):
-    old, _ = patched(depot, place), patched(depot, place)
-    (outcome,) = deleting(depot, place, lambda inner: Interrupted(inner, 1, lambda: also(depot, old, "prod")))
+def test_ecr_image_that_gets_a_tag_in_the_moment_of_its_deletion_stays(services, place):
+    old, _ = patched(services, place), patched(services, place)
+    (outcome,) = deleting(services, place, lambda inner: Interrupted(inner, 1, lambda: also(services, old, "prod")))
     assert outcome.failure == "it got another tag meanwhile"
-    assert depot.registry.head(place.with_tag("prod")).digest == old.digest
-    assert depot.registry.head(place.with_tag(old.tag)) is None
+    assert services.registry.head(place.with_tag("prod")).digest == old.digest
+    assert services.registry.head(place.with_tag(old.tag)) is None
 
 
-def test_image_stays_when_what_belongs_to_it_cannot_be_deleted(depot, somewhere):
-    old, _, belonging = family(depot, somewhere)
+def test_image_stays_when_what_belongs_to_it_cannot_be_deleted(services, somewhere):
+    old, _, belonging = family(services, somewhere)
 
     class Refusing(Interrupted):
         def delete(self, items):
             return {held.digest: "no" for held in items}
 
-    outcomes = list(deleting(depot, somewhere, lambda inner: Refusing(inner, 0, None)))
+    outcomes = list(deleting(services, somewhere, lambda inner: Refusing(inner, 0, None)))
     assert {one.failure for one in outcomes} == {"no", "something that belongs to it could not be deleted"}
     assert outcomes[-1].verdict.item.held.digest == old.digest
-    assert standing(depot, belonging) == [True, True, True]
+    assert standing(services, belonging) == [True, True, True]
 
 
 @pytest.mark.parametrize("done", range(1, 5))
-def test_run_that_was_cut_off_is_ended_by_the_next(depot, somewhere, done):
-    _, new, belonging = family(depot, somewhere)
-    first = deleting(depot, somewhere)
+def test_run_that_was_cut_off_is_ended_by_the_next(services, somewhere, done):
+    _, new, belonging = family(services, somewhere)
+    first = deleting(services, somewhere)
     for _ in range(done):
         next(first)
     first.close()
-    assert {one.failure for one in deleting(depot, somewhere)} == {""}
-    assert standing(depot, belonging) == [False, False, False]
-    assert depot.registry.tags(somewhere) == (new.tag,)
+    assert {one.failure for one in deleting(services, somewhere)} == {""}
+    assert standing(services, belonging) == [False, False, False]
+    assert services.registry.tags(somewhere) == (new.tag,)

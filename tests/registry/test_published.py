@@ -25,9 +25,9 @@ NUMBERS = itertools.count()
 class Shop:
     """A repository of its own on the registry."""
 
-    def __init__(self, loopback, depot):
+    def __init__(self, loopback, services):
         self.loopback = loopback
-        self.depot = depot
+        self.services = services
         self.place = loopback.reference(f"ml/fraud-{next(NUMBERS)}")
 
     def put(self, tag, aliases=(), **changes):
@@ -35,11 +35,11 @@ class Shop:
         made = replace(MADE, **changes)
         image = handmade.HandImage([handmade.tar({})], labels=provenance.write(made), created=made.created)
         for name in (tag, *aliases):
-            reference = handmade.put(self.depot, self.place.with_tag(name), image)
+            reference = handmade.put(self.services, self.place.with_tag(name), image)
         return reference.digest
 
     def newest(self, spec=SPEC, base=NEW):
-        found = published.newest(self.depot.registry, self.place, spec, on(base))
+        found = published.newest(self.services.registry, self.place, spec, on(base))
         return found and found.manifest.digest
 
     def requests(self):
@@ -65,7 +65,7 @@ def tag_of(digest, spec="12345678", version="3.2-0"):
 
 @pytest.fixture
 def shop(loopback, tmp_path):
-    return Shop(loopback, handmade.depot_on(tmp_path))
+    return Shop(loopback, handmade.services_on(tmp_path))
 
 
 def test_a_repository_that_does_not_exist_holds_none(shop):
@@ -126,7 +126,7 @@ def test_an_image_that_only_an_alias_names_is_found(shop):
 def test_a_version_tag_says_more_than_an_alias(shop):
     tag = tag_of(OLD)
     shop.put(tag, aliases=["prod"], base_digest=OLD)
-    found = published.newest(shop.depot.registry, shop.place, replace(SPEC, aliases=("prod",)), on(NEW))
+    found = published.newest(shop.services.registry, shop.place, replace(SPEC, aliases=("prod",)), on(NEW))
     assert found.reference.tag == tag
 
 
@@ -141,13 +141,13 @@ def test_tags_of_another_pattern_are_not_read(shop):
 def test_an_index_and_what_is_no_image_are_passed_over(shop):
     own = shop.put(tag_of(NEW))
     index = Manifest(b'{"schemaVersion": 2, "mediaType": "%s", "manifests": []}' % DOCKER_INDEX.encode(), DOCKER_INDEX)
-    shop.depot.registry.put_manifest(shop.place.with_tag(tag_of(NEW, "99999999")), index)
-    shop.depot.registry.put_manifest(shop.place.with_tag(tag_of(NEW, "88888888")), artifact(shop, own))
+    shop.services.registry.put_manifest(shop.place.with_tag(tag_of(NEW, "99999999")), index)
+    shop.services.registry.put_manifest(shop.place.with_tag(tag_of(NEW, "88888888")), artifact(shop, own))
     assert shop.newest() == own
 
 
 def artifact(shop, digest):
-    manifest = shop.depot.registry.manifest(shop.place.with_digest(digest))
+    manifest = shop.services.registry.manifest(shop.place.with_digest(digest))
     other = manifest.content.replace(b"application/vnd.docker.container.image.v1+json", b"application/octet-stream")
     return Manifest(other, manifest.media_type)
 
@@ -160,7 +160,7 @@ def test_aliases_that_name_what_would_be_built_end_the_search(shop):
 
 
 def forward(shop, digest):
-    aliases.promote_alias(shop.depot, shop.place.with_digest(digest), "prod")
+    aliases.promote_alias(shop.services, shop.place.with_digest(digest), "prod")
 
 
 PROD = replace(SPEC, aliases=("prod",))
@@ -172,15 +172,15 @@ def rolled_back(shop):
     found = [shop.put(tag_of(NEW, f"{number}" * 8), packages=(f"six==1.{number}",)) for number in (1, 2)]
     for digest in found:
         forward(shop, digest)
-    aliases.rollback_alias(shop.depot, shop.place, "prod")
+    aliases.rollback_alias(shop.services, shop.place, "prod")
     return found
 
 
 def test_after_a_rollback_the_newest_is_what_the_alias_was_taken_away_from(shop, rolled_back):
     """A rebuild would else find newer packages, make that image, and move the alias to it again."""
     assert shop.newest(PROD) == rolled_back[1]
-    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
-    assert published.was_withdrawn(shop.depot.registry, shop.place, "prod", image)
+    image = published.newest(shop.services.registry, shop.place, PROD, on(NEW))
+    assert published.was_withdrawn(shop.services.registry, shop.place, "prod", image)
 
 
 def test_what_only_the_memory_of_the_alias_names_is_found_too(shop, rolled_back):
@@ -188,19 +188,19 @@ def test_what_only_the_memory_of_the_alias_names_is_found_too(shop, rolled_back)
 
 
 def test_a_second_rollback_goes_forward_to_the_newest_again(shop, rolled_back):
-    aliases.rollback_alias(shop.depot, shop.place, "prod")
-    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
+    aliases.rollback_alias(shop.services, shop.place, "prod")
+    image = published.newest(shop.services.registry, shop.place, PROD, on(NEW))
     assert image.manifest.digest == rolled_back[1]
-    assert published.stragglers(shop.depot.registry, shop.place, PROD, image) == ()
+    assert published.stragglers(shop.services.registry, shop.place, PROD, image) == ()
 
 
 def test_what_was_withdrawn_counts_no_longer_once_the_alias_has_moved_forward(shop, rolled_back):
     third = shop.put(tag_of(NEW, "33333333"), asked_digest="sha256:other")
     forward(shop, third)
-    image = published.newest(shop.depot.registry, shop.place, PROD, on(NEW))
+    image = published.newest(shop.services.registry, shop.place, PROD, on(NEW))
     assert image.manifest.digest == rolled_back[1]  # the spec went back to that
-    assert published.stragglers(shop.depot.registry, shop.place, PROD, image) == ("prod",)
-    assert not published.was_withdrawn(shop.depot.registry, shop.place, "prod", image)
+    assert published.stragglers(shop.services.registry, shop.place, PROD, image) == ("prod",)
+    assert not published.was_withdrawn(shop.services.registry, shop.place, "prod", image)
 
 
 def test_a_hundred_tags_cost_two_requests_for_each_that_may_be_it(shop):
@@ -219,6 +219,6 @@ def test_aliases_that_lag_behind_are_told(shop):
     old = shop.put(tag_of(OLD), aliases=["prod"], base_digest=OLD)
     shop.put(tag_of(NEW), aliases=["latest-patched"])
     spec = replace(SPEC, aliases=("prod", "latest-patched", "never"))
-    image = published.newest(shop.depot.registry, shop.place, spec, on(NEW))
+    image = published.newest(shop.services.registry, shop.place, spec, on(NEW))
     assert old != image.manifest.digest
-    assert published.stragglers(shop.depot.registry, shop.place, spec, image) == ("prod", "never")
+    assert published.stragglers(shop.services.registry, shop.place, spec, image) == ("prod", "never")

@@ -23,14 +23,14 @@ from xgbpatch.registry.images import load_image
 
 @pytest.mark.parametrize("moment", [None, datetime(2026, 11, 21, tzinfo=timezone.utc)], ids=["of the base", "epoch"])
 def test_the_result_is_byte_for_byte_a_build_on_the_new_base(shop, everything, moment):
-    shop.depot = replace(shop.depot, moment=moment)
+    shop.services = replace(shop.services, created=moment)
     image = shop.build(shop.publish(OLD), **everything)
     base = shop.publish(NEW)
     rebased = shop.rebase(image)
     assert (rebased.base, rebased.up_to_date, rebased.accepted) == (base, False, ())
     built = shop.build(base, place=replace(shop.images, repository=f"{shop.images.repository}2"), **everything)
     assert (rebased.reference.digest, rebased.reference.tag) == (built.digest, built.tag)
-    made = load_image(shop.depot.registry, rebased.reference)
+    made = load_image(shop.services.registry, rebased.reference)
     assert made.environment["PATH"] == "/opt/xgbpatch/bin:/opt/python/bin:/usr/local/bin:/usr/bin:/bin"
     assert made.environment["PYTHONPATH"] == "/opt/ml/code:/opt/xgbpatch/lib:/opt/xgbpatch/user"
     assert made.environment["XGBPATCH_BASE"] == str(base)
@@ -42,7 +42,7 @@ def test_only_the_configuration_is_sent_and_the_bases_new_layers_are_mounted(sho
     image = shop.build(shop.publish(OLD))
     shop.publish(replace(OLD, patches="-fixed"))
     rebased = shop.rebase(image)
-    config = load_image(shop.depot.registry, rebased.reference).manifest.config
+    config = load_image(shop.services.registry, rebased.reference).manifest.config
     assert rebased.traffic == Traffic(sent=config.size, mounted=1, present=2)
 
 
@@ -73,15 +73,15 @@ def test_a_digest_alone_is_one_of_the_old_bases_repository(shop):
 
 def test_a_base_of_another_name_is_remembered_by_it(shop):
     image = shop.build(shop.publish(OLD))
-    mirrored = put(shop.depot, shop.base.with_tag("mirrored"), NEW.image)
-    made = load_image(shop.depot.registry, shop.rebase(image, to=mirrored.with_tag("mirrored")).reference).provenance
+    mirrored = put(shop.services, shop.base.with_tag("mirrored"), NEW.image)
+    made = load_image(shop.services.registry, shop.rebase(image, to=mirrored.with_tag("mirrored")).reference).provenance
     assert made.base_name == str(shop.base.with_tag("mirrored"))
 
 
 def test_a_tag_that_holds_another_image_is_refused(shop):
     image = shop.build(shop.publish(OLD))
     shop.publish(NEW)
-    put(shop.depot, shop.images.with_tag("taken"), HandImage([tar({"a": b"b"})]))
+    put(shop.services, shop.images.with_tag("taken"), HandImage([tar({"a": b"b"})]))
     with pytest.raises(RegistryError, match="already holds another image"):
         shop.rebase(image, tag="taken")
 
@@ -90,8 +90,8 @@ def test_an_image_named_by_its_alias_gets_the_tag_that_follows_from_its_version_
     old = shop.publish(OLD)
     image = shop.build(old)
     other = shop.build(old, features=())
-    shop.depot.registry.put_manifest(image.with_tag(f"a-{image.tag}"), shop.depot.registry.manifest(other))
-    prod = shop.depot.registry.put_manifest(image.with_tag("prod"), shop.depot.registry.manifest(image))
+    shop.services.registry.put_manifest(image.with_tag(f"a-{image.tag}"), shop.services.registry.manifest(other))
+    prod = shop.services.registry.put_manifest(image.with_tag("prod"), shop.services.registry.manifest(image))
     new = shop.publish(NEW)
     assert shop.rebase(prod).reference.tag == image.tag.replace(old.digest[7:19], new.digest[7:19])
 
@@ -100,10 +100,10 @@ def test_an_image_of_which_no_tag_names_its_base_needs_a_new_one(shop):
     image = shop.build(shop.publish(OLD))
     shop.publish(NEW)
     prod = replace(image, repository=f"{image.repository}2", tag="prod")
-    blobs = load_image(shop.depot.registry, image)
-    places = shop.depot.blobs_of(image), shop.depot.blobs_of(prod)
+    blobs = load_image(shop.services.registry, image)
+    places = shop.services.blobs_of(image), shop.services.blobs_of(prod)
     copy.copy(*places, [*blobs.layers, blobs.manifest.config], Silent())
-    shop.depot.registry.put_manifest(prod.with_tag("prod"), blobs.manifest)
+    shop.services.registry.put_manifest(prod.with_tag("prod"), blobs.manifest)
     with pytest.raises(ConfigurationError, match=r"no tag of .* names its base"):
         shop.rebase(prod)
     assert shop.rebase(prod, tag="3.2-0-november").reference.tag == "3.2-0-november"
@@ -127,7 +127,7 @@ def test_a_base_that_breaks_a_clause_is_refused_by_its_name(shop, base, words):
     with pytest.raises(DriftError) as refused:
         shop.rebase(image)
     assert words in refused.value.message
-    assert len(shop.depot.registry.tags(shop.images)) == 1
+    assert len(shop.services.registry.tags(shop.images)) == 1
     assert any(words in line for line in shop.rebase(image, accept_drift=True).accepted)
 
 
@@ -150,7 +150,7 @@ def test_where_the_label_does_not_tell_the_old_base_does(shop, everything, hooks
 def test_the_old_base_is_not_read_where_its_label_tells_enough(shop, loopback, tmp_path):
     image = shop.build(shop.publish(OLD))
     shop.publish(NEW)
-    shop.depot = replace(shop.depot, cache=tmp_path)
+    shop.services = replace(shop.services, cache=tmp_path)
     before = len(loopback.log.read_text())
     shop.rebase(image)
     asked = loopback.log.read_text()[before:]
@@ -201,7 +201,7 @@ def test_an_image_whose_base_is_gone_is_refused(shop):
     base = shop.publish(OLD)
     image = shop.build(base)
     shop.publish(NEW)
-    shop.depot.registry.delete(base)
+    shop.services.registry.delete(base)
     with pytest.raises(BaseImageError, match="is gone"):
         shop.rebase(image)
 
@@ -214,10 +214,10 @@ def test_a_rebase_that_is_cut_off_leaves_no_tag_and_goes_on_from_there(shop):
         def put_manifest(self, reference, manifest):
             raise RegistryError("the registry went away")
 
-    patient = shop.depot
-    shop.depot = replace(patient, registry=CutOff(lambda reference: None))
+    patient = shop.services
+    shop.services = replace(patient, registry=CutOff(lambda reference: None))
     with pytest.raises(RegistryError, match="went away"):
         shop.rebase(image)
-    shop.depot = patient
-    assert shop.depot.registry.tags(shop.images) == (image.tag,)
+    shop.services = patient
+    assert shop.services.registry.tags(shop.images) == (image.tag,)
     assert shop.rebase(image).traffic.sent == 0

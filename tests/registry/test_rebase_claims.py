@@ -17,25 +17,25 @@ from xgbpatch.registry.images import load_image
 def test_an_image_whose_layers_were_compressed_anew_is_still_itself(shop):
     """`docker push` may do that: other blobs of the same layers."""
     image = shop.build(shop.publish(OLD))
-    found = load_image(shop.depot.registry, image)
+    found = load_image(shop.services.registry, image)
     own = read_layer(shop, found.layers[-1].digest)
     again = shop.forge(image, layers=[*(HandLayer(layer.plain, 9) for layer in OLD.image.layers), HandLayer(own, 1)])
-    assert load_image(shop.depot.registry, again).layers != found.layers
+    assert load_image(shop.services.registry, again).layers != found.layers
     shop.publish(NEW)
     assert (
-        load_image(shop.depot.registry, shop.rebase(again).reference).layers[-1]
-        == load_image(shop.depot.registry, again).layers[-1]
+        load_image(shop.services.registry, shop.rebase(again).reference).layers[-1]
+        == load_image(shop.services.registry, again).layers[-1]
     )
 
 
 def read_layer(shop, digest):
-    with shop.depot.blobs_of(shop.images).opened(digest) as pieces:
+    with shop.services.blobs_of(shop.images).opened(digest) as pieces:
         return gzip.decompress(b"".join(pieces))
 
 
 def lies(shop, image):
     """name → the same image with something that its labels do not say."""
-    found = load_image(shop.depot.registry, image)
+    found = load_image(shop.services.registry, image)
     base, own = OLD.image.layers, HandLayer(read_layer(shop, found.layers[-1].digest))
     other = tar({"opt/xgbpatch/lib/evil.py": b"evil = 1\n"})
 
@@ -106,6 +106,6 @@ def test_a_layer_with_a_header_without_end_is_refused_before_it_fills_the_memory
 
 
 def test_an_image_of_another_maker_is_refused(shop):
-    image = put(shop.depot, shop.images.with_tag("1"), HandImage([tar({"a": b"b"})]))
+    image = put(shop.services, shop.images.with_tag("1"), HandImage([tar({"a": b"b"})]))
     with pytest.raises(ConfigurationError, match="was not made by xgbpatch"):
         shop.rebase(image)

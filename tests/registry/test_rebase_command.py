@@ -35,13 +35,13 @@ def test_an_alias_moves_to_the_result_once_there_is_a_record_that_it_passed(shop
     assert (untested.returncode, untested.stdout) == (3, ""), "there is no engine to test it on"
     rebased = shop.rebase(image)
     assert rebased.up_to_date
-    assert "prod" not in shop.depot.registry.tags(image)
+    assert "prod" not in shop.services.registry.tags(image)
     report = Report("", (CheckResult("serve.ping", Verdict.PASSED, "200", 0.1),))
-    aliases.record_test(shop.depot, rebased.reference, report, datetime.now(timezone.utc))
+    aliases.record_test(shop.services, rebased.reference, report, datetime.now(timezone.utc))
     tested = xgbpatch("rebase", str(image), "--alias", "prod", "--json", "-q")
     assert tested.returncode == 0, tested.stderr
     assert [alias["alias"] for alias in json.loads(tested.stdout)["aliases"]] == ["prod"]
-    assert shop.depot.registry.head(image.with_tag("prod")).digest == rebased.reference.digest
+    assert shop.services.registry.head(image.with_tag("prod")).digest == rebased.reference.digest
 
 
 def test_the_command_exits_20_with_the_difference_where_the_base_drifted(shop, tmp_path, monkeypatch):

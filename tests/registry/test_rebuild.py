@@ -54,7 +54,7 @@ def test_only_what_is_behind_is_made_anew_and_in_the_order_of_the_file(yard):
     assert (done.returncode, outcomes(found)) == (0, {"churn": "current", "fraud": "renewed", "risk": "current"})
     assert list(found) == list(yard.names)
     assert yard.loopback.writes() > before
-    image = load_image(yard.depot.registry, ImageReference.parse(found["fraud"]["image"]))
+    image = load_image(yard.services.registry, ImageReference.parse(found["fraud"]["image"]))
     assert image.provenance.base_digest == found["fraud"]["base"].partition("@")[2]
     before = yard.loopback.writes()
     done, found = yard.run("--no-test")
@@ -124,8 +124,8 @@ def test_an_alias_stays_where_it_is_without_a_test(yard):
     assert (done.returncode, found["fraud"]["aliases"], found["fraud"]["tested"]) == (0, [], False), done.stderr
     image = ImageReference.parse(found["fraud"]["image"])
     assert yard.loopback.tags("fraud") == sorted([image.tag, image.digest.replace(":", "-")]), "it, and its SBOM's list"
-    (attached,) = referrers.attached(yard.depot.registry, image, sbom.ARTIFACT_TYPE)
-    document = json.loads(referrers.read(yard.depot.registry, yard.depot.blobs_of(image), attached))
+    (attached,) = referrers.attached(yard.services.registry, image, sbom.ARTIFACT_TYPE)
+    document = json.loads(referrers.read(yard.services.registry, yard.services.blobs_of(image), attached))
     assert document["bomFormat"] == "CycloneDX"
 
 

@@ -6,28 +6,33 @@ import pytest
 
 from support.package_index import index
 from support.planning import FIXED
-from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.publish.attachments import Attachments
 from xgbpatch.registry.images import load_image
 from xgbpatch.upkeep.plan import State
-from xgbpatch.upkeep.rebuild import registry_maker
+from xgbpatch.upkeep.rebuild import make_in_registry
 
 
 @pytest.fixture
 def built(monkeypatch):
     """The names of the images that were built and not moved."""
-    names, assemble = [], registry_builder.build
-    monkeypatch.setattr(registry_builder, "build", lambda *words: names.append(words[-1].tag) or assemble(*words))
+    names, build = [], RegistryBuilder.build
+
+    def recorded(builder, definition, name):
+        names.append(name.tag)
+        return build(builder, definition, name)
+
+    monkeypatch.setattr(RegistryBuilder, "build", recorded)
     return names
 
 
 def rebuilt(yard, spec=None):
-    """What the maker does about what `plan` says; after it, `plan` has nothing more to say."""
+    """What `rebuild` does about what `plan` says; after it, `plan` has nothing more to say."""
     plan = yard.plan(spec)
     assert plan.state is State.REBUILD
-    image = registry_maker(yard.depot, False, Attachments(sbom=False))(plan, yard.place)
+    image = make_in_registry(yard.services, plan, yard.place, Attachments(sbom=False), accept_drift=False)
     assert yard.plan(spec).reasons == ()
-    return load_image(yard.depot.registry, image)
+    return load_image(yard.services.registry, image)
 
 
 def test_a_base_that_moved_alone_moves_the_layer(yard, built):
@@ -42,9 +47,9 @@ def test_a_base_that_is_gone_leaves_the_build(yard, built):
     """As a mirror's lifecycle rule does it."""
     yard.publish()
     built.clear()
-    old = yard.depot.registry.head(yard.spec.base_image)
+    old = yard.services.registry.head(yard.spec.base_image)
     base = yard.move(FIXED)
-    assert yard.depot.registry.delete(yard.spec.base_image.with_digest(old.digest))
+    assert yard.services.registry.delete(yard.spec.base_image.with_digest(old.digest))
     assert rebuilt(yard).provenance.base_digest == base.digest
     assert len(built) == 1
 
@@ -67,7 +72,7 @@ def test_a_wish_that_gives_the_same_files_is_remembered_all_the_same(yard, tmp_p
     monkeypatch.setenv("UV_NO_CACHE", "1")
     with index(tmp_path / "index", "six", "1.17.0") as address:
         monkeypatch.setenv("UV_DEFAULT_INDEX", address)
-        first = load_image(yard.depot.registry, yard.publish(spec)).provenance
+        first = load_image(yard.services.registry, yard.publish(spec)).provenance
         made = rebuilt(yard, replace(spec, **change)).provenance
     assert (made.patch_digest, made.base_digest) == (first.patch_digest, first.base_digest)
     assert made.spec_digest != first.spec_digest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.handmade import HandImage, depot_on, put, tar
+from support.handmade import HandImage, put, services_on, tar
 from support.registries import LoopbackRegistry
 from xgbpatch.inspection import layers
 from xgbpatch.progress import Silent
@@ -43,14 +43,14 @@ def test_a_base_in_a_registry_is_inspected_once(space: LoopbackRegistry, tmp_pat
     runnable = [name for files in OFFICIAL for name in files if "/bin/" in name]
     names = ("SAGEMAKER_SERVING_MODULE", "SAGEMAKER_TRAINING_MODULE")
     variables = {"PATH": "/opt/venv/bin:/usr/bin", **dict.fromkeys(names, "a:main")}
-    depot, reference = depot_on(tmp_path), space.reference("base:3.2-0")
-    put(depot, reference, HandImage([tar(files, runnable) for files in OFFICIAL], variables))
-    image = load_image(depot.registry, reference)
-    first = layers.inspect(image, depot.blobs_of(reference), depot.cache, Silent())
+    services, reference = services_on(tmp_path), space.reference("base:3.2-0")
+    put(services, reference, HandImage([tar(files, runnable) for files in OFFICIAL], variables))
+    image = load_image(services.registry, reference)
+    first = layers.inspect(image, services.blobs_of(reference), services.cache, Silent())
     assert (first.xgboost, first.python.version, first.python.glibc) == ("3.2.0", "3.12.1", "2.34")
     before = space.log.read_text()
-    assert layers.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
-    for kept in (depot.cache / "facts").iterdir():
+    assert layers.inspect(image, services.blobs_of(reference), services.cache, Silent()) == first
+    for kept in (services.cache / "facts").iterdir():
         kept.unlink()
-    assert layers.inspect(image, depot.blobs_of(reference), depot.cache, Silent()) == first
+    assert layers.inspect(image, services.blobs_of(reference), services.cache, Silent()) == first
     assert space.log.read_text() == before

@@ -12,7 +12,7 @@ from xgbpatch.publish import aliases
 from xgbpatch.publish.aliases import Tester
 from xgbpatch.publish.attachments import Attachments
 from xgbpatch.upkeep import rebuild
-from xgbpatch.upkeep.rebuild import Outcome, RebuildSteps, registry_maker
+from xgbpatch.upkeep.rebuild import Outcome, RebuildSteps, make_in_registry
 
 MOMENT = datetime(2026, 11, 21, tzinfo=timezone.utc)
 
@@ -34,55 +34,57 @@ def examination():
 
 
 @pytest.fixture
-def crew(yard, examination):
-    make = registry_maker(yard.depot, False, Attachments(sbom=False))
-    return RebuildSteps(yard.depot, lambda spec: yard.place, make, TODAY, examiner=Tester(examination, MOMENT))
+def steps(yard, examination):
+    def make(plan, place):
+        return make_in_registry(yard.services, plan, place, Attachments(sbom=False), accept_drift=False)
+
+    return RebuildSteps(yard.services, lambda spec: yard.place, make, TODAY, tester=Tester(examination, MOMENT))
 
 
-def test_an_image_is_tested_once(yard, crew, examination):
-    first = rebuild.rebuild(crew, yard.spec)
+def test_an_image_is_tested_once(yard, steps, examination):
+    first = rebuild.rebuild(steps, yard.spec)
     assert (first.outcome, first.tested, examination.runs) == (Outcome.RENEWED, True, 1)
-    again = rebuild.rebuild(crew, yard.spec)
+    again = rebuild.rebuild(steps, yard.spec)
     assert (again.outcome, again.image.digest, again.tested) == (Outcome.CURRENT, first.image.digest, False)
     assert examination.runs == 1
 
 
 @pytest.mark.parametrize("names", [(), ("prod",)], ids=["no alias", "an alias"])
-def test_a_test_that_failed_is_not_forgotten(yard, crew, examination, names):
+def test_a_test_that_failed_is_not_forgotten(yard, steps, examination, names):
     spec = replace(yard.spec, aliases=names)
     examination.verdict = Verdict.FAILED
     for _ in range(2):
-        failed = rebuild.rebuild(crew, spec)
+        failed = rebuild.rebuild(steps, spec)
         assert failed.outcome is Outcome.FAILED
         assert isinstance(failed.error, ContractError)
-        assert "prod" not in yard.depot.registry.tags(yard.place)
+        assert "prod" not in yard.services.registry.tags(yard.place)
     examination.verdict = Verdict.PASSED
-    mended = rebuild.rebuild(crew, spec)
+    mended = rebuild.rebuild(steps, spec)
     assert (mended.error, mended.tested) == (None, True)
-    assert rebuild.rebuild(crew, spec).outcome is Outcome.CURRENT
+    assert rebuild.rebuild(steps, spec).outcome is Outcome.CURRENT
     assert examination.runs == 3
 
 
-def test_an_alias_that_was_rolled_back_stays_while_another_one_moves(yard, crew):
+def test_an_alias_that_was_rolled_back_stays_while_another_one_moves(yard, steps):
     spec = replace(yard.spec, aliases=("prod", "staging"))
-    first = rebuild.rebuild(crew, spec).image
+    first = rebuild.rebuild(steps, spec).image
     yard.move(FIXED)
-    second = rebuild.rebuild(crew, spec).image
-    aliases.rollback_alias(yard.depot, yard.place, "prod")
-    yard.depot.registry.put_manifest(yard.place.with_tag("staging"), yard.depot.registry.manifest(first))
-    assert rebuild.rebuild(crew, spec).aliases == ("staging",)
-    named = [yard.depot.registry.head(yard.place.with_tag(alias)).digest for alias in spec.aliases]
+    second = rebuild.rebuild(steps, spec).image
+    aliases.rollback_alias(yard.services, yard.place, "prod")
+    yard.services.registry.put_manifest(yard.place.with_tag("staging"), yard.services.registry.manifest(first))
+    assert rebuild.rebuild(steps, spec).aliases == ("staging",)
+    named = [yard.services.registry.head(yard.place.with_tag(alias)).digest for alias in spec.aliases]
     assert named == [first.digest, second.digest]
 
 
-def test_what_was_pushed_untested_is_tested_where_it_stands(yard, crew, examination):
+def test_what_was_pushed_untested_is_tested_where_it_stands(yard, steps, examination):
     image = yard.publish()
-    found = rebuild.rebuild(crew, yard.spec)
+    found = rebuild.rebuild(steps, yard.spec)
     assert (found.outcome, found.image.digest, found.tested) == (Outcome.CURRENT, image.digest, True)
-    assert rebuild.rebuild(crew, yard.spec).tested is False
+    assert rebuild.rebuild(steps, yard.spec).tested is False
 
 
-def test_a_finding_of_the_scan_is_not_forgotten(yard, crew, examination):
+def test_a_finding_of_the_scan_is_not_forgotten(yard, steps, examination):
     refusals = []
 
     def gate(base, image):
@@ -90,13 +92,13 @@ def test_a_finding_of_the_scan_is_not_forgotten(yard, crew, examination):
         raise ContractError("it adds a finding")
 
     for _ in range(2):
-        assert rebuild.rebuild(replace(crew, gate=gate), yard.spec).outcome is Outcome.FAILED
+        assert rebuild.rebuild(replace(steps, gate=gate), yard.spec).outcome is Outcome.FAILED
     assert len(refusals) == 2
     assert examination.runs == 0
 
 
-def test_without_a_test_the_image_waits_for_its_promotion(yard, crew):
-    spec, untested = replace(yard.spec, aliases=("prod",)), replace(crew, examiner=None)
+def test_without_a_test_the_image_waits_for_its_promotion(yard, steps):
+    spec, untested = replace(yard.spec, aliases=("prod",)), replace(steps, tester=None)
     made = rebuild.rebuild(untested, spec)
     assert (made.outcome, made.aliases) == (Outcome.RENEWED, ())
     writes = yard.loopback.writes()
@@ -105,4 +107,4 @@ def test_without_a_test_the_image_waits_for_its_promotion(yard, crew):
     assert yard.loopback.writes() == writes
     yard.move(FIXED)
     assert rebuild.rebuild(untested, spec).outcome is Outcome.RENEWED
-    assert rebuild.rebuild(crew, spec).aliases == ("prod",)
+    assert rebuild.rebuild(steps, spec).aliases == ("prod",)

@@ -19,7 +19,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.publish.scan_gate import BASE_TAG, ScanTimeout, gate, named_base
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.ecr import blob_store_for
 from xgbpatch.registry.keychain import registry_keychain
 
@@ -37,10 +37,10 @@ class Lines(Silent):
 
 
 @pytest.fixture
-def depot(ecr, tmp_path):
+def services(ecr, tmp_path):
     keychain = registry_keychain()
     registry = Registry(keychain)
-    return Depot(registry, blob_store_for(registry, keychain), tmp_path, Lines())
+    return Services(registry, blob_store_for(registry, keychain), tmp_path, Lines())
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def layers():
 
 
 @pytest.fixture
-def base(depot, space, layers):
+def base(services, space, layers):
     """In a registry whose scans nobody can read."""
-    return put(depot, space.reference("sagemaker-xgboost:3.2-0"), HandImage(layers[:1]))
+    return put(services, space.reference("sagemaker-xgboost:3.2-0"), HandImage(layers[:1]))
 
 
 @pytest.fixture
-def patched(depot, place, layers):
-    return put(depot, place.with_tag("1.0"), HandImage(layers, labels={"a": "b"}))
+def patched(services, place, layers):
+    return put(services, place.with_tag("1.0"), HandImage(layers, labels={"a": "b"}))
 
 
 def finding(name, package="openssl", version="3.0"):
@@ -80,73 +80,73 @@ def say(ecr, image, *findings):
     requests.post(address, json={"results": [result], "region": REGION}, timeout=10).raise_for_status()
 
 
-def test_image_with_its_bases_findings_passes(depot, base, patched):
-    gate(depot, base, patched, AT_ONCE)  # the endpoint finds the same weakness in every image
-    assert any("1 in the base, none added" in line for line in depot.progress.lines)
+def test_image_with_its_bases_findings_passes(services, base, patched):
+    gate(services, base, patched, AT_ONCE)  # the endpoint finds the same weakness in every image
+    assert any("1 in the base, none added" in line for line in services.progress.lines)
 
 
-def test_base_is_scanned_under_a_tag_of_its_own_beside_the_image(depot, base, patched, layers):
-    gate(depot, base, patched, AT_ONCE)
+def test_base_is_scanned_under_a_tag_of_its_own_beside_the_image(services, base, patched, layers):
+    gate(services, base, patched, AT_ONCE)
     tag = BASE_TAG + base.digest.removeprefix("sha256:")[:12]
     held = {image.tags: image.digest for image in EcrImages(patched).images()}
     assert set(held) == {("1.0",), (tag,)}
-    twin = depot.registry.manifest(patched.with_tag(tag))
-    assert depot.registry.config(patched, twin)["rootfs"]["diff_ids"] == [layers[0].diff_id]
+    twin = services.registry.manifest(patched.with_tag(tag))
+    assert services.registry.config(patched, twin)["rootfs"]["diff_ids"] == [layers[0].diff_id]
     assert EcrImages(patched).scan(held[(tag,)]) is not None
 
 
-def test_base_that_stands_there_already_is_not_put_again(depot, base, patched):
-    first = named_base(depot, base, patched)
+def test_base_that_stands_there_already_is_not_put_again(services, base, patched):
+    first = named_base(services, base, patched)
     gone = replace(base, host="127.0.0.1:9")  # its own registry is not asked any more
-    assert named_base(depot, gone, patched) == first
+    assert named_base(services, gone, patched) == first
 
 
-def test_finding_that_the_patch_added_fails_and_is_named(ecr, depot, base, patched):
-    twin = named_base(depot, base, patched)
+def test_finding_that_the_patch_added_fails_and_is_named(ecr, services, base, patched):
+    twin = named_base(services, base, patched)
     say(ecr, twin, finding("CVE-1"), finding("CVE-2"))
     say(ecr, patched, finding("CVE-1"), finding("CVE-3", "numpy", "1.0"))  # as many as the base has
     with pytest.raises(ScanError, match=r"added 1 findings.*CVE-3 \(HIGH\) in numpy 1\.0") as caught:
-        gate(depot, base, patched, AT_ONCE)
+        gate(services, base, patched, AT_ONCE)
     assert "CVE-1" not in caught.value.message
     assert "--no-scan-gate" in caught.value.next_step
     assert caught.value.exit_code == 14
 
 
-def test_same_weakness_in_another_version_is_added(ecr, depot, base, patched):
-    twin = named_base(depot, base, patched)
+def test_same_weakness_in_another_version_is_added(ecr, services, base, patched):
+    twin = named_base(services, base, patched)
     say(ecr, twin, finding("CVE-1", version="3.0"))
     say(ecr, patched, finding("CVE-1", version="2.0"))
     with pytest.raises(ScanError, match=r"openssl 2\.0"):
-        gate(depot, base, patched, AT_ONCE)
+        gate(services, base, patched, AT_ONCE)
 
 
-def test_weakness_that_the_patch_took_away_is_fine(ecr, depot, base, patched):
-    say(ecr, named_base(depot, base, patched), finding("CVE-1"), finding("CVE-2"))
+def test_weakness_that_the_patch_took_away_is_fine(ecr, services, base, patched):
+    say(ecr, named_base(services, base, patched), finding("CVE-1"), finding("CVE-2"))
     say(ecr, patched, finding("CVE-1"))
-    gate(depot, base, patched, AT_ONCE)
-    assert any("1 findings, 2 in the base" in line for line in depot.progress.lines)
+    gate(services, base, patched, AT_ONCE)
+    assert any("1 findings, 2 in the base" in line for line in services.progress.lines)
 
 
-def test_image_without_a_base_fails(depot, patched):
+def test_image_without_a_base_fails(services, patched):
     with pytest.raises(ScanError, match="names no base in a registry"):
-        gate(depot, None, patched, AT_ONCE)
+        gate(services, None, patched, AT_ONCE)
 
 
-def test_image_that_does_not_stand_on_its_base_fails(depot, space, patched):
-    other = put(depot, space.reference("sagemaker-xgboost:other"), HandImage([tar({"other": b"x"})]))
+def test_image_that_does_not_stand_on_its_base_fails(services, space, patched):
+    other = put(services, space.reference("sagemaker-xgboost:other"), HandImage([tar({"other": b"x"})]))
     with pytest.raises(ScanError, match="does not stand on its base"):
-        gate(depot, other, patched, AT_ONCE)
+        gate(services, other, patched, AT_ONCE)
 
 
-def test_base_that_cannot_be_read_fails(depot, base, patched):
+def test_base_that_cannot_be_read_fails(services, base, patched):
     with pytest.raises(ScanError, match=r"cannot be compared.*does not exist") as caught:
-        gate(depot, replace(base, digest="sha256:" + "0" * 64), patched, AT_ONCE)
+        gate(services, replace(base, digest="sha256:" + "0" * 64), patched, AT_ONCE)
     assert "--no-scan-gate" in caught.value.next_step
 
 
-def test_registry_outside_ecr_has_no_gate_and_is_told(depot, base, space):
-    gate(depot, base, space.reference("team/model:1").with_digest(base.digest), AT_ONCE)
-    assert depot.progress.lines == [f'no scan gate: "{space.host}" is not ECR']
+def test_registry_outside_ecr_has_no_gate_and_is_told(services, base, space):
+    gate(services, base, space.reference("team/model:1").with_digest(base.digest), AT_ONCE)
+    assert services.progress.lines == [f'no scan gate: "{space.host}" is not ECR']
 
 
 IMAGE = ImageReference.parse(f"123456789012.dkr.ecr.{REGION}.amazonaws.com/team/model:1@sha256:" + "a" * 64)
@@ -167,7 +167,7 @@ def scripted_gate(aws, monkeypatch, tmp_path):
         with scripted(*replies) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
             try:
-                gate(Depot(Remembered(), None, tmp_path, Lines()), IMAGE, IMAGE, patience)
+                gate(Services(Remembered(), None, tmp_path, Lines()), IMAGE, IMAGE, patience)
             finally:
                 server.calls = [seen[2]["X-Amz-Target"].rpartition(".")[2] for seen in server.seen]
                 run.calls = server.calls

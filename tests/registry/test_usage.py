@@ -24,26 +24,26 @@ from xgbpatch.upkeep.usage import Assessment
 
 
 @pytest.fixture
-def depot(ecr, tmp_path):
+def services(ecr, tmp_path):
     return depot_of_user(tmp_path)
 
 
 @pytest.fixture
-def base(depot, space):
+def base(services, space):
     """`base(content)`: AWS moves the tag of its image; gives what `patched` needs to stand on it."""
 
     def moved(content):
         tag = space.reference("sagemaker-xgboost:3.2-0")
-        image = put(depot, tag, HandImage([tar({"base": content})]))
+        image = put(services, tag, HandImage([tar({"base": content})]))
         return {"base_name": str(tag), "base_digest": image.digest}
 
     return moved
 
 
-def passing(depot, image):
+def passing(services, image):
     """The image, once `test-local` has passed on it."""
     record = test_record.TestRecord(image.digest, "1", "2026-11-21T12:00:00Z", {"serve.ping": Verdict.PASSED})
-    test_record.keep(depot.registry, depot.blobs_of(image), image, record)
+    test_record.keep(services.registry, services.blobs_of(image), image, record)
     return image
 
 
@@ -65,13 +65,13 @@ def execute(command):
     getattr(boto3.client("sagemaker", REGION), words[2].replace("-", "_"))(**document)
 
 
-def test_model_on_the_newest_image_and_base_is_current(depot, place, base):
-    model("fraud", patched(depot, place, **base(b"1")))
+def test_model_on_the_newest_image_and_base_is_current(services, place, base):
+    model("fraud", patched(services, place, **base(b"1")))
     assert run() == {"behind": [], "current": 1, "unknown": []}
 
 
-def test_model_whose_base_moved_waits_for_a_rebuild(depot, place, base):
-    old = patched(depot, place, **base(b"1"))
+def test_model_whose_base_moved_waits_for_a_rebuild(services, place, base):
+    old = patched(services, place, **base(b"1"))
     model("fraud", old)
     moved = base(b"2")
     (item,) = run()["behind"]
@@ -81,11 +81,11 @@ def test_model_whose_base_moved_waits_for_a_rebuild(depot, place, base):
     assert item["advice"].startswith("xgbpatch rebuild --image fraud")
 
 
-def test_command_of_a_model_makes_it_on_the_newest_image(depot, place, base):
-    old = patched(depot, place, **base(b"1"))
+def test_command_of_a_model_makes_it_on_the_newest_image(services, place, base):
+    old = patched(services, place, **base(b"1"))
     network = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
     model("fraud", old, VpcConfig=network)
-    new = passing(depot, patched(depot, place, **base(b"2")))
+    new = passing(services, patched(services, place, **base(b"2")))
     (item,) = run()["behind"]
     assert len(item["reasons"]) == 2
     assert item["reasons"][1] == f'superseded by "{new.tag}"'
@@ -98,14 +98,14 @@ def test_command_of_a_model_makes_it_on_the_newest_image(depot, place, base):
     assert (made["ExecutionRoleArn"], made["VpcConfig"]) == (ROLE, network)
 
 
-def test_commands_of_an_endpoint_move_it_to_the_newest_image(depot, place, base):
+def test_commands_of_an_endpoint_move_it_to_the_newest_image(services, place, base):
     stands = base(b"1")
-    old = patched(depot, place, **stands)
-    other = patched(depot, place, **{**stands, "image": "churn"})
+    old = patched(services, place, **stands)
+    other = patched(services, place, **{**stands, "image": "churn"})
     model("fraud", old)
     model("churn", other)
     endpoint("live", "fraud", "churn")
-    new = passing(depot, patched(depot, place, **stands))
+    new = passing(services, patched(services, place, **stands))
     (item,) = run()["behind"]  # the models are the endpoint's, and no entries of their own
     assert (item["kind"], item["name"]) == ("endpoint", "live")
     assert [command.split()[2] for command in item["commands"]] == [
@@ -124,98 +124,98 @@ def test_commands_of_an_endpoint_move_it_to_the_newest_image(depot, place, base)
     ]  # fmt: skip
 
 
-def test_second_update_does_not_lengthen_the_name(depot, place, base):
+def test_second_update_does_not_lengthen_the_name(services, place, base):
     stands = base(b"1")
-    old = patched(depot, place, **stands)
+    old = patched(services, place, **stands)
     model("fraud-0123abcd", old)
-    new = passing(depot, patched(depot, place, **stands))
+    new = passing(services, patched(services, place, **stands))
     (item,) = run()["behind"]
     assert f'"ModelName": "fraud-{new.digest[7:15]}"' in item["commands"][0]
 
 
-def test_newest_image_that_is_behind_itself_says_so(depot, place, base):
+def test_newest_image_that_is_behind_itself_says_so(services, place, base):
     stands = base(b"1")
-    model("fraud", patched(depot, place, **stands))
-    passing(depot, patched(depot, place, **stands))
+    model("fraud", patched(services, place, **stands))
+    passing(services, patched(services, place, **stands))
     base(b"2")
     (item,) = run()["behind"]
     assert item["commands"]
     assert "xgbpatch rebuild --image fraud first" in item["advice"]
 
 
-def test_newer_image_that_was_not_tested_is_to_be_promoted_first(depot, place, base):
+def test_newer_image_that_was_not_tested_is_to_be_promoted_first(services, place, base):
     stands = base(b"1")
-    model("fraud", patched(depot, place, **stands))
+    model("fraud", patched(services, place, **stands))
     endpoint("live", "fraud")
-    new = patched(depot, place, **stands)
+    new = patched(services, place, **stands)
     (item,) = run()["behind"]
     assert item["reasons"] == [f'superseded by "{new.tag}"']
     assert (item["newest"], item["commands"]) == (None, [])
     assert item["advice"].startswith(f"xgbpatch promote {new.pinned} --alias")
 
 
-def test_newest_tested_image_is_offered_though_a_later_one_is_not_tested(depot, place, base):
+def test_newest_tested_image_is_offered_though_a_later_one_is_not_tested(services, place, base):
     stands = base(b"1")
-    model("fraud", patched(depot, place, **stands))
-    passed = passing(depot, patched(depot, place, **stands))
-    patched(depot, place, **stands)
+    model("fraud", patched(services, place, **stands))
+    passed = passing(services, patched(services, place, **stands))
+    patched(services, place, **stands)
     (item,) = run()["behind"]
     assert (item["newest"], len(item["commands"])) == (str(passed.pinned), 1)
 
 
-def test_record_of_a_run_that_failed_is_none(depot, place, base):
+def test_record_of_a_run_that_failed_is_none(services, place, base):
     stands = base(b"1")
-    model("fraud", patched(depot, place, **stands))
-    new = patched(depot, place, **stands)
+    model("fraud", patched(services, place, **stands))
+    new = patched(services, place, **stands)
     verdicts = {"serve.ping": Verdict.PASSED, "serve.csv": Verdict.FAILED}
     record = test_record.TestRecord(new.digest, "1", "2026-11-21T12:00:00Z", verdicts)
-    test_record.keep(depot.registry, depot.blobs_of(new), new, record)
+    test_record.keep(services.registry, services.blobs_of(new), new, record)
     (item,) = run()["behind"]
     assert item["commands"] == []
 
 
-def test_image_that_a_rollback_withdrew_supersedes_nothing_until_it_is_promoted_again(depot, place, base):
+def test_image_that_a_rollback_withdrew_supersedes_nothing_until_it_is_promoted_again(services, place, base):
     stands = base(b"1")
-    good = patched(depot, place, **stands)
+    good = patched(services, place, **stands)
     model("fraud", good)
-    aliases.promote_alias(depot, good, "prod")
-    bad = passing(depot, patched(depot, place, **stands))
-    aliases.promote_alias(depot, bad, "prod")
-    aliases.rollback_alias(depot, place, "prod")
+    aliases.promote_alias(services, good, "prod")
+    bad = passing(services, patched(services, place, **stands))
+    aliases.promote_alias(services, bad, "prod")
+    aliases.rollback_alias(services, place, "prod")
     assert run() == {"behind": [], "current": 1, "unknown": []}
-    aliases.promote_alias(depot, bad, "prod")
+    aliases.promote_alias(services, bad, "prod")
     (item,) = run()["behind"]
     assert item["newest"] == str(bad.pinned)
 
 
-def test_base_of_several_architectures_is_compared_by_the_images_own(depot, space):
+def test_base_of_several_architectures_is_compared_by_the_images_own(services, space):
     base = space.reference("base:3.2-0")
     entries = {}
     for architecture in ("amd64", "arm64"):
         image = HandImage([tar({"base": architecture.encode()})], architecture=architecture)
-        found = depot.registry.head(put(depot, base.with_tag(architecture), image))
+        found = services.registry.head(put(services, base.with_tag(architecture), image))
         platform = {"os": "linux", "architecture": architecture}
         entries[architecture] = {
             "mediaType": found.media_type, "digest": found.digest, "size": found.size, "platform": platform,
         }  # fmt: skip
     index = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": list(entries.values())}
-    depot.registry.put_manifest(base, Manifest(json.dumps(index).encode(), DOCKER_INDEX))
+    services.registry.put_manifest(base, Manifest(json.dumps(index).encode(), DOCKER_INDEX))
     for architecture, other in (("amd64", "arm64"), ("arm64", "amd64")):
         for digest, reasons in ((entries[architecture]["digest"], 0), (entries[other]["digest"], 1)):
             made = provenance.write(replace(MADE, base_name=str(base), base_digest=digest))
             image = HandImage([tar({"a": b"a"})], labels=made, architecture=architecture)
-            standing = Assessment(depot).standing(put(depot, space.reference("team/model:1"), image))
+            standing = Assessment(services).standing(put(services, space.reference("team/model:1"), image))
             assert len(standing.reasons) == reasons, (architecture, digest)
 
 
-def test_images_of_other_makers_are_nobodys_business(depot, place):
-    model("theirs", put(depot, place.with_tag("1.0"), HandImage([tar({"a": b"a"})])))
+def test_images_of_other_makers_are_nobodys_business(services, place):
+    model("theirs", put(services, place.with_tag("1.0"), HandImage([tar({"a": b"a"})])))
     assert run() == {"behind": [], "current": 0, "unknown": []}
 
 
-def test_image_that_is_gone_is_told_and_stops_nothing(depot, place, base):
+def test_image_that_is_gone_is_told_and_stops_nothing(services, place, base):
     model("gone", place.with_tag("gone"))
-    model("fraud", patched(depot, place, **base(b"1")))
+    model("fraud", patched(services, place, **base(b"1")))
     document = run()
     assert document["current"] == 1
     assert document["unknown"] == [
@@ -223,10 +223,10 @@ def test_image_that_is_gone_is_told_and_stops_nothing(depot, place, base):
     ]
 
 
-def test_table_and_commands_are_for_people(depot, place, base):
+def test_table_and_commands_are_for_people(services, place, base):
     stands = base(b"1")
-    model("fraud", patched(depot, place, **stands))
-    passing(depot, patched(depot, place, **stands))
+    model("fraud", patched(services, place, **stands))
+    passing(services, patched(services, place, **stands))
     done = xgbpatch("usage", "--region", REGION)
     assert done.returncode == 0, done.stderr
     heading, row, blank, title, command = done.stdout.splitlines()

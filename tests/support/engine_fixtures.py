@@ -12,7 +12,7 @@ import pytest
 
 from support.bases import RUN_ID, TEST_BASE
 from support.pipeline import build_spec
-from xgbpatch.build.engine import BuildResult, Workshop
+from xgbpatch.build.engine import EngineBuilder, EngineBuildResult
 from xgbpatch.engine.client import Engine
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
@@ -45,13 +45,13 @@ def base_of(engine: Engine) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def workshop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """A workshop whose wheels are kept between runs, as a user's would be, and whose facts are not."""
+def builder(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> EngineBuilder:
+    """A builder whose wheels are kept between runs, as a user's would be, and whose facts are not."""
     cache = tmp_path_factory.mktemp("cache")
     wheels = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
     (cache / "wheels").symlink_to(wheels)
-    return Workshop(engine, lambda reference: None, cache, Silent(), datetime.now(timezone.utc))
+    return EngineBuilder(engine, lambda reference: None, cache, Silent(), datetime.now(timezone.utc))
 
 
 @pytest.fixture(scope="session")
@@ -66,16 +66,16 @@ def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
 
 
 @pytest.fixture(scope="session")
-def patched(workshop: Workshop, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., BuildResult]]:
+def patched(builder: EngineBuilder, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., EngineBuildResult]]:
     """`patched(version, *features)`: the built image, made once a session and removed with it."""
-    made: dict[tuple[str, ...], BuildResult] = {}
+    made: dict[tuple[str, ...], EngineBuildResult] = {}
 
-    def image(version: str, *features: str) -> BuildResult:
+    def image(version: str, *features: str) -> EngineBuildResult:
         key = (version, *features)
         if key not in made:
-            made[key] = build_spec(workshop, replace(spec_of(version), features=features))
+            made[key] = build_spec(builder, replace(spec_of(version), features=features))
         return made[key]
 
     yield image
     for built in made.values():
-        workshop.engine.remove(built.reference)
+        builder.engine.remove(built.reference)

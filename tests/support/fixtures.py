@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from support.ecr import Ecr, ecr_on_loopback
-from support.handmade import depot_on
+from support.handmade import services_on
 from support.handmade_bases import PACKAGE, stand_in_modules
 from support.planning import OLD, Yard
 from support.rebasing import Shop
@@ -71,7 +71,7 @@ def yard(loopback: LoopbackRegistry, tmp_path: Path) -> Yard:
     name = secrets.token_hex(4)
     base = loopback.reference(f"base-{name}:3.2-0")
     spec = Spec("3.2-0", "", "fraud", base_image=base, features=("shap",), repository=f"fraud-{name}")
-    made = Yard(depot_on(tmp_path / "cache"), spec, loopback)
+    made = Yard(services_on(tmp_path / "cache"), spec, loopback)
     made.move(OLD)
     return made
 
@@ -84,7 +84,7 @@ def known_bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(loopback: LoopbackRegistry, known_bases: Path) -> Shop:
-    return Shop(depot_on(known_bases), loopback.reference(f"r{secrets.token_hex(4)}/image"))
+    return Shop(services_on(known_bases), loopback.reference(f"r{secrets.token_hex(4)}/image"))
 
 
 @pytest.fixture

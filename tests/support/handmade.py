@@ -17,14 +17,14 @@ from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.http_blobs import HttpBlobs
 
 
-def depot_on(cache: Path, registry: Registry | None = None) -> Depot:
-    """A depot that stays anonymous."""
+def services_on(cache: Path, registry: Registry | None = None) -> Services:
+    """A services that stays anonymous."""
     client = registry or Registry(lambda reference: None, lambda seconds: None)
-    return Depot(client, lambda reference: HttpBlobs(reference, client.session), cache, Silent())
+    return Services(client, lambda reference: HttpBlobs(reference, client.session), cache, Silent())
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def tar(files: Mapping[str, bytes], executable: Sequence[str] = ()) -> HandLayer
     return HandLayer(buffer.getvalue())
 
 
-def put(depot: Depot, reference: ImageReference, image: HandImage) -> ImageReference:
+def put(services: Services, reference: ImageReference, image: HandImage) -> ImageReference:
     """Put the image under the reference's tag; returns it with its digest."""
-    blobs = depot.blobs_of(reference)
+    blobs = services.blobs_of(reference)
     layers = [_blob(blobs, layer.blob, manifest.DOCKER_LAYER) for layer in image.layers]
     config = _blob(blobs, image.config, manifest.DOCKER_CONFIG)
     document = {
@@ -96,7 +96,7 @@ def put(depot: Depot, reference: ImageReference, image: HandImage) -> ImageRefer
         "config": _entry(config),
         "layers": [_entry(layer) for layer in layers],
     }
-    return depot.registry.put_manifest(
+    return services.registry.put_manifest(
         reference, Manifest(json.dumps(document, indent=3).encode(), manifest.DOCKER_MANIFEST)
     )
 

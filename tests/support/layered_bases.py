@@ -76,7 +76,7 @@ class Base:
 
     def __post_init__(self) -> None:
         blobs = [gzip.compress(tar_of(members), mtime=0) for members in self.layers]
-        self.shelf = Shelf({described(blob).digest: blob for blob in blobs})
+        self.publish_target = Shelf({described(blob).digest: blob for blob in blobs})
         self.digests = [described(blob).digest for blob in blobs]
         layers = [vars(described(blob)) for blob in blobs]
         document = {
@@ -90,7 +90,7 @@ class Base:
     @property
     def read(self) -> list[int]:
         """The layers that were asked for, in that order; 0 is the oldest."""
-        return [self.digests.index(digest) for digest in self.shelf.asked]
+        return [self.digests.index(digest) for digest in self.publish_target.asked]
 
     def _config(self) -> dict[str, Any]:
         variables = {"PATH": self.path, **SERVING, **self.environment}

@@ -15,7 +15,7 @@ from xgbpatch import provenance
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import Provenance
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.context import Depot
+from xgbpatch.registry.context import Services
 from xgbpatch.registry.http_blobs import HttpBlobs
 from xgbpatch.registry.keychain import registry_keychain
 from xgbpatch.spec import DEFAULT_TAG
@@ -32,25 +32,25 @@ MADE = Provenance(
 def depot_of_user(folder):
     """Blobs go in by HTTP, which is faster here than by ECR's own calls."""
     registry = Registry(registry_keychain())
-    return Depot(registry, lambda reference: HttpBlobs(reference, registry.session), folder, Silent())
+    return Services(registry, lambda reference: HttpBlobs(reference, registry.session), folder, Silent())
 
 
 _DAYS = count(1)  # every image is made a day after the one before
 
 
-def patched(depot, place, day=None, tag=DEFAULT_TAG, **changes):
+def patched(services, place, day=None, tag=DEFAULT_TAG, **changes):
     """An image under its version tag, made on that day of this millennium."""
     digest = f"sha256:{secrets.token_hex(32)}"
     moment = date(2001, 1, 1) + timedelta(day or next(_DAYS))
     made = replace(MADE, **{"spec_digest": digest, "created": f"{moment.isoformat()}T10:00:00Z", **changes})
     name = tag.format(version=made.version, base=made.base_digest[7:19], spec=digest[7:15])
     own: HandLayer = tar({"opt/xgbpatch/own": secrets.token_bytes(1024)})
-    return put(depot, place.with_tag(name), HandImage((BASE_LAYER, own), labels=provenance.write(made)))
+    return put(services, place.with_tag(name), HandImage((BASE_LAYER, own), labels=provenance.write(made)))
 
 
-def also(depot, image, tag):
+def also(services, image, tag):
     """Put a further tag on the image."""
-    depot.registry.put_manifest(image.with_tag(tag), depot.registry.manifest(image))
+    services.registry.put_manifest(image.with_tag(tag), services.registry.manifest(image))
 
 
 def model(name, *images, region=REGION, **more):

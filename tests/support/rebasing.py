@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from support.handmade import put
 from support.handmade_bases import SERVE_UTILS, HandBase
-from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.build.resolve import Base
 from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Manifest, digest_of
 from xgbpatch.progress import Silent
@@ -30,30 +30,30 @@ HOOKED = NEW.with_module(SERVE_UTILS, "def predict(", "def predict(\n    strict,
 class Shop:
     """A repository of bases, and one of patched images."""
 
-    def __init__(self, depot, images):
-        self.depot = depot
+    def __init__(self, services, images):
+        self.services = services
         self.images = images
         self.base = replace(images, repository=images.repository.replace("/image", "/base"), tag="3.2-0")
 
     def publish(self, base):
         """AWS moves its tag to the base."""
-        return put(self.depot, self.base, base.image)
+        return put(self.services, self.base, base.image)
 
     def designed(self, base, **asked):
         spec = Spec(version="3.2-0", region="", base_image=self.base, **{"features": ("shap",), **asked})
-        return registry_builder.render(self.depot, spec, Base(base, "3.2-0", Architecture.AMD64))
+        return RegistryBuilder(self.services).define(spec, Base(base, "3.2-0", Architecture.AMD64))
 
     def build(self, base, place=None, **asked):
         """What `build --builder registry` makes of the spec on the base."""
         made = self.designed(base, **asked)
-        return registry_builder.build(self.depot, made, (place or self.images).with_tag(made.reference.tag)).reference
+        return RegistryBuilder(self.services).build(made, (place or self.images).with_tag(made.reference.tag)).reference
 
     def rebase(self, image, **wish):
-        return rebase.rebase(self.depot, RebaseRequest(image, **wish))
+        return rebase.rebase(self.services, RebaseRequest(image, **wish))
 
     def forge(self, image, change=lambda config: None, layers=None):
         """Put the image's tag on one with another configuration, and other layers (blob, diff ID) where given."""
-        found = load_image(self.depot.registry, image)
+        found = load_image(self.services.registry, image)
         document = json.loads(json.dumps(found.config))
         change(document)
         entries = found.manifest.document["layers"]
@@ -63,9 +63,9 @@ class Shop:
         config = self.stored(json.dumps(document).encode(), DOCKER_CONFIG)
         content = {**found.manifest.document, "config": config, "layers": entries}
         manifest = Manifest(json.dumps(content).encode(), found.manifest.media_type)
-        return self.depot.registry.put_manifest(image.with_tag(image.tag), manifest)
+        return self.services.registry.put_manifest(image.with_tag(image.tag), manifest)
 
     def stored(self, content, media_type):
         found = Descriptor(digest_of(content), media_type, len(content))
-        copy.put(self.depot.blobs_of(self.images), io.BytesIO(content), found, Silent())
+        copy.put(self.services.blobs_of(self.images), io.BytesIO(content), found, Silent())
         return {"mediaType": found.media_type, "size": found.size, "digest": found.digest}

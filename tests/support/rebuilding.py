@@ -18,7 +18,7 @@ class Yard:
 
     def __init__(self, loopback, folder):
         self.loopback, self.folder = loopback, folder
-        self.depot = handmade.depot_on(folder / "cache")
+        self.services = handmade.services_on(folder / "cache")
         for name in self.names:
             self.move(name, OLD)
         self.write(loopback.host)
@@ -35,7 +35,7 @@ class Yard:
         file.write_text(file.read_text().replace(f"base-{name}", "gone"))
 
     def move(self, name, base):
-        return handmade.put(self.depot, self.loopback.reference(f"base-{name}:3.2-0"), base.image)
+        return handmade.put(self.services, self.loopback.reference(f"base-{name}:3.2-0"), base.image)
 
     def words(self, *more, command="rebuild"):
         return command_line(command, "--builder", "registry", "--registry", self.loopback.host, *more)

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 import xgboost
 
-from . import witness
+from . import request_data, witness
 from .model import booster as model_booster
 from .model import folder
 from .onedal import engine
@@ -212,7 +212,7 @@ def install(settings: Any, serve_utils: Any, encoder: Any) -> Predictor:
     predictor = Predictor(settings, serve_utils.predict)
     serve_utils.predict = predictor.predict
     serve_utils.get_loaded_booster = _preparing(serve_utils.get_loaded_booster, predictor)
-    witness.record(encoder, serve_utils)
+    request_data.record(encoder, serve_utils)
     return predictor
 
 

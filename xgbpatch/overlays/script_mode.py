@@ -19,7 +19,7 @@ from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
 from . import predictor as prediction
-from . import settings, witness
+from . import request_data, settings, witness
 from .onedal import engine
 from .shap import response
 from .shap.request import Explanation
@@ -53,14 +53,14 @@ def accelerate(booster: xgboost.Booster, folder: Optional[str] = None, **options
 
     The engine is XGBPATCH_ENGINE's, "auto" where it is not set; without the feature daal4py the booster predicts.
     """
-    witness.record(encoder)
+    request_data.record(encoder)
     wanted = settings.read(os.environ).engine or "auto"
     return Accelerated(booster, engine.choose(booster, dict(PREDICT, **options), wanted), folder)
 
 
 def matrix(data: Any) -> xgboost.DMatrix:
     """A DMatrix of an array or CSR matrix (n, features) that can be widened, explained and accelerated."""
-    return witness.RecordedDMatrix(data)
+    return request_data.RecordedDMatrix(data)
 
 
 def explain(model: Any, dmatrix: xgboost.DMatrix, folder: Optional[str] = None, **wish: Any) -> Explanation:

@@ -42,12 +42,12 @@ SEEN_WRONG = ("attributes", "accept", "top-k", "interactions", "approximate", "c
 
 
 @pytest.fixture(scope="module")
-def built(workshop, spec_of):
+def built(builder, spec_of):
     """All features and all fixes of the version."""
     fixes = tuple(fix.name for fix in fixes_of(VERSION))
-    made = build_spec(workshop, replace(spec_of(VERSION), features=tuple(FEATURES), fixes=fixes))
+    made = build_spec(builder, replace(spec_of(VERSION), features=tuple(FEATURES), fixes=fixes))
     yield str(made.reference)
-    workshop.engine.remove(made.reference)
+    builder.engine.remove(made.reference)
 
 
 def failed(engine, image, checks, logs):

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from support.bench import grounds
 from support.bench.measuring import Command, CountingProxy, Figures, Meter, counted
-from xgbpatch import provenance
 from xgbpatch.build import dockerfile
-from xgbpatch.build import registry as registry_builder
+from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.build.resolve import resolve
 from xgbpatch.commands import _context
 from xgbpatch.reference import ImageReference
@@ -150,13 +149,10 @@ def _rendered(site: Site, number: int) -> Path:
     wanted = ImageReference.parse(site.base)
     files = (UserFile(site.module, site.module.name),) if number else ()
     spec = Spec("3.2-0", "us-west-2", base_image=wanted, repository=TARGET, features=_FEATURES[number], files=files)
-    with _context.open_depot(True) as opened:
-        made = registry_builder.render(opened, spec, resolve(spec, opened.registry))
-    labels = provenance.write(made.provenance)
-    recipe = dockerfile.Recipe(
-        str(made.base.reference.pinned), spec.version, made.provenance.tool_version, made.patch.environment, labels
-    )
+    with _context.services(quiet=True) as services:
+        definition = RegistryBuilder(services).define(spec, resolve(spec, services.registry))
+    text = dockerfile.of_definition(definition)
     path = site.folder / "context.tar"
-    with dockerfile.packed_context(dockerfile.render(recipe), made.patch) as stream, path.open("wb") as file:
+    with dockerfile.packed_context(text, definition.patch) as stream, path.open("wb") as file:
         shutil.copyfileobj(stream, file)
     return path

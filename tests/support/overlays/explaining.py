@@ -9,7 +9,7 @@ import xgboost
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays import predictor as prediction
-from xgbpatch_overlays import settings, witness
+from xgbpatch_overlays import request_data, settings
 from xgbpatch_overlays.shap.request import ShapOptions
 
 from support.overlays import zoo
@@ -38,18 +38,18 @@ class Served:
 
     def explain(self, x, wish=None):
         """(prediction, Explanation) of rows `x`, or of a request's matrix."""
-        matrix = witness.RecordedDMatrix(x) if isinstance(x, np.ndarray) else x
+        matrix = request_data.RecordedDMatrix(x) if isinstance(x, np.ndarray) else x
         with prediction.captured() as seen:
             predicted = self.predictor.predict(self.model, self.form, matrix, "text/csv")
         return predicted, self.predictor.explain(seen[-1], wish or ShapOptions())
 
     def predict(self, x):
         """The prediction alone."""
-        return self.predictor.predict(self.model, self.form, witness.RecordedDMatrix(x), "text/csv")
+        return self.predictor.predict(self.model, self.form, request_data.RecordedDMatrix(x), "text/csv")
 
     def margins(self, x):
         """The boosters' mean margin, with the base's own options; `x` has the model's width."""
-        matrix = witness.RecordedDMatrix(x)
+        matrix = request_data.RecordedDMatrix(x)
         with prediction.captured() as seen:
             self.predictor.predict(self.model, self.form, matrix, "text/csv")
         found = [
@@ -78,5 +78,5 @@ def beside(folder, name):
 
 def parsed(body, content_type):
     """The request's matrix, by the base's parsers with ours recording."""
-    witness.record(encoder, serve_utils)
+    request_data.record(encoder, serve_utils)
     return serve_utils.parse_content_data(body, content_type)[0]

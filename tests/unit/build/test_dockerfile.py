@@ -5,20 +5,21 @@ import pytest
 from xgbpatch.build import dockerfile
 from xgbpatch.errors import ConfigurationError
 
-RECIPE = dockerfile.Recipe(
-    base="123456789012.dkr.ecr.us-west-2.amazonaws.com/sagemaker-xgboost@sha256:" + "a" * 64,
-    version="1.5-1",
-    tool_version="0.1.0",
-    environment={"B": "two words", "A": "$HOME"},
-    labels={"io.xgbpatch.features": "", "org.opencontainers.image.created": "2026-11-20T00:00:00Z"},
-)
+BASE = "123456789012.dkr.ecr.us-west-2.amazonaws.com/sagemaker-xgboost@sha256:" + "a" * 64
 
 
 def test_the_whole_text():
-    assert dockerfile.render(RECIPE) == (
+    text = dockerfile.render(
+        base=BASE,
+        version="1.5-1",
+        tool_version="0.1.0",
+        environment={"B": "two words", "A": "$HOME"},
+        labels={"io.xgbpatch.features": "", "org.opencontainers.image.created": "2026-11-20T00:00:00Z"},
+    )
+    assert text == (
         "# Written by xgbpatch 0.1.0 for SageMaker XGBoost 1.5-1."
         " It adds /opt/xgbpatch and changes no file of the base.\n"
-        f"FROM {RECIPE.base}\n"
+        f"FROM {BASE}\n"
         "\n"
         "COPY xgbpatch/ /opt/xgbpatch/\n"
         "\n"

@@ -120,10 +120,10 @@ def test_a_large_file_never_is_in_memory(tmp_path: Path):
     script = f"""
 import resource
 from pathlib import Path
-from xgbpatch.patch import Patch, PatchFile
-from xgbpatch.remote import layer
+from xgbpatch.build import layer
+from xgbpatch.patch.model import Patch, PatchFile
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-with layer.made(Patch((PatchFile("/opt/xgbpatch/lib/large", Path({str(path)!r})),), {{}})):
+with layer.packed_layer(Patch((PatchFile("/opt/xgbpatch/lib/large", Path({str(path)!r})),), {{}})):
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

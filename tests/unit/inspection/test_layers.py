@@ -31,7 +31,7 @@ SITE = f"{CONDA}/site-packages"
 
 
 def inspected(base: Base, cache: Path | None = None) -> Facts:
-    return layers.inspect(base.image, base.shelf, cache, Silent())
+    return layers.inspect(base.image, base.publish_target, cache, Silent())
 
 
 def test_what_a_conda_base_holds():
@@ -201,9 +201,9 @@ def test_an_image_without_serve_is_refused():
 def test_a_second_inspection_reads_no_layer(tmp_path: Path):
     base = Base([OS, PYTHON, PACKAGE])
     first = inspected(base, tmp_path)
-    base.shelf.asked.clear()
+    base.publish_target.asked.clear()
     assert inspected(base, tmp_path) == first
-    assert layers.modules_of(base.image, base.shelf, tmp_path, Silent()) == first.modules
+    assert layers.modules_of(base.image, base.publish_target, tmp_path, Silent()) == first.modules
     assert base.read == []
 
 

@@ -226,8 +226,8 @@ def test_memory_stays_small_whatever_a_layer_unpacks_to():
     """Zeros by the megabyte, in one file that tells something and in one that does not."""
     script = """
 import hashlib, resource, sys, tarfile, zlib
-from xgbpatch.manifest import Descriptor
-from xgbpatch.remote.layer_index import index
+from xgbpatch.oci.layer_index import index_layer
+from xgbpatch.oci.manifest import Descriptor
 
 deflate = zlib.compressobj(1, zlib.DEFLATED, 31)
 blob = bytearray()
@@ -240,7 +240,7 @@ for name in ("usr/bin/python3.12", "bomb"):
 blob = bytes(blob + deflate.compress(bytes(1024)) + deflate.flush())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 pieces = (blob[start : start + 65536] for start in range(0, len(blob), 65536))
-found = index(pieces, Descriptor("sha256:" + hashlib.sha256(blob).hexdigest(), "", len(blob)))
+found = index_layer(pieces, Descriptor("sha256:" + hashlib.sha256(blob).hexdigest(), "", len(blob)))
 assert len(found.entries) == 4
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """

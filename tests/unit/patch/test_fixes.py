@@ -17,7 +17,7 @@ from xgbpatch.config.settings import Flags
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.overlays import fixes, settings
-from xgbpatch.patch.compose import Ingredients, compose
+from xgbpatch.patch.compose import compose
 from xgbpatch.patch.fixes import FIXES, fix, fixes_of
 from xgbpatch.spec import Spec
 
@@ -78,7 +78,7 @@ def test_the_file_and_the_variable_ask_for_fixes_too(tmp_path):
 def composed(spec):
     python = PythonFacts("3.12.1", "/opt/venv/bin/python", "/opt/venv", "/s", "x86_64", "2.34")
     facts = Facts("sha256:0", python, {}, {}, frozenset(), {}, {"PATH": "/usr/bin"}, {})
-    return compose(Ingredients(spec, facts))
+    return compose(spec, facts)
 
 
 def test_an_image_with_fixes_alone_brings_its_own_serve_and_names_them():

@@ -20,7 +20,7 @@ BASE = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
 FILES = sorted(path.relative_to(OVERLAYS).as_posix() for path in OVERLAYS.rglob("*.py"))
 # Parameters that stand for modules of the base under other names than the module's own.
 STANDS_FOR = {
-    ("request_data.py", "parser"): (f"{BASE[0]}.encoder", f"{BASE[0]}.algorithm_mode.serve_utils"),
+    ("witness.py", "parser"): (f"{BASE[0]}.encoder", f"{BASE[0]}.algorithm_mode.serve_utils"),
     ("fixes/serve_exit_code.py", "module"): (f"{BASE[0]}.sagemaker_containers_patch.server",),
 }
 # Where the overlay begins for each feature; the rest follows from its imports.
@@ -28,7 +28,7 @@ BEGINNINGS = {
     "shap": ("single_model.py", "handler.py", "script_mode.py"),
     "daal4py": ("single_model.py", "handler.py", "script_mode.py"),
     "shap-probability": ("single_model.py", "handler.py", "script_mode.py"),
-    "training": ("training_artefacts.py", "version_guard.py"),
+    "training": ("training/artifacts.py", "model/version_guard.py"),
 }
 
 
@@ -133,9 +133,9 @@ def test_the_table_has_everything_that_an_overlay_touches(file):
 def test_the_scan_sees_each_way_to_touch_the_base():
     seen = {file: Touches(file).found for file in FILES}
     serve_utils = f"{BASE[0]}.algorithm_mode.serve_utils"
-    assert (serve_utils, "predict") in seen["prediction.py"]  # a parameter
+    assert (serve_utils, "predict") in seen["predictor.py"]  # a parameter
     assert (serve_utils, "xgb") in seen["request_data.py"]  # by getattr, and set
-    assert (f"{BASE[0]}.algorithm_mode.train", "add_debugging") in seen["train_job.py"]  # a name in text
+    assert (f"{BASE[0]}.algorithm_mode.train", "add_debugging") in seen["fixes/_train_job.py"]  # a name in text
     assert (f"{BASE[0]}.mms_patch.mms_transformer", "XGBMMSTransformer") in seen["fixes/mme_errors.py"]  # imported
     assert Touches("fixes/pickle_refused.py").named_modules == {serve_utils}
 
@@ -166,7 +166,7 @@ def test_what_a_feature_reaches_is_in_its_seams(feature):
     carried = [seam for seam in hooks.seams() if seam.carries([feature], [])]
     touching = {file for file in followed(BEGINNINGS[feature]) if Touches(file).found}
     if feature != "training":
-        touching.discard("version_guard.py")  # imported by the command, and used with that feature alone
+        touching.discard("model/version_guard.py")  # imported by the command, and used with that feature alone
     assert touching <= {file for seam in carried for file in seam.overlays}
 
 

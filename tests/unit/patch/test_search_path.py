@@ -11,7 +11,7 @@ from xgbpatch import layout
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
-from xgbpatch.patch.compose import Ingredients, compose
+from xgbpatch.patch.compose import compose
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
@@ -27,7 +27,7 @@ def composed(environment):
     python = PythonFacts("3.12.1", "/p/bin/python", "/p", "/s", "x86_64", "2.34")
     facts = Facts("sha256:0", python, {}, {}, frozenset(), {}, environment, {})
     spec = Spec(version="3.2-0", region="us-west-2", fixes=("mme-errors",))
-    return compose(Ingredients(spec, facts)).environment["PATH"]
+    return compose(spec, facts).environment["PATH"]
 
 
 @pytest.mark.parametrize(

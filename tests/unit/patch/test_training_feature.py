@@ -7,7 +7,7 @@ from xgbpatch.config.fields import RESERVED
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.overlays import settings
 from xgbpatch.overlays.training import options
-from xgbpatch.patch.compose import Ingredients, compose
+from xgbpatch.patch.compose import compose
 from xgbpatch.spec import Spec
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "training.md"
@@ -18,7 +18,7 @@ def environment(*features):
     python = PythonFacts("3.12.1", "/opt/venv/bin/python", "/opt/venv", "/s", "x86_64", "2.34")
     facts = Facts("sha256:0", python, {}, {}, frozenset(), {}, {"PATH": "/usr/bin"}, {})
     spec = Spec("3.2-0", "", features=features)
-    return dict(compose(Ingredients(spec, facts, base=BASE, release="0.3.0")).environment)
+    return dict(compose(spec, facts, base=BASE, release="0.3.0").environment)
 
 
 def test_the_page_lists_every_hyperparameter_as_the_table_does():

@@ -9,7 +9,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from xgbpatch.build.definition import ImageDefinition, Tools, define
+from xgbpatch.build.definition import ImageDefinition, define
 from xgbpatch.build.resolve import Base
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
 from xgbpatch.patch.resolver import Pin
@@ -54,7 +54,7 @@ def made(tmp_path) -> ImageDefinition:
     reference = ImageReference(HOST, "sagemaker-xgboost", "3.2-0", DIGEST)
     base = Base(reference, "3.2-0", Architecture.AMD64)
     moment = datetime(2026, 11, 21, 12, 30, tzinfo=timezone.utc)
-    return replace(define(spec, base, FACTS, Tools(tmp_path / "cache", Silent(), moment)), pins=PINS)
+    return replace(define(spec, base, FACTS, cache=tmp_path / "cache", progress=Silent(), created=moment), pins=PINS)
 
 
 def components(made):

@@ -1,4 +1,7 @@
-"""Where the fixes of training take hold: the base's train_job, and modules that are imported late."""
+"""The base's `train_job`, through which all training of algorithm mode goes but Dask's: where fixes take hold.
+
+The base looks up `train_job` and `xgboost.train` when it calls them, on 1.2-2 as on 3.2-0.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import inspect
 import io
 import logging
 import os
-import sys
 import tempfile
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional
@@ -17,47 +19,6 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import train as algorithm
 from sagemaker_xgboost_container.constants import sm_env_constants
-
-
-def run(name: str, work: Callable[[Any], None]) -> None:
-    """Call `work(module)` once the module `name` has been executed; at once where it is imported already."""
-    if name in sys.modules:
-        work(sys.modules[name])
-    else:
-        sys.meta_path.insert(0, _Finder(name, work))
-
-
-class _Finder(object):
-    """Finds one module, once, through the finders after it (`importlib.abc.MetaPathFinder`)."""
-
-    def __init__(self, name: str, work: Callable[[Any], None]):
-        self._name = name
-        self._work = work
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        if fullname != self._name:
-            return None
-        sys.meta_path.remove(self)
-        finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]  # that of six 1.15 has none
-        specs = (finder.find_spec(fullname, path, target) for finder in finders)
-        spec: Any = next((spec for spec in specs if spec is not None), None)
-        if spec is not None:
-            spec.loader.exec_module = _followed(spec.loader.exec_module, self._work)
-        return spec
-
-
-def _followed(execute: Callable[[Any], None], work: Callable[[Any], None]) -> Callable[[Any], None]:
-    def exec_module(module: Any) -> None:
-        execute(module)
-        work(module)
-
-    return exec_module
-
-
-# The base's `train_job`, through which all training of algorithm mode goes but Dask's: where fixes take hold.
-#
-# The base looks up `train_job` and `xgboost.train` when it calls them, on 1.2-2 as on 3.2-0.
-
 
 _CLASSES = np.array([0, 0, 0, 1] * 3, dtype=np.float32)
 

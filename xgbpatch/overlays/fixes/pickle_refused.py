@@ -9,7 +9,7 @@ import pickle
 import re
 from typing import Any, Callable
 
-from . import _train_job
+from . import _after_import
 
 PACKAGE = "sagemaker_xgboost_container"
 MODULE = PACKAGE + ".algorithm_mode.serve_utils"
@@ -29,7 +29,7 @@ def not_needed() -> str:
 
 def install() -> None:
     """Take pickle from the module that loads models, as soon as it is imported."""
-    _train_job.run(MODULE, _guard)
+    _after_import.run(MODULE, _guard)
 
 
 def _source() -> str:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, Optional, Tuple
 import numpy as np
 import xgboost
 
-from .. import witness
+from .. import request_data
 from ..model import booster
 from ..model import booster as model_booster
 from . import model as onedal_model
@@ -76,10 +76,10 @@ class Accelerator:
 
     def rows(self, dmatrix: xgboost.DMatrix, options: Mapping[str, Any]) -> Optional[np.ndarray]:
         """The request's float32 (n, features), or None where a guard sends the request to the booster."""
-        recorded = witness.recorded(dmatrix)
+        recorded = request_data.recorded(dmatrix)
         if options != self.options or proof.guard_data(recorded, self.model.features) or proof.guard_margin(dmatrix):
             return None
-        rows = witness.dense(recorded, self.model.features)
+        rows = request_data.dense(recorded, self.model.features)
         return None if proof.guard_rows(rows) else rows
 
 
@@ -177,7 +177,7 @@ def _quickest(predict: Callable[..., Any], rows: np.ndarray) -> float:
     """Seconds of the quickest run, each on a matrix of its own: xgboost remembers what it predicted for one."""
     seconds = []
     for _ in range(ROUNDS):
-        matrix = witness.RecordedDMatrix(rows)
+        matrix = request_data.RecordedDMatrix(rows)
         start = time.perf_counter()
         predict(matrix)
         seconds.append(time.perf_counter() - start)

@@ -11,7 +11,7 @@ from typing import Any, Callable, List, Optional, Tuple
 import numpy as np
 import xgboost
 
-from .. import witness
+from .. import request_data
 from ..model import booster
 from ..model import folder as model_folder
 from ..onedal import proof
@@ -204,10 +204,10 @@ def _probabilities(rows: np.ndarray, asked: PredictCall) -> np.ndarray:
 
 
 def _dense(dmatrix: xgboost.DMatrix, width: int) -> np.ndarray:
-    data = witness.recorded(dmatrix)
+    data = request_data.recorded(dmatrix)
     if data is None:
         raise ValueError("the request's numbers are not known")
-    return witness.dense(data, width)
+    return request_data.dense(data, width)
 
 
 def _hold(reason: str) -> None:

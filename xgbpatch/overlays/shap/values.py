@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 import numpy as np
 import xgboost
 
-from .. import witness
+from .. import request_data
 from ..model import booster as model_booster
 from .request import ShapOptions
 
@@ -122,7 +122,7 @@ def mean(found: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _predict(dmatrix: xgboost.DMatrix, asked: PredictCall, how: Mapping[str, bool]) -> np.ndarray:
-    wide = witness.padded(dmatrix, model_booster.width(asked.booster))
+    wide = request_data.padded(dmatrix, model_booster.width(asked.booster))
     return asked.booster.predict(wide, **dict(asked.options, **how))
 
 
@@ -188,7 +188,7 @@ def _quickest(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
 
 
 def _timed(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
-    matrix = witness.RecordedDMatrix(rows)
+    matrix = request_data.RecordedDMatrix(rows)
     start = time.perf_counter()
     explain(matrix)
     return time.perf_counter() - start

@@ -1,0 +1,77 @@
+"""The numbers of a request, kept beside the DMatrix that the base's parser makes of them.
+
+A DMatrix cannot give its data back before xgboost 1.7, and the base's parsers return nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import xgboost
+
+
+class RecordedDMatrix(xgboost.DMatrix):
+    """A DMatrix that remembers the array (n, f) or CSR matrix (n, f) that it was made from."""
+
+    def __init__(self, data: Any, *arguments: Any, **named: Any) -> None:
+        super(RecordedDMatrix, self).__init__(data, *arguments, **named)
+        self.recorded = data if _understood(data) else None
+
+
+class RecordingXgboost(object):
+    """Stands for the module `xgboost` in a parser's namespace: everything is xgboost's, but DMatrix records."""
+
+    DMatrix = RecordedDMatrix
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(xgboost, name)
+
+
+def record(*parsers: Any) -> None:
+    """Let the modules `parsers` build recorded matrices; one without the name `xgb` is left as it is."""
+    for parser in parsers:
+        if getattr(parser, "xgb", None) is xgboost:
+            parser.xgb = RecordingXgboost()
+
+
+def recorded(dmatrix: xgboost.DMatrix) -> Any:
+    """The array or CSR matrix behind `dmatrix`, or None where it is not known or does not describe it."""
+    data = getattr(dmatrix, "recorded", None)
+    return data if data is not None and data.shape[0] == dmatrix.num_row() else None
+
+
+def dense(data: Any, width: int) -> np.ndarray:
+    """`data` as float32 (n, width) in C order, absent cells NaN; raises ValueError where it is wider."""
+    if data.shape[1] > width:
+        raise ValueError("{} columns, the model has {}".format(data.shape[1], width))
+    if data.shape[1] == width and not scipy.sparse.issparse(data):
+        return np.ascontiguousarray(data, dtype=np.float32)
+    rows = np.full((data.shape[0], width), np.nan, dtype=np.float32)
+    if scipy.sparse.issparse(data):
+        rows[np.repeat(np.arange(data.shape[0]), np.diff(data.indptr)), data.indices] = data.data
+    else:
+        rows[:, : data.shape[1]] = data
+    return rows
+
+
+def padded(dmatrix: xgboost.DMatrix, width: int) -> xgboost.DMatrix:
+    """`dmatrix` widened to `width` columns, the new ones missing; itself where it is wide enough.
+
+    Contributions refuse a narrower matrix in every xgboost, prediction accepts it.
+    """
+    if dmatrix.num_col() >= width:
+        return dmatrix
+    data = recorded(dmatrix)
+    if data is None:
+        raise ValueError("{} columns, the model has {}".format(dmatrix.num_col(), width))
+    if not scipy.sparse.issparse(data):
+        return xgboost.DMatrix(dense(data, width))
+    return xgboost.DMatrix(scipy.sparse.csr_matrix((data.data, data.indices, data.indptr), (data.shape[0], width)))
+
+
+def _understood(data: Any) -> bool:
+    if isinstance(data, np.ndarray):
+        return data.ndim == 2 and data.dtype.kind in "fiub"
+    return bool(scipy.sparse.isspmatrix_csr(data) and data.has_canonical_format)
