@@ -20,7 +20,7 @@ BASE = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
 FILES = sorted(path.relative_to(OVERLAYS).as_posix() for path in OVERLAYS.rglob("*.py"))
 # Parameters that stand for modules of the base under other names than the module's own.
 STANDS_FOR = {
-    ("witness.py", "parser"): (f"{BASE[0]}.encoder", f"{BASE[0]}.algorithm_mode.serve_utils"),
+    ("request_data.py", "parser"): (f"{BASE[0]}.encoder", f"{BASE[0]}.algorithm_mode.serve_utils"),
     ("fixes/serve_exit_code.py", "module"): (f"{BASE[0]}.sagemaker_containers_patch.server",),
 }
 # Where the overlay begins for each feature; the rest follows from its imports.
