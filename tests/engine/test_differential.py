@@ -26,7 +26,7 @@ ASKED = {"XGBPATCH_ENGINE": "daal4py"}
 APPEND = {"XGBPATCH_ENGINE": "booster", "XGBPATCH_SHAP_LAYOUT": "append"}
 ATTEMPTS = 8
 DIED = b'"Worker died."'  # the model server now and then misreads its worker, and starts it anew
-RACES = (0, 502)  # gunicorn closes on a large body while nginx still writes, see xgbpatch.contract.settling
+RACES = (0, 502)  # gunicorn closes on a large body while nginx still writes, see xgbpatch.contract.server.settled
 
 SELECTED = {"SAGEMAKER_INFERENCE_OUTPUT": "probability"}  # of several keys protobuf writes in a random order
 SCENES = (

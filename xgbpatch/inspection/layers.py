@@ -25,7 +25,7 @@ from xgbpatch.progress import Progress
 from xgbpatch.registry.blobs import BlobStore
 
 _KINDS = {kind.value: kind for kind in Kind}  # a layer has tens of thousands of entries
-CACHE_FORMAT = 1  # of these files and of what is kept in them (`remote/kept.py`): raise it when either changes
+CACHE_FORMAT = 1  # of these files and of what is kept in them (`oci/layer_index.py`): raise it when either changes
 
 
 def load_layer(blobs: BlobStore, descriptor: Descriptor, folder: Path | None, progress: Progress) -> LayerIndex:

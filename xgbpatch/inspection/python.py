@@ -79,7 +79,7 @@ def which(tree: Tree, environment: Mapping[str, str], name: str) -> str:
 
 
 def _executable(tree: Tree, environment: Mapping[str, str], serve: str) -> str:
-    """As `interpreter.run_python` chooses it, and as `sys.executable` then names it."""
+    """As `container.run_python` chooses it, and as `sys.executable` then names it."""
     line = tree.read(serve).decode("utf-8", "replace").strip()
     words = [word for word in line[2:].split() if "=" not in word and not word.startswith("-")]
     if not (line.startswith("#!") and "python" in line and words):

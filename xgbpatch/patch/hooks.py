@@ -168,7 +168,7 @@ def _imported_as(item: ast.alias) -> str:
 
 # What a patch relies on in its base, and a short print of each, which an image carries in its label.
 #
-# The table is `data/hooks.toml`. A print is made of a definition's tokens (see `xgbpatch.definitions`): comments,
+# The table is `data/hooks.toml`. A print is made of a definition's tokens (see `normalised`): comments,
 # docstrings and layout do not count, so a base that was only reformatted has not drifted.
 
 

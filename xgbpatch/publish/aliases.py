@@ -5,7 +5,7 @@ Each is put in one step, in an order that leaves a name on both images whenever 
 
 - forward: `prod.previous` is put on what `prod` names, then `prod` on the new image. Cut off in between, `prod` has not
   moved, and the same move again ends it.
-- back (`xgbpatch.upkeep.aliases`): `prod.withdrawn` is put on what `prod` names, then `prod` on its previous target,
+- back (`rollback_alias`): `prod.withdrawn` is put on what `prod` names, then `prod` on its previous target,
   then `prod.previous` on the withdrawn one, so that a second rollback goes forward again. Cut off after the second
   step, `prod` is where it should be and the withdrawn image still has a name.
 """
@@ -110,7 +110,7 @@ def put_tag(registry: Registry, tag: ImageReference, manifest: Manifest) -> Imag
         ) from error
 
 
-# Alias tags (`prod`) that move to what has been tested, and back. How they remember: `xgbpatch.alias_memory`.
+# Alias tags (`prod`) that move to what has been tested, and back. How they remember: the module's docstring.
 
 
 def promote_alias(services: Services, image: ImageReference, name: str) -> MovedAlias:

@@ -8,11 +8,11 @@ The sequence, and why it has no bad moment:
    writes the Docker manifest that SageMaker takes, so it goes straight to the tag. containerd's store writes an OCI
    one: there the engine pushes to a throw-away tag `xgbpatch-incoming-<random>`. (Not always there: lifecycle and
    replication rules see every tag, and to remove one takes a permission that a pushing role seldom has.)
-3. The manifest is read back by digest, verified and held to `manifest.complaints`; a wrong one is written anew.
+3. The manifest is read back by digest, verified and held to `oci.manifest.complaints`; a wrong one is written anew.
 4. The right manifest is put under the tag, if it is not there already. One PUT: the tag is either absent or right.
-5. The scan gate (`xgbpatch.scans`), where one is given, looks at what stands under the tag.
+5. The scan gate (`xgbpatch.publish.scan_gate`), where one is given, looks at what stands under the tag.
 6. The aliases move after that, untested, each by a PUT of the same manifest; what it named before is remembered first
-   (`xgbpatch.alias_memory`).
+   (`xgbpatch.publish.aliases`).
 
 However that ends (failure, SIGINT, SIGTERM), the local name and the throw-away tag are removed again. A killed push
 leaves blobs without a name at most, which registries collect.

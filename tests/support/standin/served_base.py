@@ -52,7 +52,7 @@ class Endpoint:
         return self.request("POST", "/invocations", data, **headers)
 
     def settled(self, body: str | bytes, **headers: str) -> int:
-        """The status, past a race of the base's own stack: see `xgbpatch.contract.settling`."""
+        """The status, past a race of the base's own stack: see `xgbpatch.contract.server.settled`."""
         status = _RACE
         for _ in range(_ATTEMPTS):
             try:
