@@ -1,4 +1,4 @@
-"""RecordIO-protobuf that xgbpatch.contract.recordio does not write: sparse records.
+"""RecordIO-protobuf that xgbpatch.contract.payloads does not write: sparse records.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-training.html, message `Record`; a Float32Tensor has its
 values in field 1, its keys in field 2 and its shape in field 3.
