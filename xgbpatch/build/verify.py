@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from xgbpatch.build.definition import ImageDefinition
 from xgbpatch.engine.client import Engine
@@ -12,8 +15,8 @@ from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import BaseImageError, ContractError
 from xgbpatch.inspection import container
 from xgbpatch.inspection.container import run_python
-from xgbpatch.inspection.facts import Facts
-from xgbpatch.layout import LABEL_PREFIX
+from xgbpatch.inspection.facts import Distribution, Facts
+from xgbpatch.layout import LABEL_PREFIX, PACKAGES
 from xgbpatch.patch.model import Patch
 
 _OWN = ("org.opencontainers.image.", LABEL_PREFIX)  # by these an image describes itself, a base too
@@ -43,6 +46,7 @@ def config_findings(base: ConfigSummary, image: ConfigSummary, variables: Mappin
 # After a build: the patched image is the base, its layers and its files, and what was asked. Nothing else.
 
 
+_METADATA = re.compile(rf"{re.escape(PACKAGES)}/.+\.dist-info/METADATA")
 _IMPORTS = "import xgbpatch_overlays.serve, xgbpatch_overlays.train"
 
 
@@ -93,8 +97,16 @@ def added_complaints(facts: Facts, patch: Patch) -> tuple[str, ...]:
     """The lines that `pip check` would print in the patched image and does not print in the base of `facts`."""
     from xgbpatch.inspection import pip_check
 
-    new, base = pip_check.added(patch), facts.distributions.values()
+    new, base = added_distributions(patch), facts.distributions.values()
     if not new:
         return ()
     before = set(pip_check.complaints(base, facts.python))
     return tuple(line for line in pip_check.complaints([*base, *new], facts.python) if line not in before)
+
+
+def added_distributions(patch: Patch) -> tuple[Distribution, ...]:
+    """The distributions that `patch` brings."""
+    from xgbpatch.inspection import pip_check
+
+    documents = [pip_check.parse_metadata(file.read()) for file in patch.files if _METADATA.fullmatch(file.target)]
+    return tuple(Distribution(canonicalize_name(each.name), each.version, each.requires) for each in documents)

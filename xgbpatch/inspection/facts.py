@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,3 +150,15 @@ def refuse_incomplete(name: str, facts: Facts) -> None:
             f'"{name}" is no SageMaker XGBoost image: it lacks {", ".join(missing)}',
             "Name an official image (xgbpatch versions), one built on it, or the stand-in.",
         )
+
+
+def decode_source(content: bytes) -> str:
+    """The text of a module, in the encoding that it declares (PEP 263), without a byte order mark.
+
+    Raises `SyntaxError` where Python would not read it: the encoding is unknown, or the bytes are of another.
+    """
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return content.decode(encoding)
+    except (LookupError, UnicodeError) as error:  # `rot13` and its kin are no encodings of text
+        raise SyntaxError(str(error)) from error

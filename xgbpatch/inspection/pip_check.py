@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.parser
 import io
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,8 +12,6 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from xgbpatch.inspection.facts import Distribution, PythonFacts
-from xgbpatch.layout import PACKAGES
-from xgbpatch.patch.model import Patch
 
 
 @dataclass(frozen=True)
@@ -48,9 +45,6 @@ def egg_requirements(content: bytes) -> Iterator[str]:
 # What `pip check` would say of a set of distributions on an image's Python: the same lines, nothing run.
 
 
-_METADATA = re.compile(rf"{re.escape(PACKAGES)}/.+\.dist-info/METADATA")
-
-
 def complaints(distributions: Iterable[Distribution], python: PythonFacts) -> tuple[str, ...]:
     """A line for each requirement that is missing or not met, sorted; lines that cannot be parsed are passed over.
 
@@ -59,12 +53,6 @@ def complaints(distributions: Iterable[Distribution], python: PythonFacts) -> tu
     held = {distribution.name: distribution for distribution in distributions}
     environment = _environment(python)
     return tuple(sorted({line for each in held.values() for line in _of(each, held, environment)}))
-
-
-def added(patch: Patch) -> tuple[Distribution, ...]:
-    """The distributions that `patch` brings."""
-    found = [parse_metadata(file.read()) for file in patch.files if _METADATA.fullmatch(file.target)]
-    return tuple(Distribution(canonicalize_name(each.name), each.version, each.requires) for each in found)
 
 
 def _of(distribution: Distribution, held: Mapping[str, Distribution], environment: dict[str, str]) -> Iterator[str]:

@@ -13,12 +13,11 @@ from packaging.utils import canonicalize_name
 
 from xgbpatch.errors import BaseImageError
 from xgbpatch.inspection import pip_check
-from xgbpatch.inspection.facts import Distribution, PythonFacts
+from xgbpatch.inspection.facts import Distribution, PythonFacts, decode_source
 from xgbpatch.inspection.pip_check import CoreMetadata
 from xgbpatch.layout import DEFAULT_PATH
 from xgbpatch.oci.filesystem import Tree
 from xgbpatch.oci.layer_index import NEXT_STEP
-from xgbpatch.patch import hooks
 
 _NAME = re.compile(r"python(3\.\d+)(m?)")
 _PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([^"]+)"')
@@ -185,7 +184,7 @@ def modules(tree: Tree, root: str, package: str) -> Iterator[tuple[str, Mapping[
 def _text(content: bytes) -> str:
     """Of a module; one that Python would not read is shown all the same."""
     try:
-        return hooks.decoded(content)
+        return decode_source(content)
     except SyntaxError:
         return content.decode("utf-8", "replace")
 

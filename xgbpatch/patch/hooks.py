@@ -19,18 +19,6 @@ _BLOCK = {tokenize.INDENT: "{:", tokenize.DEDENT: ":}"}  # no token looks like t
 _FORMATTED = ("FSTRING", "TSTRING")
 
 
-def decoded(content: bytes) -> str:
-    """The text of a module, in the encoding that it declares (PEP 263), without a byte order mark.
-
-    Raises `SyntaxError` where Python would not read it: the encoding is unknown, or the bytes are of another.
-    """
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        return content.decode(encoding)
-    except (LookupError, UnicodeError) as error:  # `rot13` and its kin are no encodings of text
-        raise SyntaxError(str(error)) from error
-
-
 def parsed(source: str) -> ast.Module:
     """The tree of a module's text; raises `SyntaxError`, and nothing else, where this Python cannot read it."""
     try:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from xgbpatch.errors import ReplacementError
-from xgbpatch.inspection.facts import Facts, PythonFacts, UpstreamModule
+from xgbpatch.inspection.facts import Facts, PythonFacts, UpstreamModule, decode_source
 from xgbpatch.patch import hooks
 from xgbpatch.spec import Replacement
 
@@ -63,7 +63,7 @@ def provided(tree: ast.Module) -> frozenset[str] | None:
 
 def _text(replacement: Replacement) -> str:
     try:
-        return hooks.decoded(replacement.source.read_bytes())
+        return decode_source(replacement.source.read_bytes())
     except SyntaxError as error:
         raise ReplacementError(
             f'the text of "{replacement.source}" cannot be read: {error.msg}',

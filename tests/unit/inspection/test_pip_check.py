@@ -59,7 +59,7 @@ def test_only_what_the_patch_adds_is_complained_of():
         PatchFile(f"{site}/slicer-1.dist-info/RECORD", b"Name: c\nVersion: 1\nRequires-Dist: nothing\n"),
         PatchFile("/opt/xgbpatch/user/c-1.dist-info/METADATA", b"Name: c\nVersion: 1\nRequires-Dist: nothing\n"),
     )
-    assert [str(each.name) for each in pip_check.added(Patch(files, {}))] == ["shap", "slicer"]
+    assert [str(each.name) for each in verify.added_distributions(Patch(files, {}))] == ["shap", "slicer"]
     assert verify.added_complaints(facts, Patch(files, {})) == (
         "base 1 has requirement slicer>=2, but you have slicer 1.",
         "shap 0.1 requires numba, which is not installed.",
