@@ -33,7 +33,7 @@ import sys
 from contextlib import ExitStack
 from xgbpatch.engine.client import Engine
 from xgbpatch.errors import EngineError
-from xgbpatch.engine.values import Run
+from xgbpatch.engine.types import Run
 with Engine.connect() as engine, ExitStack() as stack:
     count = int(sys.argv[2])
     print(*[stack.enter_context(engine.container(Run(sys.argv[1], ("/bin/sh",)))).id for _ in range(count)], flush=True)

@@ -229,7 +229,7 @@ def test_the_booster_is_left_as_it_was(server):
 
 
 def test_importing_daal4py_leaves_the_root_logger_alone():
-    program = "import logging; from xgbpatch_overlays import engine; engine.load(); print(logging.root.handlers)"
+    program = "import logging; from xgbpatch_overlays.onedal import engine; engine.load(); print(logging.root.handlers)"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], stdout=subprocess.PIPE, text=True, check=True
     )

@@ -385,7 +385,7 @@ def test_a_fix_that_is_not_needed_steps_aside_and_says_so(caplog):
     caplog.set_level("INFO")
     overlays_fixes.install(["recordio-growth"], overlays_fixes.SERVING)
     overlays_fixes.install(["recordio-growth"], overlays_fixes.SERVING)
-    assert [record.getMessage() for record in caplog.records if record.name.endswith("repairs")] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "xgbpatch_overlays.fixes"] == [
         "Fix recordio-growth: installed",
         "Fix recordio-growth steps aside: the base writes each record once",
     ]

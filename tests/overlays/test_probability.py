@@ -219,7 +219,7 @@ def test_too_deep_trees_are_refused(tmp_path, monkeypatch):
 
 def test_loading_it_loads_no_compiler_and_leaves_the_root_logger_alone():
     program = (
-        "import logging, sys, threading; from xgbpatch_overlays import interventional; interventional.compiled();"
+        "import logging, sys, threading; from xgbpatch_overlays.shap import probability; probability.compiled();"
         "print(logging.root.handlers, 'numba' in sys.modules, 'shap' in sys.modules, threading.active_count())"
     )
     done = subprocess.run(

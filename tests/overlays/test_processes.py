@@ -12,7 +12,7 @@ import os, sys
 import numpy as np, xgboost
 from support.overlays import zoo
 from xgbpatch_overlays import request_data
-from xgbpatch_overlays.onedal import engine
+from xgbpatch_overlays.model import choice as model_choice
 
 def threads():
     return len(os.listdir("/proc/self/task"))
@@ -20,7 +20,7 @@ def threads():
 def ready():
     booster = zoo.train(zoo.ZOO["softprob"])
     booster.set_param("nthread", 1)
-    choice = engine.choose(booster, {}, "daal4py")
+    choice = model_choice.choose(booster, {}, "daal4py")
     assert choice.engine == "daal4py", choice.reason
     return booster, choice
 

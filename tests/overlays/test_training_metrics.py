@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from test_training_artefacts import job, served
+from test_training_artefacts import job, served, trainers  # noqa: F401 - fixtures
 from xgbpatch_overlays.training import options
 
 XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])

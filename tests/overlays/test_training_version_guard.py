@@ -7,7 +7,7 @@ import re
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
-from test_multi_model import BASES, OURS, Worker
+from test_multi_model import BASES, OURS, Worker, worker  # noqa: F401 - a fixture
 from test_serve import answer, gunicorn
 from xgbpatch_overlays.model import version_guard
 

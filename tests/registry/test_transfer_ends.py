@@ -27,17 +27,17 @@ from xgbpatch.registry.client import Registry
 
 CHILD = """
 import signal, sys
-from xgbpatch.manifest import DOCKER_LAYER, Descriptor
+from xgbpatch.oci.manifest import DOCKER_LAYER, Descriptor
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import Registry
-from xgbpatch.remote import transfer
-from xgbpatch.remote.http_blobs import HttpBlobs
+from xgbpatch.registry.client import Registry
+from xgbpatch.registry import copy
+from xgbpatch.registry.http_blobs import HttpBlobs
 
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
 session = Registry(lambda reference: None).session
 source, target = (HttpBlobs(ImageReference.parse(name), session) for name in sys.argv[1:3])
-transfer.copy(source, target, [Descriptor(sys.argv[3], DOCKER_LAYER, int(sys.argv[4]))], Silent())
+copy.copy(source, target, [Descriptor(sys.argv[3], DOCKER_LAYER, int(sys.argv[4]))], Silent())
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

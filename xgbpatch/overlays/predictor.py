@@ -14,9 +14,9 @@ import xgboost
 
 from . import request_data, witness
 from .model import booster as model_booster
+from .model import choice as model_choice
 from .model import folder
-from .onedal import engine
-from .onedal.engine import Choice
+from .model.choice import Choice
 from .shap import methods, response, values
 from .shap.request import Explanation, ShapOptions
 from .shap.values import NotExplained, PredictCall
@@ -140,13 +140,13 @@ class Predictor(object):
         """A model is asked to predict only where something has to be known before its first request."""
         wish = self._foreseen()
         if not self._settings.accelerated and wish is None:
-            return LoadedModel(engine.choose(booster, {}, self._settings.engine), folder)
+            return LoadedModel(model_choice.choose(booster, {}, self._settings.engine), folder)
         try:
             probe = xgboost.DMatrix(np.full((1, model_booster.width(booster)), np.nan, dtype=np.float32))
             options = witness.options_of(self._base, booster, model_format, probe)
         except Exception as error:
-            return LoadedModel(engine.booster_for("the model does not predict: {}".format(error)), folder)
-        member = LoadedModel(engine.choose(booster, options, self._settings.engine), folder)
+            return LoadedModel(model_choice.booster_for("the model does not predict: {}".format(error)), folder)
+        member = LoadedModel(model_choice.choose(booster, options, self._settings.engine), folder)
         if wish is not None:
             _measure(member, PredictCall(booster, options), wish)
         return member

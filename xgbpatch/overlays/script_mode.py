@@ -20,7 +20,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
 from . import predictor as prediction
 from . import request_data, settings, witness
-from .onedal import engine
+from .model import choice as model_choice
 from .shap import response
 from .shap.request import Explanation
 from .shap.values import NotExplained, PredictCall
@@ -37,7 +37,7 @@ class Accelerated(witness.RecordingBooster):
     base's own input_fn). `engine` and `reason` say what was chosen and why, `folder` where the model came from.
     """
 
-    def __init__(self, booster: xgboost.Booster, choice: engine.Choice, folder: Optional[str]):
+    def __init__(self, booster: xgboost.Booster, choice: model_choice.Choice, folder: Optional[str]):
         super(Accelerated, self).__init__(booster, choice.answer)
         self.engine = choice.engine
         self.reason = choice.reason
@@ -55,7 +55,7 @@ def accelerate(booster: xgboost.Booster, folder: Optional[str] = None, **options
     """
     request_data.record(encoder)
     wanted = settings.read(os.environ).engine or "auto"
-    return Accelerated(booster, engine.choose(booster, dict(PREDICT, **options), wanted), folder)
+    return Accelerated(booster, model_choice.choose(booster, dict(PREDICT, **options), wanted), folder)
 
 
 def matrix(data: Any) -> xgboost.DMatrix:

@@ -127,7 +127,8 @@ def serve(folder: str) -> None:
     """The process that jobs are forked from: the base is imported once."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    from xgbpatch_overlays.training import artifacts  # noqa: F401 - imported for the forks
+    from xgbpatch_overlays import train  # noqa: F401 - imported for the forks
+    from xgbpatch_overlays.training import artifacts  # noqa: F401 - the same
 
     for line in sys.stdin:
         child = os.fork()

@@ -1,4 +1,4 @@
-"""Chooses who predicts, oneDAL or the booster, by proof and by time."""
+"""oneDAL in the place of a booster, where it was proved to answer the same."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import xgboost
 
 from .. import request_data
-from ..model import booster
 from ..model import booster as model_booster
+from ..model.choice import Choice, Unsuitable
 from . import model as onedal_model
 from . import proof
 
@@ -23,29 +23,8 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-# Which engine predicts with a booster: xgboost, or oneDAL where it was proved to answer the same.
-
-
-logger = logging.getLogger(__name__)
 SIZES = (1, 16, 128)  # rows at which `auto` compares the engines
 ROUNDS = 5
-
-
-class Unsuitable(Exception):
-    """Why the booster has to predict."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """`answer(dmatrix, options)` predicts, or returns None for the booster to do it; None where that is always so.
-
-    `accelerator` is the proved Accelerator behind it, if there is one.
-    """
-
-    answer: Any
-    engine: str
-    reason: str
-    accelerator: Any = None
 
 
 @dataclass(frozen=True)
@@ -83,30 +62,8 @@ class Accelerator:
         return None if proof.guard_rows(rows) else rows
 
 
-def booster_for(reason: str) -> Choice:
-    """The Choice of the booster."""
-    return Choice(None, "booster", reason)
-
-
-def choose(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optional[str]) -> Choice:
-    """The Choice for a booster that the base asks with `options`; `wanted` is the engine of the settings, or None.
-
-    Never raises: whatever goes wrong on the way to oneDAL is a reason for the booster. Logs the choice.
-    """
-    if wanted not in ("auto", "daal4py"):
-        return booster_for("XGBPATCH_ENGINE={}".format(wanted or "booster"))
-    try:
-        choice = _accelerated(booster, options, wanted)
-    except Unsuitable as reason:
-        choice = booster_for(str(reason))
-    except Exception as error:
-        logger.exception("daal4py could not be used")
-        choice = booster_for("{}: {}".format(type(error).__name__, error))
-    logger.info("Engine: %s (%s)", choice.engine, choice.reason)
-    return choice
-
-
-def _accelerated(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optional[str]) -> Choice:
+def accelerate(booster: xgboost.Booster, options: Mapping[str, Any], wanted: str) -> Choice:
+    """The Choice of oneDAL; raises Unsuitable, or what goes wrong on the way."""
     _hold(proof.guard_machine())
     daal4py = load()
     start, held = time.perf_counter(), peak()
@@ -126,12 +83,12 @@ def _accelerated(booster: xgboost.Booster, options: Mapping[str, Any], wanted: O
     return Choice(accelerator.answer, "daal4py", reason, accelerator)
 
 
-def _admitted(daal4py: Any, document: Mapping[str, Any], options: Mapping[str, Any]) -> booster.Forest:
+def _admitted(daal4py: Any, document: Mapping[str, Any], options: Mapping[str, Any]) -> model_booster.Forest:
     """The Forest of a document that every guard lets pass."""
     _hold(proof.guard_model(document))
     if not onedal_model.routes_missing(daal4py):
         raise Unsuitable("this daal4py cannot route missing values")
-    forest = booster.forest(document, options)
+    forest = model_booster.forest(document, options)
     _hold(proof.guard_size(forest, year(daal4py)))
     return forest
 

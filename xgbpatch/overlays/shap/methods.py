@@ -9,8 +9,7 @@ from typing import Any, Callable, Optional, Tuple
 import numpy as np
 
 from ..model import booster
-from ..onedal import contributions
-from . import probability, values
+from . import values
 from .request import PROBABILITY, ShapOptions
 from .values import PredictCall
 
@@ -41,6 +40,8 @@ def native(dmatrix: Any, asked: PredictCall, wish: ShapOptions) -> np.ndarray:
 def methods(found: _Candidates, asked: PredictCall, wish: ShapOptions) -> Tuple[Method, ...]:
     """Every Way that is worth its cost; raises ValueError and NotExplained where there is none."""
     if wish.space == PROBABILITY:
+        from . import probability
+
         proved = probability.verified_method(found.folder, asked, wish)
         return (Method(proved.compute, values.measure(lambda matrix: proved.compute(matrix, asked), proved.sample)),)
     values.check(asked)
@@ -70,6 +71,8 @@ def _accelerated(
     if accelerator is None or wish.approximate:
         return None
     try:
+        from ..onedal import contributions
+
         return contributions.proved(accelerator, asked, contributions.Question(wish, own.cost.row))
     except Exception as error:
         logger.info("SHAP values stay with the booster: %s", error)
