@@ -26,7 +26,7 @@ OBJECTIVES = {
 
 
 @pytest.fixture(scope="module")
-def trainer(trainers):
+def trainer(trainers):  # noqa: F811
     return trainers[1]
 
 
@@ -98,7 +98,7 @@ def test_the_table_names_the_metrics_that_the_base_tunes():
     assert ours == base
 
 
-def test_nothing_of_ours_looks_like_a_metric(trainers):
+def test_nothing_of_ours_looks_like_a_metric(trainers):  # noqa: F811
     plain, ours = (each.run(job(eval_metric="rmse,mae")) for each in trainers)
     assert [len(values(outcome, "rmse")) for outcome in (plain, ours)] == [6, 6]
 
@@ -133,7 +133,7 @@ def test_a_metric_of_the_users_gets_labels_and_the_predictions_that_are_served(t
     assert len(values(outcome, "seen")) == len(values(outcome, asked.hyperparameters["eval_metric"])) == 6
 
 
-def test_a_metric_of_the_users_leaves_the_model_as_it_is(trainers):
+def test_a_metric_of_the_users_leaves_the_model_as_it_is(trainers):  # noqa: F811
     plain, ours = trainers[0].run(job()), trainers[1].run(job(xgbpatch_metrics=OWN + "seen"))
     assert [path.read_bytes() for path in ours.models] == [path.read_bytes() for path in plain.models]
     assert values(ours, "rmse") == values(plain, "rmse") != []
@@ -176,7 +176,7 @@ def test_a_metric_that_fails_later_is_nan_and_the_job_goes_on(trainer):
     assert 'xgbpatch_metrics: "later" failed, its value is nan' in outcome.output
 
 
-def test_one_trainer_without_the_feature_knows_no_metric_of_the_users(trainers):
+def test_one_trainer_without_the_feature_knows_no_metric_of_the_users(trainers):  # noqa: F811
     outcome = trainers[0].run(job(xgbpatch_metrics=OWN + "seen"))
     assert outcome.code == 1
     assert os.listdir(str(outcome.folder / "model")) == []

@@ -133,7 +133,7 @@ def test_without_the_feature_nothing_is_looked_at_and_with_it_the_answers_are_th
     assert [status for status, _, _ in answers[0]] == [200, 200, 415]
 
 
-def test_a_multi_model_endpoint_refuses_the_newer_one_alone(worker, tmp_path):
+def test_a_multi_model_endpoint_refuses_the_newer_one_alone(worker, tmp_path):  # noqa: F811
     body = zoo.csv(zoo.inputs(rows=3))
     plain = worker("binary").post(body)
     assert worker("binary", **TRAINING).post(body) == plain
