@@ -13,6 +13,7 @@ import numpy as np, xgboost
 from support.overlays import zoo
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import choice as model_choice
+from xgbpatch_overlays.onedal import engine
 
 def threads():
     return len(os.listdir("/proc/self/task"))

@@ -2,7 +2,7 @@
 
 import sys
 
-from .multi_model import main
+from xgbpatch_overlays.multi_model import main
 
 if __name__ == "__main__":
     sys.exit(main())
