@@ -2,10 +2,8 @@
 
 import os
 import signal
-import statistics
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -16,10 +14,13 @@ from xgbpatch import cli, errors
 HEAVY = {"docker", "boto3", "botocore", "sagemaker", "requests", "rich", "numpy", "jinja2", "xgboost", "moto"}
 
 
-def seconds(*command: str) -> float:
-    begun = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - begun
+def processor_seconds(*command):
+    """Of the whole process: what the machine does beside it does not count."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in cli.COMMANDS)], ids=" ".join)
@@ -34,12 +35,12 @@ def test_help_imports_nothing_heavy(arguments):
 
 
 def test_help_takes_less_than_three_times_the_import_of_click():
-    """Side by side in one run, medians of interleaved rounds: this is a ratio, not a time."""
+    """Side by side in one run, the quickest of interleaved rounds: this is a ratio, not a time."""
     help_, bare = [], []
     for _ in range(9):
-        help_.append(seconds(sys.executable, "-m", "xgbpatch", "--help"))
-        bare.append(seconds(sys.executable, "-c", "import click"))
-    assert statistics.median(help_) / statistics.median(bare) < 3
+        help_.append(processor_seconds(sys.executable, "-m", "xgbpatch", "--help"))
+        bare.append(processor_seconds(sys.executable, "-c", "import click"))
+    assert min(help_) / min(bare) < 3
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.util import write_new_file
 
 _KINDS = ("github", "gitlab", "codebuild", "starter")
 
@@ -68,6 +67,8 @@ def write(path: Path, text: str, force: bool) -> bool:
 
     Raises `ConfigurationError` where it says something else and `force` is not given.
     """
+    from xgbpatch.util import write_new_file
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.read_bytes() == text.encode():

@@ -9,7 +9,6 @@ import click
 
 from xgbpatch.config.settings import FILE_NAME
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.util import write_new_file
 
 
 @click.command("init")
@@ -35,6 +34,8 @@ def example() -> str:
 
 def write(path: Path, force: bool) -> None:
     """Write the example to `path`, whole or not at all; raises `ConfigurationError` where it would be overwritten."""
+    from xgbpatch.util import write_new_file
+
     try:
         write_new_file(path, example(), force or path.is_dir())  # which nothing replaces
     except FileExistsError as error:
