@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import xgboost
 from sagemaker_xgboost_container.distributed import Rabit
-from xgbpatch_overlays.fixes._checkpoints import Checkpoints, Request, rounds_done
+from xgbpatch_overlays.fixes._checkpoints import Checkpoints
+from xgbpatch_overlays.fixes._resumption import Request, rounds_done
 
 name, port, *folders = sys.argv[1:]
 matrix = xgboost.DMatrix(np.zeros((4, 4)), label=np.arange(4))

@@ -1,20 +1,18 @@
-"""Checkpoint files, and training that goes on from them."""
+"""Checkpoints of algorithm mode: `xgboost-checkpoint.N` is the model after round N, in the folder that SageMaker keeps.
+
+The names are those that the base's own loader and its helper for scripts know (`checkpointing.load_checkpoint`).
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import List
 
-import numpy as np
-import xgboost
 from sagemaker_xgboost_container import checkpointing
-from xgboost import Booster, callback
+from xgboost import Booster
 
 KEPT = 5  # newest rounds, as the base's helper keeps
 
@@ -69,122 +67,3 @@ class Checkpoints:
 def _is_uploading(path: str) -> bool:
     locked, safe = (path + suffix for suffix in (checkpointing.FILE_LOCK_SUFFIX, checkpointing.FILE_SAFE_SUFFIX))
     return os.path.isfile(locked) and not os.path.isfile(safe)
-
-
-# A training that goes on from a checkpoint as if it had not been interrupted: where it starts, what a round is told.
-#
-# XGBoost 1.3 and later: older ones have no callback classes.
-
-
-logger = logging.getLogger(__name__)
-_LOAD = "import sys, xgboost; print(); print(xgboost.Booster(model_file=sys.argv[1]).save_config())"
-_SECONDS = 600
-_group = getattr(xgboost, "collective" if hasattr(xgboost, "collective") else "rabit")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a job asks of `xgboost.train`: hyperparameters, the matrix to train on, rounds in all."""
-
-    parameters: Mapping[str, Any]
-    matrix: xgboost.DMatrix
-    rounds: int
-
-
-def rounds_done(checkpoints: Checkpoints, request: Request) -> int:
-    """Rounds to go on from, the same on every host; 0 where no checkpoint is whole, of this job, and leaves a round."""
-    numbers = [number for number in checkpoints.rounds() if number + 1 < request.rounds][:KEPT]
-    mine = next((number + 1 for number in numbers if _fits(checkpoints.path(number), request)), 0)
-    shared = _least(mine)
-    has_it = shared == mine or (shared - 1 in checkpoints.rounds() and _fits(checkpoints.path(shared - 1), request))
-    return shared if _least(int(has_it)) else 0
-
-
-def _least(value: int) -> int:
-    """The least that a host of this training gives."""
-    if _group.get_world_size() == 1:
-        return value
-    return int(_group.allreduce(np.array([value], dtype=np.int32), _group.Op.MIN)[0])
-
-
-def _fits(path: str, request: Request) -> bool:
-    """Whether the file is a whole model of this job's kind; the log says what is wrong with one that is not."""
-    try:
-        unlike = _differences(_configuration(path)["learner"], request)
-    except Exception as error:
-        unlike = ["{}: {}".format(type(error).__name__, error)]
-    if unlike:
-        logger.warning('The checkpoint "%s" is passed over: %s', path, "; ".join(unlike))
-    return not unlike
-
-
-def _configuration(path: str) -> Any:
-    """XGBoost's own of the model in a file, which is loaded by another process: 3.2 dies of a file that is cut off."""
-    command = [sys.executable, "-c", _LOAD, path]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_SECONDS, check=False)
-    if done.returncode:
-        raise ValueError("it does not load (exit code {})".format(done.returncode))
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def _differences(learner: Mapping[str, Any], request: Request) -> List[str]:
-    shape, asked = learner["learner_model_param"], request.parameters
-    pairs = [
-        ("objective", learner["objective"]["name"], asked.get("objective", "reg:squarederror")),
-        ("booster", learner["gradient_booster"]["name"], asked.get("booster", "gbtree")),
-        ("num_class", shape["num_class"], str(asked.get("num_class", 0))),
-    ]
-    found = ["its {} is {} and not {}".format(name, has, wanted) for name, has, wanted in pairs if has != wanted]
-    if int(shape["num_feature"]) < request.matrix.num_col():
-        found.append("it knows {} features of {}".format(shape["num_feature"], request.matrix.num_col()))
-    return found
-
-
-class Continued(callback.TrainingCallback):
-    """XGBoost's own callbacks in their order, told the rounds since the first start; then the checkpoint.
-
-    The round in which early stopping ends the training has no checkpoint: a restarted job comes to that end again.
-    """
-
-    def __init__(self, callbacks: Sequence[callback.TrainingCallback], done: int, keep: Callable[..., None]) -> None:
-        self.callbacks = callbacks
-        self.done = done
-        self.keep = keep
-        super().__init__()
-
-    def before_training(self, model: xgboost.Booster) -> xgboost.Booster:
-        for each in self.callbacks:
-            model = each.before_training(model)
-            if isinstance(each, callback.EarlyStopping):
-                remember(each, model.attributes(), self.done)
-        return model
-
-    def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: Dict[str, Any]) -> bool:
-        ends = [each.after_iteration(model, epoch + self._offset(each), evals_log) for each in self.callbacks]
-        if not any(ends):
-            self.keep(model, epoch + self.done)
-        return any(ends)
-
-    def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
-        for each in self.callbacks:
-            model = each.after_training(model)
-        return model
-
-    def _offset(self, each: callback.TrainingCallback) -> int:
-        """From 1.4 on early stopping counts the model's rounds by itself."""
-        return 0 if getattr(each, "starting_round", 0) else self.done
-
-
-def remember(stopping: callback.EarlyStopping, attributes: Mapping[str, Any], done: int) -> None:
-    """Give early stopping its best round so far, which the checkpoint's model carries in its attributes."""
-    if not done or "best_score" not in attributes or not (stopping.data and stopping.metric_name):
-        return
-    best = float(attributes["best_score"])
-    stopping.stopping_history = {stopping.data: {stopping.metric_name: [best]}}
-    stopping.best_scores = {stopping.data: {stopping.metric_name: [best]}}
-    stopping.current_rounds = done - 1 - int(attributes["best_iteration"])
-
-
-def is_own(each: Any) -> bool:
-    """Whether `Continued` has to stand around a callback."""
-    return isinstance(each, (callback.EvaluationMonitor, callback.EarlyStopping))

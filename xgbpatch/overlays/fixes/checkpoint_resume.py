@@ -48,22 +48,22 @@ def _resume(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any
     is_master = job["is_master"]
 
     def train_on(parameters: Any, matrix: Any, *, num_boost_round: int, callbacks: Any, **named: Any) -> Any:
-        from . import _checkpoints
+        from . import _resumption
 
         checkpoints = Checkpoints(folder)
-        done = _checkpoints.rounds_done(checkpoints, _checkpoints.Request(parameters, matrix, num_boost_round))
+        done = _resumption.rounds_done(checkpoints, _resumption.Request(parameters, matrix, num_boost_round))
         if done:
             logger.info("Checkpoint loaded from %s", checkpoints.path(done - 1))
             logger.info("Resuming from iteration %s", done)
             named["xgb_model"] = checkpoints.path(done - 1)
         keep = checkpoints.keep if is_master else _keep_nothing
-        own = [each for each in callbacks if _checkpoints.is_own(each)]
-        others = [each for each in callbacks if not _checkpoints.is_own(each)]
+        own = [each for each in callbacks if _resumption.is_own(each)]
+        others = [each for each in callbacks if not _resumption.is_own(each)]
         return train(
             parameters,
             matrix,
             num_boost_round=num_boost_round - done,
-            callbacks=[*others, _checkpoints.Continued(own, done, keep)],
+            callbacks=[*others, _resumption.Continued(own, done, keep)],
             **named,
         )
 
