@@ -9,19 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import docker
 import docker.errors
 import requests
 import urllib3
 
-from xgbpatch.credentials import Credentials
 from xgbpatch.engine import ownership
 from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run
 from xgbpatch.errors import BuildError, EngineError, RegistryError, XgbpatchError
 from xgbpatch.progress import Progress, Silent
 from xgbpatch.reference import ImageReference
+
+if TYPE_CHECKING:
+    from xgbpatch.credentials import Credentials
 
 UNREACHABLE = (  # a stream that breaks off is read by urllib3 itself, past requests
     docker.errors.DockerException,
