@@ -212,8 +212,6 @@ def down(options: SandboxOptions, images: bool = False) -> bool:
         if state is None:
             return False
         if images:
-            pass  # MOVED
-
             remove_images(state)
         _remove(state)
         return True
@@ -281,8 +279,6 @@ def _make(journal: Journal, options: SandboxOptions, progress: Progress) -> None
 
 def _push_bases(journal: Journal, options: SandboxOptions, progress: Progress) -> None:
     if options.versions:
-        pass  # MOVED
-
         push(journal, options.versions, progress)
 
 
