@@ -21,7 +21,7 @@ VERSION = os.environ.get("XGBPATCH_TEST_VERSION", "3.2-0")
 HARMLESS = {"shap.off", "daal4py.predictions"}
 # Behind the overlay's own proof of its values, which would refuse them.
 WRONG = {
-    "shap_keys.py": """
+    "shap/response.py": """
 import dataclasses
 _make = KeyValues.__init__
 def _make_wrong(self, explanation, top_k):
@@ -29,12 +29,10 @@ def _make_wrong(self, explanation, top_k):
     values[..., :-1] *= 1.01
     _make(self, dataclasses.replace(explanation, values=values), top_k)
 KeyValues.__init__ = _make_wrong
-""",
-    "request_options.py": """
-READERS = dict(READERS, top_k=lambda name, text: abs(int(text)))
-""",
-    "payload.py": """
 Body.within = lambda self, limit: self.write(self.records)
+""",
+    "shap/request.py": """
+READERS = dict(READERS, top_k=lambda name, text: abs(int(text)))
 """,
 }
 SEEN_WRONG = ("attributes", "accept", "top-k", "interactions", "approximate", "column-names", "bad-option", "keys-json",
