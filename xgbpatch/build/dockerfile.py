@@ -79,7 +79,7 @@ def packed_context(dockerfile: str, patch: Patch) -> Iterator[IO[bytes]]:
 def _write_context(dockerfile: str, patch: Patch) -> IO[bytes]:
     stream: IO[bytes] | None = None
     try:
-        stream = tempfile.TemporaryFile(prefix="xgbpatch-context-")  # noqa: SIM115 — closed by `packed`
+        stream = tempfile.TemporaryFile(prefix="xgbpatch-context-")  # noqa: SIM115 — closed by `packed_context`
         _fill_context(stream, dockerfile, patch)
     except OSError as error:
         with suppress(OSError):  # closing writes what is left, which fails on a full disk again

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xgbpatch import provenance
 from xgbpatch.build import dockerfile, verify
-from xgbpatch.build.definition import BuildResult, ImageDefinition, define
+from xgbpatch.build.definition import Builder, BuildResult, ImageDefinition, define
 from xgbpatch.build.resolve import Base
 from xgbpatch.credentials import CredentialsFor
 from xgbpatch.engine.client import BuildRequest, Engine
@@ -29,7 +29,7 @@ class EngineBuildResult(BuildResult):
 
 
 @dataclass(frozen=True)
-class EngineBuilder:
+class EngineBuilder(Builder):
     """`credentials_for` gives the login of a base's registry; `cache` is a folder. `created` (UTC) is the moment that
     images say they were created, by default that of the build. `no_cache` builds every step anew, even where the image
     is up to date."""

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 
 from xgbpatch import provenance
 from xgbpatch.build import layer, verify
-from xgbpatch.build.definition import BuildResult, ImageDefinition, define
+from xgbpatch.build.definition import Builder, BuildResult, ImageDefinition, define
 from xgbpatch.build.layer import Layer
 from xgbpatch.build.resolve import Base
 from xgbpatch.build.verify import ConfigSummary
@@ -43,7 +43,9 @@ class RegistryBuildResult(BuildResult):
 
 
 @dataclass(frozen=True)
-class RegistryBuilder:
+class RegistryBuilder(Builder):
+    """Puts images straight into a registry; no engine is asked for."""
+
     services: Services
 
     def define(self, spec: Spec, base: Base) -> ImageDefinition:

@@ -43,9 +43,6 @@ def config_findings(base: ConfigSummary, image: ConfigSummary, variables: Mappin
             yield f'label "{name}" is "{image.labels.get(name)}" instead of "{value}"'
 
 
-# After a build: the patched image is the base, its layers and its files, and what was asked. Nothing else.
-
-
 _METADATA = re.compile(rf"{re.escape(PACKAGES)}/.+\.dist-info/METADATA")
 _IMPORTS = "import xgbpatch_overlays.serve, xgbpatch_overlays.train"
 

@@ -43,7 +43,7 @@ class WorkerDied(Exception):
 
 
 def run_each(work: Work, items: dict[str, Any], jobs: int, progress: Progress) -> Iterator[tuple[str, Any]]:
-    """`work(item, progress)` for every item, `jobs` at a time; (name, answer) as they come, or (name, `Ended`).
+    """`work(item, progress)` for every item, `jobs` at a time; (name, answer) as they come, or (name, `WorkerDied`).
 
     `work`, items and answers must be picklable. However this ends, every process is told to clean up, and waited for.
     """

@@ -204,9 +204,6 @@ class Container:
             self._container.reload()
 
 
-# The one door to the Docker Engine: nothing else imports `docker`.
-
-
 _CONTAINERD_STORE = "io.containerd.snapshotter.v1"  # what `docker info` shows as its driver type
 _LOST_RACE = "unknown parent image ID"  # a cached step was removed by somebody else while this build stood on it
 _TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s

@@ -131,9 +131,6 @@ def _checked(document: Any) -> Mapping[str, str]:
     return listing
 
 
-# Inspecting a base by running it once; the answer is kept by digest, because a digest never changes its content.
-
-
 def inspect(engine: Engine, image: LocalImage, folder: Path | None) -> Facts:
     """The facts of `image`, from the cache `folder` where it was inspected before.
 

@@ -29,7 +29,7 @@ CACHE_FORMAT = 1  # of these files and of what is kept in them (`oci/layer_index
 
 
 def load_layer(blobs: BlobStore, descriptor: Descriptor, folder: Path | None, progress: Progress) -> LayerIndex:
-    """The layer's index, from the cache `folder` where it is kept. Raises as `layer_index.index` and `blobs`."""
+    """The layer's index, from the cache `folder` where it is kept. Raises as `index_layer` and `blobs`."""
     path = folder / f"{descriptor.digest.removeprefix('sha256:')}-{CACHE_FORMAT}.json.gz" if folder else None
     found = cache.read(path, _parse)
     if found is None:

@@ -76,7 +76,7 @@ def _arrays(wish: ShapOptions) -> List[ShapOptions]:
     return [alone, wish] if wish.interactions else [alone]
 
 
-# The one hook of prediction: `serve_utils.predict` called with witnesses in the place of the boosters.
+# The one hook of prediction: `serve_utils.predict` called with recording boosters in the place of the boosters.
 
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class Predictor(object):
         return member
 
     def _foreseen(self) -> Optional[ShapOptions]:
-        """The Wish of a request that asks for nothing itself, None where it is not explained."""
+        """The ShapOptions of a request that asks for nothing itself, None where it is not explained."""
         keys, manner = response.known_keys(), self._settings.manner
         if not self._settings.shap and not keys:
             return None

@@ -40,7 +40,7 @@ class CopyWatch:
         self.traffic = Traffic()
 
     def reach(self, digest: str, size: int) -> None:
-        """So many bytes of a blob are done; raises `Stopped` where no more are wanted."""
+        """So many bytes of a blob are done; raises `CopyStopped` where no more are wanted."""
         if self._stop.is_set():
             raise CopyStopped
         with self._lock:

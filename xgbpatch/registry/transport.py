@@ -137,7 +137,7 @@ def _cause(error: Exception) -> object:
     return getattr(error.args[0] if error.args else error, "reason", error)
 
 
-# HTTP with registries: which scheme, whose credentials, how often to try. What is asked lies in `xgbpatch.registry`.
+# HTTP with registries: which scheme, whose credentials, how often to try. What is asked lies in `client`.
 #
 # Plain HTTP is spoken with loopback addresses only, and only where nothing speaks TLS there, as the Docker Engine
 # does.

@@ -38,7 +38,7 @@ def native(dmatrix: Any, asked: PredictCall, wish: ShapOptions) -> np.ndarray:
 
 
 def methods(found: _Candidates, asked: PredictCall, wish: ShapOptions) -> Tuple[Method, ...]:
-    """Every Way that is worth its cost; raises ValueError and NotExplained where there is none."""
+    """Every Method that is worth its cost; raises ValueError and NotExplained where there is none."""
     if wish.space == PROBABILITY:
         from . import probability
 

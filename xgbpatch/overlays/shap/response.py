@@ -156,8 +156,8 @@ def pair(name: str, value: float) -> str:
 
 # The layout append: an explanation behind the base's own text of each record.
 #
-# Each writer takes the base's text of n records and an Addition of n records, and returns a function that gives the
-# bytes of the first `count` of them.
+# Each writer takes the base's text of n records and their AppendedKeys, and returns a function that gives the bytes
+# of the first `count` of them.
 
 
 Write = Callable[[int], bytes]

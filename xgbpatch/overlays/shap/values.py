@@ -26,7 +26,7 @@ class MemoryNeed:
 
 
 def check_memory(need: MemoryNeed, seconds: float) -> None:
-    """Raise NotExplained (413) where `need` passes `seconds` or MEMORY; it says how many records would fit."""
+    """Raise NotExplained (413) where `need` passes `seconds` or MEMORY_LIMIT; it says how many records would fit."""
     within = need.cost.rows_within(seconds)
     estimate = need.cost.seconds(need.rows)
     if estimate > seconds:
