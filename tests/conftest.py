@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("engine"):
         config.pluginmanager.import_plugin("support.engine_fixtures")
+        config.pluginmanager.import_plugin("support.ping_waits")
     elif named := [argument for argument in config.args if _needs_engine(Path(argument.partition("::")[0]).resolve())]:
         raise pytest.UsageError(f"{named[0]} needs a Docker Engine: add --engine")
 

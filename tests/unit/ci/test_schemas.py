@@ -51,9 +51,13 @@ def test_the_schema_would_have_noticed(tmp_path):
     assert checked(path, Kind.GITHUB).returncode != 0
 
 
-def test_our_own_workflow_keeps_to_the_schema_and_runs_what_ci_runs():
+def test_our_own_workflow_keeps_to_the_schema_and_runs_every_stage():
     assert checked(OWN, Kind.GITHUB).returncode == 0
-    assert ".ci/run" in own_step()["run"]
+    assert 'exec scripts/test "$STAGE"' in own_step()["run"]
+    script = OWN.parents[2] / "scripts/test"
+    default = re.search(r"stages=\((lint[\w ]*)\)", script.read_text())
+    stages = yaml.safe_load(OWN.read_text())["jobs"]["test"]["strategy"]["matrix"]["stage"]
+    assert stages == default[1].split()
 
 
 def test_our_own_workflow_runs_on_a_debian_that_stand_in_bases_can_be_made_on():
