@@ -34,7 +34,7 @@ def definition(builder, spec_of, version):
 def test_the_base_is_pinned_and_nothing_of_it_differs(builder, patched, base_of, version):
     built = patched(version)
     base = builder.engine.image(base_of(version))
-    before = container.list_files(builder.engine, base, None)
+    before = container.list_files(builder.engine, base, builder.cache / "facts")
     difference = container.compare_files(before, container.list_files(builder.engine, built.image, None))
     assert difference.outside == ()
     assert difference.added
@@ -81,36 +81,45 @@ def test_facts_are_kept_by_digest(builder, base_of, version):
         kept[0].write_text(json.dumps(changed))
 
 
-def test_a_users_module_is_importable(builder, spec_of, version, tmp_path):
-    (tmp_path / "my_module.py").write_text("ANSWER = 42\n")
+@pytest.fixture(scope="module")
+def equipped(builder, spec_of, version, tmp_path_factory):
+    """An image with a user's file and variable, a replaced module and a package."""
+    folder = tmp_path_factory.mktemp("user")
+    spec = spec_of(version)
+    encoder = builder.define(spec, resolve(spec, None, builder.engine)).facts.modules[ENCODER]
+    (folder / "my_module.py").write_text("ANSWER = 42\n")
+    (folder / "encoder.py").write_text(encoder.source + "\nREPLACED = True\n")
     spec = replace(
-        spec_of(version),
-        files=(UserFile(tmp_path / "my_module.py", "pkg/my_module.py"),),
+        spec,
+        files=(UserFile(folder / "my_module.py", "pkg/my_module.py"),),
         environment=(("MY_TEXT", 'a "quoted" $HOME \\ value'),),
+        replacements=(Replacement(ENCODER, folder / "encoder.py", encoder.sha256),),
+        packages=("colorama==0.4.6",),
     )
     built = build_spec(builder, spec)
-    try:
-        script = "import os; from pkg.my_module import ANSWER; print(ANSWER, os.environ['MY_TEXT'])"
-        assert run_python(builder.engine, built.image.id, script) == '42 a "quoted" $HOME \\ value\n'
-    finally:
-        builder.engine.remove(built.reference)
+    yield built
+    builder.engine.remove(built.reference)
 
 
-def test_a_replaced_module_is_the_users_and_the_base_file_stays(builder, spec_of, definition, version, tmp_path):
+def test_a_users_module_is_importable(builder, equipped):
+    script = "import os; from pkg.my_module import ANSWER; print(ANSWER, os.environ['MY_TEXT'])"
+    assert run_python(builder.engine, equipped.image.id, script) == '42 a "quoted" $HOME \\ value\n'
+
+
+def test_a_replaced_module_is_the_users_and_the_base_file_stays(builder, equipped, definition):
     base = definition.facts.modules[ENCODER]
-    path = tmp_path / "encoder.py"
-    path.write_text(base.source + "\nREPLACED = True\n")
-    spec = replace(spec_of(version), replacements=(Replacement(ENCODER, path, base.sha256),))
-    built = build_spec(builder, spec)
-    try:
-        script = (
-            f"import {ENCODER} as e, hashlib; print(e.REPLACED, e.__file__); "
-            f"print(hashlib.sha256(open({base.path!r}, 'rb').read()).hexdigest())"
-        )
-        output = run_python(builder.engine, built.image.id, script).splitlines()
-        assert output == [f"True {layout.REPLACEMENTS}/{ENCODER}.py", base.sha256]
-    finally:
-        builder.engine.remove(built.reference)
+    script = (
+        f"import {ENCODER} as e, hashlib; print(e.REPLACED, e.__file__); "
+        f"print(hashlib.sha256(open({base.path!r}, 'rb').read()).hexdigest())"
+    )
+    output = run_python(builder.engine, equipped.image.id, script).splitlines()
+    assert output == [f"True {layout.REPLACEMENTS}/{ENCODER}.py", base.sha256]
+
+
+def test_a_package_lands_beside_the_base(builder, equipped):
+    script = "import colorama; print(colorama.__file__)"
+    assert run_python(builder.engine, equipped.image.id, script).startswith(f"{layout.PACKAGES}/lib/python3.")
+    assert provenance.read(equipped.image.labels).packages == ("colorama==0.4.6",)
 
 
 def test_a_replacement_for_another_base_stops_the_build(builder, spec_of, definition, version, tmp_path):
@@ -121,16 +130,6 @@ def test_a_replacement_for_another_base_stops_the_build(builder, spec_of, defini
         build_spec(builder, replace(spec_of(version), replacements=(Replacement(ENCODER, path, wrong),)))
 
 
-def test_a_package_lands_beside_the_base(builder, spec_of, version):
-    built = build_spec(builder, replace(spec_of(version), packages=("colorama==0.4.6",)))
-    try:
-        script = "import colorama; print(colorama.__file__)"
-        assert run_python(builder.engine, built.image.id, script).startswith(f"{layout.PACKAGES}/lib/python3.")
-        assert provenance.read(built.image.labels).packages == ("colorama==0.4.6",)
-    finally:
-        builder.engine.remove(built.reference)
-
-
 def test_a_package_that_would_move_the_base_stops_the_build_and_names_both(builder, spec_of, definition, version):
     held = definition.facts.distributions["numpy"].version
     with pytest.raises(PackageError) as caught:
@@ -139,6 +138,7 @@ def test_a_package_that_would_move_the_base_stops_the_build_and_names_both(build
     assert f"numpy!={held}" in caught.value.message
 
 
+@pytest.mark.parametrize("version", chosen(), scope="session")
 def test_an_image_that_is_no_base_is_refused_with_what_is_missing(builder, base_of, version):
     engine = builder.engine
     image = derived(engine, base_of(version), "RUN rm $(command -v train) && rm $(command -v serve)")
@@ -151,29 +151,46 @@ def test_an_image_that_is_no_base_is_refused_with_what_is_missing(builder, base_
     engine.remove(image.id)
 
 
-@pytest.mark.parametrize("version", chosen(), scope="session")
-@pytest.mark.parametrize(
-    ("instruction", "says"),
-    [
-        pytest.param("RUN echo x >> /etc/nginx/nginx.conf", "changed /etc/nginx/nginx.conf", id="a changed file"),
-        pytest.param("RUN touch /opt/other", "added /opt/other", id="a file elsewhere"),
-        pytest.param("RUN rm /etc/nginx/nginx.conf", "removed /etc/nginx/nginx.conf", id="a removed file"),
-        pytest.param("ENV SM_MODEL_DIR=/elsewhere", 'variable "SM_MODEL_DIR"', id="a variable"),
-        pytest.param("LABEL com.amazonaws.sagemaker.capabilities.multi-models=false", "multi-models", id="a label"),
-        pytest.param("RUN rm /opt/xgbpatch/lib/xgbpatch_overlays/serve.py", "do not import", id="a lost overlay"),
-    ],
-)
-def test_verification_finds(builder, patched, definition, version, instruction, says):
-    image = derived(builder.engine, str(patched(version).reference), instruction)
+@pytest.fixture(scope="module")
+def findings(builder, patched, spec_of, version):
+    """What verification says of an image with one change of each kind."""
+    spec = spec_of(version)
+    definition = builder.define(spec, resolve(spec, None, builder.engine))
+    instructions = "\n".join(instruction for instruction, _ in CHANGES.values())
+    image = derived(builder.engine, str(patched(version).reference), instructions)
     base = builder.pull(definition.base)
     try:
         with pytest.raises(ContractError) as caught:
             verify.verify(builder.engine, definition, base=base, image=image, cache=builder.cache / "facts")
-        assert says in caught.value.message
+        return caught.value.message.splitlines()[1:]
     finally:
         builder.engine.remove(image.id)
 
 
+CHANGES = {
+    "a changed file": ("RUN echo x >> /etc/nginx/mime.types", "changed /etc/nginx/mime.types"),
+    "a file elsewhere": ("RUN touch /opt/other", "added /opt/other"),
+    "a removed file": ("RUN rm /etc/nginx/nginx.conf", "removed /etc/nginx/nginx.conf"),
+    "a variable": ("ENV SM_MODEL_DIR=/elsewhere", 'variable "SM_MODEL_DIR"'),
+    "a label": ("LABEL com.amazonaws.sagemaker.capabilities.multi-models=false", "multi-models"),
+    "a lost overlay": ("RUN rm /opt/xgbpatch/lib/xgbpatch_overlays/serve.py", "do not import"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("version", chosen(), scope="session")
+def test_verification_finds(findings, change):
+    assert [line for line in findings if CHANGES[change][1] in line]
+
+
+@pytest.mark.parametrize("version", chosen(), scope="session")
+def test_verification_finds_nothing_else(findings):
+    lost = "/opt/xgbpatch/lib/xgbpatch_overlays/serve.py is not in the image"
+    assert len(findings) == len(CHANGES) + 1, findings
+    assert f"  {lost}" in findings
+
+
+@pytest.mark.parametrize("version", chosen(), scope="session")
 def test_a_build_that_fails_verification_gets_no_name_and_is_discarded(builder, definition, monkeypatch):
     of_definition = dockerfile.of_definition
     monkeypatch.setattr(
