@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 import docker
 import pytest
 
+from support import compressed_bases
 from support.registries import LoopbackRegistry, registry
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.oci.image import RemoteImage
-from xgbpatch.progress import Silent
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.images import load_image
 
@@ -62,22 +62,10 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistr
 
 
 @pytest.fixture(scope="session")
-def base_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
-    with registry(tmp_path_factory.mktemp("bases")) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
 def pushed_base(
-    engine: Engine, base_registry: LoopbackRegistry, base_of: Callable[[str], str], version: str
-) -> RemoteImage:
-    """The base in a registry, pushed by the engine; its name there is taken from the engine again."""
-    reference = base_registry.reference(f"sagemaker-xgboost:{version}")
-    image = engine.image(base_of(version))
-    assert image is not None
-    engine.tag(image.id, reference)
-    try:
-        engine.push(reference, None, Silent())
-    finally:
-        engine.remove(reference)
-    return load_image(Registry(lambda reference: None), reference)
+    engine: Engine, base_of: Callable[[str], str], version: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RemoteImage]:
+    """The base in a registry."""
+    with compressed_bases.serving(engine, base_of(version), version, tmp_path_factory.mktemp("bases")) as started:
+        reference = started.reference(f"{compressed_bases.REPOSITORY}:{version}")
+        yield load_image(Registry(lambda reference: None), reference)

@@ -137,7 +137,7 @@ def test_a_second_patch_sends_the_overlay_and_the_manifest_only(services, spec, 
 
 
 def test_it_keeps_sagemakers_contract(engine, pulled, tmp_path):
-    checks = ("image", "serve", "shap.keys-csv", "fix.serve-exit-code")
+    checks = ("image", "serve.csv", "shap.keys-csv", "fix.serve-exit-code")
     report = contract.check(engine, pulled.id, Options(checks=checks, logs=tmp_path))
     assert report.passed, [(result.name, result.reason) for result in report.results]
 
@@ -163,7 +163,8 @@ def test_the_command_line_makes_the_same_digest_elsewhere(spec, assembled, targe
     assert (image.digest, document["digest"]) == (assembled.reference.digest, assembled.reference.digest)
 
 
-def test_a_digest_that_the_engine_holds_needs_no_registry(pushed_base, engine, version):
+def test_a_digest_that_the_engine_holds_needs_no_registry(pushed_base, built, engine, version):
+    assert built.image.layers[:-1] == engine.image(pushed_base.reference.pinned).layers
     spec = Spec(version=version, region="us-west-2", base_image=pushed_base.reference)
     assert resolve(spec, None, engine).reference == pushed_base.reference
     with pytest.raises(BaseImageError, match='not for "arm64"'):

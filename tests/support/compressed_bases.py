@@ -1,0 +1,71 @@
+"""The bases as a registry stores them, kept in the user's cache: for each push of a gigabyte that a registry does not
+hold yet, the engine compresses it first, which takes a core a minute."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from support.registries import Kind, LoopbackRegistry, registry
+from xgbpatch.engine.client import Engine, afterwards
+from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
+from xgbpatch.sandbox.state import locked_path
+
+REPOSITORY = "sagemaker-xgboost"  # AWS's name of it
+_UNUSED_SECONDS = 7 * 24 * 3600
+_SMALL = 1 << 20
+
+
+@contextmanager
+def serving(engine: Engine, base: str, version: str, folder: Path) -> Iterator[LoopbackRegistry]:
+    """A registry that holds the base as `sagemaker-xgboost:<version>` and takes nothing else."""
+    (folder / "blobs").symlink_to(_stored(engine, base, version))
+    with registry(folder, Kind(readonly=True)) as started:
+        yield started
+
+
+def copy(engine: Engine, base: str, version: str, store: Path) -> None:
+    """The same into the store of another registry; layers are the same files where both are on one file system."""
+    shutil.copytree(_stored(engine, base, version), store, copy_function=_linked, dirs_exist_ok=True)
+
+
+def _stored(engine: Engine, base: str, version: str) -> Path:
+    """The storage folder for this very image, filled by the first process that asks; those unused for a week go."""
+    image = engine.image(base)
+    assert image is not None
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "test-bases"
+    root.mkdir(parents=True, exist_ok=True)
+    kept = root / f"{version}-{image.id[7:19]}"
+    with locked_path(root):
+        if not kept.is_dir():
+            with TemporaryDirectory(dir=root) as scratch, registry(Path(scratch)) as filling:
+                _push(engine, image.id, filling.reference(f"{REPOSITORY}:{version}"))
+                (Path(scratch) / "blobs").rename(kept)
+        os.utime(kept)
+        for other in root.iterdir():
+            if other.stat().st_mtime < time.time() - _UNUSED_SECONDS:
+                shutil.rmtree(other)
+    return kept
+
+
+def _push(engine: Engine, image: str, name: ImageReference) -> None:
+    engine.tag(image, name)
+    with afterwards(lambda: engine.remove(name)):
+        engine.push(name, None, Silent())
+
+
+def _linked(source: str, target: str) -> None:
+    """A registry replaces layers as a whole, but writes tags into the file that is there: those are copied."""
+    if os.stat(source).st_size > _SMALL:
+        try:
+            os.link(source, target)
+            return
+        except OSError:  # another file system
+            pass
+    shutil.copyfile(source, target)
