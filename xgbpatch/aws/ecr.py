@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from xgbpatch.aws.session import client_config, code, session, translated
+from xgbpatch.aws.session import client_config, code, data_loader, session, translated
 from xgbpatch.credentials import Credentials
 from xgbpatch.errors import AwsError, ConfigurationError
 from xgbpatch.reference import ImageReference
@@ -158,11 +158,8 @@ def partition(region: str) -> str:
 
 @cache
 def _partitions() -> list[dict[str, Any]]:
-    import botocore.session
-
-    loader = botocore.session.get_session().get_component("data_loader")
-    found: list[dict[str, Any]] = loader.load_data("partitions")["partitions"]
-    return found
+    partitions: list[dict[str, Any]] = data_loader().load_data("partitions")["partitions"]
+    return partitions
 
 
 def _partition(region: str) -> dict[str, Any]:

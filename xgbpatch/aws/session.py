@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from xgbpatch.errors import AwsError
 
 if TYPE_CHECKING:
     import boto3
+    from botocore.loaders import Loader
 
 _CONFIGURE = "Run `aws configure` or `aws sso login`, set AWS_PROFILE, or give this machine a role."
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
@@ -32,8 +34,21 @@ _NEXT_STEPS = {
 def session(region: str) -> boto3.Session:
     """With the credentials that boto3 finds: the environment, the profile, SSO, the machine's role."""
     import boto3
+    import botocore.session
 
-    return boto3.Session(region_name=region)
+    core = botocore.session.get_session()
+    core.register_component("data_loader", data_loader())
+    return boto3.Session(region_name=region, botocore_session=core)
+
+
+@cache
+def data_loader() -> Loader:
+    """What reads botocore's service models: one a process, because it keeps them, and reading them takes longer than
+    most calls do."""
+    import botocore.session
+
+    loader: Loader = botocore.session.get_session().get_component("data_loader")
+    return loader
 
 
 def client_config() -> Any:

@@ -63,7 +63,7 @@ def test_an_image_with_every_feature_and_every_fix_passes_every_check(engine, bu
     assert skipped <= {check.name for check in CHECKS if check.fix and VERSION not in FIXES[check.fix].versions}
 
 
-def test_an_image_whose_labels_alone_differ_is_its_base_and_fails_every_check_of_what_it_lacks(
+def test_an_image_that_differs_in_labels_alone_is_its_base_and_fails_every_check_of_what_it_lacks(
     engine, base_of, tmp_path
 ):
     base = base_of(VERSION)
