@@ -10,11 +10,11 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container.distributed import Rabit
 from xgbpatch_overlays.fixes._checkpoints import Checkpoints
-from xgbpatch_overlays.fixes._resumption import Request, rounds_done
+from xgbpatch_overlays.fixes._resumption import rounds_done
 
 name, port, *folders = sys.argv[1:]
 matrix = xgboost.DMatrix(np.zeros((4, 4)), label=np.arange(4))
 with Rabit(["127.0.0.1", "localhost"], name, port=int(port)):
-    answers = [rounds_done(Checkpoints(folder), Request({}, matrix, 12)) for folder in folders]
+    answers = [rounds_done(Checkpoints(folder), {}, matrix, 12) for folder in folders]
 print()
 print(json.dumps(answers))

@@ -29,13 +29,11 @@ class _Finder(object):
         specs = (finder.find_spec(fullname, path, target) for finder in finders)
         spec: Any = next((spec for spec in specs if spec is not None), None)
         if spec is not None:
-            spec.loader.exec_module = _followed(spec.loader.exec_module, self._work)
+            execute = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                self._work(module)
+
+            spec.loader.exec_module = exec_module
         return spec
-
-
-def _followed(execute: Callable[[Any], None], work: Callable[[Any], None]) -> Callable[[Any], None]:
-    def exec_module(module: Any) -> None:
-        execute(module)
-        work(module)
-
-    return exec_module

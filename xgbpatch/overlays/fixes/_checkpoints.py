@@ -34,36 +34,28 @@ class Checkpoints:
         """Rounds that have a file, whole or not, the newest first; of an earlier process too."""
         pattern = re.compile(r"{}\.([0-9]+)".format(re.escape(checkpointing.CHECKPOINT_FILENAME)))
         names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
-        return sorted((int(found.group(1)) for found in map(pattern.fullmatch, names) if found), reverse=True)
+        return sorted((int(match.group(1)) for match in map(pattern.fullmatch, names) if match), reverse=True)
 
     def keep(self, booster: Booster, number: int) -> None:
         """Write the model after round `number` and remove old ones; a folder that cannot be written costs a warning."""
-        try:
-            self._write(booster, self.path(number))
+        path = self.path(number)
+        try:  # SageMaker's uploader and a restarted job find the whole file or none
+            os.makedirs(self.folder, exist_ok=True)
+            booster.save_model(path + checkpointing.TEMP_FILE_SUFFIX)
+            os.replace(path + checkpointing.TEMP_FILE_SUFFIX, path)
         except Exception as error:  # the base would finish the job
-            logger.warning('The checkpoint "%s" could not be written: %s', self.path(number), error)
+            logger.warning('The checkpoint "%s" could not be written: %s', path, error)
         else:
             self.written.append(number)
             self._remove_old()
-
-    def _write(self, booster: Booster, path: str) -> None:
-        """SageMaker's uploader and a restarted job find the whole file or none."""
-        os.makedirs(self.folder, exist_ok=True)
-        unfinished = path + checkpointing.TEMP_FILE_SUFFIX
-        booster.save_model(unfinished)
-        os.replace(unfinished, path)
 
     def _remove_old(self) -> None:
         """What an earlier process left stays, as with the base's helper; what is being uploaded stays for now."""
         for number in self.written[:-KEPT]:
             path = self.path(number)
-            if _is_uploading(path):
+            uploading = os.path.isfile(path + checkpointing.FILE_LOCK_SUFFIX)
+            if uploading and not os.path.isfile(path + checkpointing.FILE_SAFE_SUFFIX):
                 continue
             self.written.remove(number)
             if os.path.exists(path):
                 os.remove(path)
-
-
-def _is_uploading(path: str) -> bool:
-    locked, safe = (path + suffix for suffix in (checkpointing.FILE_LOCK_SUFFIX, checkpointing.FILE_SAFE_SUFFIX))
-    return os.path.isfile(locked) and not os.path.isfile(safe)

@@ -9,8 +9,7 @@ import json
 import logging
 import subprocess
 import sys
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 import numpy as np
 import xgboost
@@ -24,21 +23,19 @@ _SECONDS = 600
 _group = getattr(xgboost, "collective" if hasattr(xgboost, "collective") else "rabit")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a job asks of `xgboost.train`: hyperparameters, the matrix to train on, rounds in all."""
+def rounds_done(checkpoints: Checkpoints, parameters: Mapping[str, Any], matrix: xgboost.DMatrix, rounds: int) -> int:
+    """Rounds to go on from, the same on every host; 0 where no checkpoint is whole, of this job, and leaves a round.
 
-    parameters: Mapping[str, Any]
-    matrix: xgboost.DMatrix
-    rounds: int
+    The job trains `rounds` in all, with `parameters` on `matrix`.
+    """
 
+    def fits(number: int) -> bool:
+        return _fits(checkpoints.path(number), parameters, matrix.num_col())
 
-def rounds_done(checkpoints: Checkpoints, request: Request) -> int:
-    """Rounds to go on from, the same on every host; 0 where no checkpoint is whole, of this job, and leaves a round."""
-    numbers = [number for number in checkpoints.rounds() if number + 1 < request.rounds][:KEPT]
-    mine = next((number + 1 for number in numbers if _fits(checkpoints.path(number), request)), 0)
+    numbers = [number for number in checkpoints.rounds() if number + 1 < rounds][:KEPT]
+    mine = next((number + 1 for number in numbers if fits(number)), 0)
     shared = _least(mine)
-    has_it = shared == mine or (shared - 1 in checkpoints.rounds() and _fits(checkpoints.path(shared - 1), request))
+    has_it = shared == mine or (shared - 1 in checkpoints.rounds() and fits(shared - 1))
     return shared if _least(int(has_it)) else 0
 
 
@@ -49,10 +46,19 @@ def _least(value: int) -> int:
     return int(_group.allreduce(np.array([value], dtype=np.int32), _group.Op.MIN)[0])
 
 
-def _fits(path: str, request: Request) -> bool:
+def _fits(path: str, parameters: Mapping[str, Any], columns: int) -> bool:
     """Whether the file is a whole model of this job's kind; the log says what is wrong with one that is not."""
     try:
-        unlike = _differences(_configuration(path)["learner"], request)
+        learner = _configuration(path)["learner"]
+        shape = learner["learner_model_param"]
+        rows = [
+            ("objective", learner["objective"]["name"], parameters.get("objective", "reg:squarederror")),
+            ("booster", learner["gradient_booster"]["name"], parameters.get("booster", "gbtree")),
+            ("num_class", shape["num_class"], str(parameters.get("num_class", 0))),
+        ]
+        unlike = ["its {} is {} and not {}".format(name, its, job) for name, its, job in rows if its != job]
+        if int(shape["num_feature"]) < columns:
+            unlike.append("it knows {} features of {}".format(shape["num_feature"], columns))
     except Exception as error:
         unlike = ["{}: {}".format(type(error).__name__, error)]
     if unlike:
@@ -67,19 +73,6 @@ def _configuration(path: str) -> Any:
     if done.returncode:
         raise ValueError("it does not load (exit code {})".format(done.returncode))
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _differences(learner: Mapping[str, Any], request: Request) -> List[str]:
-    shape, asked = learner["learner_model_param"], request.parameters
-    pairs = [
-        ("objective", learner["objective"]["name"], asked.get("objective", "reg:squarederror")),
-        ("booster", learner["gradient_booster"]["name"], asked.get("booster", "gbtree")),
-        ("num_class", shape["num_class"], str(asked.get("num_class", 0))),
-    ]
-    found = ["its {} is {} and not {}".format(name, has, wanted) for name, has, wanted in pairs if has != wanted]
-    if int(shape["num_feature"]) < request.matrix.num_col():
-        found.append("it knows {} features of {}".format(shape["num_feature"], request.matrix.num_col()))
-    return found
 
 
 class Continued(callback.TrainingCallback):

@@ -69,10 +69,10 @@ def judge(
 
 def _rehearse(hyperparameters: Dict[str, Any], checkpoint_dir: Optional[str]) -> Call:
     """The first call of `xgboost.train` by the base's own `train_job` on a few rows; XGBoost is not reached."""
-    seen = []
+    calls = []
 
     def spy(parameters: Any, matrix: Any, *positional: Any, **named: Any) -> None:
-        seen.append(Call(parameters, matrix, named))
+        calls.append(Call(parameters, matrix, named))
         raise _Reached
 
     with contextlib.suppress(_Reached), _in_place_of(xgboost, "train", spy), _surroundings() as folder:
@@ -85,7 +85,7 @@ def _rehearse(hyperparameters: Dict[str, Any], checkpoint_dir: Optional[str]) ->
             checkpoint_dir=checkpoint_dir,
             is_master=True,
         )
-    return seen[0]
+    return calls[0]
 
 
 def _matrix() -> xgboost.DMatrix:

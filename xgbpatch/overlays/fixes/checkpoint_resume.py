@@ -12,8 +12,6 @@ from sagemaker_xgboost_container import checkpointing
 from . import _train_job
 from ._checkpoints import Checkpoints
 
-_JOB = {"objective": "reg:squarederror"}
-
 logger = logging.getLogger(__name__)
 
 
@@ -22,17 +20,17 @@ def not_needed() -> str:
     if not hasattr(xgboost.callback, "TrainingCheckPoint"):
         return "this base writes its own checkpoints and resumes from them"
     with tempfile.TemporaryDirectory() as folder:
-        return _train_job.judge(lambda call: _verdict(call, folder), _JOB, folder)
 
+        def verdict(call: _train_job.Call) -> str:
+            """The base's own callbacks write what they write in three rounds, and its loader looks for it."""
+            booster = xgboost.train({}, call.matrix, num_boost_round=1)
+            for each in call.arguments["callbacks"]:
+                for epoch in range(3):
+                    each.after_iteration(booster, epoch, {})
+            path, _ = checkpointing.load_checkpoint(folder)
+            return "its checkpoints are found again" if path else ""
 
-def _verdict(call: _train_job.Call, folder: str) -> str:
-    """Has the base's own callbacks write what they write in three rounds, and asks its loader."""
-    booster = xgboost.train({}, call.matrix, num_boost_round=1)
-    for each in call.arguments["callbacks"]:
-        for epoch in range(3):
-            each.after_iteration(booster, epoch, {})
-    path, _ = checkpointing.load_checkpoint(folder)
-    return "its checkpoints are found again" if path else ""
+        return _train_job.judge(verdict, {"objective": "reg:squarederror"}, folder)
 
 
 def install() -> None:
@@ -51,12 +49,12 @@ def _resume(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any
         from . import _resumption
 
         checkpoints = Checkpoints(folder)
-        done = _resumption.rounds_done(checkpoints, _resumption.Request(parameters, matrix, num_boost_round))
+        done = _resumption.rounds_done(checkpoints, parameters, matrix, num_boost_round)
         if done:
             logger.info("Checkpoint loaded from %s", checkpoints.path(done - 1))
             logger.info("Resuming from iteration %s", done)
             named["xgb_model"] = checkpoints.path(done - 1)
-        keep = checkpoints.keep if is_master else _keep_nothing
+        keep = checkpoints.keep if is_master else lambda booster, number: None
         own = [each for each in callbacks if _resumption.is_own(each)]
         others = [each for each in callbacks if not _resumption.is_own(each)]
         return train(
@@ -68,7 +66,3 @@ def _resume(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any
         )
 
     return train_on
-
-
-def _keep_nothing(booster: xgboost.Booster, number: int) -> None:
-    """A host that is not the master."""

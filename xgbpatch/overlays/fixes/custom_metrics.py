@@ -13,7 +13,7 @@ from . import _train_job
 
 _PROBABILITIES = ("binary:logistic", "reg:logistic")
 _LABELS = ("multi:softmax",)
-_WAYS = ("custom_metric", "feval")  # XGBoost's names of the argument; the second is gone in 3.0
+_ARGUMENTS = ("custom_metric", "feval")  # XGBoost's names of the argument; the second is gone in 3.0
 
 
 def not_needed() -> str:
@@ -22,7 +22,7 @@ def not_needed() -> str:
 
 
 def _verdict(call: _train_job.Call) -> str:
-    (way,) = (name for name in _WAYS if call.arguments.get(name) is not None)
+    (argument,) = (name for name in _ARGUMENTS if call.arguments.get(name) is not None)
     history = {}  # type: Dict[str, Any]
     booster = xgboost.train(
         {"objective": "binary:logistic", "min_child_weight": 0},
@@ -31,7 +31,7 @@ def _verdict(call: _train_job.Call) -> str:
         evals=[(call.matrix, "train")],
         evals_result=history,
         verbose_eval=False,
-        **{way: call.arguments[way]},
+        **{argument: call.arguments[argument]},
     )
     right = np.mean((booster.predict(call.matrix) > 0.5) == call.matrix.get_label())
     return "its accuracy is right" if abs(history["train"]["accuracy"][0] - right) < 1e-5 else ""
@@ -39,12 +39,12 @@ def _verdict(call: _train_job.Call) -> str:
 
 def install() -> None:
     """Make classes as the objective of the job asks."""
-    _train_job.adapt(_cut_by_objective)
 
+    def change(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
+        custom_metrics.margin_to_class_label = functools.partial(classes, job["train_cfg"].get("objective"))
+        return train
 
-def _cut_by_objective(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
-    custom_metrics.margin_to_class_label = functools.partial(classes, job["train_cfg"].get("objective"))
-    return train
+    _train_job.adapt(change)
 
 
 _base_classes = custom_metrics.margin_to_class_label
@@ -56,5 +56,5 @@ def classes(objective: Optional[str], predictions: np.ndarray) -> np.ndarray:
         return (predictions > 0.5).astype(int)
     if objective in _LABELS and np.ndim(predictions) == 1:
         return predictions.astype(int)
-    found: np.ndarray = _base_classes(predictions)
-    return found
+    labels: np.ndarray = _base_classes(predictions)
+    return labels

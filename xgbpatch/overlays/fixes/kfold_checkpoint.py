@@ -23,21 +23,21 @@ def not_needed() -> str:
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(os.path.join(folder, _FIRST_FOLD))
         matrix = xgboost.DMatrix(np.zeros((2, 1)), label=[0, 1])
-        kept = os.path.join(folder, _FIRST_FOLD, checkpointing.CHECKPOINT_FILENAME + ".0")
-        xgboost.train({}, matrix, num_boost_round=1).save_model(kept)
-        return _train_job.judge(_verdict, {"objective": "reg:squarederror", "_kfold": 2}, folder)
+        path = os.path.join(folder, _FIRST_FOLD, checkpointing.CHECKPOINT_FILENAME + ".0")
+        xgboost.train({}, matrix, num_boost_round=1).save_model(path)
 
+        def verdict(call: _train_job.Call) -> str:
+            return "folds have no checkpoints" if call.arguments.get("xgb_model") is None else ""
 
-def _verdict(call: _train_job.Call) -> str:
-    return "folds have no checkpoints" if call.arguments.get("xgb_model") is None else ""
+        return _train_job.judge(verdict, {"objective": "reg:squarederror", "_kfold": 2}, folder)
 
 
 def install() -> None:
     """Have jobs of folds keep no checkpoints."""
-    _train_job.adapt(_keep_no_checkpoints)
 
+    def change(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
+        if "_kfold" in job["train_cfg"]:
+            job["checkpoint_dir"] = None
+        return train
 
-def _keep_no_checkpoints(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
-    if "_kfold" in job["train_cfg"]:
-        job["checkpoint_dir"] = None
-    return train
+    _train_job.adapt(change)

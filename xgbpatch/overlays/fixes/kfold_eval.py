@@ -10,11 +10,11 @@ from . import _train_job
 
 def not_needed() -> str:
     """Whether a fold is evaluated on the rows that it is trained on."""
-    return _train_job.judge(_verdict, {"objective": "reg:squarederror", "_kfold": 2})
 
+    def verdict(call: _train_job.Call) -> str:
+        return "folds are evaluated on their own rows" if call.arguments["evals"][0][0] is call.matrix else ""
 
-def _verdict(call: _train_job.Call) -> str:
-    return "folds are evaluated on their own rows" if call.arguments["evals"][0][0] is call.matrix else ""
+    return _train_job.judge(verdict, {"objective": "reg:squarederror", "_kfold": 2})
 
 
 def install() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable
+from typing import Any
 
-import xgboost
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
@@ -20,13 +19,28 @@ def not_needed() -> str:
 def install() -> None:
     """In place of both readers; a request that names column 0 is read as before."""
     if _algorithm_mode_shifts():
-        read = serve_utils._get_sparse_matrix_from_libsvm
-        serve_utils._get_sparse_matrix_from_libsvm = _unshifted_matrix(read)
+        read_matrix = serve_utils._get_sparse_matrix_from_libsvm
+
+        @functools.wraps(read_matrix)
+        def _get_sparse_matrix_from_libsvm(payload: str) -> Any:
+            matrix = read_matrix(FIRST_LINE + payload)
+            return matrix[1:] if matrix.shape[0] > 1 else read_matrix(payload)  # no feature: the base's own answer
+
+        serve_utils._get_sparse_matrix_from_libsvm = _get_sparse_matrix_from_libsvm
     if _script_mode_shifts():
-        read = encoder.libsvm_to_dmatrix
-        encoder.libsvm_to_dmatrix = _unshifted_dmatrix(read)
+        read_dmatrix = encoder.libsvm_to_dmatrix
+
+        @functools.wraps(read_dmatrix)
+        def libsvm_to_dmatrix(string_like: Any) -> Any:
+            text = string_like if isinstance(string_like, str) else string_like.decode("utf-8")
+            if ":" not in text:
+                return read_dmatrix(string_like)
+            matrix = read_dmatrix(FIRST_LINE + text.strip())
+            return matrix.slice(range(1, matrix.num_row()))
+
+        encoder.libsvm_to_dmatrix = libsvm_to_dmatrix
         decoders = encoder._dmatrix_decoders_map  # bound when the base was imported
-        decoders.update({kind: encoder.libsvm_to_dmatrix for kind, decoder in decoders.items() if decoder is read})
+        decoders.update({kind: libsvm_to_dmatrix for kind, decoder in decoders.items() if decoder is read_dmatrix})
 
 
 def _algorithm_mode_shifts() -> bool:
@@ -35,25 +49,3 @@ def _algorithm_mode_shifts() -> bool:
 
 def _script_mode_shifts() -> bool:
     return bool(encoder.libsvm_to_dmatrix(b"0 1:5").num_col() == 1)
-
-
-def _unshifted_matrix(read: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(read)
-    def _get_sparse_matrix_from_libsvm(payload: str) -> Any:
-        matrix = read(FIRST_LINE + payload)
-        return matrix[1:] if matrix.shape[0] > 1 else read(payload)  # without any feature: the base's own answer
-
-    return _get_sparse_matrix_from_libsvm
-
-
-def _unshifted_dmatrix(read: Callable[..., xgboost.DMatrix]) -> Callable[..., xgboost.DMatrix]:
-    @functools.wraps(read)
-    def libsvm_to_dmatrix(string_like: Any) -> xgboost.DMatrix:
-        text = string_like if isinstance(string_like, str) else string_like.decode("utf-8")
-        if ":" not in text:
-            return read(string_like)
-        matrix: Any = read(FIRST_LINE + text.strip())
-        unshifted: xgboost.DMatrix = matrix.slice(range(1, matrix.num_row()))
-        return unshifted
-
-    return libsvm_to_dmatrix

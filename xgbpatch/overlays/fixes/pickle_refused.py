@@ -7,7 +7,7 @@ import importlib.util
 import os
 import pickle
 import re
-from typing import Any, Callable
+from typing import Any
 
 from . import _after_import
 
@@ -23,7 +23,9 @@ class PickleRefused(BaseException):
 
 def not_needed() -> str:
     """Whether the base's source has nothing to unpickle with; it is not imported, since that loads the model."""
-    with open(_source(), encoding="utf-8") as source:
+    spec: Any = importlib.util.find_spec(PACKAGE)
+    (folder,) = spec.submodule_search_locations
+    with open(os.path.join(folder, "algorithm_mode", "serve_utils.py"), encoding="utf-8") as source:
         return "" if IMPORT.search(source.read()) else "the base does not unpickle models"
 
 
@@ -32,33 +34,14 @@ def install() -> None:
     _after_import.run(MODULE, _guard)
 
 
-def _source() -> str:
-    spec: Any = importlib.util.find_spec(PACKAGE)
-    (folder,) = spec.submodule_search_locations
-    return os.path.join(folder, "algorithm_mode", "serve_utils.py")
-
-
 def _guard(serve_utils: Any) -> None:
     names = [name for name, value in vars(serve_utils).items() if value is pickle]
     if not names:
         raise RuntimeError('the fix pickle-refused finds no pickle in "{}": it cannot vouch for it'.format(MODULE))
     for name in names:
         setattr(serve_utils, name, _NoPickle())
-    serve_utils.get_loaded_booster = _native_only(serve_utils.get_loaded_booster)
+    load = serve_utils.get_loaded_booster
 
-
-class _NoPickle(object):
-    """In the place of the module `pickle`; what it cannot do, it refuses."""
-
-    def load(self, file: Any, **_: Any) -> None:
-        """Raises PickleRefused for what looks like a pickle; for all else the error that sends the base to xgboost."""
-        head = file.read(256)
-        if PICKLE.match(head):
-            raise PickleRefused(file.name)
-        raise pickle.UnpicklingError("not a pickle, and pickles are refused here")
-
-
-def _native_only(load: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(load)
     def get_loaded_booster(*arguments: Any, **named: Any) -> Any:
         try:
@@ -70,4 +53,15 @@ def _native_only(load: Callable[..., Any]) -> Callable[..., Any]:
                 "pickle.load(file).save_model(path)".format(refused)
             ) from None
 
-    return get_loaded_booster
+    serve_utils.get_loaded_booster = get_loaded_booster
+
+
+class _NoPickle(object):
+    """In the place of the module `pickle`; what it cannot do, it refuses."""
+
+    def load(self, file: Any, **_: Any) -> None:
+        """Raises PickleRefused for what looks like a pickle; for all else the error that sends the base to xgboost."""
+        head = file.read(256)
+        if PICKLE.match(head):
+            raise PickleRefused(file.name)
+        raise pickle.UnpicklingError("not a pickle, and pickles are refused here")

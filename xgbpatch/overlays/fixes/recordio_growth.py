@@ -17,13 +17,10 @@ def not_needed() -> str:
 
 def install() -> None:
     """The base encodes each record in a call of its own."""
-    encode = serve_utils._encode_selected_predictions_recordio_protobuf
-    serve_utils._encode_selected_predictions_recordio_protobuf = _one_by_one(encode)
+    encode: Callable[..., bytes] = serve_utils._encode_selected_predictions_recordio_protobuf
 
-
-def _one_by_one(encode: Callable[..., bytes]) -> Callable[..., bytes]:
     @functools.wraps(encode)
     def _encode_selected_predictions_recordio_protobuf(predictions: Any) -> bytes:
         return b"".join(encode([prediction]) for prediction in predictions)
 
-    return _encode_selected_predictions_recordio_protobuf
+    serve_utils._encode_selected_predictions_recordio_protobuf = _encode_selected_predictions_recordio_protobuf
