@@ -5,7 +5,7 @@ import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays import predictor as prediction
-from xgbpatch_overlays import request_data, witness
+from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import booster
 from xgbpatch_overlays.shap import methods, values
 from xgbpatch_overlays.shap import values as shap_values
@@ -134,7 +134,7 @@ def test_names_that_do_not_fit_fail_the_explanation_and_not_the_prediction(tmp_p
 
 def test_a_model_that_nobody_asks_about_is_neither_run_nor_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(values, "measure", lambda *_: pytest.fail("measured"))
-    monkeypatch.setattr(witness, "options_of", lambda *_: pytest.fail("asked to predict"))
+    monkeypatch.setattr(booster, "options_of", lambda *_: pytest.fail("asked to predict"))
     served = explaining.serve(tmp_path, "regression")
     x = zoo.inputs(rows=2).astype(np.float32)
     predicted = served.predictor.predict(served.model, served.form, xgboost.DMatrix(x), "text/csv")
@@ -187,7 +187,7 @@ def test_costs_are_measured_at_load_where_a_key_of_ours_is_selected(tmp_path, mo
     monkeypatch.setenv("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
     monkeypatch.setattr(serve_utils, "SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
     served = explaining.serve(tmp_path, "regression")
-    assert set(served.member._ways) == {ShapOptions(), INTERACTIONS}
+    assert set(served.member._methods) == {ShapOptions(), INTERACTIONS}
 
 
 def test_a_refusal_is_found_out_once(tmp_path, monkeypatch):

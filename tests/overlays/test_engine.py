@@ -26,7 +26,7 @@ ACCELERATED = sorted(set(zoo.ZOO) - set(BOOSTER_ONLY))
 def choice():
     """What was chosen for the served model."""
     predictor = serve_utils.predict.__self__
-    return predictor.member(serve.ScoringService.booster, serve.ScoringService.format).choice
+    return predictor.model(serve.ScoringService.booster, serve.ScoringService.format).choice
 
 
 def counted(monkeypatch):
@@ -241,10 +241,10 @@ def test_a_model_is_forgotten_when_it_is_unloaded(server):
 
     server("regression", **ENGINE)
     predictor = serve_utils.predict.__self__
-    assert len(predictor._members) == 1
+    assert len(predictor._models) == 1
     serve.ScoringService.booster = None
     gc.collect()
-    assert len(predictor._members) == 0
+    assert len(predictor._models) == 0
 
 
 def test_recorded_numbers_are_the_matrix(server):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-MOST = 15  # modules of a request with SHAP, packages included
+MOST = 14  # modules of a request with SHAP, packages included
 PROGRAM = """
 import pathlib, sys, tempfile
 from support.overlays import zoo

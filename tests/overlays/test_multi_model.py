@@ -170,7 +170,7 @@ def test_engine_answers_with_the_bases_bytes(worker):
     _, plain = worker("softprob").post(zoo.csv(x))
     status, text = worker("softprob", XGBPATCH_FEATURES="daal4py", XGBPATCH_ENGINE="daal4py").post(zoo.csv(x))
     assert (status, text) == (200, plain)
-    (member,) = serve_utils.predict.__self__._members.values()
+    (member,) = serve_utils.predict.__self__._models.values()
     assert member.choice.engine == "daal4py", member.choice.reason
 
 

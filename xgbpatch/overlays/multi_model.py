@@ -21,7 +21,6 @@ from . import predictor as prediction
 from .model import booster, version_guard
 from .shap import request as shap_request
 from .shap import response, values
-from .shap.response import ExplainedResponse
 
 HANDLER = __name__.rpartition(".")[0] + ".handler"
 BaseInferenceHandler: Any = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
@@ -30,11 +29,11 @@ BaseInferenceHandler: Any = handler_service.HandlerService.DefaultXGBoostAlgoMod
 def main() -> Any:
     """The command `serve`: the base's, with our handler where a feature is on in a multi-model endpoint."""
     try:
-        asked = settings.read(os.environ)
+        config = settings.read(os.environ)
     except settings.SettingsError as error:
         sys.exit(str(error))
-    fixes.install(asked.fixes, fixes.COMMAND)
-    ours = asked.active or asked.fixes or asked.guarded
+    fixes.install(config.fixes, fixes.COMMAND)
+    ours = config.active or config.fixes or config.guarded
     if ours and serving.is_multi_model() and env.ServingEnv().module_name is None:
         serving_mms.ALGO_HANDLER_SERVICE = HANDLER
     return serving.serving_entrypoint()
@@ -42,28 +41,28 @@ def main() -> Any:
 
 def inference_handler() -> type:
     """Hook prediction in this worker, and return the class of the inference handler it needs."""
-    asked = settings.read(os.environ)
-    fixes.install(asked.fixes, fixes.MODEL_SERVER)
-    if asked.guarded:
+    config = settings.read(os.environ)
+    fixes.install(config.fixes, fixes.MODEL_SERVER)
+    if config.guarded:
         version_guard.install(serve_utils)
     base: type = BaseInferenceHandler
-    if not asked.active:
+    if not config.active:
         return base
-    predictor = prediction.install(asked, serve_utils, encoder)
-    if not asked.explains:
+    predictor = prediction.install(config, serve_utils, encoder)
+    if not config.explains:
         return base
-    return type("InferenceHandler", (ExplainingHandler,), {"predictor": predictor, "settings": asked})
+    return type("InferenceHandler", (ExplainingHandler,), {"predictor": predictor, "settings": config})
 
 
 @dataclass
 class Request:
     """What a worker, which has one request at a time, knows of it.
 
-    `manner` is None where it is not explained; `refusal` is ours, not the base's.
+    `options` are None where it is not explained; `refusal` is ours, not the base's.
     """
 
     context: Any
-    manner: Optional[shap_request.ResponseOptions] = None
+    options: Optional[shap_request.ResponseOptions] = None
     evaluation: Any = None
     refusal: Optional[BaseInferenceToolkitError] = None
 
@@ -93,6 +92,23 @@ def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
         handler.request = Request(None)
 
 
+def _read(request: Request, config: Any) -> None:
+    """Take what is ours out of the headers; raises the refusal of a bad option."""
+    headers = request.context.get_all_request_header(0)
+    names = {name.lower(): name for name in headers}
+    own = headers.get(names.get(shap_request.ATTRIBUTES.lower()))
+    accept, options = shap_request.of_request(own, headers.get(names.get("accept")))
+    if not options:
+        request.options = config.response_options if config.shap or response.known_keys() else None
+        return
+    if "accept" in names:
+        headers[names["accept"]] = accept
+    try:
+        request.options = shap_request.apply(options, config)
+    except shap_request.BadOption as bad:
+        raise request.refuse(400, str(bad)) from bad
+
+
 class ExplainingHandler(BaseInferenceHandler):
     """The base's inference handler; a request that asks for it gets SHAP values."""
 
@@ -103,11 +119,11 @@ class ExplainingHandler(BaseInferenceHandler):
     def default_predict_fn(self, data: Any, model: Any) -> Any:
         """The base's prediction, remembered where it is to be explained; raises what the base raises."""
         base = super(ExplainingHandler, self).default_predict_fn
-        if self.request.manner is None:
+        if self.request.options is None:
             return base(data, model)
-        with prediction.captured() as seen:
+        with prediction.captured() as evaluations:
             predicted = base(data, model)
-        self.request.evaluation = seen[-1]
+        self.request.evaluation = evaluations[-1]
         return predicted
 
     def default_output_fn(self, prediction: Any, accept: str) -> Any:
@@ -115,52 +131,29 @@ class ExplainingHandler(BaseInferenceHandler):
 
         Raises what the base raises, and the toolkit's error where there is no explanation.
         """
-        text = super(ExplainingHandler, self).default_output_fn(prediction, accept)
-        manner = self.request.manner
-        if manner is None or self.request.evaluation is None:
+        encode = super(ExplainingHandler, self).default_output_fn
+        text = encode(prediction, accept)
+        options, evaluation = self.request.options, self.request.evaluation
+        if options is None or evaluation is None:
             return text
+        if handler_service.SAGEMAKER_BATCH:
+            options = dataclasses.replace(options, header=False)
+        explained = response.ExplainedResponse(
+            lambda shap_options: self.predictor.explain(evaluation, shap_options), options, self.settings.shap_bytes
+        )
+        is_json = accept.lower() == content_types.JSON
         try:
-            body = self._explained(text, prediction, accept, manner)
+            if response.known_keys():
+                learner = booster.configuration(evaluation.calls[0].booster)["learner"]
+                body = explained.selected(prediction, learner, content_types.JSON if is_json else response.CSV)
+            elif is_json:
+                scores = serve_utils.encode_predictions_as_json(json.loads(text))
+                body = explained.appended(scores, response.to_json)
+            else:  # the base writes one line for all records; we ask it for each
+                each = (encode(prediction[i : i + 1], accept).decode("utf-8") for i in range(len(prediction)))
+                lines = "\n".join(line.rstrip("\n") for line in each) + "\n"
+                body = explained.appended(lines, response.to_lines)
         except values.NotExplained as refusal:
             raise self.request.refuse(refusal.status, refusal.reason) from refusal
-        self.request.context.set_response_header(0, shap_request.ATTRIBUTES, manner.stated())
+        self.request.context.set_response_header(0, shap_request.ATTRIBUTES, options.attributes())
         return body
-
-    def _explained(self, text: Any, prediction: Any, accept: str, manner: shap_request.ResponseOptions) -> bytes:
-        evaluation = self.request.evaluation
-        if handler_service.SAGEMAKER_BATCH:
-            manner = dataclasses.replace(manner, header=False)
-        explaining = ExplainedResponse(
-            lambda wish: self.predictor.explain(evaluation, wish), manner, self.settings.shap_bytes
-        )
-        json_asked = accept.lower() == content_types.JSON
-        if response.known_keys():
-            learner = booster.configuration(evaluation.members[0].booster)["learner"]
-            return explaining.selected(prediction, learner, content_types.JSON if json_asked else response.CSV)
-        if json_asked:
-            scores = serve_utils.encode_predictions_as_json(json.loads(text))
-            return explaining.appended(scores, response.to_json)
-        return explaining.appended(self._lines(prediction, accept), response.to_lines)
-
-    def _lines(self, prediction: Any, accept: str) -> str:
-        """The base writes one line for all records; we ask it for each."""
-        encode = super(ExplainingHandler, self).default_output_fn
-        lines = [encode(prediction[i : i + 1], accept).decode("utf-8").rstrip("\n") for i in range(len(prediction))]
-        return "\n".join(lines) + "\n"
-
-
-def _read(request: Request, asked: Any) -> None:
-    """Take what is ours out of the headers; raises the refusal of a bad option."""
-    headers = request.context.get_all_request_header(0)
-    names = {name.lower(): name for name in headers}
-    own = headers.get(names.get(shap_request.ATTRIBUTES.lower()))
-    accept, options = shap_request.of_request(own, headers.get(names.get("accept")))
-    if not options:
-        request.manner = asked.manner if asked.shap or response.known_keys() else None
-        return
-    if "accept" in names:
-        headers[names["accept"]] = accept
-    try:
-        request.manner = shap_request.apply(options, asked)
-    except shap_request.BadOption as bad:
-        raise request.refuse(400, str(bad)) from bad

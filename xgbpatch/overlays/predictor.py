@@ -1,4 +1,7 @@
-"""The one hook of prediction: who predicts, and who explains, for each model of a server."""
+"""The one hook of prediction: who predicts, and who explains, for each model of a server.
+
+`serve_utils.predict` is called with recording boosters in the place of the boosters.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,18 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 import xgboost
 
-from . import request_data, witness
+from . import request_data
 from .model import booster as model_booster
 from .model import choice as model_choice
 from .model import folder
+from .model.booster import PredictCall
 from .model.choice import Choice
 from .shap import methods, response, values
 from .shap.request import Explanation, ShapOptions
-from .shap.values import NotExplained, PredictCall
+from .shap.values import NotExplained
+
+logger = logging.getLogger(__name__)
+_request = threading.local()
 
 
 class LoadedModel(object):
@@ -29,7 +36,7 @@ class LoadedModel(object):
         self.choice = choice
         self.folder = folder
         self._names: Optional[Tuple[str, ...]] = None
-        self._ways: Dict[ShapOptions, Tuple[methods.Method, ...]] = {}
+        self._methods: Dict[ShapOptions, Tuple[methods.Method, ...]] = {}
         self._refusals: Dict[ShapOptions, Tuple[int, str]] = {}
 
     def names(self, booster: Any) -> Tuple[str, ...]:
@@ -38,68 +45,57 @@ class LoadedModel(object):
             self._names = folder.feature_names_of(booster, self.folder)
         return self._names
 
-    def cost(self, rows: int, asked: PredictCall, wish: ShapOptions) -> values.Cost:
+    def cost(self, rows: int, call: PredictCall, options: ShapOptions) -> values.Cost:
         """The Cost of explaining `rows` records, measured at the first call; raises what `explain` raises."""
-        return sum((self._way(rows, asked, array).cost for array in _arrays(wish)), values.NOTHING)
+        return sum((self._method(rows, call, each).cost for each in _arrays(options)), values.NOTHING)
 
-    def explain(self, dmatrix: Any, asked: PredictCall, wish: ShapOptions) -> Tuple[np.ndarray, Any]:
+    def explain(self, dmatrix: Any, call: PredictCall, options: ShapOptions) -> Tuple[np.ndarray, Any]:
         """(values, interactions or None) as in an Explanation.
 
         Raises ValueError, NotExplained and model_folder.ModelFolderError.
         """
-        found = [self._array(dmatrix, asked, array) for array in _arrays(wish)]
-        return found[0], found[1] if wish.interactions else None
+        arrays = []
+        for each in _arrays(options):
+            array = self._method(dmatrix.num_row(), call, each).compute(dmatrix, call)
+            arrays.append(methods.native(dmatrix, call, each) if array is None else array)
+        return arrays[0], arrays[1] if options.interactions else None
 
-    def _array(self, dmatrix: Any, asked: PredictCall, array: ShapOptions) -> np.ndarray:
-        found = self._way(dmatrix.num_row(), asked, array).compute(dmatrix, asked)
-        return methods.native(dmatrix, asked, array) if found is None else found
-
-    def _way(self, rows: int, asked: PredictCall, array: ShapOptions) -> methods.Method:
-        if array in self._refusals:
-            raise NotExplained(*self._refusals[array])
-        if array not in self._ways:
-            self._ways[array] = self._found(asked, array)
-        return min(self._ways[array], key=lambda way: way.cost.seconds(rows))
-
-    def _found(self, asked: PredictCall, array: ShapOptions) -> Tuple[methods.Method, ...]:
-        """What cannot be explained is found out once, too: reading the whole model takes its time."""
-        try:
-            return methods.methods(methods._Candidates(self.choice.accelerator, self.folder), asked, array)
-        except NotExplained as refusal:
-            self._refusals[array] = (refusal.status, refusal.reason)
-            raise
+    def _method(self, rows: int, call: PredictCall, options: ShapOptions) -> methods.Method:
+        """The quickest. What cannot be explained is found out once, too: reading the whole model takes its time."""
+        if options in self._refusals:
+            raise NotExplained(*self._refusals[options])
+        if options not in self._methods:
+            try:
+                self._methods[options] = methods.methods(self.choice.accelerator, self.folder, call, options)
+            except NotExplained as refusal:
+                self._refusals[options] = (refusal.status, refusal.reason)
+                raise
+        return min(self._methods[options], key=lambda method: method.cost.seconds(rows))
 
 
-def _arrays(wish: ShapOptions) -> List[ShapOptions]:
-    """One wish for each array of the explanation."""
-    alone = replace(wish, interactions=False)
-    return [alone, wish] if wish.interactions else [alone]
-
-
-# The one hook of prediction: `serve_utils.predict` called with recording boosters in the place of the boosters.
-
-
-logger = logging.getLogger(__name__)
-_request = threading.local()
+def _arrays(options: ShapOptions) -> List[ShapOptions]:
+    """The options of each array of the explanation."""
+    alone = replace(options, interactions=False)
+    return [alone, options] if options.interactions else [alone]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One request's prediction: its matrix, and each member's booster and options, as the base used them."""
+    """One request's prediction: its matrix, and how the base called each booster."""
 
     dmatrix: Any
-    members: Tuple[PredictCall, ...]
+    calls: Tuple[PredictCall, ...]
 
 
 @contextlib.contextmanager
 def captured() -> Iterator[List[Evaluation]]:
     """A list that holds the Evaluation of the request handled inside the block, if it came to a prediction."""
-    seen: List[Evaluation] = []
-    _request.seen = seen
+    evaluations: List[Evaluation] = []
+    _request.evaluations = evaluations
     try:
-        yield seen
+        yield evaluations
     finally:
-        _request.seen = None
+        _request.evaluations = None
 
 
 class Predictor(object):
@@ -108,100 +104,90 @@ class Predictor(object):
     def __init__(self, settings: Any, base_predict: Callable[..., Any]):
         self._settings = settings
         self._base = base_predict
-        self._members: weakref.WeakKeyDictionary[xgboost.Booster, LoadedModel] = weakref.WeakKeyDictionary()
+        self._models: weakref.WeakKeyDictionary[xgboost.Booster, LoadedModel] = weakref.WeakKeyDictionary()
 
     def predict(self, model: Any, model_format: Any, dmatrix: xgboost.DMatrix, *rest: Any, **named: Any) -> np.ndarray:
         """As the base's: same arguments, result and errors."""
-        boosters = model if isinstance(model, list) else [model]
-        members = [self.member(booster, form) for booster, form in zip(boosters, _each(model, model_format))]
-        witnesses = [
-            witness.RecordingBooster(booster, member.choice.answer) for booster, member in zip(boosters, members)
+        recorders = [
+            model_booster.RecordingBooster(booster, self.model(booster, form).choice.answer)
+            for booster, form in _members(model, model_format)
         ]
-        asked = witnesses if isinstance(model, list) else witnesses[0]
-        prediction: np.ndarray = self._base(asked, model_format, dmatrix, *rest, **named)
-        if getattr(_request, "seen", None) is not None:
-            _request.seen.append(
-                Evaluation(dmatrix, tuple(PredictCall(seen.booster, seen.options) for seen in witnesses))
-            )
+        stand_in = recorders if isinstance(model, list) else recorders[0]
+        prediction: np.ndarray = self._base(stand_in, model_format, dmatrix, *rest, **named)
+        if getattr(_request, "evaluations", None) is not None:
+            calls = tuple(PredictCall(recorder.booster, recorder.options) for recorder in recorders)
+            _request.evaluations.append(Evaluation(dmatrix, calls))
         return prediction
 
     def prepare(self, model: Any, model_format: Any, folder: Optional[str] = None) -> None:
         """Do at load what would delay a request, for every booster of a model that was loaded from `folder`."""
-        for booster, form in zip(model if isinstance(model, list) else [model], _each(model, model_format)):
-            self.member(booster, form, folder)
+        for booster, form in _members(model, model_format):
+            self.model(booster, form, folder)
 
-    def member(self, booster: xgboost.Booster, model_format: Any, folder: Optional[str] = None) -> LoadedModel:
+    def model(self, booster: xgboost.Booster, model_format: Any, folder: Optional[str] = None) -> LoadedModel:
         """What is known about `booster`; found out at the first call."""
-        if booster not in self._members:
-            self._members[booster] = self._examine(booster, model_format, folder)
-        return self._members[booster]
+        if booster not in self._models:
+            self._models[booster] = self._load(booster, model_format, folder)
+        return self._models[booster]
 
-    def _examine(self, booster: xgboost.Booster, model_format: Any, folder: Optional[str]) -> LoadedModel:
+    def _load(self, booster: xgboost.Booster, model_format: Any, folder: Optional[str]) -> LoadedModel:
         """A model is asked to predict only where something has to be known before its first request."""
-        wish = self._foreseen()
-        if not self._settings.accelerated and wish is None:
-            return LoadedModel(model_choice.choose(booster, {}, self._settings.engine), folder)
+        settings, keys, shap_options = self._settings, response.known_keys(), None
+        if settings.shap or keys:  # a request that asks for nothing itself is explained
+            interactions = settings.response_options.interactions
+            shap_options = settings.response_options.shap_options(
+                response.INTERACTIONS in keys if interactions is None else interactions
+            )
+        if not settings.accelerated and shap_options is None:
+            return LoadedModel(model_choice.choose(booster, {}, settings.engine), folder)
         try:
-            probe = xgboost.DMatrix(np.full((1, model_booster.width(booster)), np.nan, dtype=np.float32))
-            options = witness.options_of(self._base, booster, model_format, probe)
+            options = model_booster.options_of(self._base, booster, model_format)
         except Exception as error:
             return LoadedModel(model_choice.booster_for("the model does not predict: {}".format(error)), folder)
-        member = LoadedModel(model_choice.choose(booster, options, self._settings.engine), folder)
-        if wish is not None:
-            _measure(member, PredictCall(booster, options), wish)
-        return member
+        model = LoadedModel(model_choice.choose(booster, options, settings.engine), folder)
+        if shap_options is not None:
+            try:
+                model.cost(1, PredictCall(booster, options), shap_options)
+            except Exception as error:  # the request says why
+                logger.warning("No contributions for this model: %s", error)
+        return model
 
-    def _foreseen(self) -> Optional[ShapOptions]:
-        """The ShapOptions of a request that asks for nothing itself, None where it is not explained."""
-        keys, manner = response.known_keys(), self._settings.manner
-        if not self._settings.shap and not keys:
-            return None
-        interactions = response.INTERACTIONS in keys if manner.interactions is None else manner.interactions
-        wish: ShapOptions = manner.wish(interactions)
-        return wish
-
-    def explain(self, evaluation: Evaluation, wish: ShapOptions = ShapOptions()) -> Explanation:  # noqa: B008
+    def explain(self, evaluation: Evaluation, options: ShapOptions = ShapOptions()) -> Explanation:  # noqa: B008
         """The explanation of a request that was predicted here; raises NotExplained.
 
         Of an ensemble: the mean of its members'.
         """
+        calls, dmatrix = evaluation.calls, evaluation.dmatrix
         try:
-            return self._explain(evaluation, wish)
+            if len(calls) > 1:
+                values.refuse_votes([call.booster for call in calls])
+            pairs = [(self._models[call.booster], call) for call in calls]
+            rows = dmatrix.num_row()
+            cost = sum((model.cost(rows, call, options) for model, call in pairs), values.NOTHING)
+            numbers = max(values.numbers(call.booster, options) for call in calls)
+            values.check_limits(rows, cost, numbers, self._settings.shap_seconds)
+            arrays = [model.explain(dmatrix, call, options) for model, call in pairs]
+            return Explanation(
+                values.mean([contributions for contributions, _ in arrays]),
+                pairs[0][0].names(calls[0].booster),
+                values.mean([interactions for _, interactions in arrays]) if options.interactions else None,
+            )
         except folder.ModelFolderError as error:
             raise NotExplained(500, "Unable to explain with this model: {}".format(error)) from error
         except ValueError as error:  # xgboost's own error is one too
             raise NotExplained(400, "Unable to explain payload provided: {}".format(error)) from error
 
-    def _explain(self, evaluation: Evaluation, wish: ShapOptions) -> Explanation:
-        if len(evaluation.members) > 1:
-            values.refuse_votes([asked.booster for asked in evaluation.members])
-        members = [self._members[asked.booster] for asked in evaluation.members]
-        pairs = list(zip(members, evaluation.members))
-        rows = evaluation.dmatrix.num_row()
-        total = sum((member.cost(rows, asked, wish) for member, asked in pairs), values.NOTHING)
-        numbers = max(values.numbers(asked.booster, wish) for asked in evaluation.members)
-        values.check_memory(values.MemoryNeed(rows, total, numbers), self._settings.shap_seconds)
-        found = [member.explain(evaluation.dmatrix, asked, wish) for member, asked in pairs]
-        return Explanation(
-            values.mean([values for values, _ in found]),
-            members[0].names(evaluation.members[0].booster),
-            values.mean([matrices for _, matrices in found]) if wish.interactions else None,
-        )
-
     def describe(self, model: Any) -> str:
         """Which engine predicts with `model` and why, in one line."""
         boosters = model if isinstance(model, list) else [model]
-        choices = [self._members[booster].choice for booster in boosters if booster in self._members]
+        choices = [self._models[booster].choice for booster in boosters if booster in self._models]
         lines = ["{}; {}".format(choice.engine, choice.reason) for choice in choices]
         return " | ".join(" ".join(line.split()) for line in lines)
 
 
-def _measure(member: LoadedModel, asked: PredictCall, wish: ShapOptions) -> None:
-    """Where it fails, the request says why."""
-    try:
-        member.cost(1, asked, wish)
-    except Exception as error:
-        logger.warning("No contributions for this model: %s", error)
+def _members(model: Any, model_format: Any) -> List[Tuple[xgboost.Booster, Any]]:
+    """(booster, format) of each member of an ensemble, or of the one model."""
+    return list(zip(model, model_format)) if isinstance(model, list) else [(model, model_format)]
 
 
 def install(settings: Any, serve_utils: Any, encoder: Any) -> Predictor:
@@ -223,7 +209,3 @@ def _preparing(load: Callable[..., Any], predictor: Predictor) -> Callable[..., 
         return model, model_format
 
     return get_loaded_booster
-
-
-def _each(model: Any, model_format: Any) -> Any:
-    return model_format if isinstance(model, list) else [model_format]

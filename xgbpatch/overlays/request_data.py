@@ -17,7 +17,11 @@ class RecordedDMatrix(xgboost.DMatrix):
 
     def __init__(self, data: Any, *arguments: Any, **named: Any) -> None:
         super(RecordedDMatrix, self).__init__(data, *arguments, **named)
-        self.recorded = data if _understood(data) else None
+        if isinstance(data, np.ndarray):
+            understood = data.ndim == 2 and data.dtype.kind in "fiub"
+        else:
+            understood = bool(scipy.sparse.isspmatrix_csr(data) and data.has_canonical_format)
+        self.recorded = data if understood else None
 
 
 class RecordingXgboost(object):
@@ -69,9 +73,3 @@ def padded(dmatrix: xgboost.DMatrix, width: int) -> xgboost.DMatrix:
     if not scipy.sparse.issparse(data):
         return xgboost.DMatrix(dense(data, width))
     return xgboost.DMatrix(scipy.sparse.csr_matrix((data.data, data.indices, data.indptr), (data.shape[0], width)))
-
-
-def _understood(data: Any) -> bool:
-    if isinstance(data, np.ndarray):
-        return data.ndim == 2 and data.dtype.kind in "fiub"
-    return bool(scipy.sparse.isspmatrix_csr(data) and data.has_canonical_format)

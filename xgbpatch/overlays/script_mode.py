@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import replace
-from typing import Any, Mapping, Optional
+from typing import Any, Optional
 
 import numpy as np
 import xgboost
@@ -19,21 +19,23 @@ from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
 from . import predictor as prediction
-from . import request_data, settings, witness
+from . import request_data, settings
+from .model import booster as model_booster
 from .model import choice as model_choice
+from .model.booster import PredictCall
 from .shap import response
 from .shap.request import Explanation
-from .shap.values import NotExplained, PredictCall
+from .shap.values import NotExplained
 
 __all__ = ["Accelerated", "Explanation", "NotExplained", "accelerate", "append_csv", "append_json", "explain", "matrix"]
 
 PREDICT = {"validate_features": False}  # as the base's own predict_fn asks
 
 
-class Accelerated(witness.RecordingBooster):
+class Accelerated(model_booster.RecordingBooster):
     """A booster whose `predict` takes the proved oneDAL path where it can; everything else is the booster's.
 
-    It can where `predict` is asked as `accelerate` was told, for a matrix whose numbers are known (`matrix`, or the
+    It can where `predict` has the options of `accelerate`, for a matrix whose numbers are known (`matrix`, or the
     base's own input_fn). `engine` and `reason` say what was chosen and why, `folder` where the model came from.
     """
 
@@ -54,8 +56,8 @@ def accelerate(booster: xgboost.Booster, folder: Optional[str] = None, **options
     The engine is XGBPATCH_ENGINE's, "auto" where it is not set; without the feature daal4py the booster predicts.
     """
     request_data.record(encoder)
-    wanted = settings.read(os.environ).engine or "auto"
-    return Accelerated(booster, model_choice.choose(booster, dict(PREDICT, **options), wanted), folder)
+    engine = settings.read(os.environ).engine or "auto"
+    return Accelerated(booster, model_choice.choose(booster, dict(PREDICT, **options), engine), folder)
 
 
 def matrix(data: Any) -> xgboost.DMatrix:
@@ -63,49 +65,42 @@ def matrix(data: Any) -> xgboost.DMatrix:
     return request_data.RecordedDMatrix(data)
 
 
-def explain(model: Any, dmatrix: xgboost.DMatrix, folder: Optional[str] = None, **wish: Any) -> Explanation:
+def explain(model: Any, dmatrix: xgboost.DMatrix, folder: Optional[str] = None, **shap_options: Any) -> Explanation:
     """Exact tree SHAP of what `model.predict(dmatrix)` returns; `model` is a booster or Accelerated, or a list of them.
 
-    `wish`: `space`, `approximate` (XGBPATCH_SHAP_* where they are not given), `interactions`, and `options`, a dict of
-    what else `predict` is asked with (`iteration_range`, `ntree_limit`). Feature names and background rows are read in
-    `folder`, where the model was loaded from. Raises NotExplained with an HTTP status and a reason.
+    `shap_options`: `space`, `approximate` (XGBPATCH_SHAP_* where they are not given), `interactions`, and `options`, a
+    dict of what else `predict` is asked with (`iteration_range`, `ntree_limit`). Feature names and background rows are
+    read in `folder`, where the model was loaded from. Raises NotExplained with an HTTP status and a reason.
     """
-    options = dict(PREDICT, **wish.pop("options", {}))
-    models = model if isinstance(model, list) else [model]
-    members = tuple(PredictCall(_booster(member), options) for member in models)
-    for asked, member in zip(members, models):
-        _predictor().member(asked.booster, serve_utils.XGB_FORMAT, folder or _folder(member))
-    wished = replace(settings.read(os.environ).manner.wish(interactions=False), **wish)
-    return _predictor().explain(prediction.Evaluation(dmatrix, members), wished)
+    options = dict(PREDICT, **shap_options.pop("options", {}))
+    calls = []
+    for member in model if isinstance(model, list) else [model]:
+        booster, known_folder = (member.booster, member.folder) if isinstance(member, Accelerated) else (member, None)
+        _predictor().model(booster, serve_utils.XGB_FORMAT, folder or known_folder)
+        calls.append(PredictCall(booster, options))
+    defaults = settings.read(os.environ).response_options.shap_options(interactions=False)
+    return _predictor().explain(prediction.Evaluation(dmatrix, tuple(calls)), replace(defaults, **shap_options))
 
 
 def append_csv(predictions: Any, explanation: Explanation, top_k: Optional[int] = None, header: bool = False) -> str:
     """The layout append: `prediction,base_value,phi_1,...` a record. `predictions` (n,), (n, K), or CSV text."""
     text = predictions if isinstance(predictions, str) else encoders.encode(predictions, "text/csv")
-    addition = _addition(explanation, {"top_k": top_k, "header": header})
-    return response.to_lines(text, addition)(len(explanation.values)).decode("utf-8")
+    write = response.to_lines(text, _appended_keys(explanation, top_k, header))
+    return write(len(explanation.values)).decode("utf-8")
 
 
 def append_json(predictions: Any, explanation: Explanation, top_k: Optional[int] = None) -> str:
     """`{"predictions": [{"score", "base_value", "shap_values"}]}`; `predictions` (n,) or (n, K)."""
     text = serve_utils.encode_predictions_as_json(np.asarray(predictions).tolist())
-    return response.to_json(text, _addition(explanation, {"top_k": top_k}))(len(explanation.values)).decode("utf-8")
+    write = response.to_json(text, _appended_keys(explanation, top_k))
+    return write(len(explanation.values)).decode("utf-8")
 
 
-def _addition(explanation: Explanation, form: Mapping[str, Any]) -> response.AppendedKeys:
-    top_k = form["top_k"]
+def _appended_keys(explanation: Explanation, top_k: Optional[int], header: bool = False) -> response.AppendedKeys:
     keys = [response.BASE_VALUE, response.TOP_K if top_k else response.VALUES]
     if explanation.interactions is not None:
         keys.append(response.INTERACTIONS)
-    return response.AppendedKeys(response.KeyValues(explanation, top_k), tuple(keys), form.get("header", False))
-
-
-def _booster(model: Any) -> Any:
-    return model.booster if isinstance(model, Accelerated) else model
-
-
-def _folder(model: Any) -> Optional[str]:
-    return model.folder if isinstance(model, Accelerated) else None
+    return response.AppendedKeys(response.KeyValues(explanation, top_k), tuple(keys), header)
 
 
 @functools.lru_cache(maxsize=None)

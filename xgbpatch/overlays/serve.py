@@ -21,18 +21,18 @@ SCRIPT_MODE = __name__.rpartition(".")[0] + ".script_mode"
 
 def application(environment: Mapping[str, str]) -> Callable[..., Any]:
     """The base's own WSGI function; hooks are installed only where `environment` asks for a feature or a fix."""
-    asked = settings.read(environment)
-    fixes.install(asked.fixes, fixes.LOADING)
-    if asked.guarded:
+    config = settings.read(environment)
+    fixes.install(config.fixes, fixes.LOADING)
+    if config.guarded:
         version_guard.check(environment.get("SM_MODEL_DIR", "/opt/ml/model"))
     from sagemaker_xgboost_container import serving  # this loads the model
 
-    fixes.install(asked.fixes, fixes.SERVING)
-    if asked.active and env.ServingEnv().module_name is None:
+    fixes.install(config.fixes, fixes.SERVING)
+    if config.active and env.ServingEnv().module_name is None:
         from . import single_model
 
-        single_model.install(asked)
-    elif asked.active:
+        single_model.install(config)
+    elif config.active:
         logger.warning("Script mode: your own functions predict; %s gives them the same", SCRIPT_MODE)
     main: Callable[..., Any] = serving.main
     return main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import FrozenSet, Mapping, Optional, Tuple
+from typing import FrozenSet, Mapping, Optional, Sequence, Tuple
 
 from .shap.request import PROBABILITY, SHAP_PROBABILITY, ResponseOptions
 
@@ -20,16 +20,10 @@ class Variable:
 
 
 FEATURES = Variable(
-    "XGBPATCH_FEATURES",
-    (),
-    "",
-    "Features this image carries, comma-separated. Baked by the build; not for users.",
+    "XGBPATCH_FEATURES", (), "", "Features this image carries, comma-separated. Baked by the build; not for users."
 )
 FIXES = Variable(
-    "XGBPATCH_FIXES",
-    (),
-    "",
-    "Fixes this image carries, comma-separated. Baked by the build; not for users.",
+    "XGBPATCH_FIXES", (), "", "Fixes this image carries, comma-separated. Baked by the build; not for users."
 )
 BASE = Variable(
     "XGBPATCH_BASE",
@@ -98,26 +92,10 @@ ENGINE = Variable(
     "it was also measured to be faster. Needs the feature daal4py, which sets it to auto.",
 )
 VARIABLES = (
-    FEATURES,
-    FIXES,
-    BASE,
-    RELEASE,
-    SHAP_LAYOUT,
-    SHAP_HEADER,
-    SHAP_TOP_K,
-    SHAP_SPACE,
-    SHAP_APPROXIMATE,
-    SHAP_SECONDS,
-    SHAP_MEGABYTES,
+    *(FEATURES, FIXES, BASE, RELEASE),
+    *(SHAP_LAYOUT, SHAP_HEADER, SHAP_TOP_K, SHAP_SPACE, SHAP_APPROXIMATE, SHAP_SECONDS, SHAP_MEGABYTES),
     ENGINE,
 )
-
-
-# What the environment asks of the overlays: read once, checked before anything is served.
-
-
-__all__ = ["VARIABLES", "Settings", "SettingsError", "read"]
-
 SHAP = "shap"
 TRAINING = "training"
 REQUEST_MEGABYTES = 6
@@ -132,7 +110,7 @@ class SettingsError(ValueError):
 class Settings:
     """What the environment asks for; `engine` is None where XGBPATCH_ENGINE is not set.
 
-    `shap` is the layout append for every response, `manner` how an explanation is made where a request does not say.
+    `shap` is the layout append for every response, `response_options` are those of a request that names none.
     """
 
     features: FrozenSet[str]
@@ -140,7 +118,7 @@ class Settings:
     shap: bool
     shap_seconds: float
     shap_bytes: int
-    manner: ResponseOptions
+    response_options: ResponseOptions
     engine: Optional[str]
 
     @property
@@ -165,45 +143,45 @@ class Settings:
 
 def read(environment: Mapping[str, str]) -> Settings:
     """The settings of this process; raises SettingsError on a bad value or a feature that the image does not carry."""
+    megabytes = BATCH_MEGABYTES if environment.get("SAGEMAKER_BATCH") else REQUEST_MEGABYTES
     settings = Settings(
         features=frozenset(_names(environment, FEATURES)),
         fixes=_names(environment, FIXES),
         shap=_choice(environment, SHAP_LAYOUT) == "append",
         shap_seconds=_number(environment, SHAP_SECONDS, 50.0),
-        shap_bytes=int(_number(environment, SHAP_MEGABYTES, _megabytes(environment)) * 1024**2),
-        manner=_manner(environment),
+        shap_bytes=int(_number(environment, SHAP_MEGABYTES, megabytes) * 1024**2),
+        response_options=ResponseOptions(
+            space=_choice(environment, SHAP_SPACE) or SHAP_SPACE.default,
+            approximate=_choice(environment, SHAP_APPROXIMATE) == "on",
+            top_k=_count(environment, SHAP_TOP_K),
+            header=_choice(environment, SHAP_HEADER) == "on",
+        ),
         engine=_choice(environment, ENGINE),
     )
-    _check_features(settings)
-    return settings
-
-
-def _manner(environment: Mapping[str, str]) -> ResponseOptions:
-    return ResponseOptions(
-        space=_choice(environment, SHAP_SPACE) or SHAP_SPACE.default,
-        approximate=_choice(environment, SHAP_APPROXIMATE) == "on",
-        top_k=_count(environment, SHAP_TOP_K),
-        header=_choice(environment, SHAP_HEADER) == "on",
-    )
-
-
-def _check_features(settings: Settings) -> None:
+    options = settings.response_options
     needs = (
         (SHAP, SHAP_LAYOUT, settings.shap),
-        (SHAP, SHAP_HEADER, settings.manner.header),
-        (SHAP, SHAP_TOP_K, settings.manner.top_k is not None),
-        (SHAP, SHAP_APPROXIMATE, settings.manner.approximate),
-        (SHAP, SHAP_SPACE, settings.manner.space == PROBABILITY),
-        (SHAP_PROBABILITY, SHAP_SPACE, settings.manner.space == PROBABILITY),
+        (SHAP, SHAP_HEADER, options.header),
+        (SHAP, SHAP_TOP_K, options.top_k is not None),
+        (SHAP, SHAP_APPROXIMATE, options.approximate),
+        (SHAP, SHAP_SPACE, options.space == PROBABILITY),
+        (SHAP_PROBABILITY, SHAP_SPACE, options.space == PROBABILITY),
         ("daal4py", ENGINE, settings.accelerated),
     )
-    for feature, variable, asked in needs:
-        if asked and feature not in settings.features:
+    for feature, variable, needed in needs:
+        if needed and feature not in settings.features:
             carried = ", ".join(sorted(settings.features)) or "none"
             raise SettingsError(
                 "{} asks for a feature that this image does not carry (it carries: {}); build it with "
                 "--feature {}".format(variable.name, carried, feature)
             )
+    return settings
+
+
+def did_you_mean(text: str, known: Sequence[str]) -> str:
+    """The end of a refusal of `text`, where one of `known` is like it."""
+    nearest = difflib.get_close_matches(text, known, 1)
+    return '; did you mean "{}"?'.format(nearest[0]) if nearest else ""
 
 
 def _names(environment: Mapping[str, str], variable: Variable) -> Tuple[str, ...]:
@@ -213,11 +191,8 @@ def _names(environment: Mapping[str, str], variable: Variable) -> Tuple[str, ...
 def _choice(environment: Mapping[str, str], variable: Variable) -> Optional[str]:
     value = environment.get(variable.name, "").strip().lower()
     if value and value not in variable.allowed:
-        nearest = difflib.get_close_matches(value, variable.allowed, 1)
-        hint = '; did you mean "{}"?'.format(nearest[0]) if nearest else ""
-        raise SettingsError(
-            '{}="{}" is not known; allowed: {}{}'.format(variable.name, value, ", ".join(variable.allowed), hint)
-        )
+        allowed = ", ".join(variable.allowed) + did_you_mean(value, variable.allowed)
+        raise SettingsError('{}="{}" is not known; allowed: {}'.format(variable.name, value, allowed))
     return value or None
 
 
@@ -240,7 +215,3 @@ def _count(environment: Mapping[str, str], variable: Variable) -> Optional[int]:
     if not (text.isdecimal() and int(text) > 0):
         raise SettingsError('{}="{}" is not a whole number above 0'.format(variable.name, text))
     return int(text)
-
-
-def _megabytes(environment: Mapping[str, str]) -> float:
-    return BATCH_MEGABYTES if environment.get("SAGEMAKER_BATCH") else REQUEST_MEGABYTES

@@ -1,4 +1,4 @@
-"""The single-model server (Flask under gunicorn): the base's views, wrapped where something may be asked for."""
+"""The single-model server (Flask under gunicorn): the base's views, wrapped where a feature needs it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from . import predictor as prediction
 from .shap import request, values
 from .shap import response as shap_response
-from .shap.response import ExplainedResponse
 
 ENGINE_HEADER = "X-Xgbpatch-Engine"
-EXPLAINING = "xgbpatch_explaining"  # of flask.g, which ends with the request
+EXPLAINED_RESPONSE = "xgbpatch_explained_response"  # of flask.g, which ends with the request
 
 
 def install(settings: Any) -> None:
@@ -25,7 +24,7 @@ def install(settings: Any) -> None:
     service = serve.ScoringService
     if service.booster is not None:
         predictor.prepare(service.booster, service.format, service.MODEL_PATH)
-    views = service.app.view_functions  # routes are bound to functions early: serve.invocations is not asked again
+    views = service.app.view_functions  # routes are bound to functions early: serve.invocations is not looked up again
     if settings.explains:
         serve._handle_selectable_inference_response = selecting(serve._handle_selectable_inference_response)
         views["invocations"] = explained(views["invocations"], predictor, settings)
@@ -39,8 +38,8 @@ def explained(view: Callable[..., Any], predictor: Any, settings: Any) -> Callab
     @functools.wraps(view)
     def invocations() -> Any:
         try:
-            manner = _manner(settings)
-            return view() if manner is None else _explained(view, manner, predictor, settings)
+            options = _response_options(settings)
+            return view() if options is None else _explained(view, options, predictor, settings)
         except request.BadOption as bad:
             return flask.Response(response=str(bad), status=400)
         except values.NotExplained as refusal:
@@ -54,11 +53,12 @@ def selecting(handle: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(handle)
     def _handle_selectable_inference_response(predictions: Any, accept: str) -> Any:
-        explaining = flask.g.get(EXPLAINING)
-        if explaining is None or accept not in shap_response.ENCODINGS or not shap_response.known_keys():
+        explained_response = flask.g.get(EXPLAINED_RESPONSE)
+        if explained_response is None or accept not in shap_response.ENCODINGS or not shap_response.known_keys():
             return handle(predictions, accept)
         learner = serve.ScoringService.get_config_json()["learner"]
-        return flask.Response(response=explaining.selected(predictions, learner, accept), status=200, mimetype=accept)
+        body = explained_response.selected(predictions, learner, accept)
+        return flask.Response(response=body, status=200, mimetype=accept)
 
     return _handle_selectable_inference_response
 
@@ -75,7 +75,7 @@ def announced(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
     return ping
 
 
-def _manner(settings: Any) -> Any:
+def _response_options(settings: Any) -> Any:
     """How this request is explained, or None; the base sees its Accept without our parameters."""
     headers = flask.request.headers
     accept, options = request.of_request(headers.get(request.ATTRIBUTES), headers.get("Accept"))
@@ -83,45 +83,42 @@ def _manner(settings: Any) -> Any:
         if accept is not None:
             flask.request.environ["HTTP_ACCEPT"] = accept
         return request.apply(options, settings)
-    return settings.manner if settings.shap or shap_response.known_keys() else None
+    return settings.response_options if settings.shap or shap_response.known_keys() else None
 
 
-def _explained(view: Callable[..., Any], manner: Any, predictor: Any, settings: Any) -> Any:
+def _explained(view: Callable[..., Any], options: Any, predictor: Any, settings: Any) -> Any:
     if serve.SAGEMAKER_BATCH:
-        manner = dataclasses.replace(manner, header=False)
-    with prediction.captured() as seen:
-        explaining = ExplainedResponse(lambda wish: predictor.explain(seen[-1], wish), manner, settings.shap_bytes)
-        setattr(flask.g, EXPLAINING, explaining)
+        options = dataclasses.replace(options, header=False)
+    with prediction.captured() as evaluations:
+        explained_response = shap_response.ExplainedResponse(
+            lambda shap_options: predictor.explain(evaluations[-1], shap_options), options, settings.shap_bytes
+        )
+        setattr(flask.g, EXPLAINED_RESPONSE, explained_response)
         response = view()
-    if response.status_code != 200 or not seen:
+    if response.status_code != 200 or not evaluations:
         return response
     if not shap_response.known_keys():
-        _append(response, explaining)
-    response.headers[request.ATTRIBUTES] = manner.stated()
+        selectable = serve_utils.is_selectable_inference_output()
+        writer = _writer(response.mimetype, selectable)
+        predicted = serve_utils.get_selected_output_keys() if selectable else ()
+        response.set_data(explained_response.appended(response.get_data(as_text=True), writer, predicted))
+    response.headers[request.ATTRIBUTES] = options.attributes()
     return response
 
 
-def _append(response: Any, explaining: ExplainedResponse) -> None:
-    writer = _writer(response)
-    predicted = serve_utils.get_selected_output_keys() if serve_utils.is_selectable_inference_output() else ()
-    response.set_data(explaining.appended(response.get_data(as_text=True), writer, predicted))
-
-
-def _writer(response: Any) -> Callable[..., Any]:
+def _writer(mimetype: str, selectable: bool) -> Callable[..., Any]:
     """How SHAP values are put into the base's response. In batch transform it is lines whatever its type says."""
-    if serve.SAGEMAKER_BATCH and not serve_utils.is_selectable_inference_output():
+    if serve.SAGEMAKER_BATCH and not selectable:
         return shap_response.to_lines
     writers = {
         "text/csv": shap_response.to_lines,
         "application/json": shap_response.to_json,
         "application/jsonlines": shap_response.to_json_lines,
     }
-    if response.mimetype not in writers:
+    if mimetype not in writers:
         raise values.NotExplained(
             406,
             "Accept type {} cannot carry SHAP values in the layout append. Please use one of: {}, or select the keys "
-            "base_value and shap_values (SAGEMAKER_INFERENCE_OUTPUT).".format(
-                response.mimetype, ", ".join(sorted(writers))
-            ),
+            "base_value and shap_values (SAGEMAKER_INFERENCE_OUTPUT).".format(mimetype, ", ".join(sorted(writers))),
         )
-    return writers[response.mimetype]
+    return writers[mimetype]

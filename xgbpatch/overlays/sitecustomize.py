@@ -20,8 +20,8 @@ class ReplacementFinder:
         file = os.path.join(REPLACEMENTS, fullname + ".py")
         if not os.path.isfile(file):
             return None
-        found = importlib.machinery.PathFinder.find_spec(fullname, path)
-        locations = found.submodule_search_locations if found else None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        locations = spec.submodule_search_locations if spec else None
         return importlib.util.spec_from_file_location(fullname, file, submodule_search_locations=locations)
 
 
@@ -29,10 +29,10 @@ def run_shadowed() -> None:
     """Run the `sitecustomize` that this file hides, if the base has one."""
     own = os.path.dirname(os.path.abspath(__file__))
     rest = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]
-    found = importlib.machinery.PathFinder.find_spec("sitecustomize", rest)
-    if found is not None and found.loader is not None:
-        module = importlib.util.module_from_spec(found)
-        found.loader.exec_module(module)
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", rest)
+    if spec is not None and spec.loader is not None:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
 
 
 sys.meta_path.insert(0, ReplacementFinder())

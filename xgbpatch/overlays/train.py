@@ -11,9 +11,9 @@ from . import fixes, settings
 
 def main() -> None:
     """Train as the base does; its SystemExit, and whatever else it raises, passes."""
-    asked = settings.read(os.environ)
-    fixes.install(asked.fixes, fixes.TRAINING)
-    if settings.TRAINING in asked.features:
+    config = settings.read(os.environ)
+    fixes.install(config.fixes, fixes.TRAINING)
+    if settings.TRAINING in config.features:
         from .training import artifacts
 
         artifacts.install()

@@ -34,7 +34,7 @@ class Served:
 
     @property
     def member(self):
-        return self.predictor.member(self.boosters[0], self.form)
+        return self.predictor.model(self.boosters[0], self.form)
 
     def explain(self, x, wish=None):
         """(prediction, Explanation) of rows `x`, or of a request's matrix."""
@@ -53,7 +53,7 @@ class Served:
         with prediction.captured() as seen:
             self.predictor.predict(self.model, self.form, matrix, "text/csv")
         found = [
-            booster.predict(xgboost.DMatrix(x), output_margin=True, **options) for booster, options in seen[-1].members
+            booster.predict(xgboost.DMatrix(x), output_margin=True, **options) for booster, options in seen[-1].calls
         ]
         return np.mean(found, axis=0)
 
@@ -77,6 +77,6 @@ def beside(folder, name):
 
 
 def parsed(body, content_type):
-    """The request's matrix, by the base's parsers with ours recording."""
+    """The request's matrix, by the base's parsers with ours request_data."""
     request_data.record(encoder, serve_utils)
     return serve_utils.parse_content_data(body, content_type)[0]

@@ -1,4 +1,4 @@
-"""A booster as its JSON document, and as trees."""
+"""A booster as its JSON document, as the base calls it, and as trees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 import xgboost
@@ -16,8 +16,8 @@ import xgboost
 
 def configuration(booster: xgboost.Booster) -> Dict[str, Any]:
     """The booster's internal configuration, as the base reads it too."""
-    found: Dict[str, Any] = json.loads(booster.save_config())
-    return found
+    values: Dict[str, Any] = json.loads(booster.save_config())
+    return values
 
 
 def width(booster: xgboost.Booster) -> int:
@@ -36,20 +36,56 @@ def kind(booster: xgboost.Booster) -> str:
 def document(booster: xgboost.Booster) -> Dict[str, Any]:
     """The whole model. Format: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html"""
     if "raw_format" in inspect.signature(booster.save_raw).parameters:
-        found: Dict[str, Any] = json.loads(bytes(booster.save_raw(raw_format="json")))
-        return found
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.json")
-        booster.save_model(path)
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-            return found
+        content = bytes(booster.save_raw(raw_format="json"))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model.json")
+            booster.save_model(path)
+            with open(path, "rb") as file:
+                content = file.read()
+    model: Dict[str, Any] = json.loads(content)
+    return model
 
 
-def write(model: Any, path: str) -> None:
-    """Write a document where xgboost can load it from; `path` ends in .json."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(model, file)
+# How the base calls a booster. It decides the tree cut in its own way in every version; what it passes is recorded here
+# instead of being repeated.
+
+
+class PredictCall(NamedTuple):
+    """A booster, and the options with which the base asked it to predict, its tree cut among them."""
+
+    booster: xgboost.Booster
+    options: Mapping[str, Any]
+
+
+class RecordingBooster(object):
+    """Everything is the booster's. `predict` remembers the options it was called with, and asks `answer` first.
+
+    `answer(dmatrix, options)` returns the booster's own prediction or None; `options` is None until the base predicts.
+    """
+
+    def __init__(self, booster: xgboost.Booster, answer: Any = None):
+        self.booster = booster
+        self.options: Any = None
+        self._answer = answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.booster, name)
+
+    def predict(self, data: Any, **options: Any) -> np.ndarray:
+        """The booster's prediction; its signature shows no `ntree_limit`, as xgboost's own since 2.0."""
+        self.options = options
+        prediction = self._answer(data, options) if self._answer else None
+        return self.booster.predict(data, **options) if prediction is None else prediction
+
+
+def options_of(base_predict: Callable[..., Any], booster: xgboost.Booster, model_format: str) -> Mapping[str, Any]:
+    """The options with which `base_predict` asks `booster`, its tree cut among them; raises what the base raises."""
+    recording = RecordingBooster(booster)
+    missing = np.full((1, width(booster)), np.nan, dtype=np.float32)
+    base_predict(recording, model_format, xgboost.DMatrix(missing), "text/csv")
+    options: Mapping[str, Any] = recording.options
+    return options
 
 
 # The trees of a model document, as the prediction walks them: grouped by output, cut, weighted.
@@ -122,7 +158,16 @@ def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
     groups: Tuple[List[Tree], ...] = tuple([] for _ in range(outputs))
     kept = _kept(model, outputs, options)
     for raw, group, weight in list(zip(model["trees"], model["tree_info"], weights))[:kept]:
-        groups[group].append(_tree(raw, weight))
+        tree = Tree(
+            left=raw["left_children"],
+            right=raw["right_children"],
+            feature=raw["split_indices"],
+            condition=np.asarray(raw["split_conditions"], dtype=np.float32),
+            default_left=raw["default_left"],
+            cover=raw["sum_hessian"],
+            weight=np.float32(weight),
+        )
+        groups[group].append(tree)
     return Forest(
         objective=learner["objective"]["name"],
         features=int(learner["learner_model_param"]["num_feature"]),
@@ -144,18 +189,6 @@ def _kept(model: Any, outputs: int, options: Mapping[str, Any]) -> int:
         return kept
     parallel = max(1, int(model["gbtree_model_param"].get("num_parallel_tree", 1)))
     return min(total, end * parallel * outputs)
-
-
-def _tree(raw: Mapping[str, Any], weight: float) -> Tree:
-    return Tree(
-        left=raw["left_children"],
-        right=raw["right_children"],
-        feature=raw["split_indices"],
-        condition=np.asarray(raw["split_conditions"], dtype=np.float32),
-        default_left=raw["default_left"],
-        cover=raw["sum_hessian"],
-        weight=np.float32(weight),
-    )
 
 
 def _base(learner: Mapping[str, Any], outputs: int) -> Tuple[np.float32, ...]:

@@ -33,17 +33,17 @@ def booster_for(reason: str) -> Choice:
     return Choice(None, "booster", reason)
 
 
-def choose(booster: xgboost.Booster, options: Mapping[str, Any], wanted: Optional[str]) -> Choice:
-    """The Choice for a booster that the base asks with `options`; `wanted` is the engine of the settings, or None.
+def choose(booster: xgboost.Booster, options: Mapping[str, Any], setting: Optional[str]) -> Choice:
+    """The Choice for a booster that the base asks with `options`; `setting` is the engine of the settings, or None.
 
     Never raises: whatever goes wrong on the way to oneDAL is a reason for the booster. Logs the choice.
     """
-    if wanted not in ("auto", "daal4py"):
-        return booster_for("XGBPATCH_ENGINE={}".format(wanted or "booster"))
+    if setting not in ("auto", "daal4py"):
+        return booster_for("XGBPATCH_ENGINE={}".format(setting or "booster"))
     try:
         from ..onedal import engine  # an image without the feature never loads it
 
-        choice = engine.accelerate(booster, options, wanted)
+        choice = engine.accelerate(booster, options, setting)
     except Unsuitable as reason:
         choice = booster_for(str(reason))
     except Exception as error:

@@ -44,10 +44,10 @@ def background(model_folder: str) -> Optional[np.ndarray]:
 
 def record(model_folder: str) -> Mapping[str, Any]:
     """What `record.json` says, empty where there is no such file; raises ModelFolderError."""
-    found = _json(model_folder, RECORD)
-    if found is not None and not isinstance(found, dict):
+    document = _json(model_folder, RECORD)
+    if document is not None and not isinstance(document, dict):
         raise ModelFolderError('"{}" is not a JSON object'.format(path(model_folder, RECORD)))
-    return found or {}
+    return document or {}
 
 
 def path(model_folder: str, name: str) -> str:
@@ -66,26 +66,19 @@ def _json(model_folder: str, name: str) -> Any:
         raise ModelFolderError('"{}" is not JSON: {}'.format(file, error)) from error
 
 
-# What the features of a model are called.
-
-
 def feature_names_of(booster: Any, folder: Optional[str]) -> Tuple[str, ...]:
     """The model's own names, else those beside it in `folder` (None: not known), else f0, f1, ...
 
-    Raises model_folder.ModelFolderError where the file beside it names another number of features.
+    Raises ModelFolderError where the file beside it names another number of features.
     """
     width = model_booster.width(booster)
     numbered = tuple("f{}".format(number) for number in range(width))
     own = tuple(getattr(booster, "feature_names", None) or ())
     if len(own) == width and own != numbered:
         return own
-    return (folder and _names_beside(folder, width)) or numbered
-
-
-def _names_beside(folder: str, width: int) -> Optional[Tuple[str, ...]]:
-    found = feature_names(folder)
-    if found is not None and len(found) != width:
+    beside = feature_names(folder) if folder else None
+    if folder and beside is not None and len(beside) != width:
         raise ModelFolderError(
-            '"{}" names {} features, the model has {}'.format(path(folder, FEATURE_NAMES), len(found), width)
+            '"{}" names {} features, the model has {}'.format(path(folder, FEATURE_NAMES), len(beside), width)
         )
-    return found
+    return beside or numbered

@@ -62,7 +62,12 @@ def check(folder: str) -> None:
 
 
 def _named(folder: str) -> Iterator[Tuple[str, Version]]:
-    recorded = _recorded(folder)
+    """(file, version) of each file that names one; a record that cannot be read names none."""
+    try:
+        recorded = _version(str(model_folder.record(folder).get("xgboost", "")))
+    except model_folder.ModelFolderError as error:
+        logger.warning("%s", error)
+        recorded = None
     if recorded is not None:
         yield model_folder.path(folder, model_folder.RECORD), recorded
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
@@ -70,15 +75,6 @@ def _named(folder: str) -> Iterator[Tuple[str, Version]]:
         version = of_file(path) if os.path.isfile(path) else None
         if version is not None:
             yield path, version
-
-
-def _recorded(folder: str) -> Optional[Version]:
-    """A record that cannot be read says nothing."""
-    try:
-        return _version(str(model_folder.record(folder).get("xgboost", "")))
-    except model_folder.ModelFolderError as error:
-        logger.warning("%s", error)
-        return None
 
 
 def of_file(path: str) -> Optional[Version]:
@@ -94,18 +90,14 @@ def of_file(path: str) -> Optional[Version]:
     except OSError as error:
         logger.warning('"%s" cannot be read: %s', path, error)
         return None
-    found = [(match.start(), _of_json(match)) for match in _JSON.finditer(tail)]
-    found += [(match.start(), _of_ubjson(match)) for match in _UBJSON.finditer(tail)]
-    return max(found)[1] if found else None
+    versions = [(match.start(), (int(match.group(1)), int(match.group(2)))) for match in _JSON.finditer(tail)]
+    versions += [(match.start(), _of_ubjson(match.group(1))) for match in _UBJSON.finditer(tail)]
+    return max(versions)[1] if versions else None
 
 
-def _of_json(match: Any) -> Version:
-    return int(match.group(1)), int(match.group(2))
-
-
-def _of_ubjson(match: Any) -> Version:
+def _of_ubjson(content: bytes) -> Version:
     """Integers of UBJSON: a letter for the width, then the number, big endian."""
-    content, numbers, place = match.group(1), [], 0
+    numbers, place = [], 0
     while place < len(content):
         end = place + 1 + _WIDTHS[content[place]]
         numbers.append(int.from_bytes(content[place + 1 : end], "big"))

@@ -62,35 +62,28 @@ class Accelerator:
         return None if proof.guard_rows(rows) else rows
 
 
-def accelerate(booster: xgboost.Booster, options: Mapping[str, Any], wanted: str) -> Choice:
-    """The Choice of oneDAL; raises Unsuitable, or what goes wrong on the way."""
+def accelerate(booster: xgboost.Booster, options: Mapping[str, Any], engine: str) -> Choice:
+    """The Choice of oneDAL, where `engine` is "daal4py" or "auto"; raises Unsuitable, or what goes wrong on the way."""
     _hold(proof.guard_machine())
     daal4py = load()
-    start, held = time.perf_counter(), peak()
+    start, peak_before = time.perf_counter(), peak()
     document = model_booster.document(booster)
-    forest = _admitted(daal4py, document, options)
+    _hold(proof.guard_model(document))
+    _hold("" if onedal_model.routes_missing(daal4py) else "this daal4py cannot route missing values")
+    forest = model_booster.forest(document, options)
+    _hold(proof.guard_size(forest, year(daal4py)))
     model, rows = onedal_model.OnedalModel(daal4py, forest), proof.proof_rows(forest)
     sample = rows[np.linspace(0, len(rows) - 1, SIZES[-1]).astype(int)]
-    accelerator = Accelerator(model, proof.Link(document), options, sample, compares=wanted == "auto")
+    accelerator = Accelerator(model, proof.Link(document), options, sample, compares=engine == "auto")
     built = time.perf_counter()
     _hold(proof.prove(booster, options, accelerator.evaluate, rows))
     reason = "converted in {:.2f} s and {} MiB, proved equal on {} rows in {:.2f} s".format(
-        built - start, (peak() - held) >> 20, len(rows), time.perf_counter() - built
+        built - start, (peak() - peak_before) >> 20, len(rows), time.perf_counter() - built
     )
     if accelerator.compares:
         accelerator = replace(accelerator, least=_least_rows(booster, accelerator))
         reason += ", faster from {} rows on".format(accelerator.least)
     return Choice(accelerator.answer, "daal4py", reason, accelerator)
-
-
-def _admitted(daal4py: Any, document: Mapping[str, Any], options: Mapping[str, Any]) -> model_booster.Forest:
-    """The Forest of a document that every guard lets pass."""
-    _hold(proof.guard_model(document))
-    if not onedal_model.routes_missing(daal4py):
-        raise Unsuitable("this daal4py cannot route missing values")
-    forest = model_booster.forest(document, options)
-    _hold(proof.guard_size(forest, year(daal4py)))
-    return forest
 
 
 def load() -> Any:

@@ -7,7 +7,7 @@ step down (xgboost goes left below a threshold, oneDAL up to it), missing values
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
@@ -27,7 +27,8 @@ class OnedalModel(object):
         self.explains = keeps_cover(daal4py)
 
     def margins(self, rows: np.ndarray) -> np.ndarray:
-        columns = [self._column(rows, model) for model in self._models]
+        # an algorithm keeps the table of its first result, so each computation has its own
+        columns = [self._algorithm(fptype="float").compute(rows, model).prediction.ravel() for model in self._models]
         margins = np.stack(columns, axis=1).astype(np.float32, copy=False)
         if self._last is not None:
             margins = margins + self._last
@@ -40,16 +41,11 @@ class OnedalModel(object):
         """
         kind = "shapInteractions" if interactions else "shapContributions"
         shape = (len(rows),) + (self.features + 1,) * (2 if interactions else 1)
-        found = [
+        arrays = [
             self._algorithm(fptype="float", resultsToCompute=kind).compute(rows, model).prediction.reshape(shape)
             for model in self._models
         ]
-        return found[0] if len(found) == 1 else np.stack(found, axis=1)
-
-    def _column(self, rows: np.ndarray, model: Any) -> np.ndarray:
-        """An algorithm keeps the table of its first result, so each computation has its own."""
-        column: np.ndarray = self._algorithm(fptype="float").compute(rows, model).prediction.ravel()
-        return column
+        return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
 
 
 def routes_missing(daal4py: Any) -> bool:
@@ -63,48 +59,31 @@ def keeps_cover(daal4py: Any) -> bool:
 
 
 def _regression(daal4py: Any, forest: booster.Forest, group: int) -> Any:
-    chosen = forest.groups[group]
-    builder = daal4py.gbt_reg_model_builder(n_features=forest.features, n_iterations=len(chosen))
+    trees = forest.groups[group]
+    builder = daal4py.gbt_reg_model_builder(n_features=forest.features, n_iterations=len(trees))
     covers = keeps_cover(daal4py)
-    for position, tree in enumerate(chosen):
-        base = forest.base[group] if position == 0 and not BASE_LAST else None
-        _add(builder, tree, _Nodes(tree, base, covers))
+    for position, tree in enumerate(trees):
+        thresholds = np.nextafter(tree.condition, np.float32(-np.inf)).tolist()
+        responses = tree.condition * tree.weight if tree.weight != 1 else tree.condition
+        if position == 0 and not BASE_LAST:
+            responses = responses + forest.base[group]
+        leaves = responses.tolist()
+        handle = builder.create_tree(tree.size)
+        pending: List[Tuple[int, Dict[str, Any]]] = [(0, {})]
+        while pending:
+            node, place = pending.pop()
+            arguments = dict(place, tree_id=handle)
+            if covers:
+                arguments["cover"] = tree.cover[node]
+            if tree.left[node] == -1:
+                builder.add_leaf(response=leaves[node], **arguments)
+                continue
+            parent = builder.add_split(
+                feature_index=tree.feature[node],
+                feature_value=thresholds[node],
+                default_left=int(tree.default_left[node]),
+                **arguments,
+            )
+            pending.append((tree.right[node], {"parent_id": parent, "position": 1}))
+            pending.append((tree.left[node], {"parent_id": parent, "position": 0}))
     return builder.model(base_score=0.0) if covers else builder.model()
-
-
-class _Nodes(object):
-    """A tree's nodes as the builder's arguments."""
-
-    def __init__(self, tree: booster.Tree, base: Optional[np.float32], keeps_cover: bool):
-        self._tree = tree
-        self._thresholds = np.nextafter(tree.condition, np.float32(-np.inf)).tolist()
-        leaves = tree.condition * tree.weight if tree.weight != 1 else tree.condition
-        self._leaves = (leaves if base is None else leaves + base).tolist()
-        self._keeps_cover = keeps_cover
-
-    def split(self, node: int) -> Dict[str, Any]:
-        return self._with_cover(
-            node,
-            feature_index=self._tree.feature[node],
-            feature_value=self._thresholds[node],
-            default_left=int(self._tree.default_left[node]),
-        )
-
-    def leaf(self, node: int) -> Dict[str, Any]:
-        return self._with_cover(node, response=self._leaves[node])
-
-    def _with_cover(self, node: int, **named: Any) -> Dict[str, Any]:
-        return dict(named, cover=self._tree.cover[node]) if self._keeps_cover else named
-
-
-def _add(builder: Any, tree: booster.Tree, nodes: _Nodes) -> None:
-    handle = builder.create_tree(tree.size)
-    pending: List[Tuple[int, Dict[str, Any]]] = [(0, {})]
-    while pending:
-        node, place = pending.pop()
-        if tree.left[node] == -1:
-            builder.add_leaf(tree_id=handle, **dict(place, **nodes.leaf(node)))
-            continue
-        parent = builder.add_split(tree_id=handle, **dict(place, **nodes.split(node)))
-        pending.append((tree.right[node], {"parent_id": parent, "position": 1}))
-        pending.append((tree.left[node], {"parent_id": parent, "position": 0}))

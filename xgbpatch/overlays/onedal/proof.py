@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import platform
 import tempfile
@@ -11,7 +12,6 @@ from typing import Any, Callable, Dict, Mapping, Set
 import numpy as np
 import xgboost
 
-from ..model import booster
 from ..model import booster as model_booster
 
 IDENTITY = frozenset(
@@ -28,7 +28,7 @@ IDENTITY = frozenset(
         "reg:squaredlogerror",
     ]
 )
-KNOWN = IDENTITY | booster.LOGIT | booster.LOG | {"binary:hinge", "multi:softmax", "multi:softprob"}
+KNOWN = IDENTITY | model_booster.LOGIT | model_booster.LOG | {"binary:hinge", "multi:softmax", "multi:softprob"}
 
 
 class Link(object):
@@ -36,30 +36,23 @@ class Link(object):
 
     def __init__(self, document: Mapping[str, Any]):
         self._objective = document["learner"]["objective"]["name"]
-        self._xgboost: Any = None if self._simple else _treeless(document)
-
-    @property
-    def _simple(self) -> bool:
-        return self._objective in IDENTITY or self._objective in ("binary:hinge", "multi:softmax")
+        simple = self._objective in IDENTITY or self._objective in ("binary:hinge", "multi:softmax")
+        self._treeless: Any = None if simple else _treeless(document)
 
     def predictions(self, margins: np.ndarray, dmatrix: xgboost.DMatrix) -> np.ndarray:
-        if self._objective in IDENTITY:
-            return margins
+        predictions = margins
         if self._objective == "binary:hinge":
-            return (margins > 0).astype(np.float32)
-        if self._objective == "multi:softmax":
-            labels: np.ndarray = np.argmax(margins, axis=1).astype(np.float32)
-            return labels
-        return self._transformed(margins, dmatrix)
-
-    def _transformed(self, margins: np.ndarray, dmatrix: xgboost.DMatrix) -> np.ndarray:
-        """The request's own matrix carries the margins for a moment: making another costs more than predicting."""
-        dmatrix.set_base_margin(margins if booster.XGBOOST >= (1, 6) else margins.ravel())
-        try:
-            found: np.ndarray = self._xgboost.predict(dmatrix, validate_features=False)
-            return found
-        finally:
-            dmatrix.set_base_margin(np.empty(0, dtype=np.float32))
+            predictions = (margins > 0).astype(np.float32)
+        elif self._objective == "multi:softmax":
+            predictions = np.argmax(margins, axis=1).astype(np.float32)
+        elif self._treeless is not None:
+            # The request's own matrix carries the margins for a moment: making another costs more than predicting.
+            dmatrix.set_base_margin(margins if model_booster.XGBOOST >= (1, 6) else margins.ravel())
+            try:
+                predictions = self._treeless.predict(dmatrix, validate_features=False)
+            finally:
+                dmatrix.set_base_margin(np.empty(0, dtype=np.float32))
+        return predictions
 
 
 def _treeless(document: Mapping[str, Any]) -> xgboost.Booster:
@@ -67,7 +60,8 @@ def _treeless(document: Mapping[str, Any]) -> xgboost.Booster:
     learner["gradient_booster"] = _emptied(learner["gradient_booster"])
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "link.json")
-        model_booster.write(dict(document, learner=learner), path)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(dict(document, learner=learner), file)
         booster = xgboost.Booster()
         booster.load_model(path)
     booster.set_param({"nthread": 1})
@@ -109,7 +103,13 @@ def guard_model(document: Mapping[str, Any]) -> str:
         return 'the objective "{}" is not known'.format(objective)
     if int(learner["learner_model_param"].get("num_target", 1)) > 1:
         return "the model has several targets"
-    return _trees(model_booster.model_of(document))
+    trees = model_booster.model_of(document)["trees"]
+    for tree in trees:
+        if int(tree["tree_param"].get("size_leaf_vector", 0) or 0) > 1:
+            return "the model has vector leaves"
+        if any(tree.get("split_type", ())) or any(tree.get("categories_nodes", ())):
+            return "the model has categorical splits"
+    return "" if trees else "the model has no trees"
 
 
 def guard_size(forest: model_booster.Forest, year: int) -> str:
@@ -149,15 +149,6 @@ def guard_rows(dense: np.ndarray) -> str:
     return "an infinite value" if np.isinf(dense).any() else ""
 
 
-def _trees(model_part: Mapping[str, Any]) -> str:
-    for tree in model_part["trees"]:
-        if int(tree["tree_param"].get("size_leaf_vector", 0) or 0) > 1:
-            return "the model has vector leaves"
-        if any(tree.get("split_type", ())) or any(tree.get("categories_nodes", ())):
-            return "the model has categorical splits"
-    return "" if model_part["trees"] else "the model has no trees"
-
-
 # The proof that oneDAL answers as the booster does, made at model load on rows where a wrong model shows.
 
 
@@ -165,7 +156,7 @@ FEWEST, MOST = 256, 2048
 EXTREMES = (np.nan, 0.0, -0.0, 3e38, -3e38, 1e-45, -1e-45, 1.0)
 
 
-def proof_rows(forest: booster.Forest) -> np.ndarray:
+def proof_rows(forest: model_booster.Forest) -> np.ndarray:
     """float32 (n, features): every cell a threshold of its feature or one float32 step beside it, some missing.
 
     After them rows of extremes and random rows. Deterministic. n grows with the thresholds of the busiest feature.
@@ -192,26 +183,27 @@ def prove(
 ) -> str:
     """Why `accelerated(rows, dmatrix) -> (margins, predictions)` is not the booster, or an empty string.
 
-    Both are held to `booster.predict` with the base's own options, bit for bit.
+    Both have to be those of `booster.predict` with the base's own options, bit for bit.
     """
-    matrix = xgboost.DMatrix(proof_rows)
-    margins, predictions = accelerated(proof_rows, matrix)
-    expected = booster.predict(xgboost.DMatrix(proof_rows), output_margin=True, **options)
-    if not _identical(margins, expected):
-        return _difference("margins", margins, expected)
-    expected = booster.predict(xgboost.DMatrix(proof_rows), **options)
-    if not _identical(predictions, expected):
-        return _difference("predictions", predictions, expected)
+    margins, predictions = accelerated(proof_rows, xgboost.DMatrix(proof_rows))
+    for what, ours, output_margin in (("margins", margins, True), ("predictions", predictions, False)):
+        theirs = booster.predict(xgboost.DMatrix(proof_rows), output_margin=output_margin, **options)
+        if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+            return "{} are {} {}, the booster's {} {}".format(what, ours.dtype, ours.shape, theirs.dtype, theirs.shape)
+        if ours.tobytes() != theirs.tobytes():
+            differ = int(np.sum(ours != theirs))
+            largest = float(np.nanmax(np.abs(ours.astype(float) - theirs)))
+            return "{} differ in {} of {} proof values, by up to {:.3g}".format(what, differ, ours.size, largest)
     return ""
 
 
-def _thresholds(forest: booster.Forest) -> Dict[int, np.ndarray]:
-    found: Dict[int, Set[np.float32]] = {}
+def _thresholds(forest: model_booster.Forest) -> Dict[int, np.ndarray]:
+    thresholds: Dict[int, Set[np.float32]] = {}
     for tree in forest.trees:
         for node in itertools.chain.from_iterable(tree.levels()):
             if tree.left[node] != -1:
-                found.setdefault(tree.feature[node], set()).add(tree.condition[node])
-    return {feature: np.array(sorted(values), dtype=np.float32) for feature, values in found.items()}
+                thresholds.setdefault(tree.feature[node], set()).add(tree.condition[node])
+    return {feature: np.array(sorted(values), dtype=np.float32) for feature, values in thresholds.items()}
 
 
 def _beside(values: np.ndarray, count: int, random: np.random.RandomState) -> np.ndarray:
@@ -220,15 +212,3 @@ def _beside(values: np.ndarray, count: int, random: np.random.RandomState) -> np
     all_values = np.concatenate([values, np.nextafter(values, -infinity), np.nextafter(values, infinity)])
     finite = all_values[np.isfinite(all_values)]
     return random.permutation(np.resize(random.permutation(finite), count))
-
-
-def _identical(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    return ours.shape == theirs.shape and ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes()
-
-
-def _difference(what: str, ours: np.ndarray, theirs: np.ndarray) -> str:
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        return "{} are {} {}, the booster's {} {}".format(what, ours.dtype, ours.shape, theirs.dtype, theirs.shape)
-    differ = int(np.sum(ours != theirs))
-    largest = float(np.nanmax(np.abs(ours.astype(float) - theirs)))
-    return "{} differ in {} of {} proof values, by up to {:.3g}".format(what, differ, ours.size, largest)

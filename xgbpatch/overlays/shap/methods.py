@@ -1,4 +1,4 @@
-"""The ways to compute an array of an explanation for one booster, and what each costs."""
+"""The methods that compute an array of an explanation for one booster, and what each costs."""
 
 from __future__ import annotations
 
@@ -9,71 +9,57 @@ from typing import Any, Callable, Optional, Tuple
 import numpy as np
 
 from ..model import booster
+from ..model.booster import PredictCall
 from . import values
 from .request import PROBABILITY, ShapOptions
-from .values import PredictCall
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Method:
-    """`compute(dmatrix, asked)` returns the array, or None where the request is not for it."""
+    """`compute(dmatrix, call)` returns the array, or None where the request is not for it."""
 
     compute: Callable[[Any, PredictCall], Optional[np.ndarray]]
     cost: values.Cost
 
 
-@dataclass(frozen=True)
-class _Candidates:
-    """What was found out about the booster: its engine.Accelerator or None, and its model's folder or None."""
+def methods(accelerator: Any, folder: Optional[str], call: PredictCall, options: ShapOptions) -> Tuple[Method, ...]:
+    """Every Method that is worth its cost; raises ValueError and NotExplained where there is none.
 
-    accelerator: Any
-    folder: Optional[str]
-
-
-def native(dmatrix: Any, asked: PredictCall, wish: ShapOptions) -> np.ndarray:
-    """xgboost's own array: interactions where `wish` has them, else contributions."""
-    return (values.interactions if wish.interactions else values.values)(dmatrix, asked, wish)
-
-
-def methods(found: _Candidates, asked: PredictCall, wish: ShapOptions) -> Tuple[Method, ...]:
-    """Every Method that is worth its cost; raises ValueError and NotExplained where there is none."""
-    if wish.space == PROBABILITY:
+    `accelerator` is the booster's engine.Accelerator or None, `folder` where its model lies or None.
+    """
+    if options.space == PROBABILITY:
         from . import probability
 
-        proved = probability.verified_method(found.folder, asked, wish)
-        return (Method(proved.compute, values.measure(lambda matrix: proved.compute(matrix, asked), proved.sample)),)
-    values.check(asked)
-    own = Method(lambda matrix, asked: native(matrix, asked, wish), native_cost(asked, wish))
-    compute = _accelerated(found.accelerator, asked, wish, own)
-    if compute is None:
+        explain, sample = probability.verified_method(folder, call, options)
+        return (Method(lambda matrix, _: explain(matrix), values.measure(explain, sample)),)
+    values.check(call)
+    own = Method(lambda matrix, call: native(matrix, call, options), native_cost(call, options))
+    if accelerator is None or options.approximate:
         return (own,)
-    sample = values.zeros(booster.width(asked.booster))
-    other = Method(compute, values.measure(lambda matrix: compute(matrix, asked), sample))
-    return (other, own) if found.accelerator.compares else (other,)
-
-
-def native_cost(asked: PredictCall, wish: ShapOptions) -> values.Cost:
-    """Interactions are one run of contributions with each feature fixed to each side, so dear ones are not timed."""
-    width = booster.width(asked.booster)
-    if wish.interactions:
-        bound = native_cost(asked, replace(wish, interactions=False)).times(2 * (width + 1))
-        if bound.row > values.DEAR:
-            return bound
-    return values.measure(lambda matrix: native(matrix, asked, wish), values.zeros(width))
-
-
-def _accelerated(
-    accelerator: Any, asked: PredictCall, wish: ShapOptions, own: Method
-) -> Optional[Callable[[Any, PredictCall], Optional[np.ndarray]]]:
-    """oneDAL's way, where there is one and it is proved; it never stands in the way of the booster's."""
-    if accelerator is None or wish.approximate:
-        return None
     try:
         from ..onedal import contributions
 
-        return contributions.proved(accelerator, asked, contributions.Question(wish, own.cost.row))
-    except Exception as error:
+        compute = contributions.verified_method(accelerator, call, options.interactions, own.cost.row)
+    except Exception as error:  # oneDAL never stands in the way of the booster
         logger.info("SHAP values stay with the booster: %s", error)
-        return None
+        return (own,)
+    sample = values.zeros(booster.width(call.booster))
+    other = Method(compute, values.measure(lambda matrix: compute(matrix, call), sample))
+    return (other, own) if accelerator.compares else (other,)
+
+
+def native(dmatrix: Any, call: PredictCall, options: ShapOptions) -> np.ndarray:
+    """xgboost's own array: interactions where `options` have them, else contributions."""
+    return (values.interactions if options.interactions else values.values)(dmatrix, call, options)
+
+
+def native_cost(call: PredictCall, options: ShapOptions) -> values.Cost:
+    """Interactions are one run of contributions with each feature fixed to each side, so dear ones are not timed."""
+    width = booster.width(call.booster)
+    if options.interactions:
+        bound = native_cost(call, replace(options, interactions=False)).times(2 * (width + 1))
+        if bound.row > values.DEAR:
+            return bound
+    return values.measure(lambda matrix: native(matrix, call, options), values.zeros(width))

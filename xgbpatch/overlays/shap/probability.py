@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import logging
-from dataclasses import dataclass
 from typing import Any, Callable, List, Optional, Tuple
 
 import numpy as np
@@ -14,11 +13,13 @@ import xgboost
 from .. import request_data
 from ..model import booster
 from ..model import folder as model_folder
+from ..model.booster import PredictCall
 from ..onedal import proof
 from . import values
 from .request import ShapOptions
-from .values import NotExplained, PredictCall
+from .values import NotExplained
 
+logger = logging.getLogger(__name__)
 INTERVENTIONAL, LOGISTIC = 0, 1  # the codes of shap's compiled part
 DEEPEST = 30  # its binomial coefficients overflow beyond
 CHUNK = 8  # rows a call: it holds the interpreter meanwhile, and draws a progress bar after ten seconds
@@ -47,47 +48,44 @@ class Explainer(object):
         self._background = _cells(background)
 
     def values(self, rows: np.ndarray) -> np.ndarray:
-        parts = [self._values(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
-        return np.concatenate(parts or [np.zeros((0, rows.shape[1] + 1), dtype=np.float32)])
-
-    def _values(self, rows: np.ndarray) -> np.ndarray:
-        found = np.zeros((rows.shape[0], rows.shape[1] + 1, 1))
-        self._compiled.dense_tree_shap(
-            *self._forest,
-            self._depth,
-            *_cells(rows),
-            None,
-            *self._background,
-            self._count,
-            self._base,
-            found,
-            INTERVENTIONAL,
-            LOGISTIC,
-            False,
-        )
-        return found[:, :, 0].astype(np.float32)
+        values = np.zeros((rows.shape[0], rows.shape[1] + 1, 1))
+        for start in range(0, len(rows), CHUNK):
+            self._compiled.dense_tree_shap(
+                *self._forest,
+                self._depth,
+                *_cells(rows[start : start + CHUNK]),
+                None,
+                *self._background,
+                self._count,
+                self._base,
+                values[start : start + CHUNK],
+                INTERVENTIONAL,
+                LOGISTIC,
+                False,
+            )
+        return values[:, :, 0].astype(np.float32)
 
 
 def compiled() -> Any:
     """shap's compiled part; raises Unavailable where the image does not carry it."""
     package = importlib.util.find_spec("shap")
     places = list(package.submodule_search_locations or ()) if package else []
-    found = importlib.machinery.PathFinder.find_spec("_cext", places) if places else None
-    if found is None or found.loader is None:
+    spec = importlib.machinery.PathFinder.find_spec("_cext", places) if places else None
+    if spec is None or spec.loader is None:
         raise Unavailable("the image does not carry the package shap: build it with --feature shap-probability")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
 def check(explainer: Explainer, probabilities: Callable[[np.ndarray], np.ndarray], background: np.ndarray) -> str:
     """Why the values do not add up to `probabilities(rows)`, or an empty string; held to 1e-4 on background rows."""
     rows = background[:64]
-    found, expected = explainer.values(rows).astype(float), probabilities(rows)
-    worst = np.max(np.abs(found.sum(axis=1) - expected))
+    contributions, expected = explainer.values(rows).astype(float), probabilities(rows)
+    worst = np.max(np.abs(contributions.sum(axis=1) - expected))
     if not worst <= TOLERANCE:
         return "its values miss the probability of a background row by {:.2g}".format(worst)
-    worst = np.max(np.abs(found[:, -1] - np.mean(probabilities(background), dtype=float)))
+    worst = np.max(np.abs(contributions[:, -1] - np.mean(probabilities(background), dtype=float)))
     return "" if worst <= TOLERANCE else "its base value misses the background's mean by {:.2g}".format(worst)
 
 
@@ -115,72 +113,58 @@ def _arrays(forest: booster.Forest, typed: bool) -> List[np.ndarray]:
     children = [np.full(shape, -1, dtype=np.int32) for _ in range(4)]  # left, right, default, and the feature
     thresholds, leaves = np.zeros(shape), np.zeros(shape)
     for number, tree in enumerate(forest.trees):
-        _fill(tree, [array[number] for array in children], (thresholds[number], leaves[number]))
+        nodes = np.array([node for level in tree.levels() for node in level])
+        left, right = np.asarray(tree.left)[nodes], np.asarray(tree.right)[nodes]
+        splits = left != -1
+        inner, outer = nodes[splits], nodes[~splits]
+        default = np.where(np.asarray(tree.default_left, dtype=bool)[inner], left[splits], right[splits])
+        for array, column in zip(children, (left[splits], right[splits], default, np.asarray(tree.feature)[inner])):
+            array[number, inner] = column
+        thresholds[number, inner] = np.nextafter(tree.condition[inner], np.float32(-np.inf))
+        leaves[number, outer] = tree.condition[outer] * tree.weight
     types = [np.zeros(shape, dtype=np.int32)] if typed else []
     return [*children, thresholds, *types, leaves[:, :, None], np.ones(shape)]
 
 
-def _fill(tree: booster.Tree, children: Any, numbers: Any) -> None:
-    nodes = np.array([node for level in tree.levels() for node in level])
-    left, right = np.asarray(tree.left)[nodes], np.asarray(tree.right)[nodes]
-    splits = left != -1
-    inner = nodes[splits]
-    default = np.where(np.asarray(tree.default_left, dtype=bool)[inner], left[splits], right[splits])
-    columns = (left[splits], right[splits], default, np.asarray(tree.feature)[inner])
-    for array, column in zip(children, columns):
-        array[inner] = column
-    thresholds, leaves = numbers
-    thresholds[inner] = np.nextafter(tree.condition[inner], np.float32(-np.inf))
-    leaves[nodes[~splits]] = tree.condition[nodes[~splits]] * tree.weight
+def verified_method(
+    folder: Optional[str], call: PredictCall, options: ShapOptions
+) -> Tuple[Callable[[Any], np.ndarray], np.ndarray]:
+    """(explain, sample) of a model with background rows in `folder`, once it is proved against them.
 
-
-# Values in probability space for a model with background rows beside it: when there are such, and proved.
-
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class VerifiedMethod:
-    """`compute(dmatrix, asked)` of a Way: float32 (n, features + 1) that add up to the probabilities; and some rows."""
-
-    compute: Callable[[Any, PredictCall], np.ndarray]
-    sample: np.ndarray
-
-
-def verified_method(folder: Optional[str], asked: PredictCall, wish: ShapOptions) -> VerifiedMethod:
-    """The way of a model in `folder`.
-
+    `explain(dmatrix)` gives float32 (n, features + 1) that add up to the probabilities; `sample` are some of the rows.
     Raises NotExplained (400) with the reason where there are no such values; model_folder.ModelFolderError.
     """
     try:
-        return _verify(folder, asked, wish)
+        _hold("approximate values exist in margin space only" if options.approximate else "")
+        _hold("interactions exist in margin space only" if options.interactions else "")
+        objective = booster.configuration(call.booster)["learner"]["objective"]["name"]
+        if objective not in booster.LOGIT:
+            exact = " and ".join(sorted(booster.LOGIT))
+            raise Unavailable('the objective is "{}", it is exact for {} only'.format(objective, exact))
+        document = booster.document(call.booster)
+        _hold(proof.guard_model(document))
+        forest, width = booster.forest(document, call.options), booster.width(call.booster)
+        background = _background(folder, width)
+        explainer = Explainer(compiled(), forest, background)
+        _hold(check(explainer, lambda rows: call.booster.predict(xgboost.DMatrix(rows), **call.options), background))
     except Unavailable as reason:
         raise NotExplained(
             400, "Unable to explain in probability space: {}. Ask with space=margin.".format(reason)
         ) from reason
+    logger.info("SHAP values in probability space: proved against %d background rows", len(background))
+
+    def explain(dmatrix: xgboost.DMatrix) -> np.ndarray:
+        data = request_data.recorded(dmatrix)
+        if data is None:
+            raise ValueError("the request's numbers are not known")
+        return explainer.values(request_data.dense(data, width))
+
+    return explain, background[np.arange(values.ROWS) % len(background)]
 
 
-def _verify(folder: Optional[str], asked: PredictCall, wish: ShapOptions) -> VerifiedMethod:
-    _hold("approximate values exist in margin space only" if wish.approximate else "")
-    _hold("interactions exist in margin space only" if wish.interactions else "")
-    _hold(_objective(booster.configuration(asked.booster)))
-    document = booster.document(asked.booster)
-    _hold(proof.guard_model(document))
-    forest, width = booster.forest(document, asked.options), booster.width(asked.booster)
-    rows = _background(folder, width)
-    explainer = Explainer(compiled(), forest, rows)
-    _hold(check(explainer, lambda some: _probabilities(some, asked), rows))
-    logger.info("SHAP values in probability space: proved against %d background rows", len(rows))
-    sample = rows[np.arange(values.ROWS) % len(rows)]
-    return VerifiedMethod(lambda dmatrix, _: explainer.values(_dense(dmatrix, width)), sample)
-
-
-def _objective(configuration: Any) -> str:
-    objective = configuration["learner"]["objective"]["name"]
-    if objective in booster.LOGIT:
-        return ""
-    return 'the objective is "{}", it is exact for {} only'.format(objective, " and ".join(sorted(booster.LOGIT)))
+def _hold(reason: str) -> None:
+    if reason:
+        raise Unavailable(reason)
 
 
 def _background(folder: Optional[str], width: int) -> np.ndarray:
@@ -191,25 +175,6 @@ def _background(folder: Optional[str], width: int) -> np.ndarray:
             "beside the model".format(model_folder.path("", model_folder.BACKGROUND))
         )
     if rows.shape[1] != width:
-        raise model_folder.ModelFolderError(
-            '"{}" has {} features, the model has {}'.format(
-                model_folder.path(folder, model_folder.BACKGROUND), rows.shape[1], width
-            )
-        )
+        path = model_folder.path(folder, model_folder.BACKGROUND)
+        raise model_folder.ModelFolderError('"{}" has {} features, the model has {}'.format(path, rows.shape[1], width))
     return rows
-
-
-def _probabilities(rows: np.ndarray, asked: PredictCall) -> np.ndarray:
-    return asked.booster.predict(xgboost.DMatrix(rows), **asked.options)
-
-
-def _dense(dmatrix: xgboost.DMatrix, width: int) -> np.ndarray:
-    data = request_data.recorded(dmatrix)
-    if data is None:
-        raise ValueError("the request's numbers are not known")
-    return request_data.dense(data, width)
-
-
-def _hold(reason: str) -> None:
-    if reason:
-        raise Unavailable(reason)

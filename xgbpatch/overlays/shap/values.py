@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 import xgboost
 
 from .. import request_data
 from ..model import booster as model_booster
+from ..model.booster import PredictCall
 from .request import ShapOptions
 
 MEMORY_LIMIT = 512 * 1024**2  # bytes of float32 that the answer may hold while it is made
-
-
-@dataclass(frozen=True)
-class MemoryNeed:
-    """What `rows` records need: the `cost` of all members, and `numbers` float32 values a record."""
-
-    rows: int
-    cost: "Cost"
-    numbers: int
-
-
-def check_memory(need: MemoryNeed, seconds: float) -> None:
-    """Raise NotExplained (413) where `need` passes `seconds` or MEMORY_LIMIT; it says how many records would fit."""
-    within = need.cost.rows_within(seconds)
-    estimate = need.cost.seconds(need.rows)
-    if estimate > seconds:
-        raise _refusal(
-            "would take about {:.0f} s, the limit is {:g} s (XGBPATCH_SHAP_SECONDS)".format(estimate, seconds),
-            need,
-            within,
-        )
-    size = need.rows * need.numbers * 4
-    if size > MEMORY_LIMIT:
-        fit = min(within, MEMORY_LIMIT // (need.numbers * 4))
-        raise _refusal("would take {} MiB, the limit is {}".format(size >> 20, MEMORY_LIMIT >> 20), need, fit)
-
-
-def _refusal(reason: str, need: MemoryNeed, fit: int) -> NotExplained:
-    advice = "send at most {} records a request".format(fit) if fit else "not even one record fits"
-    return NotExplained(413, "SHAP values of {} records {}: {}".format(need.rows, reason, advice))
-
-
-# xgboost's own contributions, cut as the base's prediction was.
-#
-# Exact tree SHAP in margin space (Lundberg et al. 2020); the last value of each vector is the base value, and a
-# vector adds up to the margin of its record.
-
-
-NONSENSE = 1e-2  # of max(1, |margin|), by which a sum of single-precision values may miss
+TOLERANCE = 1e-2  # of max(1, |margin|), by which a sum of single-precision values may miss
 VOTES = ("multi:softmax", "binary:hinge")
 
 
@@ -65,43 +28,44 @@ class NotExplained(Exception):
         self.reason = reason
 
 
-class PredictCall(NamedTuple):
-    """A booster, and the options with which the base asked it to predict, its tree cut among them."""
+# xgboost's own contributions, cut as the base's prediction was.
+#
+# Exact tree SHAP in margin space (Lundberg et al. 2020); the last value of each vector is the base value, and a
+# vector adds up to the margin of its record.
 
-    booster: xgboost.Booster
-    options: Mapping[str, Any]
 
-
-def values(dmatrix: xgboost.DMatrix, asked: PredictCall, wish: ShapOptions) -> np.ndarray:
+def values(dmatrix: xgboost.DMatrix, call: PredictCall, options: ShapOptions) -> np.ndarray:
     """float32 (n, features + 1), or (n, classes, features + 1); raises ValueError, and xgboost's errors are such."""
-    return _predict(dmatrix, asked, {"pred_contribs": True, "approx_contribs": wish.approximate})
+    return _predict(dmatrix, call, pred_contribs=True, approx_contribs=options.approximate)
 
 
-def interactions(dmatrix: xgboost.DMatrix, asked: PredictCall, wish: ShapOptions) -> np.ndarray:
+def interactions(dmatrix: xgboost.DMatrix, call: PredictCall, options: ShapOptions) -> np.ndarray:
     """float32 (n, [classes,] features + 1, features + 1), whose rows add up to `values`; raises as they do."""
-    if model_booster.kind(asked.booster) == "gblinear":
-        return _on_diagonal(values(dmatrix, asked, wish))
-    return _predict(dmatrix, asked, {"pred_interactions": True, "approx_contribs": wish.approximate})
+    if model_booster.kind(call.booster) != "gblinear":
+        return _predict(dmatrix, call, pred_interactions=True, approx_contribs=options.approximate)
+    # A linear model's features do not interact; xgboost itself returns zeros for it, which add up to nothing.
+    vectors = values(dmatrix, call, options)
+    matrices = np.zeros(vectors.shape + vectors.shape[-1:], dtype=np.float32)
+    diagonal = np.arange(vectors.shape[-1])
+    matrices[..., diagonal, diagonal] = vectors
+    return matrices
 
 
-def check(asked: PredictCall) -> None:
+def _predict(dmatrix: xgboost.DMatrix, call: PredictCall, **contributions: bool) -> np.ndarray:
+    wide = request_data.padded(dmatrix, model_booster.width(call.booster))
+    return call.booster.predict(wide, **dict(call.options, **contributions))
+
+
+def check(call: PredictCall) -> None:
     """Raise NotExplained (400) where the values do not add up to the margins of some rows, floating-point noise apart.
 
     xgboost 3.0 answers so for a loaded model with vector leaves: all zero, without an error.
     """
-    rows = np.array([[0], [1], [np.nan]], dtype=np.float32).repeat(model_booster.width(asked.booster), axis=1)
-    margins = asked.booster.predict(xgboost.DMatrix(rows), output_margin=True, **asked.options)
-    found = values(xgboost.DMatrix(rows), asked, ShapOptions()).sum(axis=-1)
-    if found.shape != margins.shape or np.any(np.abs(found - margins) > NONSENSE * np.maximum(1, np.abs(margins))):
+    rows = np.array([[0], [1], [np.nan]], dtype=np.float32).repeat(model_booster.width(call.booster), axis=1)
+    margins = call.booster.predict(xgboost.DMatrix(rows), output_margin=True, **call.options)
+    sums = values(xgboost.DMatrix(rows), call, ShapOptions()).sum(axis=-1)
+    if sums.shape != margins.shape or np.any(np.abs(sums - margins) > TOLERANCE * np.maximum(1, np.abs(margins))):
         raise NotExplained(400, "Unable to explain with this model: xgboost's contributions miss its margins")
-
-
-def numbers(booster: xgboost.Booster, wish: ShapOptions) -> int:
-    """How many values the explanation of one record holds."""
-    learner = model_booster.configuration(booster)["learner"]["learner_model_param"]
-    outputs = max(1, int(learner["num_class"]), int(learner.get("num_target", 1)))
-    vector = model_booster.width(booster) + 1
-    return outputs * vector * (1 + vector if wish.interactions else 1)
 
 
 def refuse_votes(boosters: Sequence[xgboost.Booster]) -> None:
@@ -114,27 +78,14 @@ def refuse_votes(boosters: Sequence[xgboost.Booster]) -> None:
             )
 
 
-def mean(found: Sequence[np.ndarray]) -> np.ndarray:
+def mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The mean of the members' arrays, of one its own; raises NotExplained (400) where they differ in shape."""
-    if len({array.shape for array in found}) > 1:
+    if len({array.shape for array in arrays}) > 1:
         raise NotExplained(400, "Unable to explain an ensemble of models with different features or classes")
-    return found[0] if len(found) == 1 else np.mean(found, axis=0)
+    return arrays[0] if len(arrays) == 1 else np.mean(arrays, axis=0)
 
 
-def _predict(dmatrix: xgboost.DMatrix, asked: PredictCall, how: Mapping[str, bool]) -> np.ndarray:
-    wide = request_data.padded(dmatrix, model_booster.width(asked.booster))
-    return asked.booster.predict(wide, **dict(asked.options, **how))
-
-
-def _on_diagonal(vectors: np.ndarray) -> np.ndarray:
-    """A linear model's features do not interact; xgboost itself returns zeros for it, which add up to nothing."""
-    matrices = np.zeros(vectors.shape + vectors.shape[-1:], dtype=np.float32)
-    places = np.arange(vectors.shape[-1])
-    matrices[..., places, places] = vectors
-    return matrices
-
-
-# What the contributions of a request will cost, from a timed run of the model.
+# What the contributions of a request will cost, from a timed run of the model, and what they may cost.
 
 
 ROWS = 8
@@ -183,12 +134,42 @@ def measure(explain: Callable[[Any], Any], sample: np.ndarray) -> Cost:
 
 
 def _quickest(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
-    first = _timed(explain, rows)
-    return first if first > DEAR else min(first, _timed(explain, rows))
+    """Seconds of the quicker of two runs, or of one that is dear."""
+    quickest = float("inf")
+    for _ in range(2):
+        matrix = request_data.RecordedDMatrix(rows)
+        start = time.perf_counter()
+        explain(matrix)
+        quickest = min(quickest, time.perf_counter() - start)
+        if quickest > DEAR:
+            break
+    return quickest
 
 
-def _timed(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
-    matrix = request_data.RecordedDMatrix(rows)
-    start = time.perf_counter()
-    explain(matrix)
-    return time.perf_counter() - start
+def numbers(booster: xgboost.Booster, options: ShapOptions) -> int:
+    """How many values the explanation of one record holds."""
+    learner = model_booster.configuration(booster)["learner"]["learner_model_param"]
+    outputs = max(1, int(learner["num_class"]), int(learner.get("num_target", 1)))
+    vector = model_booster.width(booster) + 1
+    return outputs * vector * (1 + vector if options.interactions else 1)
+
+
+def check_limits(rows: int, cost: Cost, numbers: int, seconds: float) -> None:
+    """Raise NotExplained (413) where `rows` records take more than `seconds`, or more than MEMORY_LIMIT.
+
+    It says how many would fit. `cost` is that of all members, `numbers` float32 values make up a record.
+    """
+    fit, excess = cost.rows_within(seconds), ""
+    estimate, size = cost.seconds(rows), rows * numbers * 4
+    if estimate > seconds:
+        excess = "would take about {:.0f} s, the limit is {:g} s (XGBPATCH_SHAP_SECONDS)".format(estimate, seconds)
+    elif size > MEMORY_LIMIT:
+        excess = "would take {} MiB, the limit is {}".format(size >> 20, MEMORY_LIMIT >> 20)
+        fit = min(fit, MEMORY_LIMIT // (numbers * 4))
+    if excess:
+        raise NotExplained(413, "SHAP values of {} records {}: {}".format(rows, excess, advice(fit)))
+
+
+def advice(fit: int) -> str:
+    """What a client can do where `fit` records would have been accepted."""
+    return "send at most {} records a request".format(fit) if fit else "not even one record fits"

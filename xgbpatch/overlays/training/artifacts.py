@@ -12,8 +12,8 @@ import importlib
 import inspect
 import logging
 import os
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 import xgboost
@@ -22,15 +22,16 @@ from sagemaker_xgboost_container import training
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from sagemaker_xgboost_container.algorithm_mode import train as algorithm
 
-from .. import settings, witness
+from .. import settings
 from ..model import booster as model_booster
 from ..model import folder
+from ..model.booster import PredictCall
 from . import files, metrics
 from . import options as training_options
-from .files import Explained
 from .options import Options
 
 logger = logging.getLogger(__name__)
+CUTS = ("iteration_range", "ntree_limit")
 _MOST_CELLS = 20000000  # of a sample: 80 MB of float32
 
 
@@ -46,11 +47,6 @@ class Job:
     validation: Optional[xgboost.DMatrix]
     model_folder: str
     forest: Optional[int] = None
-
-    @property
-    def evaluated(self) -> Tuple[str, xgboost.DMatrix]:
-        """The split that importance is measured on, by name."""
-        return ("train", self.train) if self.validation is None else ("validation", self.validation)
 
 
 def install() -> None:
@@ -70,25 +66,29 @@ def write(
     """
     folder = model_dir or os.environ.get("SM_MODEL_DIR", "/opt/ml/model")
     with _guarded("the files of the model"):
-        if _hosts() > 1:
-            raise RuntimeError("the program is still in a group of {} hosts, leave it first".format(_hosts()))
+        group = importlib.import_module("xgboost.rabit" if model_booster.XGBOOST < (2, 0) else "xgboost.collective")
+        hosts = int(group.get_world_size())
+        if hosts > 1:  # making a DMatrix would wait for the others
+            raise RuntimeError("the program is still in a group of {} hosts, leave it first".format(hosts))
         boosters = booster if isinstance(booster, list) else [booster]
-        asked = Options(**options)
-        _write(Job(dtrain, dval, folder), [_explained(each, serve_utils.XGB_FORMAT) for each in boosters], asked)
+        job = Job(dtrain, dval, folder)
+        _write(job, [_explained(each, serve_utils.XGB_FORMAT) for each in boosters], Options(**options))
 
 
 def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(base)
     def sagemaker_train(*positional: Any, **named: Any) -> Any:
         call = inspect.signature(base).bind(*positional, **named)
-        with _users_error():
+        try:
             options, rest = training_options.take(call.arguments["train_config"])
             functions = metrics.load(options.metrics, rest)
+        except training_options.OptionError as error:
+            raise exceptions.UserError(str(error)) from error
         call.arguments["train_config"] = rest
-        watch = _Watch(options, metrics.Evaluation(functions, len(call.arguments["sm_hosts"]) == 1))
-        with metrics.declared(options.metrics, watch.evaluation), watch.hooked():
+        evaluation = metrics.Evaluation(functions, strict=len(call.arguments["sm_hosts"]) == 1)
+        with metrics.declared(options.metrics, evaluation), _jobs(options, evaluation) as jobs:
             result = base(*call.args, **call.kwargs)
-        for job in watch.finished:  # in no group of hosts any more: a DMatrix made in one waits for the others
+        for job in jobs:  # in no group of hosts any more: a DMatrix made in one waits for the others
             with _guarded("the files of the model"):
                 _write(job, _served(job.model_folder), options)
         return result
@@ -96,41 +96,30 @@ def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
     return sagemaker_train
 
 
-@dataclass
-class _Watch(object):
-    """Stands around the base's `train_job`, and keeps the jobs that it finished as the master."""
+@contextlib.contextmanager
+def _jobs(options: Options, evaluation: metrics.Evaluation) -> Iterator[List[Job]]:
+    """The jobs that the base's `train_job` finishes as the master meanwhile."""
+    base, jobs = algorithm.train_job, []
 
-    options: Options
-    evaluation: metrics.Evaluation
-    finished: List[Job] = field(default_factory=list)
-
-    @contextlib.contextmanager
-    def hooked(self) -> Iterator[None]:
-        base = algorithm.train_job
-        algorithm.train_job = self._around(base)
-        try:
-            yield
-        finally:
-            algorithm.train_job = base
-
-    def _around(self, base: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(base)
-        def train_job(*positional: Any, **named: Any) -> Any:
-            job = dict(inspect.signature(base).bind(*positional, **named).arguments)
-            self._begin(job)
-            forest = int(job["train_cfg"].get("num_parallel_tree", 1))
-            result = base(*positional, **named)
-            if job["is_master"]:
-                self.finished.append(Job(job["train_dmatrix"], job["val_dmatrix"], job["model_dir"], forest))
-            return result
-
-        return train_job
-
-    def _begin(self, job: Mapping[str, Any]) -> None:
-        self.evaluation.objective = job["train_cfg"].get("objective", "")
-        names, columns = self.options.feature_names, job["train_dmatrix"].num_col()
-        if self.evaluation.strict and names is not None and len(names) != columns:
+    @functools.wraps(base)
+    def train_job(*positional: Any, **named: Any) -> Any:
+        job = inspect.signature(base).bind(*positional, **named).arguments
+        train, config = job["train_dmatrix"], job["train_cfg"]
+        evaluation.objective = config.get("objective", "")
+        names, columns = options.feature_names, train.num_col()
+        if evaluation.strict and names is not None and len(names) != columns:
             raise exceptions.UserError(_other_width(names, columns))
+        finished = Job(train, job["val_dmatrix"], job["model_dir"], int(config.get("num_parallel_tree", 1)))
+        result = base(*positional, **named)
+        if job["is_master"]:
+            jobs.append(finished)
+        return result
+
+    algorithm.train_job = train_job
+    try:
+        yield jobs
+    finally:
+        algorithm.train_job = base
 
 
 def _other_width(names: Sequence[str], columns: int) -> str:
@@ -139,7 +128,7 @@ def _other_width(names: Sequence[str], columns: int) -> str:
     )
 
 
-def _served(folder: str) -> List[Explained]:
+def _served(folder: str) -> List[PredictCall]:
     """The models of a folder as the base serves them; one that was just written can be loaded."""
     load = serve_utils.get_loaded_booster
     ensemble = {"ensemble": True} if "ensemble" in inspect.signature(load).parameters else {}
@@ -148,22 +137,15 @@ def _served(folder: str) -> List[Explained]:
     return [_explained(each, each_form) for each, each_form in pairs]
 
 
-def _explained(booster: xgboost.Booster, form: str) -> Explained:
-    probe = xgboost.DMatrix(files.nothing(model_booster.width(booster)))
+def _explained(booster: xgboost.Booster, form: str) -> PredictCall:
     try:
-        return Explained(booster, witness.options_of(serve_utils.predict, booster, form, probe))
+        return PredictCall(booster, model_booster.options_of(serve_utils.predict, booster, form))
     except Exception as error:  # such as linear models of 1.2, which xgboost refuses to cut
         logger.warning("The base does not predict with this model, it is explained as a whole: %s", error)
-        return Explained(booster, {"validate_features": False})
+        return PredictCall(booster, {"validate_features": False})
 
 
-def _hosts() -> int:
-    """How many hosts this process is in a group with: making a DMatrix would wait for the others."""
-    group = importlib.import_module("xgboost.rabit" if model_booster.XGBOOST < (2, 0) else "xgboost.collective")
-    return int(group.get_world_size())
-
-
-def _write(job: Job, members: Sequence[Explained], options: Options) -> None:
+def _write(job: Job, members: Sequence[PredictCall], options: Options) -> None:
     width = model_booster.width(members[0].booster)
     names = _names(job, options, width)
     with _guarded(folder.RECORD):
@@ -176,12 +158,12 @@ def _write(job: Job, members: Sequence[Explained], options: Options) -> None:
             files.write_array(job.model_folder, folder.BACKGROUND, files.dense(rows))
     if options.importance_rows:
         with _guarded("importance"):
-            _write_importance(job, members, (options.importance_rows, names))
+            _write_importance(job, members, options.importance_rows, names)
     logger.info("Wrote %s", os.path.join(job.model_folder, folder.FOLDER))
 
 
 def _names(job: Job, options: Options, width: int) -> List[str]:
-    """The names asked for, or of the data, or f0, f1, ..."""
+    """Those of the options, or of the data, or f0, f1, ..."""
     for names in (options.feature_names, job.train.feature_names):
         if names is not None and len(names) == width:
             return list(names)
@@ -195,30 +177,28 @@ def _sample(dmatrix: xgboost.DMatrix, most: int, width: int) -> Any:
     return files.read_rows(dmatrix, numbers, width)
 
 
-def _write_importance(job: Job, members: Sequence[Explained], asked: Tuple[int, Sequence[str]]) -> None:
-    most, names = asked
-    split, dmatrix = job.evaluated
+def _write_importance(job: Job, members: Sequence[PredictCall], most: int, names: Sequence[str]) -> None:
+    split, dmatrix = ("train", job.train) if job.validation is None else ("validation", job.validation)
     for member in members:
         member.booster.set_param({"nthread": 0})  # all processors: loading a model to serve it leaves one
-    measured = files.measure_importance(members, _sample(dmatrix, most, len(names)))
+    importance = files.measure_importance(members, _sample(dmatrix, most, len(names)))
     about = {
         "split": split,
-        "rows": measured.rows,
+        "rows": importance.rows,
         "rows_of_split": dmatrix.num_row(),
         "seed": files.SEED,
         "space": "margin",
         "models": len(members),
-        "tree_cuts": [_cut(member.options) for member in members],
+        "tree_cuts": [
+            # what of the base's options of prediction leaves trees out: nothing does where it is 0
+            {name: member.options[name] for name in CUTS if np.any(member.options.get(name, 0))}
+            for member in members
+        ],
     }
-    files.write_importance(job.model_folder, about, names, measured.values)
+    files.write_importance(job.model_folder, about, names, importance.values)
 
 
-def _cut(options: Mapping[str, Any]) -> Dict[str, Any]:
-    """What of the base's options of prediction leaves trees out: nothing does where it is 0."""
-    return {name: options[name] for name in ("iteration_range", "ntree_limit") if np.any(options.get(name, 0))}
-
-
-def _record(members: Sequence[Explained], forest: Optional[int]) -> Dict[str, Any]:
+def _record(members: Sequence[PredictCall], forest: Optional[int]) -> Dict[str, Any]:
     configuration = model_booster.configuration(members[0].booster)["learner"]
     return {
         "xgboost": xgboost.__version__,
@@ -251,12 +231,3 @@ def _guarded(what: str) -> Iterator[None]:
         yield
     except Exception:
         logger.exception("xgbpatch: %s could not be written; the model is complete without", what)
-
-
-@contextlib.contextmanager
-def _users_error() -> Iterator[None]:
-    """What the base raises where the user has to act."""
-    try:
-        yield
-    except training_options.OptionError as error:
-        raise exceptions.UserError(str(error)) from error

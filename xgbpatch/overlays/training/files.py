@@ -12,13 +12,14 @@ import struct
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
 import xgboost
 
 from ..model import folder as model_folder
+from ..model.booster import PredictCall
 
 SEED = 0
 _COUNTS = struct.Struct("<QQ").pack
@@ -33,22 +34,17 @@ def sample(rows: int, most: int) -> Sequence[int]:
 def read_rows(dmatrix: xgboost.DMatrix, numbers: Sequence[int], width: int) -> scipy.sparse.csr_matrix:
     """Those rows as float32 CSR (n, width): what is not stored is missing. Raises ValueError where they are wider."""
     part = dmatrix.slice(list(numbers), allow_groups=True)
-    found = part.get_data() if hasattr(part, "get_data") else _from_file(part)
-    if found.shape[1] > width:
-        raise ValueError("{} columns, the model has {}".format(found.shape[1], width))
-    return scipy.sparse.csr_matrix((found.data, found.indices, found.indptr), (found.shape[0], width))
-
-
-def nothing(width: int) -> np.ndarray:
-    """One row in which all is missing."""
-    return np.full((1, width), np.nan, dtype=np.float32)
+    data = part.get_data() if hasattr(part, "get_data") else _from_file(part)
+    if data.shape[1] > width:
+        raise ValueError("{} columns, the model has {}".format(data.shape[1], width))
+    return scipy.sparse.csr_matrix((data.data, data.indices, data.indptr), (data.shape[0], width))
 
 
 def dense(rows: scipy.sparse.csr_matrix) -> np.ndarray:
     """float32 (n, width), what is missing NaN."""
-    found = np.full(rows.shape, np.nan, dtype=np.float32)
-    found[np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), rows.indices] = rows.data
-    return found
+    cells = np.full(rows.shape, np.nan, dtype=np.float32)
+    cells[np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), rows.indices] = rows.data
+    return cells
 
 
 def _from_file(dmatrix: xgboost.DMatrix) -> scipy.sparse.csr_matrix:
@@ -70,9 +66,9 @@ def _page(content: bytes, shape: Sequence[int]) -> scipy.sparse.csr_matrix:
     while start >= 0:
         if len(content) - start >= 8 * (rows + 3):
             counts = np.frombuffer(content, "<u8", rows + 3, start).astype(np.int64)
-            found = content[start + counts.nbytes :]
-            if counts[-1] == counts[-2] and len(found) == counts[-1] * _ENTRY.itemsize:
-                entries = np.frombuffer(found, _ENTRY)
+            rest = content[start + counts.nbytes :]
+            if counts[-1] == counts[-2] and len(rest) == counts[-1] * _ENTRY.itemsize:
+                entries = np.frombuffer(rest, _ENTRY)
                 parts = (entries["value"], entries["column"].astype(np.int64), counts[1:-1])
                 return scipy.sparse.csr_matrix(parts, (rows, columns))
         start = content.find(_COUNTS(rows + 1, 0), start + 1)
@@ -96,42 +92,29 @@ class Importance:
     rows: int
 
 
-@dataclass(frozen=True)
-class Explained:
-    """A booster and the options of prediction, the tree cut among them, with which it is served."""
-
-    booster: xgboost.Booster
-    options: Mapping[str, Any]
-
-
 def measure_importance(
-    members: Sequence[Explained], rows: scipy.sparse.csr_matrix, seconds: float = SECONDS
+    members: Sequence[PredictCall], rows: scipy.sparse.csr_matrix, seconds: float = SECONDS
 ) -> Importance:
     """The Importance of `rows`, or of as many of the first as `seconds` allow; of several models, their mean."""
-    found = [_of_member(member, rows, seconds / len(members)) for member in members]
-    return Importance(np.mean([each.values for each in found], axis=0), min(each.rows for each in found))
+    parts = [_of_member(member, rows, seconds / len(members)) for member in members]
+    return Importance(np.mean([part.values for part in parts], axis=0), min(part.rows for part in parts))
 
 
-def _of_member(member: Explained, rows: scipy.sparse.csr_matrix, seconds: float) -> Importance:
+def _of_member(member: PredictCall, rows: scipy.sparse.csr_matrix, seconds: float) -> Importance:
     """In growing parts, so that the time of the next is known before it begins."""
     total: Any = 0.0
     done, size, spent, last = 0, 1, 0.0, 0.0
     while done < rows.shape[0] and (not done or spent + 2 * last <= seconds):
         begin = time.perf_counter()
         part = rows[done : done + size]
-        absolute = np.abs(_contributions(member, part))
-        total = total + absolute.sum(axis=0, dtype=np.float64)
+        values = member.booster.predict(xgboost.DMatrix(part), pred_contribs=True, **member.options)
+        classes = values.reshape(part.shape[0], -1, part.shape[1] + 1)[:, :, :-1]  # without the base value
+        total = total + np.abs(classes).sum(axis=0, dtype=np.float64)
         done += part.shape[0]
-        size = min(2 * size, max(1, _NUMBERS // absolute[0].size))
+        size = min(2 * size, max(1, _NUMBERS // classes[0].size))
         last = time.perf_counter() - begin
         spent += last
     return Importance(total.T / done, done)
-
-
-def _contributions(member: Explained, rows: scipy.sparse.csr_matrix) -> np.ndarray:
-    """float32 (n, classes, features), without the base value."""
-    values = member.booster.predict(xgboost.DMatrix(rows), pred_contribs=True, **member.options)
-    return values.reshape(rows.shape[0], -1, rows.shape[1] + 1)[:, :, :-1]
 
 
 # Files beside the model, each written whole or not at all: a job may be stopped at any moment.
@@ -145,8 +128,7 @@ BARS = 20
 
 def write_json(folder: str, name: str, document: Any) -> None:
     """Write `document` below the model's folder `folder`."""
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    _write(folder, name, lambda file: file.write(text.encode("utf-8")))
+    _write_text(folder, name, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_array(folder: str, name: str, values: np.ndarray) -> None:
@@ -159,64 +141,52 @@ def write_importance(folder: str, about: Mapping[str, Any], names: Sequence[str]
 
     A feature's importance is the sum over the classes.
     """
-    totals = values.sum(axis=1)
-    order = np.argsort(-totals, kind="stable")
-    rows = [_row(names[i], totals[i], values[i]) for i in order]
+    totals, classes = values.sum(axis=1), values.shape[1] if values.shape[1] > 1 else 0
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["feature", "importance"] + ["class_{}".format(number) for number in range(classes)])
+    rows = []
+    for i in np.argsort(-totals, kind="stable"):
+        row = {"name": names[i], "importance": float(totals[i])}
+        if classes:
+            row["classes"] = [float(value) for value in values[i]]
+        rows.append(row)
+        writer.writerow([row["name"], row["importance"]] + row.get("classes", []))
     write_json(folder, IMPORTANCE_JSON, dict(about, features=rows))
-    text = _csv(rows)
-    _write(folder, IMPORTANCE_CSV, lambda file: file.write(text.encode("utf-8")))
+    _write_text(folder, IMPORTANCE_CSV, table.getvalue())
     with contextlib.suppress(ImportError):
         _plot(folder, rows)
 
 
-def _row(name: str, total: float, classes: np.ndarray) -> Dict[str, Any]:
-    row = {"name": name, "importance": float(total)}
-    if len(classes) > 1:
-        row["classes"] = [float(value) for value in classes]
-    return row
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    classes = len(rows[0].get("classes", ())) if rows else 0
-    writer.writerow(["feature", "importance"] + ["class_{}".format(number) for number in range(classes)])
-    for row in rows:
-        writer.writerow([row["name"], row["importance"]] + row.get("classes", []))
-    return text.getvalue()
-
-
 def _plot(folder: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Without pyplot, which would keep state in the base's process; raises ImportError without matplotlib."""
+    """One bar a feature, of one part a class; raises ImportError without matplotlib.
+
+    Without pyplot, which would keep state in the base's process.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = list(reversed(rows[:BARS]))
     figure = Figure(figsize=(8, 1.2 + 0.3 * len(shown)))
     axes = figure.add_subplot(111)
-    _bars(axes, shown)
-    axes.set_xlabel("mean |SHAP value|")
-    figure.tight_layout()
-    canvas = FigureCanvasAgg(figure)
-    _write(folder, IMPORTANCE_PNG, canvas.print_png)
-
-
-def _bars(axes: Any, shown: Sequence[Mapping[str, Any]]) -> None:
-    """One bar a feature, of one part a class."""
     parts = [row.get("classes") or [row["importance"]] for row in shown]
     left = np.zeros(len(shown))
     for number, widths in enumerate(np.transpose(parts)):
         axes.barh(range(len(shown)), widths, left=left, label="class {}".format(number))
         left = left + widths
     axes.set_yticks(range(len(shown)))
-    axes.set_yticklabels([_plain(row["name"]) for row in shown])
+    # matplotlib reads what stands between two dollar signs as a formula
+    axes.set_yticklabels([row["name"][:40].replace("$", r"\$") for row in shown])
     if 1 < len(parts[0]) <= BARS:
         axes.legend()
+    axes.set_xlabel("mean |SHAP value|")
+    figure.tight_layout()
+    canvas = FigureCanvasAgg(figure)
+    _write(folder, IMPORTANCE_PNG, canvas.print_png)
 
 
-def _plain(name: str) -> str:
-    """matplotlib reads what stands between two dollar signs as a formula."""
-    return name[:40].replace("$", r"\$")
+def _write_text(folder: str, name: str, text: str) -> None:
+    _write(folder, name, lambda file: file.write(text.encode("utf-8")))
 
 
 def _write(folder: str, name: str, fill: Callable[[Any], Any]) -> None:

@@ -38,9 +38,9 @@ class Evaluation:
     def values(self, predictions: np.ndarray, dmatrix: xgboost.DMatrix) -> List[Tuple[str, float]]:
         """(name, value) of each metric, as XGBoost takes them; `predictions` as XGBoost gives them to the base."""
         y_pred = transformed(self.objective, predictions) if GIVES_MARGINS else predictions
-        found = [(name, self._value(name, dmatrix.get_label(), y_pred)) for name in self.functions]
+        values = [(name, self._value(name, dmatrix.get_label(), y_pred)) for name in self.functions]
         self.begun = True
-        return found
+        return values
 
     def _value(self, name: str, y_true: np.ndarray, y_pred: np.ndarray) -> float:
         try:
@@ -82,7 +82,10 @@ def _function(path: str) -> Callable[..., Any]:
 def declared(metrics: Sequence[Metric], evaluation: Evaluation) -> Iterator[None]:
     """The base knows the metrics: it prints them, and may tune and stop early by them."""
     base = train_utils.get_eval_metrics_and_feval
-    lists = [(_list(metric), metric.name) for metric in metrics]
+    lists = [
+        (xgb_constants.XGB_MAXIMIZE_METRICS if metric.maximize else xgb_constants.XGB_MINIMIZE_METRICS, metric.name)
+        for metric in metrics
+    ]
     for names, name in lists:
         names.append(name)
     if metrics:
@@ -93,10 +96,6 @@ def declared(metrics: Sequence[Metric], evaluation: Evaluation) -> Iterator[None
         train_utils.get_eval_metrics_and_feval = base
         for names, name in lists:
             names.remove(name)
-
-
-def _list(metric: Metric) -> Any:
-    return xgb_constants.XGB_MAXIMIZE_METRICS if metric.maximize else xgb_constants.XGB_MINIMIZE_METRICS
 
 
 def _with_own(base: Callable[..., Any], evaluation: Evaluation) -> Callable[..., Any]:
@@ -110,34 +109,28 @@ def _with_own(base: Callable[..., Any], evaluation: Evaluation) -> Callable[...,
         )
         if stopping and tuned in own:
             stopping = [[tuned]]
-        return tuple([native, _both(feval, evaluation.values)] + stopping)
+
+        def evaluate(predictions: np.ndarray, dmatrix: xgboost.DMatrix) -> Any:
+            values = feval(predictions, dmatrix) if feval else []
+            return (values if isinstance(values, list) else [values]) + evaluation.values(predictions, dmatrix)
+
+        return tuple([native, evaluate] + stopping)
 
     return get_eval_metrics_and_feval
 
 
-def _both(feval: Optional[Callable[..., Any]], own: Callable[..., Any]) -> Callable[..., Any]:
-    if feval is None:
-        return own
-
-    def evaluate(predictions: np.ndarray, dmatrix: xgboost.DMatrix) -> Any:
-        found = feval(predictions, dmatrix)
-        return (found if isinstance(found, list) else [found]) + own(predictions, dmatrix)
-
-    return evaluate
-
-
 def transformed(objective: str, margins: np.ndarray) -> np.ndarray:
     """What `Booster.predict` returns for margins (n,) or (n, classes); right to a float's last bits."""
-    found = margins
+    predictions = margins
     if objective in booster.LOGIT:
-        found = 1 / (1 + np.exp(-margins))
+        predictions = 1 / (1 + np.exp(-margins))
     elif objective in booster.LOG:
-        found = np.exp(margins)
+        predictions = np.exp(margins)
     elif objective == "binary:hinge":
-        found = (margins > 0).astype(np.float32)
+        predictions = (margins > 0).astype(np.float32)
     elif objective == "multi:softmax":
-        found = np.argmax(margins, axis=1).astype(np.float32)
+        predictions = np.argmax(margins, axis=1).astype(np.float32)
     elif objective == "multi:softprob":
         raised = np.exp(margins - margins.max(axis=1, keepdims=True))
-        found = raised / raised.sum(axis=1, keepdims=True)
-    return found
+        predictions = raised / raised.sum(axis=1, keepdims=True)
+    return predictions

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+from ..settings import did_you_mean
 
 PREFIX = "xgbpatch_"
 MOST_BACKGROUND_ROWS = 1000
@@ -59,14 +60,9 @@ def take(hyperparameters: Mapping[str, Any]) -> Tuple[Options, Dict[str, Any]]:
     known = {row.name: row for row in TABLE}
     for name in own:
         if name not in known:
-            raise OptionError(_unknown(name, sorted(known)))
+            names = ", ".join(sorted(known)) + did_you_mean(name, sorted(known))
+            raise OptionError('The hyperparameter "{}" is not known; of xgbpatch there are: {}'.format(name, names))
     return Options(**{known[name].field: known[name].read(name, text.strip()) for name, text in own.items()}), rest
-
-
-def _unknown(name: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, 1)
-    hint = '; did you mean "{}"?'.format(nearest[0]) if nearest else ""
-    return 'The hyperparameter "{}" is not known; of xgbpatch there are: {}{}'.format(name, ", ".join(known), hint)
 
 
 def _number(most: int) -> Callable[[str, str], int]:
@@ -80,29 +76,27 @@ def _number(most: int) -> Callable[[str, str], int]:
 
 def _names(name: str, text: str) -> Tuple[str, ...]:
     """A comma list, or the path of a JSON list: a value of a hyperparameter has at most 2,500 characters."""
-    found = _names_of_file(name, text) if text.startswith("/") else [part.strip() for part in text.split(",")]
-    if not isinstance(found, list) or not all(isinstance(each, str) and each for each in found):
+    names: Any = [part.strip() for part in text.split(",")]
+    if text.startswith("/"):
+        try:
+            with open(text, encoding="utf-8") as file:
+                names = json.load(file)
+        except (OSError, ValueError) as error:
+            raise OptionError('{}="{}" is not a file with a JSON list: {}'.format(name, text, error)) from error
+    if not isinstance(names, list) or not all(isinstance(each, str) and each for each in names):
         raise OptionError('{}="{}" is not a list of names'.format(name, text))
-    repeated = sorted({each for each in found if found.count(each) > 1}) if len(set(found)) < len(found) else []
+    repeated = sorted({each for each in names if names.count(each) > 1}) if len(set(names)) < len(names) else []
     if repeated:
         raise OptionError('{} names "{}" more than once'.format(name, repeated[0]))
-    return tuple(found)
-
-
-def _names_of_file(name: str, path: str) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError) as error:
-        raise OptionError('{}="{}" is not a file with a JSON list: {}'.format(name, path, error)) from error
+    return tuple(names)
 
 
 def _metrics(name: str, text: str) -> Tuple[Metric, ...]:
-    found = tuple(_metric(name, each.strip()) for each in text.split(",") if each.strip())
-    names = [metric.name for metric in found]
+    metrics = tuple(_metric(name, each.strip()) for each in text.split(",") if each.strip())
+    names = [metric.name for metric in metrics]
     if len(set(names)) < len(names):
         raise OptionError('{}="{}" names two metrics alike'.format(name, text))
-    return found
+    return metrics
 
 
 def _metric(name: str, text: str) -> Metric:
