@@ -58,11 +58,11 @@ def test_approximate_values_are_xgboosts_and_add_up(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NONE)
-@pytest.mark.parametrize("wish", [ShapOptions(), INTERACTIONS], ids=["values", "interactions"])
-def test_vector_leaves_are_refused_where_xgboost_answers_nonsense_too(tmp_path, name, wish):
+@pytest.mark.parametrize("options", [ShapOptions(), INTERACTIONS], ids=["values", "interactions"])
+def test_vector_leaves_are_refused_where_xgboost_answers_nonsense_too(tmp_path, name, options):
     served = explaining.serve(tmp_path, name)
     with pytest.raises(NotExplained) as refusal:
-        served.explain(zoo.inputs_of(zoo.SPECIMENS[name], rows=2).astype(np.float32), wish)
+        served.explain(zoo.inputs_of(zoo.SPECIMENS[name], rows=2).astype(np.float32), options)
     assert refusal.value.status == 400
     assert "Unable to explain" in refusal.value.reason
 
@@ -73,17 +73,17 @@ NARROW = {"csv": "text/csv", "libsvm": "text/libsvm"}
 @pytest.mark.parametrize("form", sorted(NARROW))
 @pytest.mark.parametrize("name", ["regression", "softprob", "dart", "gblinear"])
 @pytest.mark.parametrize(
-    "wish", [ShapOptions(), ShapOptions(approximate=True), INTERACTIONS], ids=["exact", "approximate", "pairs"]
+    "options", [ShapOptions(), ShapOptions(approximate=True), INTERACTIONS], ids=["exact", "approximate", "pairs"]
 )
-def test_narrow_records_are_explained_as_missing(tmp_path, name, form, wish):
+def test_narrow_records_are_explained_as_missing(tmp_path, name, form, options):
     served = explaining.serve(tmp_path, name)
     x = zoo.inputs(rows=4).astype(np.float32)
     x[:, -2:] = np.nan
     body = getattr(zoo, form)(x[:, :-2])
-    _, narrow = served.explain(explaining.parsed(body.encode(), NARROW[form]), wish)
-    _, wide = served.explain(x, wish)
+    _, narrow = served.explain(explaining.parsed(body.encode(), NARROW[form]), options)
+    _, wide = served.explain(x, options)
     assert np.array_equal(narrow.values, wide.values)
-    assert wish != INTERACTIONS or np.array_equal(narrow.interactions, wide.interactions)
+    assert options != INTERACTIONS or np.array_equal(narrow.interactions, wide.interactions)
 
 
 def test_an_ensemble_is_explained_by_the_mean_of_its_members(tmp_path):
@@ -148,16 +148,16 @@ def test_costs_are_measured_at_load_where_every_response_is_explained(tmp_path, 
     assert measured == [1]
 
 
-@pytest.mark.parametrize("wish", [ShapOptions(), INTERACTIONS], ids=["values", "interactions"])
-def test_too_many_records_are_refused_with_the_number_that_fits(tmp_path, wish):
+@pytest.mark.parametrize("options", [ShapOptions(), INTERACTIONS], ids=["values", "interactions"])
+def test_too_many_records_are_refused_with_the_number_that_fits(tmp_path, options):
     served = explaining.serve(tmp_path, "forest-softprob", XGBPATCH_FEATURES="shap", XGBPATCH_SHAP_SECONDS="0.05")
     x = zoo.inputs(rows=40000).astype(np.float32)
     with pytest.raises(NotExplained) as refusal:
-        served.explain(x, wish)
+        served.explain(x, options)
     assert refusal.value.status == 413
     fit = int(refusal.value.reason.split("send at most ")[1].split()[0])
     assert 0 < fit < 40000
-    assert len(served.explain(x[:fit], wish)[1].values) == fit
+    assert len(served.explain(x[:fit], options)[1].values) == fit
 
 
 def test_more_values_than_memory_are_refused_with_the_number_that_fits(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from xgbpatch_overlays.shap.values import NotExplained
 
 from support.overlays import explaining, zoo
 
-WISH = ShapOptions(space=PROBABILITY)
+OPTIONS = ShapOptions(space=PROBABILITY)
 EXACT = [
     "binary",
     "binary-base-score",
@@ -43,7 +43,7 @@ def test_values_add_up_to_the_probability_from_the_backgrounds_mean(tmp_path, na
     background = with_background(tmp_path, name)
     served = explaining.serve(tmp_path, name)
     x = zoo.inputs_of(zoo.SPECIMENS[name], rows=20).astype(np.float32)
-    predicted, explanation = served.explain(x, WISH)
+    predicted, explanation = served.explain(x, OPTIONS)
     assert np.max(np.abs(explanation.values.sum(axis=1) - predicted)) <= 1e-4
     mean = np.mean(served.explain(background)[0], dtype=float)
     assert np.max(np.abs(explanation.values[:, -1] - mean)) <= 1e-4
@@ -56,7 +56,7 @@ def test_values_are_those_of_the_definition(tmp_path, name):
     background = with_background(tmp_path, name, rows=3)
     served = explaining.serve(tmp_path, name)
     x = zoo.inputs_of(zoo.SPECIMENS[name], rows=2).astype(np.float32)
-    _, explanation = served.explain(x, WISH)
+    _, explanation = served.explain(x, OPTIONS)
     expected = [np.mean([_shapley(served, row, other) for other in background], axis=0) for row in x]
     assert np.max(np.abs(explanation.values[:, :-1] - expected)) <= 1e-5
 
@@ -92,7 +92,7 @@ def test_values_are_those_of_the_shap_package(tmp_path, monkeypatch):
     np.save(explaining.beside(tmp_path, model_folder.BACKGROUND), background)
     served = explaining.serve(tmp_path, "binary")
     x = zoo.inputs(rows=10).astype(np.float32)
-    _, explanation = served.explain(x, WISH)
+    _, explanation = served.explain(x, OPTIONS)
     explainer = shap.TreeExplainer(
         served.model, background, feature_perturbation="interventional", model_output="probability"
     )
@@ -126,7 +126,7 @@ def _shap(monkeypatch):
 def test_an_ensemble_adds_up_to_its_mean_probability(tmp_path):
     with_background(tmp_path, "binary")
     served = explaining.serve(tmp_path, "binary", "binary-base-score", "dart-binary")
-    predicted, explanation = served.explain(zoo.inputs(rows=6).astype(np.float32), WISH)
+    predicted, explanation = served.explain(zoo.inputs(rows=6).astype(np.float32), OPTIONS)
     assert np.max(np.abs(explanation.values.sum(axis=1) - predicted)) <= 1e-4
 
 
@@ -137,7 +137,7 @@ def test_narrow_records_are_explained_as_missing(tmp_path):
     x[:, -2:] = np.nan
     for form in ("csv", "libsvm"):
         matrix = explaining.parsed(getattr(zoo, form)(x[:, :-2]).encode(), "text/" + form)
-        assert np.array_equal(served.explain(matrix, WISH)[1].values, served.explain(x, WISH)[1].values)
+        assert np.array_equal(served.explain(matrix, OPTIONS)[1].values, served.explain(x, OPTIONS)[1].values)
 
 
 REFUSED = {
@@ -154,25 +154,25 @@ def test_other_models_are_refused_with_the_reason(tmp_path, name):
     with_background(tmp_path, name)
     served = explaining.serve(tmp_path, name)
     with pytest.raises(NotExplained) as refusal:
-        served.explain(zoo.inputs_of(zoo.SPECIMENS[name], rows=1).astype(np.float32), WISH)
+        served.explain(zoo.inputs_of(zoo.SPECIMENS[name], rows=1).astype(np.float32), OPTIONS)
     assert refusal.value.status == 400
     assert REFUSED[name] in refusal.value.reason
     assert "space=margin" in refusal.value.reason
 
 
 @pytest.mark.parametrize(
-    "wish", [ShapOptions(PROBABILITY, True), ShapOptions(PROBABILITY, False, True)], ids=["approximate", "pairs"]
+    "options", [ShapOptions(PROBABILITY, True), ShapOptions(PROBABILITY, False, True)], ids=["approximate", "pairs"]
 )
-def test_what_exists_in_margin_space_only_is_refused(tmp_path, wish):
+def test_what_exists_in_margin_space_only_is_refused(tmp_path, options):
     with_background(tmp_path, "binary")
     with pytest.raises(NotExplained, match="in margin space only") as refusal:
-        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), wish)
+        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), options)
     assert refusal.value.status == 400
 
 
 def test_without_background_rows_the_refusal_names_the_next_step(tmp_path):
     with pytest.raises(NotExplained) as refusal:
-        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), WISH)
+        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), OPTIONS)
     assert refusal.value.status == 400
     for step in ("feature training", "xgbpatch/background.npy", "space=margin"):
         assert step in refusal.value.reason
@@ -181,7 +181,7 @@ def test_without_background_rows_the_refusal_names_the_next_step(tmp_path):
 def test_background_of_another_width_is_the_models_fault(tmp_path):
     with_background(tmp_path, "one-feature")
     with pytest.raises(NotExplained, match="has 1 features, the model has 6") as refusal:
-        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), WISH)
+        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), OPTIONS)
     assert refusal.value.status == 500
 
 
@@ -189,7 +189,7 @@ def test_without_the_package_the_refusal_names_the_feature(tmp_path, monkeypatch
     with_background(tmp_path, "binary")
     monkeypatch.setattr(probability.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(NotExplained, match="--feature shap-probability"):
-        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), WISH)
+        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), OPTIONS)
 
 
 def test_values_that_do_not_add_up_are_refused(tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_values_that_do_not_add_up_are_refused(tmp_path, monkeypatch):
     values = probability.Explainer.values
     monkeypatch.setattr(probability.Explainer, "values", lambda self, rows: values(self, rows) * 1.01)
     with pytest.raises(NotExplained, match="miss the probability of a background row"):
-        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), WISH)
+        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), OPTIONS)
 
 
 def test_it_is_built_once_a_model(tmp_path, monkeypatch):
@@ -206,7 +206,7 @@ def test_it_is_built_once_a_model(tmp_path, monkeypatch):
     monkeypatch.setattr(probability, "check", lambda *_: built.append(1) or "")
     served = explaining.serve(tmp_path, "binary")
     for _ in range(3):
-        served.explain(zoo.inputs(rows=1).astype(np.float32), WISH)
+        served.explain(zoo.inputs(rows=1).astype(np.float32), OPTIONS)
     assert built == [1]
 
 
@@ -214,7 +214,7 @@ def test_too_deep_trees_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(probability, "DEEPEST", 3)
     with_background(tmp_path, "binary")
     with pytest.raises(NotExplained, match="trees of depth 4 are too deep"):
-        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), WISH)
+        explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), OPTIONS)
 
 
 def test_loading_it_loads_no_compiler_and_leaves_the_root_logger_alone():

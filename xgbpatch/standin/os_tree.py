@@ -18,7 +18,7 @@ from xgbpatch.progress import Progress
 from xgbpatch.standin.versions import SUITES, Suite
 from xgbpatch.standin.wheels import cache_folder, install
 
-_NOT_WANTED = ("usr/share/man/", "usr/share/locale/", "usr/share/info/", "var/cache/", "var/lib/apt/lists/")
+_OMITTED = ("usr/share/man/", "usr/share/locale/", "usr/share/info/", "var/cache/", "var/lib/apt/lists/")
 _MOUNTED = ("dev/", "proc/", "sys/", "run/", "tmp/")
 
 
@@ -69,12 +69,12 @@ def _debootstrap(debian: Debian, root: Path) -> list[str]:
 def write_tree(root: Path, target: IO[bytes]) -> None:
     """The file system at `root` as a tar, owners and modes kept, manuals, translations and caches left out."""
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        tar.add(root, arcname=".", filter=_wanted)
+        tar.add(root, arcname=".", filter=_without_omitted)
 
 
-def _wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def _without_omitted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     name = entry.name.removeprefix("./")
-    if name.startswith(_NOT_WANTED + _MOUNTED):
+    if name.startswith(_OMITTED + _MOUNTED):
         return None
     manual = name.startswith("usr/share/doc/") and entry.isfile() and not name.endswith("/copyright")
     return None if manual else entry

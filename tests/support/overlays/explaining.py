@@ -36,12 +36,12 @@ class Served:
     def member(self):
         return self.predictor.model(self.boosters[0], self.form)
 
-    def explain(self, x, wish=None):
+    def explain(self, x, options=None):
         """(prediction, Explanation) of rows `x`, or of a request's matrix."""
         matrix = request_data.RecordedDMatrix(x) if isinstance(x, np.ndarray) else x
         with prediction.captured() as seen:
             predicted = self.predictor.predict(self.model, self.form, matrix, "text/csv")
-        return predicted, self.predictor.explain(seen[-1], wish or ShapOptions())
+        return predicted, self.predictor.explain(seen[-1], options or ShapOptions())
 
     def predict(self, x):
         """The prediction alone."""
