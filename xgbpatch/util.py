@@ -1,4 +1,4 @@
-"""Small things that every layer may use: files written whole, TOML, aligned text, and what a misspelt word meant."""
+"""Small things that every layer may use: whole files, a lock, TOML, aligned text, and what a misspelt word meant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -36,6 +37,30 @@ def write_new_file(path: Path, text: str, force: bool) -> None:
         part = Path(folder) / path.name
         part.write_text(text, encoding="utf-8")
         part.replace(path) if force else os.link(part, path)  # link() alone refuses an existing name without a race
+
+
+# One process at a time.
+
+
+@contextmanager
+def locked_path(path: Path) -> Iterator[None]:
+    """Wait for, and hold, an advisory lock on a file or directory itself, so that no lock file is left behind."""
+    descriptor = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    import fcntl  # Unix alone has it
+
+    while True:
+        descriptor = os.open(path, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+        os.close(descriptor)  # replaced by another while we waited
 
 
 # TOML from text: the standard library's reader, or its namesake before Python 3.11.

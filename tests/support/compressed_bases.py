@@ -15,7 +15,7 @@ from support.registries import Kind, LoopbackRegistry, registry
 from xgbpatch.engine.client import Engine, afterwards
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.sandbox.state import locked_path
+from xgbpatch.util import locked_path
 
 REPOSITORY = "sagemaker-xgboost"  # AWS's name of it
 _UNUSED_SECONDS = 7 * 24 * 3600

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xgbpatch.errors import SandboxError
-from xgbpatch.sandbox.state import Journal, RegistryHost, locked_path
+from xgbpatch.sandbox.state import Journal, RegistryHost
+from xgbpatch.util import locked_path
 
 _JOINED = " (the line above had no end)"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 
 from xgbpatch.errors import SandboxError
 from xgbpatch.sandbox.options import SandboxOptions
+from xgbpatch.util import locked_path
 
 _GRACE_SECONDS = 5.0
 _LOG_LINES = 15
@@ -197,22 +197,3 @@ def locked(options: SandboxOptions) -> Iterator[None]:
     parent.mkdir(parents=True, exist_ok=True)
     with locked_path(parent):
         yield
-
-
-@contextmanager
-def locked_path(path: Path) -> Iterator[None]:
-    """Wait for, and hold, an advisory lock on a file or directory itself, so that no lock file is left behind."""
-    descriptor = _lock(path)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-        os.close(descriptor)  # replaced by another while we waited

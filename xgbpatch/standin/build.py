@@ -25,11 +25,13 @@ from xgbpatch.standin.wheels import (
     Interpreter,
     Prefix,
     Wheelhouse,
+    cache_folder,
     fill_wheelhouse,
     find_interpreter,
     install_wheel,
     write_own_wheel,
 )
+from xgbpatch.util import locked_path
 
 _MTIME = 1704067200  # 2024-01-01: bytecode records it, so it must not be the day of the build
 
@@ -297,6 +299,7 @@ def standin_reference(version: str) -> ImageReference:
 def build_standin(engine: Engine, version: str, progress: Progress) -> LocalImage:
     """The stand-in base of `version`, built where the engine lacks it or anything it is made of has changed.
 
+    Two processes of a user take turns: the second finds what the first made.
     Raises `ConfigurationError` for an unknown version, `SandboxError` where this machine lacks what it takes, and
     `BuildError` with the engine's words.
     """
@@ -304,8 +307,9 @@ def build_standin(engine: Engine, version: str, progress: Progress) -> LocalImag
     row = standin_version(version)
     layout = Layout(row, find_interpreter(row.python))
     _tell_substitute(layout, progress)
-    os_image = _os_image(site)
-    return _image(site, layout, _runtime(site, layout, os_image))
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with locked_path(cache_folder()):
+        return _image(site, layout, _runtime(site, layout, _os_image(site)))
 
 
 def _os_image(site: _Site) -> LocalImage:
