@@ -82,8 +82,8 @@ def test_facts_are_kept_by_digest(builder, base_of, version):
 
 
 @pytest.fixture(scope="module")
-def equipped(builder, spec_of, version, tmp_path_factory):
-    """An image with a user's file and variable, a replaced module and a package."""
+def equipment(builder, spec_of, version, tmp_path_factory):
+    """The definition of an image with a user's file and variable, a replaced module and a package."""
     folder = tmp_path_factory.mktemp("user")
     spec = spec_of(version)
     encoder = builder.define(spec, resolve(spec, None, builder.engine)).facts.modules[ENCODER]
@@ -96,7 +96,12 @@ def equipped(builder, spec_of, version, tmp_path_factory):
         replacements=(Replacement(ENCODER, folder / "encoder.py", encoder.sha256),),
         packages=("colorama==0.4.6",),
     )
-    built = build_spec(builder, spec)
+    return builder.define(spec, resolve(spec, None, builder.engine))
+
+
+@pytest.fixture(scope="module")
+def equipped(builder, equipment):
+    built = builder.build(equipment, equipment.reference)
     yield built
     builder.engine.remove(built.reference)
 
@@ -152,21 +157,21 @@ def test_an_image_that_is_no_base_is_refused_with_what_is_missing(builder, base_
 
 
 @pytest.fixture(scope="module")
-def findings(builder, patched, spec_of, version):
+def findings(builder, equipment, equipped):
     """What verification says of an image with one change of each kind."""
-    spec = spec_of(version)
-    definition = builder.define(spec, resolve(spec, None, builder.engine))
     instructions = "\n".join(instruction for instruction, _ in CHANGES.values())
-    image = derived(builder.engine, str(patched(version).reference), instructions)
-    base = builder.pull(definition.base)
+    image = derived(builder.engine, str(equipped.reference), instructions)
+    base = builder.pull(equipment.base)
     try:
         with pytest.raises(ContractError) as caught:
-            verify.verify(builder.engine, definition, base=base, image=image, cache=builder.cache / "facts")
+            verify.verify(builder.engine, equipment, base=base, image=image, cache=builder.cache / "facts")
         return caught.value.message.splitlines()[1:]
     finally:
         builder.engine.remove(image.id)
 
 
+NEEDY = """RUN cd /opt/xgbpatch/packages/lib/python3.*/site-packages && mkdir needy-1.0.dist-info && cd needy* \\
+ && printf 'Metadata-Version: 2.1\\nName: needy\\nVersion: 1.0\\nRequires-Dist: nobody\\n' > METADATA"""
 CHANGES = {
     "a changed file": ("RUN echo x >> /etc/nginx/mime.types", "changed /etc/nginx/mime.types"),
     "a file elsewhere": ("RUN touch /opt/other", "added /opt/other"),
@@ -174,6 +179,7 @@ CHANGES = {
     "a variable": ("ENV SM_MODEL_DIR=/elsewhere", 'variable "SM_MODEL_DIR"'),
     "a label": ("LABEL com.amazonaws.sagemaker.capabilities.multi-models=false", "multi-models"),
     "a lost overlay": ("RUN rm /opt/xgbpatch/lib/xgbpatch_overlays/serve.py", "do not import"),
+    "a package that lacks another": (NEEDY, "pip check says: needy 1.0 requires nobody"),
 }
 
 

@@ -44,6 +44,7 @@ def config_findings(base: ConfigSummary, image: ConfigSummary, variables: Mappin
 
 
 _METADATA = re.compile(rf"{re.escape(PACKAGES)}/.+\.dist-info/METADATA")
+_INSTALLED = re.compile(r"\.(dist|egg)-info(/|$)")
 _IMPORTS = "import xgbpatch_overlays.serve, xgbpatch_overlays.train"
 
 
@@ -57,7 +58,7 @@ def verify(
     findings = [
         *config_findings(_summary_of(base), _summary_of(image), definition.patch.environment),
         *_files(engine, definition.patch, base, image, cache),
-        *_python(engine, definition.facts, image),
+        *_python(engine, definition, image),
     ]
     if findings:
         shown = findings[:20] + ([f"… and {len(findings) - 20} more"] if len(findings) > 20 else [])
@@ -80,14 +81,15 @@ def _files(engine: Engine, patch: Patch, base: LocalImage, image: LocalImage, ca
         yield f"{missing} is not in the image"
 
 
-def _python(engine: Engine, facts: Facts, image: LocalImage) -> Iterator[str]:
+def _python(engine: Engine, definition: ImageDefinition, image: LocalImage) -> Iterator[str]:
     try:
         run_python(engine, image.id, _IMPORTS)
     except BaseImageError as error:
         yield f"the overlays do not import: {error.message}"
-    after = container.inspect(engine, image, None).complaints or ()
-    for line in sorted(set(after) - set(facts.complaints or ())):
-        yield f"pip check says: {line}"
+    if any(_INSTALLED.search(file.target) for file in definition.patch.files):  # else pip sees what it saw in the base
+        after = container.inspect(engine, image, None).complaints or ()
+        for line in sorted(set(after) - set(definition.facts.complaints or ())):
+            yield f"pip check says: {line}"
 
 
 def added_complaints(facts: Facts, patch: Patch) -> tuple[str, ...]:
