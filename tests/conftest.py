@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -16,6 +17,7 @@ pytest_plugins = ["support.fixtures"]
 
 TESTS = Path(__file__).parent
 NEED_ENGINE = ("engine", "standin", "e2e/sandbox", "e2e/pipeline")
+LONG_FIRST = ("e2e/pipeline", "e2e/sandbox", "engine/contract", "engine", "registry", "e2e", "standin", "unit")
 ON_ONE_HOSTS_FILE = ("tests/e2e/sandbox/", "tests/e2e/pipeline/", "tests/engine/test_late_name.py")
 
 
@@ -43,6 +45,16 @@ def _needs_engine(path: Path) -> bool:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [] if config.get_verbosity() < 0 else _left_out(config)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """`-q` shows no header."""
+    for line in _left_out(config) if config.get_verbosity() < 0 else []:
+        terminalreporter.write_line(line)
+
+
+def _left_out(config: pytest.Config) -> list[str]:
     lines = ["left out: tests/overlays, tests/standin/test_known_bugs.py: scripts/overlay-tests runs them"]
     if not config.getoption("engine"):
         folders = ", ".join(f"tests/{folder}" for folder in NEED_ENGINE)
@@ -66,8 +78,23 @@ def _parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
     return any(name in (text.replace(" ", "").split(",") if isinstance(text, str) else text) for text in names)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: next(
+        position for position, folder in enumerate((*LONG_FIRST, ".")) if item.path.is_relative_to(TESTS / folder)
+    ))  # fmt: skip
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto` (addopts): a worker a core, or none where files are named, which are quicker than workers start."""
+    if all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """With `-n`: the tests of a file on one base go to one worker, which shares what is dear to make."""
+    config.option.loadscopereorder = False  # see LONG_FIRST
     return ByFileAndBase(config, log)
 
 
