@@ -1,4 +1,4 @@
-"""The engine's resolver keeps the hosts file for some seconds: a push to a name that has just been written waits."""
+"""The engine's resolver keeps the hosts file for some seconds: `up` waits until it knows its names."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from support.bases import RUN_ID
 from support.registries import USER, LoopbackRegistry
 from xgbpatch.engine.client import Engine
-from xgbpatch.errors import RegistryError
+from xgbpatch.errors import RegistryError, SandboxError
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.sandbox import hosts, lifecycle
 from xgbpatch.sandbox.state import RegistryHost
 
 HOSTS = Path("/etc/hosts")
-NAME = "late-name.xgbpatch.test"
+NAME = f"late-name-{RUN_ID}.xgbpatch.test"
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def tagged(engine: Engine, image: str, reference: ImageReference) -> Iterator[No
         engine.remove(reference)
 
 
-def test_push_waits_for_a_name_that_is_written_while_it_tries(
+def test_wait_ends_once_the_engine_knows_a_name_that_is_written_late(
     engine: Engine, plain: LoopbackRegistry, make_image, tmp_path: Path
 ):
     port = plain.host.rpartition(":")[2]
@@ -44,17 +45,22 @@ def test_push_waits_for_a_name_that_is_written_while_it_tries(
         writer.start()
         try:
             started = time.monotonic()
-            digest = lifecycle.push_when_known(engine, reference, (USER, Silent()))
+            lifecycle.wait_until_known(engine, ImageReference(reference.host, "late/none", "1"), USER)
+            assert time.monotonic() - started >= 3
+            assert engine.push(reference, USER, Silent()).startswith("sha256:")
         finally:
             writer.join()
             hosts.write(HOSTS, tmp_path, ())
-    assert digest.startswith("sha256:")
     assert plain.tags("late/image") == ["1"]
-    assert time.monotonic() - started >= 3
 
 
-def test_another_refusal_is_not_asked_again(engine: Engine, plain: LoopbackRegistry):
-    started = time.monotonic()
-    with pytest.raises(RegistryError):
-        lifecycle.push_when_known(engine, plain.reference("no/such-image:1"), (USER, Silent()))
-    assert time.monotonic() - started < 2
+def test_registry_that_answers_is_asked_once(engine: Engine, plain: LoopbackRegistry, monkeypatch):
+    monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: pytest.fail("asked again"))
+    lifecycle.wait_until_known(engine, plain.reference("no/such-image:1"), USER)
+
+
+def test_name_that_stays_unknown_is_named(engine: Engine, monkeypatch):
+    monkeypatch.setattr(lifecycle, "_START_SECONDS", 0.0)
+    with pytest.raises(SandboxError, match=NAME) as raised:
+        lifecycle.wait_until_known(engine, ImageReference(NAME, "no/such-image", "1"), USER)
+    assert "hosts file" in raised.value.next_step

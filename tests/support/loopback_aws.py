@@ -1,4 +1,6 @@
 """The AWS on loopback of these tests."""
 
-REGION = "ap-northeast-1"  # not one of the default sandbox's, which may be running beside this one
+from support.sandbox.regions import lease
+
+(REGION,) = lease(1)
 ACCOUNT = "210987654321"

@@ -270,8 +270,9 @@ class Engine:
     def images(self, label: str) -> list[LocalImage]:
         """Images that carry `label` (`name` or `name=value`), newest first."""
         with translated("list images"):
-            found = [_local_image(image.attrs) for image in self._client.images.list(filters={"label": label})]
-        return sorted(found, key=lambda image: image.created, reverse=True)
+            listed = self._client.api.images(filters={"label": label}, quiet=True)
+        images = filter(None, map(self.image, dict.fromkeys(listed)))  # another process may have removed one since
+        return sorted(images, key=lambda image: image.created, reverse=True)
 
     def pull(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> LocalImage:
         """Pull by tag or digest; raises `RegistryError` with the registry's own words."""

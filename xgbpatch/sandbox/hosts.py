@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import shutil
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from xgbpatch.errors import SandboxError
-from xgbpatch.sandbox.state import Journal, RegistryHost
+from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxState
 from xgbpatch.util import locked_path
 
 _JOINED = " (the line above had no end)"
+_BLOCK = re.compile(r'^# >>> xgbpatch sandbox "(?P<mark>.*)" >>>.*\n(?P<lines>(?:[^#].*\n)*)', re.MULTILINE)
 
 
 def add_block(text: str, mark: Path, registries: Sequence[RegistryHost]) -> str:
@@ -56,8 +59,8 @@ def holds(path: Path, mark: Path, registries: Sequence[RegistryHost]) -> bool:
     """Whether the hosts file has the block of sandbox `mark` with exactly these registries."""
     lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
     begins = [number for number, line in enumerate(lines) if line.startswith(_begin(mark))]
-    wanted = [*_lines(registries), _end(mark)]
-    return len(begins) == 1 and lines[begins[0] + 1 :][: len(wanted)] == wanted
+    block = [*_lines(registries), _end(mark)]
+    return len(begins) == 1 and lines[begins[0] + 1 :][: len(block)] == block
 
 
 def _begin(mark: Path) -> str:
@@ -92,7 +95,17 @@ def _rename(draft: Path, path: Path, content: bytes) -> None:
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        path.write_bytes(content)
+        with path.open("r+b", buffering=0) as file:  # never empty in between: others resolve names meanwhile
+            file.write(content)
+            file.truncate()
+
+
+def owner(path: Path, host: str) -> str:
+    """The state directory of the sandbox whose block names `host`; empty where none does."""
+    for block in _BLOCK.finditer(path.read_text(encoding="utf-8", errors="surrogateescape")):
+        if any(line.split()[1:] == [host] for line in block["lines"].splitlines()):
+            return block["mark"]
+    return ""
 
 
 # How this machine finds the registries under ECR's host names, and how its Docker Engine trusts them.
@@ -103,10 +116,10 @@ def publish_names(journal: Journal) -> None:
     state = journal.state
     write(state.hosts, state.directory, state.registries)
     for registry in state.registries:
-        found = _resolve(registry.host)
-        if found != registry.address:
+        address = _resolve(registry.host)
+        if address != registry.address:
             raise SandboxError(
-                f'"{registry.host}" resolves to {found or "nothing"}, not to the sandbox\'s {registry.address}',
+                f'"{registry.host}" resolves to {address or "nothing"}, not to the sandbox\'s {registry.address}',
                 f'Does "{state.hosts}" hold another line for it, and does /etc/nsswitch.conf say "hosts: files"?',
             )
 
@@ -119,19 +132,45 @@ def _resolve(host: str) -> str:
 
 
 def trust_authority(journal: Journal, certificates_directory: Path) -> None:
-    """Put the authority where the Docker Engine looks for it; raises `SandboxError` where another's file is."""
-    for registry in journal.state.registries:
-        target = certificates_directory / registry.host / "ca.crt"
-        if target.exists():
-            raise SandboxError(f'"{target}" is there already and is not the sandbox\'s', "Move it away first.")
-        try:
-            _make_parents(journal, target.parent)
-            journal.create(target).write_bytes(journal.state.authority.read_bytes())
-        except OSError as error:
-            raise SandboxError(f'"{target}" cannot be written: {error.strerror}', "Run the sandbox as root.") from error
+    """Put the authority where the Docker Engine looks for it; raises `SandboxError` where another's file is.
+
+    The hosts file's lock is held meanwhile: of two sandboxes that begin at once, one gets the name.
+    """
+    state = journal.state
+    with locked_path(state.hosts):
+        for registry in state.registries:
+            target = certificates_directory / registry.host / "ca.crt"
+            if target.exists():
+                raise _taken(state, registry.host, target)
+            try:
+                _make_parents(journal, target.parent)
+                journal.create(target).write_bytes(state.authority.read_bytes())
+            except OSError as error:
+                message = f'"{target}" cannot be written: {error.strerror}'
+                raise SandboxError(message, "Run the sandbox as root.") from error
+
+
+def distrust_authority(state: SandboxState) -> None:
+    """Remove what `trust_authority` made, under the same lock: a directory may be the next sandbox's parent."""
+    with locked_path(state.hosts):
+        for path in reversed(state.created):
+            if path.is_dir():
+                with suppress(OSError):  # somebody else put something into it
+                    path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _make_parents(journal: Journal, directory: Path) -> None:
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     for path in reversed(missing):
         journal.create(path).mkdir()
+
+
+def _taken(state: SandboxState, host: str, target: Path) -> SandboxError:
+    if other := owner(state.hosts, host):
+        return SandboxError(
+            f'"{host}" is the name of a registry of the sandbox in "{other}" ("{target}")',
+            f"Give another --region, or: xgbpatch sandbox down --state {shlex.quote(other)}",
+        )
+    return SandboxError(f'"{target}" is there already and is not the sandbox\'s', "Move it away first.")

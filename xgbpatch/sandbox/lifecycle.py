@@ -10,14 +10,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 from xgbpatch.credentials import Credentials
 from xgbpatch.engine.client import Engine, afterwards
-from xgbpatch.errors import ExtraMissingError, RegistryError, SandboxError
-from xgbpatch.progress import Progress
+from xgbpatch.errors import EngineError, ExtraMissingError, RegistryError, SandboxError
+from xgbpatch.progress import Progress, Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.sandbox import hosts, registries
 from xgbpatch.sandbox import state as sandbox_state
@@ -91,21 +91,50 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# The engine's Go resolver keeps the hosts file for 5 s: a name that was just written may be unknown to it.
+
+
+def wait_for_engine(state: SandboxState) -> None:
+    """Wait until the engine finds the sandbox's registries; without an engine there is nothing to wait for."""
+    try:
+        engine = Engine.connect()
+    except EngineError:
+        return
+    with engine:
+        for registry in state.registries:
+            wait_until_known(engine, ImageReference(registry.host, "xgbpatch/no-image", "1"), _credentials(registry))
+
+
+def wait_until_known(engine: Engine, missing: ImageReference, credentials: Credentials) -> None:
+    """Wait until the registry itself says that it has no image `missing`; raises `SandboxError` where none answers."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            engine.pull(missing, credentials, Silent())
+        except RegistryError as error:
+            if not any(words in error.message for words in ("no such host", "connection refused")):
+                return
+            if time.monotonic() > deadline:
+                raise SandboxError(
+                    f'the Docker Engine does not find "{missing.host}": {error.message}',
+                    "Does it run on this machine, with this machine's hosts file?",
+                ) from error
+        time.sleep(0.5)
+
+
 # The stand-in bases, built and pushed under the names that the official images have in ECR.
 
-
-_ATTEMPTS, _PAUSE_SECONDS = 6, 2.0
 
 _IMAGE_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"  # on every base, and on every image built from one
 
 
 def push(journal: Journal, versions: tuple[str, ...], progress: Progress) -> None:
     """Build and push the stand-ins of `versions` that are not there yet. One store serves every region."""
-    wanted = [version for version in versions if version not in journal.state.bases]
-    if not wanted:
+    missing = [version for version in versions if version not in journal.state.bases]
+    if not missing:
         return
     with Engine.connect() as engine:
-        for version in wanted:
+        for version in missing:
             _push_one(engine, journal.state, version, progress)
             journal.update(bases=(*journal.state.bases, version))
 
@@ -130,28 +159,16 @@ def _push_one(engine: Engine, state: SandboxState, version: str, progress: Progr
     progress.line(f"{reference}: building the stand-in")
     image = build_standin(engine, version, progress)
     with _tagged(engine, image.id, reference):
-        digest = push_when_known(engine, reference, (_credentials(registry), progress))
+        digest = engine.push(reference, _credentials(registry), progress)
     progress.line(f"{reference}@{digest}: pushed")
-
-
-def push_when_known(engine: Engine, reference: ImageReference, with_: tuple[Credentials, Progress]) -> str:
-    """The engine's Go resolver keeps the hosts file for 5 s: a name that `up` has just written may be unknown to it."""
-    for _ in range(_ATTEMPTS):
-        try:
-            return engine.push(reference, *with_)
-        except RegistryError as error:
-            if "no such host" not in error.message:
-                raise
-            time.sleep(_PAUSE_SECONDS)
-    return engine.push(reference, *with_)
 
 
 @contextmanager
 def _tagged(engine: Engine, image: str, reference: ImageReference) -> Iterator[None]:
     """Lend the image that name, unless the engine has it already: what is pulled must come from the registry."""
-    held = engine.image(reference)
+    before = engine.image(reference)
     engine.tag(image, reference)
-    if held:
+    if before:
         yield
         return
     with afterwards(lambda: engine.remove(reference)):
@@ -273,6 +290,7 @@ def _make(journal: Journal, options: SandboxOptions, progress: Progress) -> None
     hosts.publish_names(journal)
     registries.wait_until_all_answer(journal.state)
     start(journal)
+    wait_for_engine(journal.state)
     journal.update(complete=True)
     progress.line(f"sandbox: up, AWS endpoint {journal.state.endpoint}, {len(journal.state.registries)} registries")
 
@@ -287,7 +305,7 @@ def _remove(state: SandboxState) -> None:
     _try_all(
         lambda: sandbox_state.stop(state.processes),
         lambda: hosts.write(state.hosts, state.directory, ()),
-        lambda: _remove_created(state),
+        lambda: hosts.distrust_authority(state),
     )
     shutil.rmtree(state.directory)
 
@@ -303,12 +321,3 @@ def _try_all(*steps: Callable[[], None]) -> None:
         raise SandboxError(
             f"not all of the sandbox could be removed: {failures[0]}", "Run `xgbpatch sandbox down` as root."
         ) from failures[0]
-
-
-def _remove_created(state: SandboxState) -> None:
-    for path in reversed(state.created):
-        if path.is_dir():
-            with suppress(OSError):  # somebody else put something into it
-                path.rmdir()
-        else:
-            path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import pytest
 
 from support.bases import TEST_BASE, chosen
 from support.loopback_aws import ACCOUNT, REGION
+from support.sandbox.regions import first_address
 from xgbpatch import sandbox
 from xgbpatch.progress import Silent
 
@@ -19,7 +20,7 @@ def cloud(engine, base_of, tmp_path_factory):
         account=ACCOUNT,
         regions=(REGION,),
         versions=() if TEST_BASE else chosen(),
-        first_address="127.77.0.2",
+        first_address=first_address(REGION),
         state=tmp_path_factory.mktemp("state") / "sandbox",
     )
     try:

@@ -7,39 +7,41 @@ from pathlib import Path
 import boto3
 import pytest
 
-from support.sandbox.traces import HOSTS, certificates
+from support.sandbox.regions import first_address, lease
+from support.sandbox.traces import traces_of
 from xgbpatch import sandbox
 from xgbpatch.progress import Silent
 
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-REGIONS = [("ap-south-2", "eu-north-1", "eu-south-1"), ("sa-east-1", "eu-central-1", "eu-central-2"),
-           ("ca-west-1", "us-east-1", "us-east-2"), ("me-south-1", "ap-east-1", "af-south-1")][_WORKER % 4]  # fmt: skip
-
 
 def options_for(state: Path, *regions: str) -> sandbox.SandboxOptions:
-    """A sandbox that nobody else on this machine has: its account and addresses come from this process's number."""
-    number = os.getpid()
+    """A sandbox in regions that this process has leased."""
     return sandbox.SandboxOptions(
-        account=f"{number:012d}",
+        account=f"{os.getpid():012d}",
         regions=regions,
         versions=(),
-        first_address=f"127.{100 + number % 100}.{number // 256 % 256}.{number % 128}",
+        first_address=first_address(regions[0]),
         state=state / "sandbox",
     )
 
 
+@pytest.fixture(scope="session")
+def regions():
+    """Three regions that no other process of this machine has."""
+    return lease(3)
+
+
 @pytest.fixture
-def options(tmp_path):
+def options(tmp_path, regions):
     """Options of a sandbox for one test; whatever the test left is taken down."""
-    chosen = options_for(tmp_path, REGIONS[0])
+    chosen = options_for(tmp_path, regions[0])
     yield chosen
     sandbox.down(chosen)
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, regions):
     """A sandbox that runs for all tests of a module, in two regions."""
-    chosen = options_for(tmp_path_factory.mktemp("state"), *REGIONS[1:])
+    chosen = options_for(tmp_path_factory.mktemp("state"), *regions[1:])
     try:
         yield sandbox.up(chosen, Silent())
     finally:
@@ -70,8 +72,7 @@ def repository(ecr):
 
 
 @pytest.fixture
-def nothing_left():
-    """Compares the machine before and after the test: hosts file, certificates, and processes that name `tmp_path`."""
-    before = HOSTS.read_bytes(), certificates()
+def nothing_left(options):
+    """Fails where the test leaves lines of its sandbox in the hosts file, or certificates for its regions."""
     yield
-    assert (HOSTS.read_bytes(), certificates()) == before
+    assert traces_of(options) == []

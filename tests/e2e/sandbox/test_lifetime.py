@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from support.sandbox.traces import CERTIFICATES, HOSTS, certificates, processes_naming
+from support.sandbox.regions import first_address
+from support.sandbox.traces import CERTIFICATES, HOSTS, processes_naming, traces_of
 from xgbpatch import sandbox
 from xgbpatch.errors import ConfigurationError, ExtraMissingError, SandboxError
 from xgbpatch.progress import Silent
@@ -108,21 +109,58 @@ def test_taken_port_is_named_and_nothing_is_left(options):
 
 def test_authority_of_somebody_else_is_not_overwritten(options):
     theirs = CERTIFICATES / f"{options.account}.dkr.ecr.{options.regions[0]}.amazonaws.com" / "ca.crt"
-    existed = CERTIFICATES.exists()
     theirs.parent.mkdir(parents=True)
     theirs.write_text("precious")
-    before = certificates()
+    before = traces_of(options)
     try:
         with pytest.raises(SandboxError, match=str(theirs)):
             sandbox.up(options, Silent())
         assert theirs.read_text() == "precious"
-        assert certificates() == before
+        assert traces_of(options) == before
         assert no_trace_of(options)
     finally:
         theirs.unlink()
         theirs.parent.rmdir()
-        if not existed:
-            CERTIFICATES.rmdir()
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_names_of_another_sandbox_are_refused_and_its_owner_is_named(options, tmp_path):
+    sandbox.up(options, Silent())
+    second = replace(options, state=tmp_path / "second", first_address=options.address(8))
+    with pytest.raises(SandboxError, match=f'sandbox in "{options.state}"') as raised:
+        sandbox.up(second, Silent())
+    assert f"sandbox down --state {options.state}" in raised.value.next_step
+    assert no_trace_of(second)
+    assert sandbox.status(options).healthy
+    assert sandbox.down(options)
+
+
+PROGRAM_UP_AND_DOWN = """
+import sys
+from pathlib import Path
+from xgbpatch import sandbox
+from xgbpatch.progress import Silent
+region, address, state = sys.argv[1:]
+options = sandbox.SandboxOptions(regions=(region,), versions=(), first_address=address, state=Path(state))
+try:
+    for _ in range(2):
+        sandbox.up(options, Silent())
+        assert sandbox.status(options).healthy
+        sandbox.down(options)
+finally:
+    sandbox.down(options)
+"""
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_sandboxes_that_come_and_go_at_once_do_not_disturb_each_other(options, regions, tmp_path):
+    commands = [
+        [sys.executable, "-c", PROGRAM_UP_AND_DOWN, region, first_address(region), str(tmp_path / region / "sandbox")]
+        for region in regions[:2]
+    ]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
 
 
 @pytest.mark.usefixtures("nothing_left")

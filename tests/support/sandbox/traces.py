@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+from xgbpatch.sandbox import SandboxOptions
+
 HOSTS = Path("/etc/hosts")
 CERTIFICATES = Path("/etc/docker/certs.d")
 
 
-def certificates() -> set[str]:
-    return {str(path) for path in CERTIFICATES.rglob("*")} if CERTIFICATES.exists() else set()
+def traces_of(options: SandboxOptions) -> list[str]:
+    """Lines of the hosts file and certificates that name the sandbox's directory or one of its regions.
+
+    Other sandboxes come and go on the same machine meanwhile.
+    """
+    marks = (str(options.state), *(f".dkr.ecr.{region}." for region in options.regions))
+    lines = [*HOSTS.read_text().splitlines(), *map(str, CERTIFICATES.rglob("*"))]
+    return [line for line in lines if any(mark in line for mark in marks)]
 
 
 def processes_naming(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,48 @@ def test_a_change_shows_in_the_file_s_time(tmp_path):
     os.utime(path, (1, 1))
     hosts.write(path, MARK, REGISTRIES)
     assert path.stat().st_mtime > 1
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from xgbpatch.sandbox import hosts
+from xgbpatch.sandbox.state import RegistryHost
+path, mark = map(Path, sys.argv[1:])
+registries = (RegistryHost(f"{mark.name}.example", "127.0.0.2", "1", "r"),)
+for _ in range(50):
+    hosts.write(path, mark, ())
+    hosts.write(path, mark, registries)
+    assert hosts.holds(path, mark, registries)
+"""
+
+
+@pytest.mark.parametrize("mounted", [False, True], ids=["file", "mount"])
+def test_many_processes_change_the_file_at_once_and_each_line_stays(tmp_path, mounted):
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost\n")
+    marks = [tmp_path / f"sandbox-{number}" for number in range(6)]
+    if mounted:
+        subprocess.run(["mount", "--bind", path, path], check=True)
+    try:
+        writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, mark]) for mark in marks]
+        while any(writer.poll() is None for writer in writers):
+            assert path.read_text().startswith("127.0.0.1 localhost\n")
+        assert [writer.returncode for writer in writers] == [0] * len(marks)
+        lines = path.read_text().splitlines()
+        assert sorted(line for line in lines if not line.startswith("#")) == sorted(
+            ["127.0.0.1 localhost", *(f"127.0.0.2 {mark.name}.example" for mark in marks)]
+        )
+    finally:
+        if mounted:
+            subprocess.run(["umount", path], check=True)
+
+
+def test_owner_of_a_name_is_the_sandbox_whose_block_has_it(tmp_path):
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.9 b.example\n")
+    hosts.write(path, OTHER, REGISTRIES[:1])
+    hosts.write(path, MARK, REGISTRIES[1:])
+    assert hosts.owner(path, "a.example") == str(OTHER)
+    assert hosts.owner(path, "b.example") == str(MARK)
+    assert hosts.owner(path, "c.example") == ""
