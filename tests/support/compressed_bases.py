@@ -30,9 +30,15 @@ def serving(engine: Engine, base: str, version: str, folder: Path) -> Iterator[L
         yield started
 
 
-def copy(engine: Engine, base: str, version: str, store: Path) -> None:
-    """The same into the store of another registry; layers are the same files where both are on one file system."""
-    shutil.copytree(_stored(engine, base, version), store, copy_function=_linked, dirs_exist_ok=True)
+def add_layers(engine: Engine, base: str, version: str, store: Path, repository: str) -> None:
+    """The base's layers alone into a repository of another registry's store, so that a push finds them there.
+
+    They are the same files where both are on one file system.
+    """
+    source, target = (folder / "docker/registry/v2" for folder in (_stored(engine, base, version), store))
+    layers = (f"repositories/{REPOSITORY}/_layers", f"repositories/{repository}/_layers")
+    for origin, copy in (("blobs", "blobs"), layers):
+        shutil.copytree(source / origin, target / copy, copy_function=_linked, dirs_exist_ok=True)
 
 
 def _stored(engine: Engine, base: str, version: str) -> Path:
@@ -61,7 +67,7 @@ def _push(engine: Engine, image: str, name: ImageReference) -> None:
 
 
 def _linked(source: str, target: str) -> None:
-    """A registry replaces layers as a whole, but writes tags into the file that is there: those are copied."""
+    """A registry replaces layers as a whole, but writes links into the file that is there: those are copied."""
     if os.stat(source).st_size > _SMALL:
         try:
             os.link(source, target)

@@ -3,19 +3,26 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from support import compressed_bases
 from support.bases import TEST_BASE, chosen
 from support.loopback_aws import ACCOUNT, REGION
 from support.sandbox.regions import first_address
 from xgbpatch import sandbox
 from xgbpatch.progress import Silent
+from xgbpatch.sandbox import registries
+from xgbpatch.spec import DEFAULT_REPOSITORY
 
 
 @pytest.fixture(scope="session")
 def cloud(engine, base_of, tmp_path_factory):
-    """Environment variables that point the command line at a sandbox of its own, with the bases pushed."""
+    """Environment variables that point the command line at a sandbox of its own, with the bases pushed.
+
+    The layers are there before: no push compresses a gigabyte.
+    """
     options = sandbox.SandboxOptions(
         account=ACCOUNT,
         regions=(REGION,),
@@ -23,8 +30,14 @@ def cloud(engine, base_of, tmp_path_factory):
         first_address=first_address(REGION),
         state=tmp_path_factory.mktemp("state") / "sandbox",
     )
+    repositories = (compressed_bases.REPOSITORY, DEFAULT_REPOSITORY)  # in AWS's registry, and in the user's
     try:
-        state = sandbox.up(options, Silent())
+        state = sandbox.up(replace(options, versions=()), Silent())
+        for version in options.versions:
+            for registry, repository in zip(state.registries, repositories, strict=True):
+                store = registries.store(registry, state)
+                compressed_bases.add_layers(engine, base_of(version), version, store, repository)
+        state = sandbox.up(options, Silent())  # pushes the bases
         yield {**os.environ, **sandbox.environment(state), "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
     finally:
         sandbox.down(options, images=True)

@@ -27,7 +27,7 @@ pytestmark = [
 VERSION = "3.2-0"
 CONFIGURATION = f"""
 version = "{VERSION}"
-features = ["shap"]
+features = ["shap", "daal4py"]
 repository = "upkeep/fraud"
 aliases = ["prod"]
 """
@@ -108,6 +108,7 @@ def test_a_patched_image_follows_its_base_and_stops_where_a_person_is_needed(eng
         assert done["base"].endswith(digest)
         assert json.loads(run(0, "plan", "--json"))["images"][0]["base"].endswith(digest)
         assert json.loads(run(0, "rebuild", "--json"))["images"][0]["outcome"] == "current"
+        assert_every_check_ran(json.loads(run(0, "promote", str(second), "--alias", "prod", "--json")))
 
     with moved(engine, base, CHANGE_OF_HOOKED) as digest:
         planned = json.loads(run(20, "plan", "--json"))["images"][0]
@@ -121,3 +122,14 @@ def test_a_patched_image_follows_its_base_and_stops_where_a_person_is_needed(eng
     assert json.loads(run(0, "usage", "--json"))["behind"] == []
     kept = json.loads(run(0, "prune", "--json"))
     assert {image["action"] for place in kept["repositories"] for image in place["images"]} == {"keep"}
+
+
+def assert_every_check_ran(promoted):
+    """`rebuild` tested the image as a whole: what was left out is what it does not carry, or asks for another base."""
+    assert not promoted["tested_now"]
+    verdicts = promoted["test"]["checks"]
+    skipped = {name for name, verdict in verdicts.items() if verdict == "skipped"} - {"shap.vote"}
+    groups = {name.partition(".")[0] for name in skipped}
+    assert groups - {"base"} == {"fix", "training", "shap-probability"}, "what this image does not carry"
+    assert list(verdicts.values()).count("passed") > 50
+    assert "failed" not in verdicts.values()
