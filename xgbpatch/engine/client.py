@@ -205,7 +205,8 @@ class Container:
 
 
 _CONTAINERD_STORE = "io.containerd.snapshotter.v1"  # what `docker info` shows as its driver type
-_LOST_RACE = "unknown parent image ID"  # a cached step was removed by somebody else while this build stood on it
+# A cached step was removed by somebody else while this build stood on it.
+_LOST_RACE = ("unknown parent image ID", 'unable to find image "sha256:')
 _TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s
 
 
@@ -296,7 +297,7 @@ class Engine:
         try:
             aux = self._build(request, progress)
         except BuildError as error:
-            if _LOST_RACE not in error.message:
+            if not any(words in error.message for words in _LOST_RACE):
                 raise
             aux = self._build(request, progress)
         image = self.image(str(aux.get("ID") or request.tag))
