@@ -135,12 +135,12 @@ def check_bridge(bridge: Path = _BRIDGE) -> Finding:
     )
 
 
-def find_region(asked: str) -> tuple[str, Finding]:
+def find_region(flag: str) -> tuple[str, Finding]:
     """The region that commands will use, empty where none is set."""
     from xgbpatch.aws import configured_region
 
     try:
-        region = asked or configured_region()
+        region = flag or configured_region()
     except AwsError as error:
         return "", _failure("region", error)
     if region:

@@ -11,11 +11,11 @@ from xgbpatch.progress import Silent
 from xgbpatch.registry.images import load_image
 
 
-def test_an_image_that_the_engine_built_is_moved_as_well(shop, engine, everything):
+def test_an_image_that_the_engine_built_is_moved_as_well(repositories, engine, everything):
     """Its layer is another blob than the registry builder's; all else of the result is the same."""
-    base = shop.publish(OLD)
-    made = shop.designed(base, **everything)
-    destination = shop.images.with_tag(made.reference.tag)
+    base = repositories.publish(OLD)
+    made = repositories.defined(base, **everything)
+    destination = repositories.images.with_tag(made.reference.tag)
     pulled = engine.pull(base, None, Silent())
     try:
         with dockerfile.packed_context(dockerfile.of_definition(made), made.patch) as stream:
@@ -26,10 +26,11 @@ def test_an_image_that_the_engine_built_is_moved_as_well(shop, engine, everythin
         engine.remove(destination)
         engine.remove(base.pinned)
     assert engine.image(pulled.id) is None
-    base = shop.publish(NEW)
-    moved = load_image(shop.services.registry, shop.rebase(image).reference)
+    base = repositories.publish(NEW)
+    moved = load_image(repositories.services.registry, repositories.rebase(image).reference)
     built = load_image(
-        shop.services.registry, shop.build(base, replace(shop.images, repository="built/image"), **everything)
+        repositories.services.registry,
+        repositories.build(base, replace(repositories.images, repository="built/image"), **everything),
     )
     assert (moved.environment, moved.labels) == (built.environment, built.labels)
     assert (moved.config["config"], moved.created) == (built.config["config"], built.created)

@@ -18,16 +18,18 @@ ARM = HandBase(architecture="arm64")
 
 
 @pytest.fixture
-def index(shop):
+def index(repositories):
     """The base's name, pinned to an index of both."""
     entries = []
     for tag, base in (("amd64", OLD), ("arm64", ARM)):
-        pushed = put(shop.services, shop.base.with_tag(tag), base.image)
-        size = len(shop.services.registry.manifest(pushed).content)
+        pushed = put(repositories.services, repositories.base.with_tag(tag), base.image)
+        size = len(repositories.services.registry.manifest(pushed).content)
         entries.append({"mediaType": DOCKER_MANIFEST, "digest": pushed.digest, "size": size,
                         "platform": {"os": "linux", "architecture": tag}})  # fmt: skip
     document = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": entries}
-    return shop.services.registry.put_manifest(shop.base, Manifest(json.dumps(document).encode(), DOCKER_INDEX))
+    return repositories.services.registry.put_manifest(
+        repositories.base, Manifest(json.dumps(document).encode(), DOCKER_INDEX)
+    )
 
 
 def spec_of(base, architecture):
@@ -35,25 +37,27 @@ def spec_of(base, architecture):
 
 
 @pytest.mark.parametrize("architecture", Architecture)
-def test_a_pinned_index_gives_the_image_of_the_architecture_and_its_own_digest(shop, index, architecture):
+def test_a_pinned_index_gives_the_image_of_the_architecture_and_its_own_digest(repositories, index, architecture):
     spec = spec_of(index, architecture)
-    base = resolve(spec, shop.services.registry)
+    base = resolve(spec, repositories.services.registry)
     assert base.reference.digest != index.digest
-    made = RegistryBuilder(shop.services).define(spec, base)
-    image = RegistryBuilder(shop.services).build(made, shop.images.with_tag(made.reference.tag)).reference
-    assert load_image(shop.services.registry, image).architecture == architecture.value
+    made = RegistryBuilder(repositories.services).define(spec, base)
+    image = (
+        RegistryBuilder(repositories.services).build(made, repositories.images.with_tag(made.reference.tag)).reference
+    )
+    assert load_image(repositories.services.registry, image).architecture == architecture.value
 
 
-def test_a_base_of_another_architecture_is_refused(shop):
-    spec = spec_of(shop.publish(OLD), Architecture.ARM64)
+def test_a_base_of_another_architecture_is_refused(repositories):
+    spec = spec_of(repositories.publish(OLD), Architecture.ARM64)
     with pytest.raises(BaseImageError, match='built for "amd64" and not for "arm64"') as refused:
-        RegistryBuilder(shop.services).define(spec, resolve(spec, shop.services.registry))
+        RegistryBuilder(repositories.services).define(spec, resolve(spec, repositories.services.registry))
     assert "--arch amd64" in refused.value.next_step
 
 
-def test_an_image_is_not_put_onto_a_base_of_another_architecture(shop):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(HandBase(patches=NEW.patches, architecture="arm64"))
+def test_an_image_is_not_put_onto_a_base_of_another_architecture(repositories):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(HandBase(patches=NEW.patches, architecture="arm64"))
     with pytest.raises(BaseImageError, match='built for "arm64" and not for "amd64"'):
-        shop.rebase(image, accept_drift=True)
-    assert len(shop.services.registry.tags(shop.images)) == 1
+        repositories.rebase(image, accept_drift=True)
+    assert len(repositories.services.registry.tags(repositories.images)) == 1

@@ -12,16 +12,16 @@ from support.planning import FIXED, HOOKED
 
 
 @pytest.fixture
-def run(yard, tmp_path):
+def run(image_repository, tmp_path):
     """`run(…)` in a folder with a configuration of two images, one of them published; no engine is reachable."""
     folder = tmp_path / "project"
     folder.mkdir()
-    spec = yard.spec
+    spec = image_repository.spec
     (folder / "xgbpatch.toml").write_text(
         f'base_image = "{spec.base_image}"\nfeatures = ["shap"]\nrepository = "{spec.repository}"\n'
         "[images.fraud]\n[images.churn]\n"
     )
-    yard.publish()
+    image_repository.publish()
 
     def command(*arguments, **environment):
         variables = {
@@ -30,20 +30,20 @@ def run(yard, tmp_path):
             "DOCKER_HOST": "tcp://127.0.0.1:1",
             **environment,
         }
-        words = command_line("plan", "--registry", yard.loopback.host, *arguments)
+        words = command_line("plan", "--registry", image_repository.loopback.host, *arguments)
         result = subprocess.run(words, capture_output=True, text=True, env=variables, cwd=folder, check=False)
         return SimpleNamespace(code=result.returncode, out=result.stdout, err=result.stderr)
 
     return command
 
 
-def test_exit_codes_follow_the_state(run, yard):
+def test_exit_codes_follow_the_state(run, image_repository):
     current = run("--image", "fraud", "--json")
     assert current.code == 0, current.err
     assert json.loads(current.out)["images"][0]["state"] == "current"
-    yard.move(FIXED)
+    image_repository.move(FIXED)
     assert run("--image", "fraud").code == 10
-    yard.move(HOOKED)
+    image_repository.move(HOOKED)
     drifted = run("--json")
     assert drifted.code == 20, drifted.err
     document = json.loads(drifted.out)
@@ -74,9 +74,11 @@ def test_all_means_the_whole_file_whatever_a_variable_says(run):
     assert (both.code, both.out) == (2, "")
 
 
-def test_an_image_that_cannot_be_looked_at_does_not_hide_the_others(run, yard, tmp_path):
+def test_an_image_that_cannot_be_looked_at_does_not_hide_the_others(run, image_repository, tmp_path):
     file = tmp_path / "project" / "xgbpatch.toml"
-    text = file.read_text().replace("[images.churn]\n", f'[images.churn]\nbase_image = "{yard.place}:absent-3.2-0"\n')
+    text = file.read_text().replace(
+        "[images.churn]\n", f'[images.churn]\nbase_image = "{image_repository.place}:absent-3.2-0"\n'
+    )
     file.write_text(text.replace("[images.churn]\n", '[images.churn]\nversion = "3.2-0"\n'))
     result = run("--json")
     assert result.code == 4, result.err

@@ -22,7 +22,7 @@ SPEC = Spec("3.2-0", "us-west-2", "fraud", features=("shap",), repository="ml/fr
 NUMBERS = itertools.count()
 
 
-class Shop:
+class Repositories:
     """A repository of its own on the registry."""
 
     def __init__(self, loopback, services):
@@ -64,161 +64,167 @@ def tag_of(digest, spec="12345678", version="3.2-0"):
 
 
 @pytest.fixture
-def shop(loopback, tmp_path):
-    return Shop(loopback, handmade.services_on(tmp_path))
+def repositories(loopback, tmp_path):
+    return Repositories(loopback, handmade.services_on(tmp_path))
 
 
-def test_a_repository_that_does_not_exist_holds_none(shop):
-    assert shop.newest() is None
+def test_a_repository_that_does_not_exist_holds_none(repositories):
+    assert repositories.newest() is None
 
 
-def test_the_latest_created_wins(shop):
-    shop.put(tag_of(OLD, "11111111"), base_digest=OLD, created="2026-11-02T00:00:00Z")
-    latest = shop.put(tag_of(OLD, "00000000"), base_digest=OLD, created="2026-11-03T00:00:00Z")
-    shop.put(tag_of(OLD, "22222222"), base_digest=OLD, created="2026-11-01T00:00:00Z")
-    assert shop.newest() == latest
+def test_the_latest_created_wins(repositories):
+    repositories.put(tag_of(OLD, "11111111"), base_digest=OLD, created="2026-11-02T00:00:00Z")
+    latest = repositories.put(tag_of(OLD, "00000000"), base_digest=OLD, created="2026-11-03T00:00:00Z")
+    repositories.put(tag_of(OLD, "22222222"), base_digest=OLD, created="2026-11-01T00:00:00Z")
+    assert repositories.newest() == latest
 
 
-def test_images_of_other_specs_do_not_count(shop):
-    own = shop.put(tag_of(NEW, "11111111"))
-    shop.put(tag_of(NEW, "22222222"), image="churn", created="2026-11-09T00:00:00Z")
-    assert shop.newest() == own
-    assert shop.newest(replace(SPEC, name="other")) is None
+def test_images_of_other_specs_do_not_count(repositories):
+    own = repositories.put(tag_of(NEW, "11111111"))
+    repositories.put(tag_of(NEW, "22222222"), image="churn", created="2026-11-09T00:00:00Z")
+    assert repositories.newest() == own
+    assert repositories.newest(replace(SPEC, name="other")) is None
 
 
-def test_an_image_on_the_present_base_wins_over_a_later_one_on_another(shop):
-    own = shop.put(tag_of(NEW))
-    shop.put(tag_of(OLD), base_digest=OLD, created="2026-11-09T00:00:00Z")
-    assert shop.newest() == own
+def test_an_image_on_the_present_base_wins_over_a_later_one_on_another(repositories):
+    own = repositories.put(tag_of(NEW))
+    repositories.put(tag_of(OLD), base_digest=OLD, created="2026-11-09T00:00:00Z")
+    assert repositories.newest() == own
 
 
-def test_what_a_build_of_today_would_give_wins_over_a_later_one(shop):
-    own = shop.put(tag_of(NEW, "11111111"))
-    shop.put(tag_of(NEW, "22222222"), asked_digest="sha256:other", created="2026-11-09T00:00:00Z")
-    assert shop.newest() == own
+def test_what_a_build_of_today_would_give_wins_over_a_later_one(repositories):
+    own = repositories.put(tag_of(NEW, "11111111"))
+    repositories.put(tag_of(NEW, "22222222"), asked_digest="sha256:other", created="2026-11-09T00:00:00Z")
+    assert repositories.newest() == own
 
 
-def test_of_images_made_at_one_moment_that_with_the_higher_packages_wins(shop):
+def test_of_images_made_at_one_moment_that_with_the_higher_packages_wins(repositories):
     """The registry's builder gives every image of one base the moment of that base."""
-    shop.put(tag_of(NEW, "22222222"), packages=("category-encoders==2.6.9", "patsy==1.0.1"))
-    higher = shop.put(tag_of(NEW, "11111111"), packages=("category-encoders==2.10.0", "patsy==1.0.1"))
-    assert shop.newest() == higher
+    repositories.put(tag_of(NEW, "22222222"), packages=("category-encoders==2.6.9", "patsy==1.0.1"))
+    higher = repositories.put(tag_of(NEW, "11111111"), packages=("category-encoders==2.10.0", "patsy==1.0.1"))
+    assert repositories.newest() == higher
 
 
-def test_an_image_of_another_version_is_found_where_there_is_no_other(shop):
-    own = shop.put(tag_of(OLD, version="3.0-5"), base_digest=OLD, version="3.0-5")
-    assert shop.newest() == own
+def test_an_image_of_another_version_is_found_where_there_is_no_other(repositories):
+    own = repositories.put(tag_of(OLD, version="3.0-5"), base_digest=OLD, version="3.0-5")
+    assert repositories.newest() == own
 
 
-def test_an_image_from_before_there_were_names_counts_only_where_none_has_one(shop):
-    nameless = shop.put(tag_of(OLD, "11111111"), base_digest=OLD, image="", created="2026-11-09T00:00:00Z")
-    assert shop.newest() == nameless
-    named = shop.put(tag_of(OLD, "22222222"), base_digest=OLD)
-    assert shop.newest() == named
+def test_an_image_from_before_there_were_names_counts_only_where_none_has_one(repositories):
+    nameless = repositories.put(tag_of(OLD, "11111111"), base_digest=OLD, image="", created="2026-11-09T00:00:00Z")
+    assert repositories.newest() == nameless
+    named = repositories.put(tag_of(OLD, "22222222"), base_digest=OLD)
+    assert repositories.newest() == named
 
 
-def test_an_image_that_only_an_alias_names_is_found(shop):
-    own = shop.put("prod", base_digest=OLD)
-    assert shop.newest() is None
-    assert shop.newest(replace(SPEC, aliases=("prod",))) == own
+def test_an_image_that_only_an_alias_names_is_found(repositories):
+    own = repositories.put("prod", base_digest=OLD)
+    assert repositories.newest() is None
+    assert repositories.newest(replace(SPEC, aliases=("prod",))) == own
 
 
-def test_a_version_tag_says_more_than_an_alias(shop):
+def test_a_version_tag_says_more_than_an_alias(repositories):
     tag = tag_of(OLD)
-    shop.put(tag, aliases=["prod"], base_digest=OLD)
-    found = published.newest(shop.services.registry, shop.place, replace(SPEC, aliases=("prod",)), on(NEW))
+    repositories.put(tag, aliases=["prod"], base_digest=OLD)
+    found = published.newest(
+        repositories.services.registry, repositories.place, replace(SPEC, aliases=("prod",)), on(NEW)
+    )
     assert found.reference.tag == tag
 
 
-def test_tags_of_another_pattern_are_not_read(shop):
-    shop.put("something-else")
-    own = shop.put("fraud-3.2-0")
-    before = shop.requests()
-    assert shop.newest(replace(SPEC, tag="fraud-{version}")) == own
-    assert shop.requests() - before == 3
+def test_tags_of_another_pattern_are_not_read(repositories):
+    repositories.put("something-else")
+    own = repositories.put("fraud-3.2-0")
+    before = repositories.requests()
+    assert repositories.newest(replace(SPEC, tag="fraud-{version}")) == own
+    assert repositories.requests() - before == 3
 
 
-def test_an_index_and_what_is_no_image_are_passed_over(shop):
-    own = shop.put(tag_of(NEW))
+def test_an_index_and_what_is_no_image_are_passed_over(repositories):
+    own = repositories.put(tag_of(NEW))
     index = Manifest(b'{"schemaVersion": 2, "mediaType": "%s", "manifests": []}' % DOCKER_INDEX.encode(), DOCKER_INDEX)
-    shop.services.registry.put_manifest(shop.place.with_tag(tag_of(NEW, "99999999")), index)
-    shop.services.registry.put_manifest(shop.place.with_tag(tag_of(NEW, "88888888")), artifact(shop, own))
-    assert shop.newest() == own
+    repositories.services.registry.put_manifest(repositories.place.with_tag(tag_of(NEW, "99999999")), index)
+    repositories.services.registry.put_manifest(
+        repositories.place.with_tag(tag_of(NEW, "88888888")), artifact(repositories, own)
+    )
+    assert repositories.newest() == own
 
 
-def artifact(shop, digest):
-    manifest = shop.services.registry.manifest(shop.place.with_digest(digest))
+def artifact(repositories, digest):
+    manifest = repositories.services.registry.manifest(repositories.place.with_digest(digest))
     other = manifest.content.replace(b"application/vnd.docker.container.image.v1+json", b"application/octet-stream")
     return Manifest(other, manifest.media_type)
 
 
-def test_aliases_that_name_what_would_be_built_end_the_search(shop):
-    own = shop.put(tag_of(NEW), aliases=["prod", "latest-patched"])
-    before = shop.requests()
-    assert shop.newest(replace(SPEC, aliases=("prod", "latest-patched"))) == own
-    assert shop.requests() - before == 6
+def test_aliases_that_name_what_would_be_built_end_the_search(repositories):
+    own = repositories.put(tag_of(NEW), aliases=["prod", "latest-patched"])
+    before = repositories.requests()
+    assert repositories.newest(replace(SPEC, aliases=("prod", "latest-patched"))) == own
+    assert repositories.requests() - before == 6
 
 
-def forward(shop, digest):
-    aliases.promote_alias(shop.services, shop.place.with_digest(digest), "prod")
+def forward(repositories, digest):
+    aliases.promote_alias(repositories.services, repositories.place.with_digest(digest), "prod")
 
 
 PROD = replace(SPEC, aliases=("prod",))
 
 
 @pytest.fixture
-def rolled_back(shop):
+def rolled_back(repositories):
     """Digests by age, of images that differ in their packages alone; `prod` went to the second, and back."""
-    found = [shop.put(tag_of(NEW, f"{number}" * 8), packages=(f"six==1.{number}",)) for number in (1, 2)]
+    found = [repositories.put(tag_of(NEW, f"{number}" * 8), packages=(f"six==1.{number}",)) for number in (1, 2)]
     for digest in found:
-        forward(shop, digest)
-    aliases.rollback_alias(shop.services, shop.place, "prod")
+        forward(repositories, digest)
+    aliases.rollback_alias(repositories.services, repositories.place, "prod")
     return found
 
 
-def test_after_a_rollback_the_newest_is_what_the_alias_was_taken_away_from(shop, rolled_back):
+def test_after_a_rollback_the_newest_is_what_the_alias_was_taken_away_from(repositories, rolled_back):
     """A rebuild would else find newer packages, make that image, and move the alias to it again."""
-    assert shop.newest(PROD) == rolled_back[1]
-    image = published.newest(shop.services.registry, shop.place, PROD, on(NEW))
-    assert published.was_withdrawn(shop.services.registry, shop.place, "prod", image)
+    assert repositories.newest(PROD) == rolled_back[1]
+    image = published.newest(repositories.services.registry, repositories.place, PROD, on(NEW))
+    assert published.was_withdrawn(repositories.services.registry, repositories.place, "prod", image)
 
 
-def test_what_only_the_memory_of_the_alias_names_is_found_too(shop, rolled_back):
-    assert shop.newest(replace(PROD, tag="fraud-{version}")) == rolled_back[1]
+def test_what_only_the_memory_of_the_alias_names_is_found_too(repositories, rolled_back):
+    assert repositories.newest(replace(PROD, tag="fraud-{version}")) == rolled_back[1]
 
 
-def test_a_second_rollback_goes_forward_to_the_newest_again(shop, rolled_back):
-    aliases.rollback_alias(shop.services, shop.place, "prod")
-    image = published.newest(shop.services.registry, shop.place, PROD, on(NEW))
+def test_a_second_rollback_goes_forward_to_the_newest_again(repositories, rolled_back):
+    aliases.rollback_alias(repositories.services, repositories.place, "prod")
+    image = published.newest(repositories.services.registry, repositories.place, PROD, on(NEW))
     assert image.manifest.digest == rolled_back[1]
-    assert published.stragglers(shop.services.registry, shop.place, PROD, image) == ()
+    assert published.stragglers(repositories.services.registry, repositories.place, PROD, image) == ()
 
 
-def test_what_was_withdrawn_counts_no_longer_once_the_alias_has_moved_forward(shop, rolled_back):
-    third = shop.put(tag_of(NEW, "33333333"), asked_digest="sha256:other")
-    forward(shop, third)
-    image = published.newest(shop.services.registry, shop.place, PROD, on(NEW))
+def test_what_was_withdrawn_counts_no_longer_once_the_alias_has_moved_forward(repositories, rolled_back):
+    third = repositories.put(tag_of(NEW, "33333333"), asked_digest="sha256:other")
+    forward(repositories, third)
+    image = published.newest(repositories.services.registry, repositories.place, PROD, on(NEW))
     assert image.manifest.digest == rolled_back[1]  # the spec went back to that
-    assert published.stragglers(shop.services.registry, shop.place, PROD, image) == ("prod",)
-    assert not published.was_withdrawn(shop.services.registry, shop.place, "prod", image)
+    assert published.stragglers(repositories.services.registry, repositories.place, PROD, image) == ("prod",)
+    assert not published.was_withdrawn(repositories.services.registry, repositories.place, "prod", image)
 
 
-def test_a_hundred_tags_cost_two_requests_for_each_that_may_be_it(shop):
+def test_a_hundred_tags_cost_two_requests_for_each_that_may_be_it(repositories):
     for number in range(99):
-        shop.put(f"3.2-0-{number:012x}-12345678", base_digest=OLD, created=f"2026-10-{number % 28 + 1:02}T00:00:00Z")
-    own = shop.put(tag_of(NEW))
-    before = shop.requests()
-    assert shop.newest() == own
-    assert shop.requests() - before == 3
-    before = shop.requests()
-    assert shop.newest(base="sha256:" + "c" * 64) == own  # no tag tells of that base: all are read
-    assert shop.requests() - before <= 1 + 2 * 100
+        repositories.put(
+            f"3.2-0-{number:012x}-12345678", base_digest=OLD, created=f"2026-10-{number % 28 + 1:02}T00:00:00Z"
+        )
+    own = repositories.put(tag_of(NEW))
+    before = repositories.requests()
+    assert repositories.newest() == own
+    assert repositories.requests() - before == 3
+    before = repositories.requests()
+    assert repositories.newest(base="sha256:" + "c" * 64) == own  # no tag tells of that base: all are read
+    assert repositories.requests() - before <= 1 + 2 * 100
 
 
-def test_aliases_that_lag_behind_are_told(shop):
-    old = shop.put(tag_of(OLD), aliases=["prod"], base_digest=OLD)
-    shop.put(tag_of(NEW), aliases=["latest-patched"])
+def test_aliases_that_lag_behind_are_told(repositories):
+    old = repositories.put(tag_of(OLD), aliases=["prod"], base_digest=OLD)
+    repositories.put(tag_of(NEW), aliases=["latest-patched"])
     spec = replace(SPEC, aliases=("prod", "latest-patched", "never"))
-    image = published.newest(shop.services.registry, shop.place, spec, on(NEW))
+    image = published.newest(repositories.services.registry, repositories.place, spec, on(NEW))
     assert old != image.manifest.digest
-    assert published.stragglers(shop.services.registry, shop.place, spec, image) == ("prod", "never")
+    assert published.stragglers(repositories.services.registry, repositories.place, spec, image) == ("prod", "never")

@@ -22,15 +22,17 @@ from xgbpatch.registry.images import load_image
 
 
 @pytest.mark.parametrize("moment", [None, datetime(2026, 11, 21, tzinfo=timezone.utc)], ids=["of the base", "epoch"])
-def test_the_result_is_byte_for_byte_a_build_on_the_new_base(shop, everything, moment):
-    shop.services = replace(shop.services, created=moment)
-    image = shop.build(shop.publish(OLD), **everything)
-    base = shop.publish(NEW)
-    rebased = shop.rebase(image)
+def test_the_result_is_byte_for_byte_a_build_on_the_new_base(repositories, everything, moment):
+    repositories.services = replace(repositories.services, created=moment)
+    image = repositories.build(repositories.publish(OLD), **everything)
+    base = repositories.publish(NEW)
+    rebased = repositories.rebase(image)
     assert (rebased.base, rebased.up_to_date, rebased.accepted) == (base, False, ())
-    built = shop.build(base, place=replace(shop.images, repository=f"{shop.images.repository}2"), **everything)
+    built = repositories.build(
+        base, place=replace(repositories.images, repository=f"{repositories.images.repository}2"), **everything
+    )
     assert (rebased.reference.digest, rebased.reference.tag) == (built.digest, built.tag)
-    made = load_image(shop.services.registry, rebased.reference)
+    made = load_image(repositories.services.registry, rebased.reference)
     assert made.environment["PATH"] == "/opt/xgbpatch/bin:/opt/python/bin:/usr/local/bin:/usr/bin:/bin"
     assert made.environment["PYTHONPATH"] == "/opt/ml/code:/opt/xgbpatch/lib:/opt/xgbpatch/user"
     assert made.environment["XGBPATCH_BASE"] == str(base)
@@ -38,75 +40,81 @@ def test_the_result_is_byte_for_byte_a_build_on_the_new_base(shop, everything, m
     assert (made.labels["month"], made.provenance.base_digest) == ("november", base.digest)
 
 
-def test_only_the_configuration_is_sent_and_the_bases_new_layers_are_mounted(shop):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(replace(OLD, patches="-fixed"))
-    rebased = shop.rebase(image)
-    config = load_image(shop.services.registry, rebased.reference).manifest.config
+def test_only_the_configuration_is_sent_and_the_bases_new_layers_are_mounted(repositories):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(replace(OLD, patches="-fixed"))
+    rebased = repositories.rebase(image)
+    config = load_image(repositories.services.registry, rebased.reference).manifest.config
     assert rebased.traffic == Traffic(sent=config.size, mounted=1, present=2)
 
 
-def test_an_image_that_stands_on_the_new_base_already_is_left_alone(shop, loopback):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(NEW)
-    first = shop.rebase(image)
+def test_an_image_that_stands_on_the_new_base_already_is_left_alone(repositories, loopback):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(NEW)
+    first = repositories.rebase(image)
     writes = loopback.writes()
-    again = shop.rebase(image)
+    again = repositories.rebase(image)
     assert (again.reference, again.up_to_date) == (first.reference, True)
     assert loopback.writes() == writes
 
 
-def test_the_base_that_the_image_stands_on_already_leaves_it_as_it_is(shop, loopback):
-    image = shop.build(shop.publish(OLD))
+def test_the_base_that_the_image_stands_on_already_leaves_it_as_it_is(repositories, loopback):
+    image = repositories.build(repositories.publish(OLD))
     writes = loopback.writes()
-    rebased = shop.rebase(image)
+    rebased = repositories.rebase(image)
     assert (rebased.reference, rebased.up_to_date) == (image, True)
     assert loopback.writes() == writes
 
 
-def test_a_digest_alone_is_one_of_the_old_bases_repository(shop):
-    image = shop.build(shop.publish(OLD))
-    base = shop.publish(NEW)
-    shop.publish(replace(NEW, patches="-newest"))
-    assert shop.rebase(image, to=ImageReference("", "", digest=base.digest)).base.digest == base.digest
+def test_a_digest_alone_is_one_of_the_old_bases_repository(repositories):
+    image = repositories.build(repositories.publish(OLD))
+    base = repositories.publish(NEW)
+    repositories.publish(replace(NEW, patches="-newest"))
+    assert repositories.rebase(image, to=ImageReference("", "", digest=base.digest)).base.digest == base.digest
 
 
-def test_a_base_of_another_name_is_remembered_by_it(shop):
-    image = shop.build(shop.publish(OLD))
-    mirrored = put(shop.services, shop.base.with_tag("mirrored"), NEW.image)
-    made = load_image(shop.services.registry, shop.rebase(image, to=mirrored.with_tag("mirrored")).reference).provenance
-    assert made.base_name == str(shop.base.with_tag("mirrored"))
+def test_a_base_of_another_name_is_remembered_by_it(repositories):
+    image = repositories.build(repositories.publish(OLD))
+    mirrored = put(repositories.services, repositories.base.with_tag("mirrored"), NEW.image)
+    made = load_image(
+        repositories.services.registry, repositories.rebase(image, to=mirrored.with_tag("mirrored")).reference
+    ).provenance
+    assert made.base_name == str(repositories.base.with_tag("mirrored"))
 
 
-def test_a_tag_that_holds_another_image_is_refused(shop):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(NEW)
-    put(shop.services, shop.images.with_tag("taken"), HandImage([tar({"a": b"b"})]))
+def test_a_tag_that_holds_another_image_is_refused(repositories):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(NEW)
+    put(repositories.services, repositories.images.with_tag("taken"), HandImage([tar({"a": b"b"})]))
     with pytest.raises(RegistryError, match="already holds another image"):
-        shop.rebase(image, tag="taken")
+        repositories.rebase(image, tag="taken")
 
 
-def test_an_image_named_by_its_alias_gets_the_tag_that_follows_from_its_version_tag(shop):
-    old = shop.publish(OLD)
-    image = shop.build(old)
-    other = shop.build(old, features=())
-    shop.services.registry.put_manifest(image.with_tag(f"a-{image.tag}"), shop.services.registry.manifest(other))
-    prod = shop.services.registry.put_manifest(image.with_tag("prod"), shop.services.registry.manifest(image))
-    new = shop.publish(NEW)
-    assert shop.rebase(prod).reference.tag == image.tag.replace(old.digest[7:19], new.digest[7:19])
+def test_an_image_named_by_its_alias_gets_the_tag_that_follows_from_its_version_tag(repositories):
+    old = repositories.publish(OLD)
+    image = repositories.build(old)
+    other = repositories.build(old, features=())
+    repositories.services.registry.put_manifest(
+        image.with_tag(f"a-{image.tag}"), repositories.services.registry.manifest(other)
+    )
+    prod = repositories.services.registry.put_manifest(
+        image.with_tag("prod"), repositories.services.registry.manifest(image)
+    )
+    new = repositories.publish(NEW)
+    assert repositories.rebase(prod).reference.tag == image.tag.replace(old.digest[7:19], new.digest[7:19])
 
 
-def test_an_image_of_which_no_tag_names_its_base_needs_a_new_one(shop):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(NEW)
+def test_an_image_of_which_no_tag_names_its_base_needs_a_new_one(repositories):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(NEW)
     prod = replace(image, repository=f"{image.repository}2", tag="prod")
-    blobs = load_image(shop.services.registry, image)
-    places = shop.services.blobs_of(image), shop.services.blobs_of(prod)
+    blobs = load_image(repositories.services.registry, image)
+    places = repositories.services.blobs_of(image), repositories.services.blobs_of(prod)
     copy.copy(*places, [*blobs.layers, blobs.manifest.config], Silent())
-    shop.services.registry.put_manifest(prod.with_tag("prod"), blobs.manifest)
+    repositories.services.registry.put_manifest(prod.with_tag("prod"), blobs.manifest)
     with pytest.raises(ConfigurationError, match=r"no tag of .* names its base"):
-        shop.rebase(prod)
-    assert shop.rebase(prod, tag="3.2-0-november").reference.tag == "3.2-0-november"
+        repositories.rebase(prod)
+    assert repositories.rebase(prod, tag="3.2-0-november").reference.tag == "3.2-0-november"
 
 
 CLAUSES = {
@@ -121,50 +129,50 @@ REPLACED = NEW.with_module(f"{PACKAGE}/data_utils.py", "import", "import  os\nim
 
 
 @pytest.mark.parametrize(("base", "words"), CLAUSES.values(), ids=CLAUSES)
-def test_a_base_that_breaks_a_clause_is_refused_by_its_name(shop, base, words):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(base)
+def test_a_base_that_breaks_a_clause_is_refused_by_its_name(repositories, base, words):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(base)
     with pytest.raises(DriftError) as refused:
-        shop.rebase(image)
+        repositories.rebase(image)
     assert words in refused.value.message
-    assert len(shop.services.registry.tags(shop.images)) == 1
-    assert any(words in line for line in shop.rebase(image, accept_drift=True).accepted)
+    assert len(repositories.services.registry.tags(repositories.images)) == 1
+    assert any(words in line for line in repositories.rebase(image, accept_drift=True).accepted)
 
 
-def test_a_replaced_module_that_changed_is_refused(shop, everything):
-    image = shop.build(shop.publish(OLD), **everything)
-    shop.publish(REPLACED)
+def test_a_replaced_module_that_changed_is_refused(repositories, everything):
+    image = repositories.build(repositories.publish(OLD), **everything)
+    repositories.publish(REPLACED)
     with pytest.raises(DriftError, match=f'"{PACKAGE}.data_utils", which the image replaces, has changed'):
-        shop.rebase(image)
+        repositories.rebase(image)
 
 
 @pytest.mark.parametrize("hooks", ["", "xgboost:minor=3.2"], ids=["no hooks", "not the replaced module"])
-def test_where_the_label_does_not_tell_the_old_base_does(shop, everything, hooks):
-    image = shop.build(shop.publish(OLD), **everything)
-    image = shop.forge(image, lambda config: config["config"]["Labels"].update({provenance.HOOKS: hooks}))
-    shop.publish(REPLACED)
+def test_where_the_label_does_not_tell_the_old_base_does(repositories, everything, hooks):
+    image = repositories.build(repositories.publish(OLD), **everything)
+    image = repositories.forge(image, lambda config: config["config"]["Labels"].update({provenance.HOOKS: hooks}))
+    repositories.publish(REPLACED)
     with pytest.raises(DriftError, match="which the image replaces, has changed"):
-        shop.rebase(image)
+        repositories.rebase(image)
 
 
-def test_the_old_base_is_not_read_where_its_label_tells_enough(shop, loopback, tmp_path):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(NEW)
-    shop.services = replace(shop.services, cache=tmp_path)
+def test_the_old_base_is_not_read_where_its_label_tells_enough(repositories, loopback, tmp_path):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(NEW)
+    repositories.services = replace(repositories.services, cache=tmp_path)
     before = len(loopback.log.read_text())
-    shop.rebase(image)
+    repositories.rebase(image)
     asked = loopback.log.read_text()[before:]
     unread, read = (digest_of(one.image.layers[0].blob) for one in (OLD, NEW))
-    assert f"GET /v2/{shop.base.repository}/blobs/{read}" in asked
-    assert f"GET /v2/{shop.base.repository}/blobs/{unread}" not in asked
+    assert f"GET /v2/{repositories.base.repository}/blobs/{read}" in asked
+    assert f"GET /v2/{repositories.base.repository}/blobs/{unread}" not in asked
 
 
-def test_a_change_that_no_hook_touches_is_none(shop):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(
+def test_a_change_that_no_hook_touches_is_none(repositories):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(
         replace(NEW, modules={f"{PACKAGE}/encoder.py": stand_in_modules()[f"{PACKAGE}/encoder.py"] + "\nA = 1\n"})
     )
-    assert shop.rebase(image).accepted == ()
+    assert repositories.rebase(image).accepted == ()
 
 
 @pytest.mark.parametrize(
@@ -177,8 +185,8 @@ def test_a_change_that_no_hook_touches_is_none(shop):
     ],
     ids=["another version", "gone", "now the base's own", "older glibc"],
 )
-def test_packages_that_were_resolved_beside_other_versions_ask_for_a_rebuild(shop, base, words):
-    image = shop.build(shop.publish(OLD))
+def test_packages_that_were_resolved_beside_other_versions_ask_for_a_rebuild(repositories, base, words):
+    image = repositories.build(repositories.publish(OLD))
 
     def packaged(config):
         config["config"]["Labels"] |= {
@@ -187,37 +195,37 @@ def test_packages_that_were_resolved_beside_other_versions_ask_for_a_rebuild(sho
             provenance.PYTHON: "3.12.8 x86_64 glibc-2.36",
         }
 
-    image = shop.forge(image, packaged)
-    shop.publish(base)
+    image = repositories.forge(image, packaged)
+    repositories.publish(base)
     with pytest.raises(PackageError) as refused:
-        shop.rebase(image, accept_drift=True)
+        repositories.rebase(image, accept_drift=True)
     assert words in refused.value.message
     assert "Rebuild" in refused.value.next_step
-    shop.publish(NEW)
-    assert not shop.rebase(image).up_to_date
+    repositories.publish(NEW)
+    assert not repositories.rebase(image).up_to_date
 
 
-def test_an_image_whose_base_is_gone_is_refused(shop):
-    base = shop.publish(OLD)
-    image = shop.build(base)
-    shop.publish(NEW)
-    shop.services.registry.delete(base)
+def test_an_image_whose_base_is_gone_is_refused(repositories):
+    base = repositories.publish(OLD)
+    image = repositories.build(base)
+    repositories.publish(NEW)
+    repositories.services.registry.delete(base)
     with pytest.raises(BaseImageError, match="is gone"):
-        shop.rebase(image)
+        repositories.rebase(image)
 
 
-def test_a_rebase_that_is_cut_off_leaves_no_tag_and_goes_on_from_there(shop):
-    image = shop.build(shop.publish(OLD))
-    shop.publish(NEW)
+def test_a_rebase_that_is_cut_off_leaves_no_tag_and_goes_on_from_there(repositories):
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(NEW)
 
     class CutOff(Registry):
         def put_manifest(self, reference, manifest):
             raise RegistryError("the registry went away")
 
-    patient = shop.services
-    shop.services = replace(patient, registry=CutOff(lambda reference: None))
+    patient = repositories.services
+    repositories.services = replace(patient, registry=CutOff(lambda reference: None))
     with pytest.raises(RegistryError, match="went away"):
-        shop.rebase(image)
-    shop.services = patient
-    assert shop.services.registry.tags(shop.images) == (image.tag,)
-    assert shop.rebase(image).traffic.sent == 0
+        repositories.rebase(image)
+    repositories.services = patient
+    assert repositories.services.registry.tags(repositories.images) == (image.tag,)
+    assert repositories.rebase(image).traffic.sent == 0

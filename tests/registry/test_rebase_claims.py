@@ -14,29 +14,31 @@ from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
 from xgbpatch.registry.images import load_image
 
 
-def test_an_image_whose_layers_were_compressed_anew_is_still_itself(shop):
+def test_an_image_whose_layers_were_compressed_anew_is_still_itself(repositories):
     """`docker push` may do that: other blobs of the same layers."""
-    image = shop.build(shop.publish(OLD))
-    found = load_image(shop.services.registry, image)
-    own = read_layer(shop, found.layers[-1].digest)
-    again = shop.forge(image, layers=[*(HandLayer(layer.plain, 9) for layer in OLD.image.layers), HandLayer(own, 1)])
-    assert load_image(shop.services.registry, again).layers != found.layers
-    shop.publish(NEW)
+    image = repositories.build(repositories.publish(OLD))
+    found = load_image(repositories.services.registry, image)
+    own = read_layer(repositories, found.layers[-1].digest)
+    again = repositories.forge(
+        image, layers=[*(HandLayer(layer.plain, 9) for layer in OLD.image.layers), HandLayer(own, 1)]
+    )
+    assert load_image(repositories.services.registry, again).layers != found.layers
+    repositories.publish(NEW)
     assert (
-        load_image(shop.services.registry, shop.rebase(again).reference).layers[-1]
-        == load_image(shop.services.registry, again).layers[-1]
+        load_image(repositories.services.registry, repositories.rebase(again).reference).layers[-1]
+        == load_image(repositories.services.registry, again).layers[-1]
     )
 
 
-def read_layer(shop, digest):
-    with shop.services.blobs_of(shop.images).opened(digest) as pieces:
+def read_layer(repositories, digest):
+    with repositories.services.blobs_of(repositories.images).opened(digest) as pieces:
         return gzip.decompress(b"".join(pieces))
 
 
-def lies(shop, image):
+def lies(repositories, image):
     """name → the same image with something that its labels do not say."""
-    found = load_image(shop.services.registry, image)
-    base, own = OLD.image.layers, HandLayer(read_layer(shop, found.layers[-1].digest))
+    found = load_image(repositories.services.registry, image)
+    base, own = OLD.image.layers, HandLayer(read_layer(repositories, found.layers[-1].digest))
     other = tar({"opt/xgbpatch/lib/evil.py": b"evil = 1\n"})
 
     def section(**change):
@@ -52,20 +54,22 @@ def lies(shop, image):
         return change
 
     return {
-        "another base": lambda: shop.forge(image, layers=[HandBase(patches="-x").image.layers[0], *base[1:], own]),
-        "no layer of ours": lambda: shop.forge(image, layers=base),
-        "a layer missing": lambda: shop.forge(image, layers=[*base[:2], own]),
-        "a file more": lambda: shop.forge(image, layers=[*base, own, other]),
-        "a file outside": lambda: shop.forge(image, layers=[*base, own, tar({"etc/passwd": b"root::0:0\n"})]),
-        "a file taken away": lambda: shop.forge(image, layers=[*base, own, tar({"opt/.wh.python": b""})]),
-        "other files": lambda: shop.forge(image, layers=[*base, other]),
-        "another layer than its diff ID": lambda: shop.forge(image, claims_diff_id_of(other)),
-        "a variable more": lambda: shop.forge(image, environment("LD_PRELOAD=/evil.so")),
-        "a base's variable less": lambda: shop.forge(
+        "another base": lambda: repositories.forge(
+            image, layers=[HandBase(patches="-x").image.layers[0], *base[1:], own]
+        ),
+        "no layer of ours": lambda: repositories.forge(image, layers=base),
+        "a layer missing": lambda: repositories.forge(image, layers=[*base[:2], own]),
+        "a file more": lambda: repositories.forge(image, layers=[*base, own, other]),
+        "a file outside": lambda: repositories.forge(image, layers=[*base, own, tar({"etc/passwd": b"root::0:0\n"})]),
+        "a file taken away": lambda: repositories.forge(image, layers=[*base, own, tar({"opt/.wh.python": b""})]),
+        "other files": lambda: repositories.forge(image, layers=[*base, other]),
+        "another layer than its diff ID": lambda: repositories.forge(image, claims_diff_id_of(other)),
+        "a variable more": lambda: repositories.forge(image, environment("LD_PRELOAD=/evil.so")),
+        "a base's variable less": lambda: repositories.forge(
             image, lambda config: config["config"].update(Env=[p for p in config["config"]["Env"] if "LANG" not in p])
         ),
-        "another command": lambda: shop.forge(image, section(Cmd=["sh"])),
-        "another user": lambda: shop.forge(image, section(User="nobody")),
+        "another command": lambda: repositories.forge(image, section(Cmd=["sh"])),
+        "another user": lambda: repositories.forge(image, section(User="nobody")),
     }
 
 
@@ -86,26 +90,26 @@ LIES = {
 
 
 @pytest.mark.parametrize(("lie", "words"), LIES.items(), ids=LIES)
-def test_an_image_that_is_not_what_it_claims_is_refused(shop, lie, words):
-    image = shop.build(shop.publish(OLD))
-    forged = lies(shop, image)[lie]()
-    shop.publish(NEW)
+def test_an_image_that_is_not_what_it_claims_is_refused(repositories, lie, words):
+    image = repositories.build(repositories.publish(OLD))
+    forged = lies(repositories, image)[lie]()
+    repositories.publish(NEW)
     with pytest.raises(ContractError) as refused:
-        shop.rebase(forged, accept_drift=True)
+        repositories.rebase(forged, accept_drift=True)
     assert words in refused.value.message
 
 
-def test_a_layer_with_a_header_without_end_is_refused_before_it_fills_the_memory(shop):
-    image = shop.build(shop.publish(OLD))
+def test_a_layer_with_a_header_without_end_is_refused_before_it_fills_the_memory(repositories):
+    image = repositories.build(repositories.publish(OLD))
     header = tarfile.TarInfo("opt/xgbpatch/a")
     header.pax_headers = {"comment": "x" * (2 << 20)}
-    forged = shop.forge(image, layers=[*OLD.image.layers, HandLayer(header.tobuf(tarfile.PAX_FORMAT))])
-    shop.publish(NEW)
+    forged = repositories.forge(image, layers=[*OLD.image.layers, HandLayer(header.tobuf(tarfile.PAX_FORMAT))])
+    repositories.publish(NEW)
     with pytest.raises(BaseImageError, match="unpacks to more"):
-        shop.rebase(forged)
+        repositories.rebase(forged)
 
 
-def test_an_image_of_another_maker_is_refused(shop):
-    image = put(shop.services, shop.images.with_tag("1"), HandImage([tar({"a": b"b"})]))
+def test_an_image_of_another_maker_is_refused(repositories):
+    image = put(repositories.services, repositories.images.with_tag("1"), HandImage([tar({"a": b"b"})]))
     with pytest.raises(ConfigurationError, match="was not made by xgbpatch"):
-        shop.rebase(image)
+        repositories.rebase(image)

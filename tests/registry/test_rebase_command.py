@@ -11,14 +11,14 @@ from xgbpatch.contract.model import CheckResult, Report, Verdict
 from xgbpatch.publish import aliases
 
 
-def test_the_command_rebases_and_says_what_it_moved(shop, tmp_path, monkeypatch):
+def test_the_command_rebases_and_says_what_it_moved(repositories, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    image = shop.build(shop.publish(OLD))
-    base = shop.publish(NEW)
+    image = repositories.build(repositories.publish(OLD))
+    base = repositories.publish(NEW)
     result = xgbpatch("rebase", f"{image.name}:{image.tag}", "--json", "-q")
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
-    assert document["base"] == {"name": str(shop.base), "digest": base.digest}
+    assert document["base"] == {"name": str(repositories.base), "digest": base.digest}
     assert (document["up_to_date"], document["accepted"], document["aliases"]) == (False, [], [])
     assert document["traffic"]["sent"] > 0
     again = xgbpatch("rebase", document["reference"].replace("@", f":{document['tag']}@"), "--to", base.digest)
@@ -26,28 +26,28 @@ def test_the_command_rebases_and_says_what_it_moved(shop, tmp_path, monkeypatch)
     assert "is up to date" in again.stderr
 
 
-def test_an_alias_moves_to_the_result_once_there_is_a_record_that_it_passed(shop, tmp_path, monkeypatch):
+def test_an_alias_moves_to_the_result_once_there_is_a_record_that_it_passed(repositories, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
-    image = shop.build(shop.publish(OLD))
-    shop.publish(NEW)
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(NEW)
     untested = xgbpatch("rebase", str(image), "--alias", "prod")
     assert (untested.returncode, untested.stdout) == (3, ""), "there is no engine to test it on"
-    rebased = shop.rebase(image)
+    rebased = repositories.rebase(image)
     assert rebased.up_to_date
-    assert "prod" not in shop.services.registry.tags(image)
+    assert "prod" not in repositories.services.registry.tags(image)
     report = Report("", (CheckResult("serve.ping", Verdict.PASSED, "200", 0.1),))
-    aliases.record_test(shop.services, rebased.reference, report, datetime.now(timezone.utc))
+    aliases.record_test(repositories.services, rebased.reference, report, datetime.now(timezone.utc))
     tested = xgbpatch("rebase", str(image), "--alias", "prod", "--json", "-q")
     assert tested.returncode == 0, tested.stderr
     assert [alias["alias"] for alias in json.loads(tested.stdout)["aliases"]] == ["prod"]
-    assert shop.services.registry.head(image.with_tag("prod")).digest == rebased.reference.digest
+    assert repositories.services.registry.head(image.with_tag("prod")).digest == rebased.reference.digest
 
 
-def test_the_command_exits_20_with_the_difference_where_the_base_drifted(shop, tmp_path, monkeypatch):
+def test_the_command_exits_20_with_the_difference_where_the_base_drifted(repositories, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    image = shop.build(shop.publish(OLD))
-    shop.publish(HOOKED)
+    image = repositories.build(repositories.publish(OLD))
+    repositories.publish(HOOKED)
     result = xgbpatch("rebase", str(image))
     assert result.returncode == 20
     assert result.stdout == ""

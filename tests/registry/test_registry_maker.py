@@ -26,53 +26,55 @@ def built(monkeypatch):
     return names
 
 
-def rebuilt(yard, spec=None):
+def rebuilt(image_repository, spec=None):
     """What `rebuild` does about what `plan` says; after it, `plan` has nothing more to say."""
-    plan = yard.plan(spec)
+    plan = image_repository.plan(spec)
     assert plan.state is State.REBUILD
-    image = make_in_registry(yard.services, plan, yard.place, Attachments(sbom=False), accept_drift=False)
-    assert yard.plan(spec).reasons == ()
-    return load_image(yard.services.registry, image)
+    image = make_in_registry(
+        image_repository.services, plan, image_repository.place, Attachments(sbom=False), accept_drift=False
+    )
+    assert image_repository.plan(spec).reasons == ()
+    return load_image(image_repository.services.registry, image)
 
 
-def test_a_base_that_moved_alone_moves_the_layer(yard, built):
-    yard.publish()
+def test_a_base_that_moved_alone_moves_the_layer(image_repository, built):
+    image_repository.publish()
     built.clear()
-    base = yard.move(FIXED)
-    assert rebuilt(yard).provenance.base_digest == base.digest
+    base = image_repository.move(FIXED)
+    assert rebuilt(image_repository).provenance.base_digest == base.digest
     assert built == []
 
 
-def test_a_base_that_is_gone_leaves_the_build(yard, built):
+def test_a_base_that_is_gone_leaves_the_build(image_repository, built):
     """As a mirror's lifecycle rule does it."""
-    yard.publish()
+    image_repository.publish()
     built.clear()
-    old = yard.services.registry.head(yard.spec.base_image)
-    base = yard.move(FIXED)
-    assert yard.services.registry.delete(yard.spec.base_image.with_digest(old.digest))
-    assert rebuilt(yard).provenance.base_digest == base.digest
+    old = image_repository.services.registry.head(image_repository.spec.base_image)
+    base = image_repository.move(FIXED)
+    assert image_repository.services.registry.delete(image_repository.spec.base_image.with_digest(old.digest))
+    assert rebuilt(image_repository).provenance.base_digest == base.digest
     assert len(built) == 1
 
 
-def test_a_package_that_became_newer_with_the_base_comes_at_once(yard, tmp_path, monkeypatch, built):
-    spec = replace(yard.spec, packages=("six>=1.16",))
+def test_a_package_that_became_newer_with_the_base_comes_at_once(image_repository, tmp_path, monkeypatch, built):
+    spec = replace(image_repository.spec, packages=("six>=1.16",))
     monkeypatch.setenv("UV_NO_CACHE", "1")
     with index(tmp_path / "old", "six", "1.16.0") as address:
         monkeypatch.setenv("UV_DEFAULT_INDEX", address)
-        yard.publish(spec)
+        image_repository.publish(spec)
     with index(tmp_path / "new", "six", "1.17.0") as address:
         monkeypatch.setenv("UV_DEFAULT_INDEX", address)
-        yard.move(FIXED)
-        assert rebuilt(yard, spec).provenance.packages == ("six==1.17.0",)
+        image_repository.move(FIXED)
+        assert rebuilt(image_repository, spec).provenance.packages == ("six==1.17.0",)
 
 
 @pytest.mark.parametrize("change", [{"name": "risk"}, {"packages": ("six>=1.15",)}], ids=["renamed", "loosened"])
-def test_a_wish_that_gives_the_same_files_is_remembered_all_the_same(yard, tmp_path, monkeypatch, change):
-    spec = replace(yard.spec, packages=("six>=1.16",))
+def test_a_change_that_gives_the_same_files_is_remembered_all_the_same(image_repository, tmp_path, monkeypatch, change):
+    spec = replace(image_repository.spec, packages=("six>=1.16",))
     monkeypatch.setenv("UV_NO_CACHE", "1")
     with index(tmp_path / "index", "six", "1.17.0") as address:
         monkeypatch.setenv("UV_DEFAULT_INDEX", address)
-        first = load_image(yard.services.registry, yard.publish(spec)).provenance
-        made = rebuilt(yard, replace(spec, **change)).provenance
+        first = load_image(image_repository.services.registry, image_repository.publish(spec)).provenance
+        made = rebuilt(image_repository, replace(spec, **change)).provenance
     assert (made.patch_digest, made.base_digest) == (first.patch_digest, first.base_digest)
     assert made.spec_digest != first.spec_digest

@@ -34,30 +34,32 @@ def examination():
 
 
 @pytest.fixture
-def steps(yard, examination):
+def steps(image_repository, examination):
     def make(plan, place):
-        return make_in_registry(yard.services, plan, place, Attachments(sbom=False), accept_drift=False)
+        return make_in_registry(image_repository.services, plan, place, Attachments(sbom=False), accept_drift=False)
 
-    return RebuildSteps(yard.services, lambda spec: yard.place, make, TODAY, tester=Tester(examination, MOMENT))
+    return RebuildSteps(
+        image_repository.services, lambda spec: image_repository.place, make, TODAY, tester=Tester(examination, MOMENT)
+    )
 
 
-def test_an_image_is_tested_once(yard, steps, examination):
-    first = rebuild.rebuild(steps, yard.spec)
+def test_an_image_is_tested_once(image_repository, steps, examination):
+    first = rebuild.rebuild(steps, image_repository.spec)
     assert (first.outcome, first.tested, examination.runs) == (Outcome.RENEWED, True, 1)
-    again = rebuild.rebuild(steps, yard.spec)
+    again = rebuild.rebuild(steps, image_repository.spec)
     assert (again.outcome, again.image.digest, again.tested) == (Outcome.CURRENT, first.image.digest, False)
     assert examination.runs == 1
 
 
 @pytest.mark.parametrize("names", [(), ("prod",)], ids=["no alias", "an alias"])
-def test_a_test_that_failed_is_not_forgotten(yard, steps, examination, names):
-    spec = replace(yard.spec, aliases=names)
+def test_a_test_that_failed_is_not_forgotten(image_repository, steps, examination, names):
+    spec = replace(image_repository.spec, aliases=names)
     examination.verdict = Verdict.FAILED
     for _ in range(2):
         failed = rebuild.rebuild(steps, spec)
         assert failed.outcome is Outcome.FAILED
         assert isinstance(failed.error, ContractError)
-        assert "prod" not in yard.services.registry.tags(yard.place)
+        assert "prod" not in image_repository.services.registry.tags(image_repository.place)
     examination.verdict = Verdict.PASSED
     mended = rebuild.rebuild(steps, spec)
     assert (mended.error, mended.tested) == (None, True)
@@ -65,26 +67,30 @@ def test_a_test_that_failed_is_not_forgotten(yard, steps, examination, names):
     assert examination.runs == 3
 
 
-def test_an_alias_that_was_rolled_back_stays_while_another_one_moves(yard, steps):
-    spec = replace(yard.spec, aliases=("prod", "staging"))
+def test_an_alias_that_was_rolled_back_stays_while_another_one_moves(image_repository, steps):
+    spec = replace(image_repository.spec, aliases=("prod", "staging"))
     first = rebuild.rebuild(steps, spec).image
-    yard.move(FIXED)
+    image_repository.move(FIXED)
     second = rebuild.rebuild(steps, spec).image
-    aliases.rollback_alias(yard.services, yard.place, "prod")
-    yard.services.registry.put_manifest(yard.place.with_tag("staging"), yard.services.registry.manifest(first))
+    aliases.rollback_alias(image_repository.services, image_repository.place, "prod")
+    image_repository.services.registry.put_manifest(
+        image_repository.place.with_tag("staging"), image_repository.services.registry.manifest(first)
+    )
     assert rebuild.rebuild(steps, spec).aliases == ("staging",)
-    named = [yard.services.registry.head(yard.place.with_tag(alias)).digest for alias in spec.aliases]
+    named = [
+        image_repository.services.registry.head(image_repository.place.with_tag(alias)).digest for alias in spec.aliases
+    ]
     assert named == [first.digest, second.digest]
 
 
-def test_what_was_pushed_untested_is_tested_where_it_stands(yard, steps, examination):
-    image = yard.publish()
-    found = rebuild.rebuild(steps, yard.spec)
+def test_what_was_pushed_untested_is_tested_where_it_stands(image_repository, steps, examination):
+    image = image_repository.publish()
+    found = rebuild.rebuild(steps, image_repository.spec)
     assert (found.outcome, found.image.digest, found.tested) == (Outcome.CURRENT, image.digest, True)
-    assert rebuild.rebuild(steps, yard.spec).tested is False
+    assert rebuild.rebuild(steps, image_repository.spec).tested is False
 
 
-def test_a_finding_of_the_scan_is_not_forgotten(yard, steps, examination):
+def test_a_finding_of_the_scan_is_not_forgotten(image_repository, steps, examination):
     refusals = []
 
     def gate(base, image):
@@ -92,19 +98,19 @@ def test_a_finding_of_the_scan_is_not_forgotten(yard, steps, examination):
         raise ContractError("it adds a finding")
 
     for _ in range(2):
-        assert rebuild.rebuild(replace(steps, gate=gate), yard.spec).outcome is Outcome.FAILED
+        assert rebuild.rebuild(replace(steps, gate=gate), image_repository.spec).outcome is Outcome.FAILED
     assert len(refusals) == 2
     assert examination.runs == 0
 
 
-def test_without_a_test_the_image_waits_for_its_promotion(yard, steps):
-    spec, untested = replace(yard.spec, aliases=("prod",)), replace(steps, tester=None)
+def test_without_a_test_the_image_waits_for_its_promotion(image_repository, steps):
+    spec, untested = replace(image_repository.spec, aliases=("prod",)), replace(steps, tester=None)
     made = rebuild.rebuild(untested, spec)
     assert (made.outcome, made.aliases) == (Outcome.RENEWED, ())
-    writes = yard.loopback.writes()
+    writes = image_repository.loopback.writes()
     waiting = rebuild.rebuild(untested, spec)
     assert (waiting.outcome, waiting.image.digest) == (Outcome.WAITING, made.image.digest)
-    assert yard.loopback.writes() == writes
-    yard.move(FIXED)
+    assert image_repository.loopback.writes() == writes
+    image_repository.move(FIXED)
     assert rebuild.rebuild(untested, spec).outcome is Outcome.RENEWED
     assert rebuild.rebuild(steps, spec).aliases == ("prod",)

@@ -16,8 +16,8 @@ import requests
 from support.ecr import Ecr, ecr_on_loopback
 from support.handmade import services_on
 from support.handmade_bases import PACKAGE, stand_in_modules
-from support.planning import OLD, Yard
-from support.rebasing import Shop
+from support.planning import OLD, ImageRepository
+from support.rebasing import Repositories
 from support.registries import Kind, LoopbackRegistry, free_port, registry, running
 from xgbpatch.aws import AwsRegion, RepositoryOptions
 from xgbpatch.reference import ImageReference
@@ -66,25 +66,25 @@ def space(loopback: LoopbackRegistry) -> LoopbackRegistry:
 
 
 @pytest.fixture
-def yard(loopback: LoopbackRegistry, tmp_path: Path) -> Yard:
+def image_repository(loopback: LoopbackRegistry, tmp_path: Path) -> ImageRepository:
     """A base and a repository of this test's own; `spec` stands on that base."""
     name = secrets.token_hex(4)
     base = loopback.reference(f"base-{name}:3.2-0")
     spec = Spec("3.2-0", "", "fraud", base_image=base, features=("shap",), repository=f"fraud-{name}")
-    made = Yard(services_on(tmp_path / "cache"), spec, loopback)
+    made = ImageRepository(services_on(tmp_path / "cache"), spec, loopback)
     made.move(OLD)
     return made
 
 
 @pytest.fixture(scope="module")
 def known_bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache: the layers of `shop`'s bases are the same from test to test, and inspected once."""
+    """A cache: the layers of `repositories`'s bases are the same from test to test, and inspected once."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
-def shop(loopback: LoopbackRegistry, known_bases: Path) -> Shop:
-    return Shop(services_on(known_bases), loopback.reference(f"r{secrets.token_hex(4)}/image"))
+def repositories(loopback: LoopbackRegistry, known_bases: Path) -> Repositories:
+    return Repositories(services_on(known_bases), loopback.reference(f"r{secrets.token_hex(4)}/image"))
 
 
 @pytest.fixture

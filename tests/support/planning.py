@@ -18,7 +18,7 @@ FIXED = HandBase(patches=".1")
 HOOKED = OLD.with_module(SERVE_UTILS, *PARAMETERS)
 
 
-class Yard:
+class ImageRepository:
     """A base of which `spec` is to have an image, and the repository of that image."""
 
     def __init__(self, services, spec, loopback):

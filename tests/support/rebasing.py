@@ -27,7 +27,7 @@ NEW = HandBase(
 HOOKED = NEW.with_module(SERVE_UTILS, "def predict(", "def predict(\n    strict, ")
 
 
-class Shop:
+class Repositories:
     """A repository of bases, and one of patched images."""
 
     def __init__(self, services, images):
@@ -39,17 +39,17 @@ class Shop:
         """AWS moves its tag to the base."""
         return put(self.services, self.base, base.image)
 
-    def designed(self, base, **asked):
-        spec = Spec(version="3.2-0", region="", base_image=self.base, **{"features": ("shap",), **asked})
+    def defined(self, base, **fields):
+        spec = Spec(version="3.2-0", region="", base_image=self.base, **{"features": ("shap",), **fields})
         return RegistryBuilder(self.services).define(spec, Base(base, "3.2-0", Architecture.AMD64))
 
-    def build(self, base, place=None, **asked):
+    def build(self, base, place=None, **fields):
         """What `build --builder registry` makes of the spec on the base."""
-        made = self.designed(base, **asked)
+        made = self.defined(base, **fields)
         return RegistryBuilder(self.services).build(made, (place or self.images).with_tag(made.reference.tag)).reference
 
-    def rebase(self, image, **wish):
-        return rebase.rebase(self.services, RebaseRequest(image, **wish))
+    def rebase(self, image, **request):
+        return rebase.rebase(self.services, RebaseRequest(image, **request))
 
     def forge(self, image, change=lambda config: None, layers=None):
         """Put the image's tag on one with another configuration, and other layers (blob, diff ID) where given."""

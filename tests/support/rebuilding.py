@@ -11,7 +11,7 @@ from support.handmade_bases import HandBase
 OLD = HandBase()
 
 
-class Yard:
+class ImageRepository:
     """Three images of one configuration, each on a base of its own, in one registry."""
 
     names = ("churn", "fraud", "risk")

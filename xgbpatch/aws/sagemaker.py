@@ -215,11 +215,11 @@ class SageMaker:
     def _use(self, kind: Kind, name: str, images: Sequence[str]) -> Use:
         return Use(kind, name.rpartition("/")[2], self.region, _references(images))
 
-    def _names(self, action: str, method: str, listed: str, name: str, **asked: str) -> list[str]:
+    def _names(self, action: str, method: str, listed: str, name: str, **members: str) -> list[str]:
         """All pages; every name once."""
         with translated(f"sagemaker:{action}", self.region):
             paginator = self._client.get_paginator(method)  # type: ignore[call-overload]
-            names = [str(item[name]) for page in paginator.paginate(**asked) for item in page.get(listed) or ()]
+            names = [str(item[name]) for page in paginator.paginate(**members) for item in page.get(listed) or ()]
         return list(dict.fromkeys(names))
 
     def _described(self, names: Sequence[str], describe: Callable[[str], T]) -> tuple[T, ...]:

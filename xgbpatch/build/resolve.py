@@ -48,16 +48,16 @@ def resolve(spec: Spec, registry: Registry | None, engine: Engine | None = None)
     return Base(found, spec.version, spec.architecture)
 
 
-def _in_registry(wanted: ImageReference, spec: Spec, registry: Registry) -> ImageReference:
+def _in_registry(reference: ImageReference, spec: Spec, registry: Registry) -> ImageReference:
     from xgbpatch.oci.manifest import DOCKER_INDEX, OCI_INDEX, select
 
-    descriptor = registry.head(wanted)
+    descriptor = registry.head(reference)
     if descriptor is None:
-        raise BaseImageError(f'there is no image "{wanted}"', _next_step(spec))
-    pinned = wanted.with_digest(descriptor.digest)
+        raise BaseImageError(f'there is no image "{reference}"', _next_step(spec))
+    pinned = reference.with_digest(descriptor.digest)
     if descriptor.media_type not in (DOCKER_INDEX, OCI_INDEX):
         return pinned
-    return wanted.with_digest(select(registry.manifest(pinned), spec.architecture.value).digest)
+    return reference.with_digest(select(registry.manifest(pinned), spec.architecture.value).digest)
 
 
 def _next_step(spec: Spec) -> str:
@@ -66,21 +66,22 @@ def _next_step(spec: Spec) -> str:
     return f'AWS may not have published version "{spec.version}" in "{spec.region}" yet: try another region or version.'
 
 
-def _in_engine(wanted: ImageReference, architecture: Architecture, engine: Engine | None) -> ImageReference:
+def _in_engine(reference: ImageReference, architecture: Architecture, engine: Engine | None) -> ImageReference:
     if engine is None:
-        raise ConfigurationError(f'"{wanted}" names no registry, and no engine was given', "Name its registry host.")
-    image = engine.image(wanted.digest or wanted)
+        raise ConfigurationError(f'"{reference}" names no registry, and no engine was given', "Name its registry host.")
+    image = engine.image(reference.digest or reference)
     if image is None:
         raise BaseImageError(
-            f'the local engine holds no image "{wanted}"', "Build or pull it first, or name its registry host as well."
+            f'the local engine holds no image "{reference}"',
+            "Build or pull it first, or name its registry host as well.",
         )
-    _require(image, wanted, architecture)
-    return wanted.with_digest(image.id)
+    _require(image, reference, architecture)
+    return reference.with_digest(image.id)
 
 
-def _require(image: LocalImage, wanted: ImageReference, architecture: Architecture) -> None:
+def _require(image: LocalImage, reference: ImageReference, architecture: Architecture) -> None:
     if image.architecture != architecture.value:
         raise BaseImageError(
-            f'"{wanted}" is built for "{image.architecture}" and not for "{architecture.value}"',
+            f'"{reference}" is built for "{image.architecture}" and not for "{architecture.value}"',
             f"Pass --arch {image.architecture}, or name another image.",
         )

@@ -130,7 +130,7 @@ _PATHS = {
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PipelineOptions:
     """`requirement` is what pip installs for xgbpatch.
 
     `role_arn` and `region` are written into the file; empty, the pipeline reads them from its variables.
@@ -141,15 +141,15 @@ class Wishes:
     region: str = ""
 
 
-def render(kind: Kind, wishes: Wishes) -> str:
-    """The file's text; raises `ConfigurationError` for a wish that cannot be written down."""
-    _check(kind, wishes)
+def render(kind: Kind, options: PipelineOptions) -> str:
+    """The file's text; raises `ConfigurationError` for an option that cannot be written down."""
+    _check(kind, options)
     environment = _environment()
     return environment.get_template(f"{kind.value}.yml").render(
         version=installed_version("xgbpatch"),
-        role_arn=wishes.role_arn,
-        region=wishes.region,
-        requirement=wishes.requirement,
+        role_arn=options.role_arn,
+        region=options.region,
+        requirement=options.requirement,
         script="" if kind is Kind.STARTER else _script(environment, kind),
         bases=base_accounts(),
         pull=_listed(PULL),
@@ -192,16 +192,16 @@ def _listed(actions: Sequence[str]) -> str:
     return json.dumps(list(actions))
 
 
-def _check(kind: Kind, wishes: Wishes) -> None:
-    if (wishes.role_arn or wishes.region) and not kind.takes_role:
+def _check(kind: Kind, options: PipelineOptions) -> None:
+    if (options.role_arn or options.region) and not kind.takes_role:
         raise ConfigurationError(
             f'the template "{kind.value}" takes no role and no region',
             "It makes its own roles, in the region of its stack: leave out --role-arn and --region.",
         )
     for option, value, pattern, example in (
-        ("--role-arn", wishes.role_arn, _ROLE, "arn:aws:iam::123456789012:role/xgbpatch"),
-        ("--region", wishes.region, _REGION, "us-west-2"),
-        ("--requirement", wishes.requirement, _REQUIREMENT, EXAMPLE),
+        ("--role-arn", options.role_arn, _ROLE, "arn:aws:iam::123456789012:role/xgbpatch"),
+        ("--region", options.region, _REGION, "us-west-2"),
+        ("--requirement", options.requirement, _REQUIREMENT, EXAMPLE),
     ):
         if (value or option == "--requirement") and not pattern.fullmatch(value):
             raise ConfigurationError(

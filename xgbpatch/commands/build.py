@@ -37,7 +37,7 @@ _SBOM = "Also write what the patch adds, as a CycloneDX document, to this file."
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _BuildOptions:
     """What is asked beside the image itself."""
 
     names: tuple[str, ...]
@@ -84,12 +84,12 @@ def command(
       xgbpatch build --config xgbpatch.toml --image fraud --json
       xgbpatch build --version 3.2-0 --feature shap --builder registry
     """
-    wish = _Wish(names, no_cache, quiet, sbom, attach_sbom, signature)
+    options = _BuildOptions(names, no_cache, quiet, sbom, attach_sbom, signature)
     specs = selection.specs()
     if sbom and len(specs) > 1:
         raise ConfigurationError("--sbom names one file, and several images are built", "Choose one with --image.")
     build = _into_registry if builder == "registry" else _with_engine
-    made = build(specs, publish_target, wish)
+    made = build(specs, publish_target, options)
     if as_json:
         _print_document(made, several=len(specs) > 1)
     else:
@@ -97,49 +97,49 @@ def command(
             click.echo(str(reference))
 
 
-def _print_document(made: _Made, several: bool) -> None:
+def _print_document(results: _Made, several: bool) -> None:
     """One, also where a later image fails: what stands stays known."""
     documents: list[dict[str, object]] = []
     try:
-        for _, shown in made:
+        for _, shown in results:
             documents.append(shown)
     finally:
         if documents:
             click.echo(json.dumps({"images": documents} if several else documents[0], indent=2))
 
 
-def _with_engine(specs: tuple[Spec, ...], publish_target: PublishTarget, wish: _Wish) -> _Made:
+def _with_engine(specs: tuple[Spec, ...], publish_target: PublishTarget, options: _BuildOptions) -> _Made:
     from xgbpatch.commands import _context
 
-    if wish.signature != type(wish.signature)():
+    if options.signature != type(options.signature)():
         raise ConfigurationError("--sign is for an image in a registry", "`xgbpatch push` takes it.")
     if publish_target != type(publish_target)():
         raise ConfigurationError("--registry and --account are for --builder registry", "`xgbpatch push` takes both.")
-    names = further_names(wish.names)
+    names = further_names(options.names)
     for spec in specs:
-        with _context.engine_builder(wish.quiet, wish.no_cache) as builder:
+        with _context.engine_builder(options.quiet, options.no_cache) as builder:
             definition = builder.define(spec, _context.resolve_base(builder, spec))
             result = builder.build(definition, definition.reference)
             for name in names:
                 builder.engine.tag(result.image.id, name)
             builder.progress.line("up to date" if result.up_to_date else "built")
             base = builder.pull(definition.base)
-        _write_sbom(wish.sbom, definition)
+        _write_sbom(options.sbom, definition)
         yield result.reference, document(result, definition, added_bytes=result.image.size - base.size)
 
 
-def _into_registry(specs: tuple[Spec, ...], publish_target: PublishTarget, wish: _Wish) -> _Made:
+def _into_registry(specs: tuple[Spec, ...], publish_target: PublishTarget, options: _BuildOptions) -> _Made:
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.build.registry import RegistryBuilder
     from xgbpatch.build.resolve import resolve
     from xgbpatch.commands import _context
     from xgbpatch.publish import attachments, destination
 
-    options = attachments.Attachments(wish.attach_sbom, wish.signature.signer())
-    if wish.names or wish.no_cache:
+    what = attachments.Attachments(options.attach_sbom, options.signature.signer())
+    if options.names or options.no_cache:
         raise ConfigurationError("--tag and --no-cache are for --builder docker", "The image is not in the engine.")
     for spec in specs:
-        with _context.services(wish.quiet) as services:
+        with _context.services(options.quiet) as services:
             builder = RegistryBuilder(services)
             base = resolve(spec, services.registry)
             services.progress.line(f"Base: {base.reference}")
@@ -147,9 +147,9 @@ def _into_registry(specs: tuple[Spec, ...], publish_target: PublishTarget, wish:
             name = destination.destination_of(spec, publish_target).with_tag(definition.reference.tag)
             destination.ensure_repository(name, RepositoryOptions())
             result = builder.build(definition, name)
-            attachments.attach_all(services, result.reference, definition, options)
+            attachments.attach_all(services, result.reference, definition, what)
             services.progress.line("up to date" if result.up_to_date else "built")
-        _write_sbom(wish.sbom, definition)
+        _write_sbom(options.sbom, definition)
         yield result.reference, registry_document(result, definition)
 
 

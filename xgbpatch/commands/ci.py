@@ -50,13 +50,13 @@ def init_(kind: str, directory: Path, force: bool, role_arn: str, region: str, r
       xgbpatch ci init starter --requirement 'xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>'
     """
     from xgbpatch.ci import render as ci_render
-    from xgbpatch.ci.render import Kind, Wishes, render
+    from xgbpatch.ci.render import Kind, PipelineOptions, render
 
     wanted = Kind(kind)
     path = directory.resolve() / wanted.path
-    wishes = Wishes(requirement or ci_render.installed_requirement(), role_arn, region)
-    done = "written" if write(path, render(wanted, wishes), force) else "up to date"
-    click.echo(f"{done}; it installs {wishes.requirement}", err=True)
+    options = PipelineOptions(requirement or ci_render.installed_requirement(), role_arn, region)
+    done = "written" if write(path, render(wanted, options), force) else "up to date"
+    click.echo(f"{done}; it installs {options.requirement}", err=True)
     if wanted is not Kind.STARTER and not (path_of_configuration := directory.resolve() / "xgbpatch.toml").exists():
         click.echo(f'warning: there is no "{path_of_configuration}": the job would find nothing to keep', err=True)
     click.echo(str(path))

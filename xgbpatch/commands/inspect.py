@@ -43,16 +43,16 @@ def command(image: str | None, selection: Selection, as_json: bool, quiet: bool)
             click.echo(json.dumps(document(facts, made), indent=2) if as_json else text(facts, made))
 
 
-def document(facts: Facts, made: Provenance | None) -> dict[str, object]:
+def document(facts: Facts, provenance: Provenance | None) -> dict[str, object]:
     """What `--json` prints: the facts, and `provenance` (null for an image that xgbpatch did not make)."""
     from dataclasses import asdict
 
     from xgbpatch.inspection import container
 
-    return {**container.as_document(facts), "provenance": asdict(made) if made else None}
+    return {**container.as_document(facts), "provenance": asdict(provenance) if provenance else None}
 
 
-def text(facts: Facts, made: Provenance | None) -> str:
+def text(facts: Facts, provenance: Provenance | None) -> str:
     """A page for people."""
     rows = [
         ("image", facts.digest),
@@ -65,22 +65,22 @@ def text(facts: Facts, made: Provenance | None) -> str:
         ("train", facts.commands["train"]),
         ("pip check", "no pip" if facts.complaints is None else f"{len(facts.complaints)} complaints"),
     ]
-    return "\n".join(f"{name:<17} {value}" for name, value in rows + _rows(made))
+    return "\n".join(f"{name:<17} {value}" for name, value in rows + _rows(provenance))
 
 
-def _rows(made: Provenance | None) -> list[tuple[str, str]]:
-    if made is None:
+def _rows(provenance: Provenance | None) -> list[tuple[str, str]]:
+    if provenance is None:
         return [("made by xgbpatch", "no")]
     return [
-        ("made by xgbpatch", made.tool_version),
-        ("version", made.version),
-        ("base", f"{made.base_name}@{made.base_digest}"),
-        ("features", ", ".join(made.features) or "none"),
-        ("fixes", ", ".join(made.fixes) or "none"),
-        ("packages", ", ".join(made.packages) or "none"),
-        ("spec", made.spec_digest),
-        ("patch", made.patch_digest),
-        ("created", made.created),
+        ("made by xgbpatch", provenance.tool_version),
+        ("version", provenance.version),
+        ("base", f"{provenance.base_name}@{provenance.base_digest}"),
+        ("features", ", ".join(provenance.features) or "none"),
+        ("fixes", ", ".join(provenance.fixes) or "none"),
+        ("packages", ", ".join(provenance.packages) or "none"),
+        ("spec", provenance.spec_digest),
+        ("patch", provenance.patch_digest),
+        ("created", provenance.created),
     ]
 
 

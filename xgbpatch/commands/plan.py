@@ -80,27 +80,27 @@ def _planned(services: Services, spec: Spec, publish_target: PublishTarget, ask_
         return Failure(spec, FileError.of(error))
 
 
-def _end(found: Sequence[Plan | Failure]) -> None:
-    failures = [item for item in found if isinstance(item, Failure)]
+def _end(plans: Sequence[Plan | Failure]) -> None:
+    failures = [item for item in plans if isinstance(item, Failure)]
     if failures:
         error = failures[0].error
-        if len(found) > 1:
-            error.message = f"{len(failures)} of {len(found)} images could not be looked at; the first: {error.message}"
+        if len(plans) > 1:
+            error.message = f"{len(failures)} of {len(plans)} images could not be looked at; the first: {error.message}"
         raise error
-    raise SystemExit(exit_code(found))
+    raise SystemExit(exit_code(plans))
 
 
-def exit_code(found: Sequence[Plan | Failure]) -> int:
+def exit_code(plans: Sequence[Plan | Failure]) -> int:
     """That of the first failure, else the highest of 0, 10 and 20."""
-    for item in found:
+    for item in plans:
         if isinstance(item, Failure):
             return item.error.exit_code
-    return max((item.state.exit_code for item in found if not isinstance(item, Failure)), default=0)
+    return max((item.state.exit_code for item in plans if not isinstance(item, Failure)), default=0)
 
 
-def document(found: Sequence[Plan | Failure]) -> dict[str, Any]:
+def document(plans: Sequence[Plan | Failure]) -> dict[str, Any]:
     """What `--json` prints."""
-    return {"exit_code": exit_code(found), "images": [row(item) for item in found]}
+    return {"exit_code": exit_code(plans), "images": [row(item) for item in plans]}
 
 
 def row(item: Plan | Failure) -> dict[str, Any]:
@@ -134,13 +134,13 @@ def _reason(reason: Reason) -> dict[str, str]:
     return {"cause": reason.cause.value, "words": reason.words, "difference": reason.difference}
 
 
-def text(found: Sequence[Plan | Failure]) -> str:
+def text(plans: Sequence[Plan | Failure]) -> str:
     """A table for people, and below it the reasons of each image that is not current."""
     from xgbpatch.util import aligned
 
     headings = ("IMAGE", "VERSION", "STATE", "PUBLISHED", "PATCHED UNTIL")
-    lines = [aligned([headings, *(_cells(item) for item in found)])]
-    remarks = [line for item in found for line in _remarks(item)]
+    lines = [aligned([headings, *(_cells(item) for item in plans)])]
+    remarks = [line for item in plans for line in _remarks(item)]
     return "\n".join([*lines, *(["", *remarks] if remarks else [])])
 
 

@@ -164,11 +164,11 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _local_image(engine: Engine, wanted: str | None) -> LocalImage:
-    if wanted:
-        found = engine.image(wanted)
+def _local_image(engine: Engine, name: str | None) -> LocalImage:
+    if name:
+        found = engine.image(name)
         if found is None:
-            raise ConfigurationError(f'the engine holds no image "{wanted}"', "`docker images` lists what it holds.")
+            raise ConfigurationError(f'the engine holds no image "{name}"', "`docker images` lists what it holds.")
         return found
     named = [image for image in engine.images(provenance.SPEC_DIGEST) if _names(image)]
     if not named:
@@ -180,10 +180,10 @@ def _names(image: LocalImage) -> list[ImageReference]:
     return [ImageReference.parse(name) for name in image.tags if not name.startswith("<none>")]
 
 
-def _name(image: LocalImage, wanted: str | None, repository: str, tag: str) -> ImageReference:
+def _name(image: LocalImage, local_name: str | None, repository: str, tag: str) -> ImageReference:
     """Repository and tag: the flags', else those of the local name that was asked for, else of the first plain one."""
     names = _names(image)
-    chosen = [name for name in names if str(name) == wanted] + [name for name in names if not name.host] + names
+    chosen = [name for name in names if str(name) == local_name] + [name for name in names if not name.host] + names
     if not chosen:
         raise ConfigurationError(
             f'image "{image.id}" has no name in the engine', f"docker tag {image.id[7:19]} NAME:TAG"

@@ -143,21 +143,21 @@ def env_(state: Path | None) -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
-def _record(seen: Observation | None) -> dict[str, Any]:
-    if seen is None:
+def _record(observation: Observation | None) -> dict[str, Any]:
+    if observation is None:
         return {"running": False}
     return {
-        "running": seen.healthy,
-        "endpoint": seen.state.endpoint,
-        "account": seen.state.account,
-        "endpoint_answers": seen.endpoint,
-        "names_resolve": seen.names,
+        "running": observation.healthy,
+        "endpoint": observation.state.endpoint,
+        "account": observation.state.account,
+        "endpoint_answers": observation.endpoint,
+        "names_resolve": observation.names,
         "registries": [
-            {"host": one.host, "address": one.address, "running": seen.processes.get(one.host, False)}
-            for one in seen.state.registries
+            {"host": one.host, "address": one.address, "running": observation.processes.get(one.host, False)}
+            for one in observation.state.registries
         ],
-        "bases": list(seen.state.bases),
-        "state": str(seen.state.directory),
+        "bases": list(observation.state.bases),
+        "state": str(observation.state.directory),
     }
 
 

@@ -54,11 +54,11 @@ def known_regions(regions: tuple[str, ...], config: Path | None) -> tuple[str, .
     return found
 
 
-def _document(found: Usage) -> dict[str, Any]:
+def _document(usage: Usage) -> dict[str, Any]:
     return {
-        "behind": [_entry(item) for item in found.behind],
-        "current": found.current,
-        "unknown": [{"image": str(image), "message": why} for image, why in found.unknown.items()],
+        "behind": [_entry(item) for item in usage.behind],
+        "current": usage.current,
+        "unknown": [{"image": str(image), "message": why} for image, why in usage.unknown.items()],
     }
 
 
@@ -78,17 +78,17 @@ def _entry(item: Behind) -> dict[str, Any]:
     }
 
 
-def _text(found: Usage) -> str:
+def _text(usage: Usage) -> str:
     """A table, and below it the commands by name."""
     from xgbpatch.util import aligned
 
-    if not found.behind:
-        return f"No model and no endpoint runs a superseded image; {found.current} run a current one of xgbpatch."
+    if not usage.behind:
+        return f"No model and no endpoint runs a superseded image; {usage.current} run a current one of xgbpatch."
     rows = [
         (item.kind.value, item.name, item.region, _short(item), "; ".join(item.standing.reasons))
-        for item in found.behind
+        for item in usage.behind
     ]
-    steps = [_steps(item) for item in found.behind]
+    steps = [_steps(item) for item in usage.behind]
     return "\n".join([aligned([("KIND", "NAME", "REGION", "IMAGE", "WHY"), *rows]), "", *steps]).rstrip()
 
 

@@ -215,14 +215,14 @@ def _chosen(file: TomlFile | None, known: Iterable[str], names: Iterable[str]) -
     return [name for name in known if name in wanted]
 
 
-def _check_aliases(images: Mapping[str, Settings], asked: Set[str], environ: Mapping[str, str]) -> None:
-    """One of `asked` must share no alias with another image of its repository: each would take it from the other."""
+def _check_aliases(images: Mapping[str, Settings], selected: Set[str], environ: Mapping[str, str]) -> None:
+    """One of `selected` must share no alias with another image of its repository: each would take it from the other."""
     owners: dict[tuple[str, str, str], str] = {}
     for name, settings in images.items():
         for alias in settings.aliases or ():
             repository = settings.repository or DEFAULT_REPOSITORY
             other = owners.setdefault((_region_named(settings, environ), repository, alias), name)
-            if other != name and {other, name} & asked:
+            if other != name and {other, name} & selected:
                 raise ConfigurationError(
                     f'{settings.origin("aliases")}: "{alias}" is an alias of the image "{other}" too, and the '
                     f'repository of both is "{repository}"',

@@ -200,23 +200,23 @@ def read_explained(answer: Answer, records: Callable[[], Sequence[Explained]]) -
         raise Violation(f"answered {answer}: an explanation is missing or misshapen ({error!r})") from error
 
 
-def agree(found: Sequence[Explained], truth: Truth, approximate: bool = False) -> str:
+def agree(answers: Sequence[Explained], truth: Truth, approximate: bool = False) -> str:
     """Hold explanations to the margins of `truth` and to xgboost's own contributions; returns the reason for a pass."""
     rows = truth.approximations if approximate else truth.contributions
-    require(len(found) == len(truth.margins), f"{len(found)} explanations came back for {len(truth.margins)} rows")
-    for number, (record, margins) in enumerate(zip(found, truth.margins, strict=True), 1):
+    require(len(answers) == len(truth.margins), f"{len(answers)} explanations came back for {len(truth.margins)} rows")
+    for number, (record, margins) in enumerate(zip(answers, truth.margins, strict=True), 1):
         _near(record.sums, margins, (f"row {number}: base value and SHAP values sum to", margins))
         if rows:
             _near(record.row, rows[number - 1], (f"row {number}: SHAP values, base value last, are", margins))
     own = ", equal to xgboost's own" if rows else ""
-    return f"{len(found)} rows of {truth.description.features} values, summing to the margin{own}"
+    return f"{len(answers)} rows of {truth.description.features} values, summing to the margin{own}"
 
 
-def _near(found: Row, expected: Row, told: tuple[str, Row]) -> None:
-    what, margins = told
+def _near(values: Row, expected: Row, truth: tuple[str, Row]) -> None:
+    what, margins = truth
     limit = TOLERANCE * max(1.0, *map(abs, margins))
-    pairs = enumerate(zip(found, expected, strict=False))
+    pairs = enumerate(zip(values, expected, strict=False))
     wrong = next((at for at, (one, other) in pairs if not abs(one - other) <= limit), None)
-    require(len(found) == len(expected), f"{what} {len(found)} numbers, and the booster says {len(expected)}")
+    require(len(values) == len(expected), f"{what} {len(values)} numbers, and the booster says {len(expected)}")
     if wrong is not None:
-        raise Violation(f"{what} {found[wrong]:.9g} at {wrong + 1}, and the booster says {expected[wrong]:.9g}")
+        raise Violation(f"{what} {values[wrong]:.9g} at {wrong + 1}, and the booster says {expected[wrong]:.9g}")

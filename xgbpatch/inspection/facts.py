@@ -119,23 +119,25 @@ def _fits(value: Any, shape: Any) -> bool:
     return value is None if shape is None else type(value) is shape
 
 
-def facts_of(seen: Mapping[str, Any], digest: str, environment: Mapping[str, str], labels: Mapping[str, str]) -> Facts:
+def facts_of(
+    document: Mapping[str, Any], digest: str, environment: Mapping[str, str], labels: Mapping[str, str]
+) -> Facts:
     """The facts of the image `digest` from the document that `probe/facts.py` prints, and from its configuration."""
     found = [
         Distribution(canonicalize_name(entry["name"]), entry["version"], tuple(entry["requires"]))
-        for entry in seen["distributions"]
+        for entry in document["distributions"]
         if entry["name"] and entry["version"]
     ]
     return Facts(
         digest=digest,
-        python=PythonFacts(**seen["python"]),
+        python=PythonFacts(**document["python"]),
         distributions={distribution.name: distribution for distribution in found},
-        modules={name: UpstreamModule(**module) for name, module in seen["modules"].items()},
-        top_levels=frozenset(seen["top_levels"]),
-        commands=seen["commands"],
+        modules={name: UpstreamModule(**module) for name, module in document["modules"].items()},
+        top_levels=frozenset(document["top_levels"]),
+        commands=document["commands"],
         environment=environment,
         labels=labels,
-        complaints=None if seen["complaints"] is None else tuple(seen["complaints"]),
+        complaints=None if document["complaints"] is None else tuple(document["complaints"]),
     )
 
 

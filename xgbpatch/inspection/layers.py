@@ -73,12 +73,12 @@ def _texts(value: Any) -> list[str]:
     return value
 
 
-def _layer_document(found: LayerIndex) -> dict[str, Any]:
+def _layer_document(index: LayerIndex) -> dict[str, Any]:
     return {
-        "entries": [[name, *entry] for name, entry in found.entries.items()],
-        "whiteouts": sorted(found.whiteouts),
-        "opaque": sorted(found.opaque),
-        "contents": {name: base64.b64encode(content).decode() for name, content in found.contents.items()},
+        "entries": [[name, *entry] for name, entry in index.entries.items()],
+        "whiteouts": sorted(index.whiteouts),
+        "opaque": sorted(index.opaque),
+        "contents": {name: base64.b64encode(content).decode() for name, content in index.contents.items()},
     }
 
 

@@ -55,10 +55,12 @@ def complaints(distributions: Iterable[Distribution], python: PythonFacts) -> tu
     return tuple(sorted({line for each in held.values() for line in _of(each, held, environment)}))
 
 
-def _of(distribution: Distribution, held: Mapping[str, Distribution], environment: dict[str, str]) -> Iterator[str]:
+def _of(
+    distribution: Distribution, installed: Mapping[str, Distribution], environment: dict[str, str]
+) -> Iterator[str]:
     for requirement in _requirements(distribution, environment):
         name = canonicalize_name(requirement.name)
-        other = held.get(name)
+        other = installed.get(name)
         subject = f"{distribution.name} {distribution.version}"
         if other is None:
             yield f"{subject} requires {name}, which is not installed."

@@ -123,5 +123,5 @@ def _history(addition: ConfigAddition) -> list[dict[str, str]]:
     return [entry for _ in addition.diff_ids]
 
 
-def _entry(found: Descriptor) -> dict[str, Any]:
-    return {"mediaType": found.media_type, "size": found.size, "digest": found.digest}
+def _entry(descriptor: Descriptor) -> dict[str, Any]:
+    return {"mediaType": descriptor.media_type, "size": descriptor.size, "digest": descriptor.digest}

@@ -143,14 +143,14 @@ def _descriptor(manifest: Manifest, value: Any) -> Descriptor:
         raise RegistryError(f'manifest "{manifest.digest}" has a descriptor without digest, type or size') from error
 
 
-def _complaint(what: str, seen: str, wanted: str) -> str:
-    return "" if seen == wanted else f'the {what} is "{seen}" and not "{wanted}"'
+def _complaint(what: str, actual: str, expected: str) -> str:
+    return "" if actual == expected else f'the {what} is "{actual}" and not "{expected}"'
 
 
-def _twin(descriptor: Descriptor, wanted: str) -> dict[str, Any]:
-    if _DOCKER_TWIN.get(descriptor.media_type, descriptor.media_type) != wanted:
+def _twin(descriptor: Descriptor, media_type: str) -> dict[str, Any]:
+    if _DOCKER_TWIN.get(descriptor.media_type, descriptor.media_type) != media_type:
         raise RegistryError(
-            f'"{descriptor.digest}" is "{descriptor.media_type}", which cannot become "{wanted}"',
+            f'"{descriptor.digest}" is "{descriptor.media_type}", which cannot become "{media_type}"',
             "SageMaker takes gzip layers only: build and push with gzip compression.",
         )
-    return {"mediaType": wanted, "size": descriptor.size, "digest": descriptor.digest}
+    return {"mediaType": media_type, "size": descriptor.size, "digest": descriptor.digest}

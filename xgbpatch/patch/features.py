@@ -42,9 +42,9 @@ class _Packages:
     conditions: Mapping[str, SpecifierSet]
     pins: Pins
 
-    def fits(self, found: Mapping[str, str]) -> bool:
+    def fits(self, versions: Mapping[str, str]) -> bool:
         return all(
-            found.get(subject) and specifier.contains(found[subject], prereleases=True)
+            versions.get(subject) and specifier.contains(versions[subject], prereleases=True)
             for subject, specifier in self.conditions.items()
         )
 
@@ -82,9 +82,9 @@ class Feature:
             return Pins(reason=f'its packages exist for {self.machine}, the base is "{facts.python.machine}"')
         return self._chosen(_subjects(facts))
 
-    def _chosen(self, found: Mapping[str, str]) -> Pins:
-        fitting = [choice.pins for choice in self.packages if choice.fits(found)]
-        seen = ", ".join(f"{subject} {version or 'unknown'}" for subject, version in found.items())
+    def _chosen(self, versions: Mapping[str, str]) -> Pins:
+        fitting = [choice.pins for choice in self.packages if choice.fits(versions)]
+        seen = ", ".join(f"{subject} {version or 'unknown'}" for subject, version in versions.items())
         return fitting[0] if fitting else Pins(reason=f"no release is known to work with {seen}")
 
 

@@ -96,21 +96,21 @@ def _resolve(
     return resolver.resolve(resolver.Request(tuple(requirements), alone=alone, beside=beside), facts)
 
 
-def _new(found: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
+def _new(pins: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
     names = {pin.name for pin in known}
-    return tuple(pin for pin in found if pin.name not in names)
+    return tuple(pin for pin in pins if pin.name not in names)
 
 
-def _unpack(wanted: _Wanted, facts: Facts, places: tuple[Path, Path, Progress]) -> None:
+def _unpack(packages: _Wanted, facts: Facts, places: tuple[Path, Path, Progress]) -> None:
     from xgbpatch.patch import wheels
 
     folder, cache, progress = places
-    files = [wheels.fetch(pin, cache / "wheels", progress) for pin in wanted.pins]
+    files = [wheels.fetch(pin, cache / "wheels", progress) for pin in packages.pins]
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     try:
         wheels.unpack(files, part, facts.python)
-        freed = wheels.slim(part, wanted.slim)
-        wheels.undeclare(part, wanted.partial)
+        freed = wheels.slim(part, packages.slim)
+        wheels.undeclare(part, packages.partial)
         progress.line(f"Unpacked {len(files)} packages" + (f", left out {freed / 1e6:.0f} MB" if freed else ""))
         part.rename(folder)
     finally:

@@ -88,11 +88,11 @@ def withdrawn_digest(registry: Registry, alias: ImageReference) -> str:
     return taken.digest if taken.digest != now and previous in (taken.digest, now) else ""
 
 
-def refuse_version_tag(registry: Registry, alias: ImageReference, held: Manifest) -> None:
-    """Raises `ConfigurationError` where `alias`, under which `held` stands, is the tag that image was made under."""
-    if held.is_index:
+def refuse_version_tag(registry: Registry, alias: ImageReference, manifest: Manifest) -> None:
+    """Raises `ConfigurationError` where `alias` is the tag that the image of `manifest` was made under."""
+    if manifest.is_index:
         return
-    made = RemoteImage(alias, held, registry.config(alias, held)).provenance
+    made = RemoteImage(alias, manifest, registry.config(alias, manifest)).provenance
     if made and made.base_digest and made.base_digest.removeprefix("sha256:")[:12] in alias.tag:
         raise ConfigurationError(f'"{alias}" is a version tag, which never moves', "Give an alias: --alias prod.")
 

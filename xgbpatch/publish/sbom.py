@@ -1,6 +1,6 @@
 """What a patch added, as a CycloneDX bill of materials. The base is named and not described: it is AWS's to describe.
 
-Equal designs give equal bytes: the serial number follows from what was made, the time is that of the provenance.
+Equal definitions give equal bytes: the serial number follows from what was made, the time is that of the provenance.
 """
 
 from __future__ import annotations
@@ -29,55 +29,55 @@ _NOT_DESCRIBED = "The base image is AWS's: nothing that it holds is listed here.
 _TREE_HASH = "SHA-256 over the targets, modes and contents of the files, not of one archive"
 
 
-def document(design: ImageDefinition) -> bytes:
+def document(definition: ImageDefinition) -> bytes:
     """The document as JSON (specification 1.6): overlay, packages, the user's files by hash, replaced modules."""
-    bom = Bom(serial_number=_serial(design), metadata=_metadata(design))
-    bom.components.update(_components(design))
+    bom = Bom(serial_number=_serial(definition), metadata=_metadata(definition))
+    bom.components.update(_components(definition))
     assert bom.metadata.component is not None
     bom.register_dependency(bom.metadata.component, list(bom.components))
     text: str = JsonV1Dot6(bom).output_as_string(indent=2)
     return f"{text}\n".encode()
 
 
-def _serial(design: ImageDefinition) -> UUID:
-    made = design.provenance
-    parts = [str(design.reference), made.base_digest, made.patch_digest, made.tool_version, made.created]
+def _serial(definition: ImageDefinition) -> UUID:
+    made = definition.provenance
+    parts = [str(definition.reference), made.base_digest, made.patch_digest, made.tool_version, made.created]
     return uuid5(NAMESPACE_URL, f"{PROJECT}#{json.dumps(parts)}")
 
 
-def _metadata(design: ImageDefinition) -> BomMetaData:
+def _metadata(definition: ImageDefinition) -> BomMetaData:
     return BomMetaData(
-        timestamp=datetime.fromisoformat(design.provenance.created.replace("Z", "+00:00")),
-        component=_image(design),
-        tools=ToolRepository(components=[_tool(design)]),
+        timestamp=datetime.fromisoformat(definition.provenance.created.replace("Z", "+00:00")),
+        component=_image(definition),
+        tools=ToolRepository(components=[_tool(definition)]),
     )
 
 
-def _tool(design: ImageDefinition) -> Component:
+def _tool(definition: ImageDefinition) -> Component:
     return Component(
         name="xgbpatch",
-        version=design.provenance.tool_version,
+        version=definition.provenance.tool_version,
         type=ComponentType.APPLICATION,
-        purl=PackageURL("pypi", None, "xgbpatch", design.provenance.tool_version),
+        purl=PackageURL("pypi", None, "xgbpatch", definition.provenance.tool_version),
     )
 
 
-def _image(design: ImageDefinition) -> Component:
-    made = design.provenance
+def _image(definition: ImageDefinition) -> Component:
+    made = definition.provenance
     properties = {"spec-digest": made.spec_digest, "patch-digest": made.patch_digest, "files-digest": made.files_digest}
     return Component(
-        name=design.reference.repository,
-        version=design.reference.tag,
+        name=definition.reference.repository,
+        version=definition.reference.tag,
         type=ComponentType.CONTAINER,
         bom_ref="image",
-        pedigree=Pedigree(ancestors=[_base(design)], notes=_NOT_DESCRIBED),
+        pedigree=Pedigree(ancestors=[_base(definition)], notes=_NOT_DESCRIBED),
         properties=_properties(properties),
     )
 
 
-def _base(design: ImageDefinition) -> Component:
+def _base(definition: ImageDefinition) -> Component:
     """By its package URL (purl type `oci`), whose version is the digest."""
-    base = design.base.reference
+    base = definition.base.reference
     name = base.repository.rsplit("/", 1)[-1]
     qualifiers = {"repository_url": base.name} if base.host else {}
     qualifiers |= {"tag": base.tag} if base.tag else {}
@@ -92,22 +92,22 @@ def _base(design: ImageDefinition) -> Component:
     )
 
 
-def _components(design: ImageDefinition) -> Iterator[Component]:
-    yield _overlay(design)
-    yield from (_package(pin) for pin in design.pins)
-    for file in design.patch.files:
+def _components(definition: ImageDefinition) -> Iterator[Component]:
+    yield _overlay(definition)
+    yield from (_package(pin) for pin in definition.pins)
+    for file in definition.patch.files:
         kind = _kind(file)
         if kind:
             yield _file(file, kind)
 
 
-def _overlay(design: ImageDefinition) -> Component:
+def _overlay(definition: ImageDefinition) -> Component:
     return Component(
         name="xgbpatch-overlays",
-        version=design.provenance.tool_version,
+        version=definition.provenance.tool_version,
         type=ComponentType.LIBRARY,
         bom_ref="overlay",
-        hashes=[_sha256(design.provenance.overlay_digest.removeprefix("sha256:"))],
+        hashes=[_sha256(definition.provenance.overlay_digest.removeprefix("sha256:"))],
         properties=_properties({"kind": "overlay", "hash": _TREE_HASH}),
     )
 

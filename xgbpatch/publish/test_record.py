@@ -87,21 +87,21 @@ def record(image: ImageReference, report: Report, moment: datetime) -> TestRecor
     )
 
 
-def keep(registry: Registry, blobs: BlobStore, image: ImageReference, made: TestRecord) -> None:
+def keep(registry: Registry, blobs: BlobStore, image: ImageReference, record: TestRecord) -> None:
     """Attach the record to its image."""
-    content = json.dumps(document(made), indent=2).encode()
+    content = json.dumps(document(record), indent=2).encode()
     referrers.attach(registry, blobs, image, Artifact(TEST_REPORT, TEST_REPORT, content))
 
 
-def document(made: TestRecord) -> dict[str, Any]:
+def document(record: TestRecord) -> dict[str, Any]:
     """The record as it is attached, and as `--json` shows it."""
     return {
-        "image": made.digest,
-        "xgbpatch": made.version,
-        "date": made.date,
-        "passed": made.passed,
-        "counts": {verdict.value: made.count(verdict) for verdict in Verdict},
-        "checks": {name: verdict.value for name, verdict in made.verdicts.items()},
+        "image": record.digest,
+        "xgbpatch": record.version,
+        "date": record.date,
+        "passed": record.passed,
+        "counts": {verdict.value: record.count(verdict) for verdict in Verdict},
+        "checks": {name: verdict.value for name, verdict in record.verdicts.items()},
     }
 
 

@@ -16,11 +16,11 @@ from xgbpatch.registry.http import Answer, Busy, Request, is_number
 from xgbpatch.registry.transport import RegistrySession
 
 
-def verify_digest(reference: ImageReference, claimed: str, seen: str) -> None:
-    """Raises `RegistryError` where a digest was `claimed` and is not the one `seen`."""
-    if claimed and claimed != seen:
+def verify_digest(reference: ImageReference, claimed: str, actual: str) -> None:
+    """Raises `RegistryError` where a digest was `claimed` and is not the `actual` one."""
+    if claimed and claimed != actual:
         raise RegistryError(
-            f'the registry sent wrong bytes for "{reference}": "{claimed}" was announced and "{seen}" came',
+            f'the registry sent wrong bytes for "{reference}": "{claimed}" was announced and "{actual}" came',
             "Try again; a proxy or a damaged registry stands between.",
         )
 

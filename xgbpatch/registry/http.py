@@ -25,13 +25,13 @@ class RetryPolicy:
         self._pause = pause
         self._failures = 0
 
-    def wait(self, asked: float | None = None) -> bool:
-        """Pause before another try, as long as the registry `asked`; False where there is none left.
+    def wait(self, retry_after: float | None = None) -> bool:
+        """Pause before another try, `retry_after` seconds where the registry says so; False where there is none left.
 
         A registry that asks for more than half a minute is taken at its word: the caller hears of it at once.
         """
         self._failures += 1
-        seconds = 0.5 * float(2 ** (self._failures - 1)) if asked is None else asked
+        seconds = 0.5 * float(2 ** (self._failures - 1)) if retry_after is None else retry_after
         if self._failures >= ATTEMPTS or seconds > _LONGEST_PAUSE_SECONDS:
             return False
         self._pause(seconds)

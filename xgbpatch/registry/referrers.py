@@ -64,21 +64,21 @@ def attached(registry: Registry, subject: ImageReference, artifact_type: str) ->
     return tuple(_descriptor(entry) for entry in entries if entry.get("artifactType") == artifact_type)
 
 
-def read(registry: Registry, blobs: BlobStore, found: Descriptor) -> bytes:
+def read(registry: Registry, blobs: BlobStore, descriptor: Descriptor) -> bytes:
     """The bytes of an artifact that `attached` listed, verified."""
-    manifest = registry.manifest(blobs.reference.with_digest(found.digest))
+    manifest = registry.manifest(blobs.reference.with_digest(descriptor.digest))
     if not manifest.layers:
-        raise RegistryError(f'artifact "{found.digest}" holds nothing')
+        raise RegistryError(f'artifact "{descriptor.digest}" holds nothing')
     layer, content = manifest.layers[0], b""
     if layer.size > _LARGEST:
-        raise RegistryError(f'artifact "{found.digest}" has {layer.size} bytes, more than {_LARGEST >> 20} MiB')
+        raise RegistryError(f'artifact "{descriptor.digest}" has {layer.size} bytes, more than {_LARGEST >> 20} MiB')
     with blobs.opened(layer.digest) as pieces:
         for piece in pieces:
             content += piece
             if len(content) > layer.size:
                 break
     if digest_of(content) != layer.digest:
-        raise RegistryError(f'the registry sent wrong bytes for artifact "{found.digest}"', "Try again.")
+        raise RegistryError(f'the registry sent wrong bytes for artifact "{descriptor.digest}"', "Try again.")
     return content
 
 
@@ -154,8 +154,8 @@ def _entries(index: Manifest) -> list[Mapping[str, Any]]:
     return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
 
-def _entry(found: Descriptor) -> dict[str, Any]:
-    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+def _entry(descriptor: Descriptor) -> dict[str, Any]:
+    return {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
 
 
 def _annotations(artifact: Artifact) -> dict[str, Any]:

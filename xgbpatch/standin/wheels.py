@@ -108,9 +108,9 @@ def _minors() -> tuple[str, ...]:
     return tuple(f"3.{minor}" for minor in range(_OLDEST[1], 20))
 
 
-def _distance(minor: str, wanted: str) -> tuple[int, int]:
+def _distance(minor: str, base_minor: str) -> tuple[int, int]:
     """Nearest first; of two equally near ones the newer, for which wheels are likelier."""
-    gap = int(minor.split(".")[1]) - int(wanted.split(".")[1])
+    gap = int(minor.split(".")[1]) - int(base_minor.split(".")[1])
     return abs(gap), -gap
 
 
@@ -341,10 +341,10 @@ def _moved(pins: Sequence[str], folder: Path) -> tuple[str, ...]:
     return tuple(text for text, name in zip(gone, wanted, strict=True) if not _same(held.get(name), wanted[name]))
 
 
-def _same(held: str | None, wanted: str) -> bool:
+def _same(installed: str | None, pinned: str) -> bool:
     from packaging.version import Version
 
-    return held is not None and Version(held) == Version(wanted)
+    return installed is not None and Version(installed) == Version(pinned)
 
 
 def _name_and_version(file_name: str) -> tuple[str, str]:

@@ -114,7 +114,7 @@ class _HashingReader:
         return piece
 
 
-# Holding a published image to what its labels claim: the base it stands on, the files and the variables of its patch.
+# Holding a published image to what its labels owned: the base it stands on, the files and the variables of its patch.
 #
 # Compared by diff IDs, the digests of the uncompressed layers: `docker push` may compress a layer anew, which changes
 # the blob and not the layer. Everything that the image has beyond its base must be what `io.xgbpatch.patch-digest`
@@ -182,19 +182,19 @@ def verify_ownership(services: Services, image: RemoteImage) -> OwnedImage:
     return OwnedImage(image, base, made)
 
 
-def patch_contents(services: Services, claim: OwnedImage) -> PatchContents:
+def patch_contents(services: Services, owned: OwnedImage) -> PatchContents:
     """What the patch consists of, read from its layers; raises `ContractError` where it is not what the labels say."""
-    files = read_own_layer(services.blobs_of(claim.image.reference), claim.layers)
+    files = read_own_layer(services.blobs_of(owned.image.reference), owned.layers)
     seen = files_digest(files)
-    if seen != claim.provenance.files_digest:
+    if seen != owned.provenance.files_digest:
         raise ContractError(
-            f'the files that "{claim.image.reference}" adds are not those that its label names: "{seen}" instead of '
-            f'"{claim.provenance.files_digest}"',
+            f'the files that "{owned.image.reference}" adds are not those that its label names: "{seen}" instead of '
+            f'"{owned.provenance.files_digest}"',
             _REBUILD,
         )
     folder = f"{layout.REPLACEMENTS}/"
     replaced = [file.target.removeprefix(folder) for file in files if file.target.startswith(folder)]
-    return PatchContents(_environment(claim), tuple(name.removesuffix(".py") for name in replaced))
+    return PatchContents(_environment(owned), tuple(name.removesuffix(".py") for name in replaced))
 
 
 def _contradictions(image: RemoteImage, base: RemoteImage) -> Iterator[str]:
@@ -217,12 +217,12 @@ def _settings(image: RemoteImage) -> Mapping[str, Any]:
     return image.config.get("config") or {}
 
 
-def _environment(claim: OwnedImage) -> Mapping[str, str]:
+def _environment(owned: OwnedImage) -> Mapping[str, str]:
     """The patch's variables: those that differ from the base's, and which the patch digest covers.
 
     A patch may also set a variable to what the base has; which one, only the digest tells.
     """
-    base, image, made = claim.base.environment, claim.image.environment, claim.provenance
+    base, image, made = owned.base.environment, owned.image.environment, owned.provenance
     own = {name: value for name, value in image.items() if base.get(name) != value}
     equal = sorted(set(image) - set(own))
     files = made.files_digest.removeprefix("sha256:")
@@ -232,6 +232,6 @@ def _environment(claim: OwnedImage) -> Mapping[str, str]:
             if f"sha256:{digest_of(files, found)}" == made.patch_digest:
                 return found
     raise ContractError(
-        f'the variables of "{claim.image.reference}" are not those that xgbpatch gave it ({", ".join(sorted(own))})',
+        f'the variables of "{owned.image.reference}" are not those that xgbpatch gave it ({", ".join(sorted(own))})',
         _REBUILD,
     )

@@ -34,28 +34,28 @@ from xgbpatch.upkeep import drift, published
 from xgbpatch.upkeep.drift import BaseSnapshot
 
 
-def newer_packages(spec: Spec, made: Provenance, progress: Progress) -> tuple[str, ...]:
+def newer_packages(spec: Spec, provenance: Provenance, progress: Progress) -> tuple[str, ...]:
     """`name 1.0 → 1.1` for each package that would differ; empty where nothing would, and without packages.
 
     Asks the package index. Raises `PackageError` and `ExtraMissingError`, as a build would.
     """
-    facts = newer_in_words(made)
+    facts = newer_in_words(provenance)
     if facts is None:
         return ()
-    before, now = _versions_of(made.packages), _versions_of([str(pin) for pin in pins(spec, facts, progress)])
+    before, now = _versions_of(provenance.packages), _versions_of([str(pin) for pin in pins(spec, facts, progress)])
     names = sorted({*before, *now})
     return tuple(_words(name, before, now) for name in names if before.get(name) != now.get(name))
 
 
-def newer_in_words(made: Provenance) -> Facts | None:
+def newer_in_words(provenance: Provenance) -> Facts | None:
     """As much of the base's facts as its labels keep for resolving; None where they keep none."""
-    parts = made.python.split(" ")
-    if len(parts) != 3 or not made.base_packages:
+    parts = provenance.python.split(" ")
+    if len(parts) != 3 or not provenance.base_packages:
         return None
     version, machine, libc = parts
     python = PythonFacts(version, "", "", "", machine, libc.removeprefix("glibc-"))
-    held = {name: Distribution(name, version) for name, version in _versions_of(made.base_packages).items()}
-    return Facts(made.base_digest, python, held, {}, frozenset(), {}, {}, {})
+    held = {name: Distribution(name, version) for name, version in _versions_of(provenance.base_packages).items()}
+    return Facts(provenance.base_digest, python, held, {}, frozenset(), {}, {}, {})
 
 
 def _versions_of(items: Sequence[str]) -> Mapping[str, str]:
@@ -72,21 +72,21 @@ def _words(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
 # What a spec asks for today that a published image does not have, in words. Pure, but for reading the user's files.
 
 
-def spec_changes(spec: Spec, image: RemoteImage, made: Provenance) -> tuple[str, ...]:
+def spec_changes(spec: Spec, image: RemoteImage, provenance: Provenance) -> tuple[str, ...]:
     """What `spec` asks for and `image` was not built from; empty where they agree.
 
     Labels tell of versions, features and fixes by name; of a file of the user's they only tell that some file differs.
     """
-    if made.asked_digest == asked_digest(spec):
+    if provenance.asked_digest == asked_digest(spec):
         return ()
     found = [
-        *_one_change("version", made.version, spec.version),
+        *_one_change("version", provenance.version, spec.version),
         *_one_change("architecture", image.architecture, spec.architecture.value),
-        *_set_changes("feature", made.features, spec.features),
-        *_set_changes("fix", made.fixes, spec.fixes),
-        *_set_changes("replaced module", hooks.replaced(made.hooks), [item.module for item in spec.replacements]),
+        *_set_changes("feature", provenance.features, spec.features),
+        *_set_changes("fix", provenance.fixes, spec.fixes),
+        *_set_changes("replaced module", hooks.replaced(provenance.hooks), [item.module for item in spec.replacements]),
         *_variable_changes(spec, image),
-        *_package_changes(spec, made),
+        *_package_changes(spec, provenance),
     ]
     return tuple(found) or ("files, packages or variables are not those that the image was built from",)
 
@@ -108,9 +108,9 @@ def _variable_changes(spec: Spec, image: RemoteImage) -> Iterator[str]:
             yield f'variable "{name}" has another value'
 
 
-def _package_changes(spec: Spec, made: Provenance) -> Iterator[str]:
+def _package_changes(spec: Spec, provenance: Provenance) -> Iterator[str]:
     """Requirements that neither a package of the image nor one of its base meets."""
-    held = dict(pin.split("==", 1) for pin in (*made.base_packages, *made.packages) if "==" in pin)
+    held = dict(pin.split("==", 1) for pin in (*provenance.base_packages, *provenance.packages) if "==" in pin)
     for text in spec.packages:
         try:
             requirement = Requirement(text)

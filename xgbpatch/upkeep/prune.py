@@ -103,12 +103,12 @@ def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[Deleted]:
         yield from (Deleted(verdict, failures.get(_digest(verdict), "")) for verdict in batch)
 
 
-def is_version_tag(tag: str, made: Provenance, patterns: Iterable[str]) -> bool:
+def is_version_tag(tag: str, provenance: Provenance, patterns: Iterable[str]) -> bool:
     """Whether xgbpatch gave the image this tag when it was made; patterns without a digest name no single image."""
     fields = {
-        "version": made.version,
-        "base": made.base_digest.removeprefix("sha256:")[:12],
-        "spec": made.spec_digest.removeprefix("sha256:")[:8],
+        "version": provenance.version,
+        "base": provenance.base_digest.removeprefix("sha256:")[:12],
+        "spec": provenance.spec_digest.removeprefix("sha256:")[:8],
     }
     exact = [pattern for pattern in (DEFAULT_TAG, *patterns) if "{base}" in pattern or "{spec}" in pattern]
     return tag in {pattern.format(**fields) for pattern in exact}
@@ -197,9 +197,9 @@ def _steps(doomed: Sequence[Verdict], chains: Mapping[str, tuple[str, ...]], whe
     return [list(step) for _, step in groupby(sorted(doomed, key=rank), rank)]
 
 
-def _moved(doomed: Sequence[Verdict], held: Iterable[ListedImage]) -> Iterator[str]:
+def _moved(doomed: Sequence[Verdict], images: Iterable[ListedImage]) -> Iterator[str]:
     """Digests with other tags than when they were judged, or whose tags are on something else now."""
-    now = {one.digest: set(one.tags) for one in held}
+    now = {one.digest: set(one.tags) for one in images}
     taken = {tag for tags in now.values() for tag in tags}
     for verdict in doomed:
         digest, tags = _digest(verdict), set(verdict.item.held.tags)
@@ -212,8 +212,8 @@ def _base_tag(item: RepositoryItem) -> str:
     return BASE_TAG + made.base_digest.removeprefix("sha256:")[:12] if made else ""
 
 
-def _is_own_tag(tag: str, made: Provenance, rules: Rules) -> bool:
-    return tag.startswith(INCOMING) or is_version_tag(tag, made, rules.patterns)
+def _is_own_tag(tag: str, provenance: Provenance, rules: Rules) -> bool:
+    return tag.startswith(INCOMING) or is_version_tag(tag, provenance, rules.patterns)
 
 
 def _same_repository(image: ImageReference, place: ImageReference) -> bool:

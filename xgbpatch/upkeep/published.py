@@ -113,9 +113,9 @@ class _Choice:
         self._pattern = _pattern(spec.tag)
         self._present = (self._base, asked_digest(spec), f"sha256:{overlay_digest()}")
 
-    def is_present(self, made: Provenance) -> bool:
+    def is_present(self, provenance: Provenance) -> bool:
         """Whether a build of today would differ in nothing but its packages."""
-        return (made.base_digest, made.asked_digest, made.overlay_digest) == self._present
+        return (provenance.base_digest, provenance.asked_digest, provenance.overlay_digest) == self._present
 
     def shared_out(self, tags: Sequence[str]) -> Mapping[_Share, list[str]]:
         """The tags of the spec's pattern."""
@@ -145,13 +145,15 @@ class _Choice:
         candidates = own or unnamed
         return max(candidates, key=lambda item: self._rank(*item))[0] if candidates else None
 
-    def _rank(self, image: RemoteImage, made: Provenance) -> tuple[bool, str, tuple[tuple[str, Version], ...], str]:
-        return self.is_present(made), made.created, _packages(made), image.reference.tag
+    def _rank(
+        self, image: RemoteImage, provenance: Provenance
+    ) -> tuple[bool, str, tuple[tuple[str, Version], ...], str]:
+        return self.is_present(provenance), provenance.created, _packages(provenance), image.reference.tag
 
 
-def _packages(made: Provenance) -> tuple[tuple[str, Version], ...]:
+def _packages(provenance: Provenance) -> tuple[tuple[str, Version], ...]:
     found = []
-    for package in sorted(made.packages):
+    for package in sorted(provenance.packages):
         name, _, version = package.partition("==")
         try:
             found.append((name, Version(version)))

@@ -35,7 +35,7 @@ from xgbpatch.upkeep.ownership import OwnedImage
 class _Relocation:
     """An image with its proven base and variables, and the base that it goes to."""
 
-    claim: OwnedImage
+    owned: OwnedImage
     environment: Mapping[str, str]
     base: RemoteImage
 
@@ -43,7 +43,7 @@ class _Relocation:
 def moved_environment(move: _Relocation) -> dict[str, str]:
     """The patch's variables on the new base. What extends one of the base's extends the new base's; a value of the
     user's own stays as it is."""
-    old, new = move.claim.base, move.base
+    old, new = move.owned.base, move.base
     found = dict(move.environment)
     for name, moved in (
         ("PATH", _moved_path(found.get("PATH", ""), old.environment.get("PATH"), new.environment.get("PATH"))),
@@ -51,14 +51,14 @@ def moved_environment(move: _Relocation) -> dict[str, str]:
     ):
         if moved is not None:
             found[name] = moved
-    if found.get("XGBPATCH_BASE") == str(move.claim.provenance.base):
+    if found.get("XGBPATCH_BASE") == str(move.owned.provenance.base):
         found["XGBPATCH_BASE"] = str(new.reference)
     return found
 
 
 def moved_labels(move: _Relocation, hooks: tuple[str, ...], created: str) -> dict[str, str]:
     """All labels beyond the new base's own: the image's, with what is true of the new base."""
-    made, reference = move.claim.provenance, move.base.reference
+    made, reference = move.owned.provenance, move.base.reference
     files = made.files_digest.removeprefix("sha256:")
     moved = replace(
         made,
@@ -69,8 +69,8 @@ def moved_labels(move: _Relocation, hooks: tuple[str, ...], created: str) -> dic
         created=created,
     )
     written = provenance.write(moved)
-    taken = {*written, *move.claim.base.labels}
-    others = {name: value for name, value in move.claim.image.labels.items() if name not in taken}
+    taken = {*written, *move.owned.base.labels}
+    others = {name: value for name, value in move.owned.image.labels.items() if name not in taken}
     return {**written, **others}
 
 
@@ -79,16 +79,16 @@ def rebase_mark(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 
 
-def check_packages(made: Provenance, facts: Facts) -> None:
+def check_packages(provenance: Provenance, facts: Facts) -> None:
     """Raises `PackageError` where the new base has other distributions than those the packages were resolved beside."""
-    if not made.packages:
+    if not provenance.packages:
         return
     held = {f"{found.name}=={found.version}" for found in facts.distributions.values()}
-    ours = {canonicalize_name(package.partition("==")[0]) for package in made.packages}
-    before = {item.partition("==")[0]: item for item in made.base_packages}
+    ours = {canonicalize_name(package.partition("==")[0]) for package in provenance.packages}
+    before = {item.partition("==")[0]: item for item in provenance.base_packages}
     added = {name for name in facts.distributions if name in ours and name not in before}
     moved = sorted({*before.values()} - held) + [f"{name} is new" for name in sorted(added)]
-    glibc = made.python.rpartition(" glibc-")[2]
+    glibc = provenance.python.rpartition(" glibc-")[2]
     if glibc and Version(facts.python.glibc or "0") < Version(glibc):
         moved.append(f"glibc {glibc}")
     if moved:
@@ -147,24 +147,24 @@ class RebaseResult:
     traffic: Traffic = field(default_factory=Traffic)
 
 
-def rebase(services: Services, wish: RebaseRequest) -> RebaseResult:
-    """Put the image of `wish` onto the new base, in its own repository; an image that stands there stays as it is.
+def rebase(services: Services, request: RebaseRequest) -> RebaseResult:
+    """Put the image of `request` onto the new base, in its own repository; an image that stands there stays as it is.
 
     Raises `DriftError` with every broken clause, `PackageError` where its packages were resolved for another base, the
     errors of `claims`, `BaseImageError`, `RegistryError` and `AwsError`.
     """
-    claim = ownership.verify_ownership(services, load_image(services.registry, wish.image))
-    base = load_base(services.registry, _new_base(claim.provenance, wish.to), claim.image.architecture or "amd64")
-    if base.reference.digest == claim.base.reference.digest:
-        return RebaseResult(claim.image.reference, base.reference, up_to_date=True)
-    destination = claim.image.reference.with_tag(wish.tag or _new_tag(services, claim, base.reference))
-    patch = ownership.patch_contents(services, claim)
-    old, new = _grounds(services, claim, base, patch.replaced)
-    accepted = _accepted(services, wish, drift.compare(old, new))
-    move = _Relocation(claim, patch.environment, base)
+    owned = ownership.verify_ownership(services, load_image(services.registry, request.image))
+    base = load_base(services.registry, _new_base(owned.provenance, request.to), owned.image.architecture or "amd64")
+    if base.reference.digest == owned.base.reference.digest:
+        return RebaseResult(owned.image.reference, base.reference, up_to_date=True)
+    destination = owned.image.reference.with_tag(request.tag or _new_tag(services, owned, base.reference))
+    patch = ownership.patch_contents(services, owned)
+    old, new = _grounds(services, owned, base, patch.replaced)
+    accepted = _accepted(services, request, drift.compare(old, new))
+    move = _Relocation(owned, patch.environment, base)
     addition = _addition(move, new.entries, rfc3339(services.created or registry_builder.created_of(base)))
     standing = registry_builder.existing_image(
-        services, destination, addition.labels, claim.image.architecture or "amd64"
+        services, destination, addition.labels, owned.image.architecture or "amd64"
     )
     if standing:
         return RebaseResult(standing.reference, base.reference, True, accepted)
@@ -172,8 +172,8 @@ def rebase(services: Services, wish: RebaseRequest) -> RebaseResult:
     return RebaseResult(reference, base.reference, False, accepted, traffic)
 
 
-def _new_base(made: Provenance, to: ImageReference | None) -> ImageReference:
-    old = ImageReference.parse(made.base_name)
+def _new_base(provenance: Provenance, to: ImageReference | None) -> ImageReference:
+    old = ImageReference.parse(provenance.base_name)
     if to is None:
         if not old.tag:
             raise ConfigurationError(f'the base "{old}" was named without a tag, which could move', "Name one: --to.")
@@ -185,10 +185,10 @@ def _new_base(made: Provenance, to: ImageReference | None) -> ImageReference:
     return to
 
 
-def _new_tag(services: Services, claim: OwnedImage, base: ImageReference) -> str:
+def _new_tag(services: Services, owned: OwnedImage, base: ImageReference) -> str:
     """The image's version tag with the new base's digest for the old one's. Where it was named by another tag, an alias
     for one, its version tag is looked for."""
-    image, old = claim.image.reference, rebase_mark(claim.base.reference.digest)
+    image, old = owned.image.reference, rebase_mark(owned.base.reference.digest)
     if old in image.tag:
         return image.tag.replace(old, rebase_mark(base.digest))
     for tag in services.registry.tags(image):
@@ -201,20 +201,20 @@ def _new_tag(services: Services, claim: OwnedImage, base: ImageReference) -> str
 
 
 def _grounds(
-    services: Services, claim: OwnedImage, base: RemoteImage, replaced: tuple[str, ...]
+    services: Services, owned: OwnedImage, base: RemoteImage, replaced: tuple[str, ...]
 ) -> tuple[BaseSnapshot, BaseSnapshot]:
     """The old base and the new one as the patch stands on them; raises `PackageError` where its packages do not fit.
 
     What the old base was like is in the image's label. Its layers are read only where the label does not tell all, and
     for the difference where there is one.
     """
-    made, facts = claim.provenance, _facts(services, base)
+    made, facts = owned.provenance, _facts(services, base)
     check_packages(made, facts)
     entries = made.hooks
     if not entries or not set(replaced) <= set(hooks.replaced(entries)):
-        entries = hooks.recorded(made.features, made.fixes, replaced, _facts(services, claim.base))
+        entries = hooks.recorded(made.features, made.fixes, replaced, _facts(services, owned.base))
     old, new = BaseSnapshot(entries), drift.snapshot_of(facts, entries)
-    return (BaseSnapshot(entries, _texts(services, claim.base)) if drift.compare(old, new) else old), new
+    return (BaseSnapshot(entries, _texts(services, owned.base)) if drift.compare(old, new) else old), new
 
 
 def _texts(services: Services, base: RemoteImage) -> Mapping[str, UpstreamModule]:
@@ -229,14 +229,14 @@ def _facts(services: Services, base: RemoteImage) -> Facts:
     return layers.inspect(base, services.blobs_of(base.reference), services.cache, services.progress)
 
 
-def _accepted(services: Services, wish: RebaseRequest, broken: tuple[DriftFinding, ...]) -> tuple[str, ...]:
+def _accepted(services: Services, request: RebaseRequest, broken: tuple[DriftFinding, ...]) -> tuple[str, ...]:
     """The broken clauses in words; raises `DriftError` with all of them unless they were accepted."""
     if not broken:
         return ()
     told = "\n".join(f"  {clause.words}\n{clause.difference}".rstrip() for clause in broken)
-    if not wish.accept_drift:
+    if not request.accept_drift:
         raise DriftError(
-            f'the new base of "{wish.image}" differs in what its patch relies on:\n{told}',
+            f'the new base of "{request.image}" differs in what its patch relies on:\n{told}',
             "Where the patch still holds on it, go on with --accept-drift; test-local tells.",
         )
     services.progress.line(f"The new base differs in what the patch relies on, which was accepted:\n{told}")
@@ -245,7 +245,7 @@ def _accepted(services: Services, wish: RebaseRequest, broken: tuple[DriftFindin
 
 def _addition(move: _Relocation, entries: tuple[str, ...], created: str) -> ConfigAddition:
     return ConfigAddition(
-        [layer.diff_id for layer in move.claim.layers],
+        [layer.diff_id for layer in move.owned.layers],
         moved_environment(move),
         moved_labels(move, entries, created),
         created,
@@ -255,10 +255,10 @@ def _addition(move: _Relocation, entries: tuple[str, ...], created: str) -> Conf
 def _put(
     services: Services, move: _Relocation, addition: ConfigAddition, destination: ImageReference
 ) -> tuple[ImageReference, Traffic]:
-    services.progress.line(f"Moving {move.claim.image.reference} onto {move.base.reference}")
+    services.progress.line(f"Moving {move.owned.image.reference} onto {move.base.reference}")
     content = image.patched_config(move.base, addition)
     manifest = image.patched_manifest(
-        move.base.manifest, image.config_descriptor(content), [layer.blob for layer in move.claim.layers]
+        move.base.manifest, image.config_descriptor(content), [layer.blob for layer in move.owned.layers]
     )
     target = services.blobs_of(destination)
     traffic = copy.copy(services.blobs_of(move.base.reference), target, move.base.layers, services.progress)

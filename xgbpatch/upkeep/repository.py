@@ -175,15 +175,15 @@ class TaggedRepository:
         return tuple(str(entry.get("digest", "")) for entry in entries)
 
 
-def _item(registry: Registry, place: ImageReference, held: ListedImage) -> RepositoryItem | None:
-    reference = replace(place, tag="", digest=held.digest)
+def _item(registry: Registry, place: ImageReference, listed: ListedImage) -> RepositoryItem | None:
+    reference = replace(place, tag="", digest=listed.digest)
     manifest = registry.find(reference)
     if manifest is None:
         return None
     image = None
     if _is_image(manifest):
         image = RemoteImage(reference, manifest, registry.config(reference, manifest))
-    return RepositoryItem(held, manifest, image)
+    return RepositoryItem(listed, manifest, image)
 
 
 def _is_image(manifest: Manifest) -> bool:

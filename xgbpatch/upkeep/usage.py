@@ -121,12 +121,12 @@ class Assessment:
         if made and now and now != made.base_digest:
             yield f'its base "{made.base_name}" is "{now}" now'
 
-    def _digest_of_base(self, made: Provenance, architecture: str) -> str:
+    def _digest_of_base(self, provenance: Provenance, architecture: str) -> str:
         """What the base's tag names now; empty where it names nothing, or the base is in no registry."""
-        base = made.base
+        base = provenance.base
         if base is None or not base.tag:
             return ""
-        wanted = (made.base_name, architecture)
+        wanted = (provenance.base_name, architecture)
         if wanted not in self._bases:
             there = find_image(self._registry, replace(base, digest=""), architecture)
             self._bases[wanted] = there.reference.digest if there else ""

@@ -83,18 +83,18 @@ _AROUND = 30
 ENGINE_HEADER = "x-xgbpatch-engine"  # of /ping: what the feature daal4py says of itself where it was switched on
 
 
-def difference(base: Answer, patched: Answer, asked: frozenset[str] = frozenset()) -> str:
+def difference(base: Answer, patched: Answer, added: frozenset[str] = frozenset()) -> str:
     """What differs in status, headers or body, or nothing; a successful body may not differ in a single byte.
 
-    `asked` are headers that a feature adds, and that may stand in `patched` alone.
+    `added` are headers that a feature adds, and that may stand in `patched` alone.
     """
     if base.status != patched.status:
         return f"status: base {base}, patched {patched}"
-    return _headers(base, patched, asked) or _body(base, patched)
+    return _headers(base, patched, added) or _body(base, patched)
 
 
-def _headers(base: Answer, patched: Answer, asked: frozenset[str]) -> str:
-    names = sorted({*base.headers, *patched.headers} - _VOLATILE_HEADERS - (asked - {*base.headers}))
+def _headers(base: Answer, patched: Answer, added: frozenset[str]) -> str:
+    names = sorted({*base.headers, *patched.headers} - _VOLATILE_HEADERS - (added - {*base.headers}))
     differing = [name for name in names if _header(base, name) != _header(patched, name)]
     if differing == ["content-length"] and not _body(base, patched):
         return ""  # the text of an error with an address one digit longer

@@ -143,17 +143,17 @@ def typed(answer: Answer, expected: str) -> None:
     require(found.partition(";")[0].strip() == expected, f'Content-Type is "{found}", not "{expected}"')
 
 
-def equal(found: Sequence[Row], expected: Sequence[Row], tolerance: float = 0.0) -> str:
+def equal(scores: Sequence[Row], expected: Sequence[Row], tolerance: float = 0.0) -> str:
     """Hold scores to the truth, `tolerance` relative to max(1, |value|); returns the reason for a pass."""
-    require(len(found) == len(expected), f"{len(found)} rows came back for {len(expected)}")
-    for number, (row, true) in enumerate(zip(found, expected, strict=True), 1):
+    require(len(scores) == len(expected), f"{len(scores)} rows came back for {len(expected)}")
+    for number, (row, true) in enumerate(zip(scores, expected, strict=True), 1):
         close = len(row) == len(true) and all(_close(a, b, tolerance) for a, b in zip(row, true, strict=True))
         require(close, f"row {number} scores {_shown(row)}, and the booster says {_shown(true)}")
-    return f"{len(found)} rows, equal to the booster's"
+    return f"{len(scores)} rows, equal to the booster's"
 
 
-def _close(found: float, expected: float, tolerance: float) -> bool:
-    return abs(found - expected) <= tolerance * max(1.0, abs(expected))
+def _close(score: float, expected: float, tolerance: float) -> bool:
+    return abs(score - expected) <= tolerance * max(1.0, abs(expected))
 
 
 def _shown(row: Row) -> str:

@@ -201,12 +201,12 @@ def request_from_multi_model(session: Session) -> str:
     return held
 
 
-def hold_strongest(found: Sequence[Sequence[float]], truth: Truth) -> str:
+def hold_strongest(rows: Sequence[Sequence[float]], truth: Truth) -> str:
     """The strongest values of each record and class (flat), held to xgboost's own contributions."""
     if not truth.contributions:
         raise NotApplicable("xgboost has no contributions for this model")
     step = truth.description.features + 1
-    for number, (record, row) in enumerate(zip(found, truth.contributions, strict=True), 1):
+    for number, (record, row) in enumerate(zip(rows, truth.contributions, strict=True), 1):
         strongest: list[float] = []
         for at in range(0, len(row), step):
             strongest += sorted(row[at : at + step - 1], key=abs, reverse=True)[:_TOP]
@@ -216,7 +216,7 @@ def hold_strongest(found: Sequence[Sequence[float]], truth: Truth) -> str:
             abs(abs(one) - abs(other)) <= limit for one, other in zip(record, strongest, strict=True)
         )
         require(right, f"row {number}: the strongest values are {record}, and the booster says {strongest}")
-    return f"{len(found)} rows, the {_TOP} strongest of {step - 1} features"
+    return f"{len(rows)} rows, the {_TOP} strongest of {step - 1} features"
 
 
 def hold_interactions(matrix: object, values: Row) -> None:
