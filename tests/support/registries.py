@@ -55,7 +55,7 @@ class LoopbackRegistry:
         return sum(text.count(f'"{verb} /v2/') for verb in ("PUT", "POST", "PATCH"))
 
     def tags(self, repository: str) -> list[str]:
-        answer = requests.get(f"http://{self.host}/v2/{self.prefix}{repository}/tags/list", timeout=10)
+        answer = requests.get(f"http://{self.host}/v2/{self.prefix}{repository}/tags/list", timeout=120)
         return sorted(answer.json().get("tags") or []) if answer.ok else []
 
 
@@ -74,7 +74,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, "the server ended at once"
         with socket.socket() as probe:

@@ -36,7 +36,7 @@ def remove_block(text: str, mark: Path) -> str:
     begin = re.escape(_begin(mark))
     joined = rf"\n{begin}{re.escape(_JOINED)}"
     block = rf"(?:(?P<joined>{joined})|^{begin})\n(?:.*\n)*?{re.escape(_end(mark))}\n(?P<last>\Z)?"
-    rest = re.sub(block, lambda found: "\n" if found["joined"] and found["last"] is None else "", text, flags=re.M)
+    rest = re.sub(block, lambda match: "\n" if match["joined"] and match["last"] is None else "", text, flags=re.M)
     if re.search(begin, rest):
         raise SandboxError(f'the hosts file has a block of sandbox "{mark}" without its end', "Remove it by hand.")
     return rest

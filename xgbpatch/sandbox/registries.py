@@ -40,8 +40,8 @@ def find_registry(directory: Path, progress: Progress) -> str:
     address, and would outlive the sandbox. Raises `SandboxError` where there is no apt either.
     """
     for name in (_PACKAGE, "registry"):
-        if found := shutil.which(name):
-            return found
+        if program := shutil.which(name):
+            return program
     if not shutil.which("apt-get"):
         raise SandboxError(f'there is no program "{_PACKAGE}" on this machine', _NEXT_STEP)
     progress.line(f"{_PACKAGE}: fetching Debian's package")
@@ -162,7 +162,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 _PORT = 443
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 
 
 def plan(options: SandboxOptions) -> tuple[RegistryHost, ...]:
@@ -170,13 +170,13 @@ def plan(options: SandboxOptions) -> tuple[RegistryHost, ...]:
 
     Raises `ConfigurationError` for a region that AWS publishes no image in.
     """
-    found = []
+    names = []
     for region in options.regions:
         base, _, domain = _base_host(region).partition(".")
-        found += [(account, f"{account}.{domain}", region) for account in (base, options.account)]
+        names += [(account, f"{account}.{domain}", region) for account in (base, options.account)]
     return tuple(
         RegistryHost(host, options.address(number), account, region)
-        for number, (account, host, region) in enumerate(found)
+        for number, (account, host, region) in enumerate(names)
     )
 
 

@@ -19,7 +19,7 @@ from xgbpatch.registry import copy
 from xgbpatch.registry.ecr import blob_store_for, registry_of
 from xgbpatch.registry.keychain import registry_keychain
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def manifest_of(config, *layers):
@@ -50,7 +50,7 @@ def tags_by_digest(ecr, repository):
 
 def status_of(running, registry, path):
     answer = requests.get(
-        f"https://{registry.host}/v2/{path}", auth=("AWS", registry.password), verify=running.authority, timeout=10,
+        f"https://{registry.host}/v2/{path}", auth=("AWS", registry.password), verify=running.authority, timeout=120,
         headers={"Accept": DOCKER_MANIFEST},
     )  # fmt: skip
     return answer.status_code
@@ -81,7 +81,7 @@ def test_image_put_through_the_api_pulls(engine, ecr, own, repository):
     document = json.loads(image["imageManifest"])
     for entry in (document["config"], *document["layers"]):
         url = ecr.get_download_url_for_layer(repositoryName=source, layerDigest=entry["digest"])["downloadUrl"]
-        assert upload(ecr, repository, requests.get(url, timeout=10).content) == entry["digest"]
+        assert upload(ecr, repository, requests.get(url, timeout=120).content) == entry["digest"]
     ecr.put_image(repositoryName=repository, imageManifest=image["imageManifest"], imageTag="copy")
     reference = ImageReference(own.host, repository, "copy")
     assert engine.pull(reference, credentials_of(own), Silent()).id == document["config"]["digest"]
@@ -222,7 +222,7 @@ def test_base_of_another_account_is_read_and_not_written(engine, running, ecr):
     (there,) = ecr.batch_check_layer_availability(**common, layerDigests=[layer["digest"]])["layers"]
     assert there["layerSize"] == layer["size"]
     url = ecr.get_download_url_for_layer(**common, layerDigest=layer["digest"])["downloadUrl"]
-    assert digest_of(requests.get(url, timeout=10).content) == layer["digest"]
+    assert digest_of(requests.get(url, timeout=120).content) == layer["digest"]
     for write in (
         lambda: ecr.initiate_layer_upload(**common),
         lambda: ecr.batch_delete_image(**common, imageIds=[{"imageTag": "1.0"}]),

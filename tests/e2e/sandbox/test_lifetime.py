@@ -16,7 +16,7 @@ from xgbpatch.errors import ConfigurationError, ExtraMissingError, SandboxError
 from xgbpatch.progress import Silent
 from xgbpatch.sandbox import lifecycle
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 LAST_WORDS = "sandbox: up"

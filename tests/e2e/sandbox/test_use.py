@@ -17,7 +17,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.sandbox import environment, lifecycle
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 XGBPATCH = Path(sys.executable).with_name("xgbpatch")
 
 
