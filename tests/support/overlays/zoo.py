@@ -193,6 +193,8 @@ _RARE = {
 SPECIMENS = {name: specimen for name, specimen in {**_QUICK, **_RARE}.items() if specimen.here}
 ZOO = {name: specimen for name, specimen in SPECIMENS.items() if specimen.quick}
 
+_MODEL_FILES: dict[str, bytes] = {}  # by the repr of the specimen
+
 ENSEMBLES = {
     "ensemble": ("regression", "regression-base-score", "dart"),
     "ensemble-binary": ("binary", "binary-base-score", "early-stopping"),
@@ -255,14 +257,22 @@ def _matrix(specimen, x, y):
 
 
 def save(specimen, folder, name="xgboost-model"):
-    """Train and write a model file as SageMaker's training of that version would, or as a pickle; returns its path."""
-    booster, path = train(specimen), Path(str(folder)) / name
+    """Write a model file as SageMaker's training of that version would, or as a pickle; returns its path.
+
+    A process trains a specimen once, and writes the same bytes from then on.
+    """
+    path = Path(str(folder)) / name
+    if repr(specimen) in _MODEL_FILES:
+        path.write_bytes(_MODEL_FILES[repr(specimen)])
+        return path
+    booster = train(specimen)
     if specimen.pickled:
         path.write_bytes(pickle.dumps(booster))
     else:
         written = path.with_name(name + specimen.form)
         booster.save_model(str(written))
         written.rename(path)
+    _MODEL_FILES[repr(specimen)] = path.read_bytes()
     return path
 
 
