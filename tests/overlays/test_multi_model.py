@@ -190,12 +190,19 @@ def test_too_many_records_are_refused(worker):
 
 
 PROGRAM = """
-import sys
+import json, os, sys
 from sagemaker_xgboost_container import serving, serving_mms
 serving.start_mxnet_model_server = lambda: print("model server:", serving_mms.ALGO_HANDLER_SERVICE)
 serving.server.start = lambda module: print("gunicorn:", module)
-from xgbpatch_overlays.multi_model import main
-sys.exit(main())
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        for descriptor, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(os.path.join(sys.argv[1], name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+        os.environ.update(json.loads(line))
+        from xgbpatch_overlays.multi_model import main
+        sys.exit(main())
+    print(os.WEXITSTATUS(os.waitpid(child, 0)[1]), flush=True)
 """
 MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
 
@@ -212,29 +219,40 @@ MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
     ],
     ids=["one model", "nothing on", "carried but off", "requests may ask", "on", "script mode"],
 )
-def test_serve_starts_the_bases_server_with_the_right_handler(environment, started):
-    done = _serve(environment)
+def test_serve_starts_the_bases_server_with_the_right_handler(serve, environment, started):
+    done = serve(environment)
     assert done.returncode == 0, done.stderr
     assert started in done.stdout
 
 
-def test_serve_ends_at_once_on_a_bad_setting():
-    done = _serve(dict(MANY, XGBPATCH_SHAP_LAYOUT="append"))
+def test_serve_ends_at_once_on_a_bad_setting(serve):
+    done = serve(dict(MANY, XGBPATCH_SHAP_LAYOUT="append"))
     assert done.returncode == 1
     assert "--feature shap" in done.stderr
     assert "model server" not in done.stdout
 
 
-def _serve(environment):
-    module = {"SAGEMAKER_SERVING_MODULE": "xgbpatch_overlays.serve:main"}
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM],
-        env=dict(os.environ, **dict(module, **environment)),
-        capture_output=True,
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """`serve(environment)` runs the command in a fork of a process that has imported the base, and nothing of ours."""
+    folder = tmp_path_factory.mktemp("serve")
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(folder)],
+        env=dict(os.environ, SAGEMAKER_SERVING_MODULE="xgbpatch_overlays.serve:main"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
     )
+
+    def run(environment):
+        process.stdin.write(json.dumps(environment) + "\n")
+        process.stdin.flush()
+        code = int(process.stdout.readline())
+        return subprocess.CompletedProcess([], code, *((folder / name).read_text() for name in ("stdout", "stderr")))
+
+    yield run
+    process.stdin.close()
+    process.wait(timeout=30)
 
 
 def _booster(name):
