@@ -57,7 +57,8 @@ def write(path: Path, mark: Path, registries: Sequence[RegistryHost]) -> None:
 
 def holds(path: Path, mark: Path, registries: Sequence[RegistryHost]) -> bool:
     """Whether the hosts file has the block of sandbox `mark` with exactly these registries."""
-    lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    with locked_path(path):  # a write in place is no single step
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
     begins = [number for number, line in enumerate(lines) if line.startswith(_begin(mark))]
     block = [*_lines(registries), _end(mark)]
     return len(begins) == 1 and lines[begins[0] + 1 :][: len(block)] == block
