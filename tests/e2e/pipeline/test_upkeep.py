@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from support.bases import TEST_BASE
+from support.bases import RUN_ID, TEST_BASE
 from support.loopback_aws import ACCOUNT, REGION
 from xgbpatch import catalogue
 from xgbpatch.credentials import Credentials
 from xgbpatch.engine.client import BuildRequest, Engine
 from xgbpatch.progress import Silent
+from xgbpatch.provenance import SPEC_DIGEST
 from xgbpatch.reference import ImageReference
 from xgbpatch.standin.build import standin_reference
 
@@ -25,10 +26,11 @@ pytestmark = [
     pytest.mark.skipif(bool(TEST_BASE), reason="moves the base of a registry of its own"),
 ]
 VERSION = "3.2-0"
+REPOSITORY = f"upkeep-{RUN_ID}/fraud"
 CONFIGURATION = f"""
 version = "{VERSION}"
 features = ["shap", "daal4py"]
-repository = "upkeep/fraud"
+repository = "{REPOSITORY}"
 aliases = ["prod"]
 """
 SECURITY_FIX = "echo fixed > /etc/a-security-fix"
@@ -41,6 +43,16 @@ CHANGE_OF_HOOKED = (
 @pytest.fixture(scope="module")
 def base() -> ImageReference:
     return catalogue.image_uri(VERSION, REGION)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_images(engine) -> Iterator[None]:
+    """What was built here goes from the engine."""
+    yield
+    for image in engine.images(SPEC_DIGEST):
+        for name in image.tags:
+            if name.startswith(f"{REPOSITORY}:"):
+                engine.remove(name)
 
 
 @pytest.fixture(scope="module")
