@@ -1,15 +1,18 @@
-"""What was asked: one image's specification, after flags, variables and files have been read."""
+"""What was asked: one image's specification, after flags, variables and files have been read, and where it goes."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
 
 DEFAULT_REPOSITORY = "xgbpatch/sagemaker-xgboost"
 DEFAULT_TAG = "{version}-{base}-{spec}"
+_ACCOUNT = re.compile(r"\d{12}")
 
 
 class Architecture(Enum):
@@ -63,3 +66,18 @@ class Spec:
     repository: str = DEFAULT_REPOSITORY
     tag: str = DEFAULT_TAG
     aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PublishTarget:
+    """What the command line says: the host of a private registry, or the account whose ECR is meant (empty: the
+    caller's own). The region is the spec's."""
+
+    registry: str = ""
+    account: str = ""
+
+    def __post_init__(self) -> None:
+        if self.account and not _ACCOUNT.fullmatch(self.account):
+            raise ConfigurationError(f'--account "{self.account}" is not an AWS account', "It has 12 digits.")
+        if self.registry and self.account:
+            raise ConfigurationError("--registry is for a registry outside ECR", "Leave out --account.")

@@ -20,9 +20,9 @@ from xgbpatch.commands._options import Selection
 from xgbpatch.commands.push import _account_and_regions, _Target
 from xgbpatch.config.settings import Flags
 from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
-from xgbpatch.publish.destination import PublishTarget
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.spec import PublishTarget
 
 
 def named(image):

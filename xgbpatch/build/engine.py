@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xgbpatch import provenance
 from xgbpatch.build import dockerfile, verify
 from xgbpatch.build.definition import Builder, BuildResult, ImageDefinition, define
 from xgbpatch.build.resolve import Base
-from xgbpatch.credentials import CredentialsFor
 from xgbpatch.engine.client import BuildRequest, Engine
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import EngineError
@@ -19,6 +19,9 @@ from xgbpatch.inspection import container
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
+
+if TYPE_CHECKING:
+    from xgbpatch.credentials import CredentialsFor
 
 
 @dataclass(frozen=True)

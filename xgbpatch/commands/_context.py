@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch import progress
-from xgbpatch.commands._outputs import OutputFolder
+from xgbpatch.commands._options import OutputFolder
 from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:

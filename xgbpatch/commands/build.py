@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xgbpatch.commands._options import (
+    OutputFile,
     Selection,
     Signature,
     builder_option,
@@ -19,8 +20,8 @@ from xgbpatch.commands._options import (
     quiet_option,
     sign_options,
     target_options,
+    write,
 )
-from xgbpatch.commands._outputs import OutputFile, write
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
 
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from xgbpatch.build.definition import ImageDefinition
     from xgbpatch.build.engine import EngineBuildResult
     from xgbpatch.build.registry import RegistryBuildResult
-    from xgbpatch.publish.destination import PublishTarget
-    from xgbpatch.spec import Spec
+    from xgbpatch.spec import PublishTarget, Spec
 
 _Made = Iterator[tuple[ImageReference, dict[str, object]]]  # what was made, with its document, as it is made
 _ATTACH = "Attach the CycloneDX document of what the patch adds, with --builder registry.  [default: yes]"

@@ -13,9 +13,8 @@ from xgbpatch.commands._options import Selection, all_option, image_options, jso
 from xgbpatch.errors import FileError, XgbpatchError
 
 if TYPE_CHECKING:
-    from xgbpatch.publish.destination import PublishTarget
     from xgbpatch.registry.context import Services
-    from xgbpatch.spec import Spec
+    from xgbpatch.spec import PublishTarget, Spec
     from xgbpatch.upkeep.plan import Plan, Reason
 
 _KEYS = (

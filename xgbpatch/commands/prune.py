@@ -20,9 +20,8 @@ from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
     from xgbpatch.progress import Progress
-    from xgbpatch.publish.destination import PublishTarget
     from xgbpatch.registry.client import Registry
-    from xgbpatch.spec import Spec
+    from xgbpatch.spec import PublishTarget, Spec
     from xgbpatch.upkeep.prune import Deleted, Rules, Verdict
     from xgbpatch.upkeep.repository import Repository
 

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from xgbpatch.engine.client import Engine
     from xgbpatch.engine.types import LocalImage
     from xgbpatch.progress import Progress
-    from xgbpatch.publish.destination import PublishTarget
     from xgbpatch.publish.push import Gate, PushFailure, PushResult
     from xgbpatch.registry.client import Registry
     from xgbpatch.registry.keychain import Keychain
+    from xgbpatch.spec import PublishTarget
 
 _AS_BUILD = "[default: as `build` finds it]"
 _AS_NAMED = "[default: that of the local name]"

@@ -27,10 +27,9 @@ from xgbpatch.commands._options import (
 from xgbpatch.progress import Progress, shown
 
 if TYPE_CHECKING:
-    from xgbpatch.publish.destination import PublishTarget
     from xgbpatch.reference import ImageReference
     from xgbpatch.registry.context import Services
-    from xgbpatch.spec import Spec
+    from xgbpatch.spec import PublishTarget, Spec
     from xgbpatch.upkeep.plan import Plan
     from xgbpatch.upkeep.rebuild import Maker, RebuildResult, RebuildSteps
 

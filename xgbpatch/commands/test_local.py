@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands._outputs import OutputFile, OutputFolder, write
+from xgbpatch.commands._options import OutputFile, OutputFolder, write
 
 if TYPE_CHECKING:
     from xgbpatch.contract import Options

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -49,6 +51,15 @@ def run_python(engine: Engine, image: str, script: str) -> str:
     return completed.stdout
 
 
+def _script(name: str) -> str:
+    return files(probe).joinpath(f"{name}.py").read_text(encoding="utf-8")
+
+
+def _mark(name: str) -> str:
+    """Eight hexadecimal digits of the script's text, for the names of kept answers: another script, another answer."""
+    return hashlib.sha256(_script(name).encode()).hexdigest()[:8]
+
+
 def run_probe(
     engine: Engine, image: LocalImage, name: Literal["facts", "inventory"], parse: Callable[[str], Answer]
 ) -> Answer:
@@ -56,7 +67,7 @@ def run_probe(
 
     Raises `BaseImageError` where it does, and as `run_python`.
     """
-    text = run_python(engine, image.id, probe.source(name))
+    text = run_python(engine, image.id, _script(name))
     try:
         return parse(text)
     except (ValueError, RecursionError, zlib.error) as error:
@@ -94,7 +105,7 @@ def list_files(engine: Engine, image: LocalImage, folder: Path | None) -> Mappin
 
     Raises `BaseImageError` where the image cannot be run, or its Python prints something else.
     """
-    path = folder / f"{image.id.removeprefix('sha256:')}-{probe.mark('inventory')}.files.json.gz" if folder else None
+    path = folder / f"{image.id.removeprefix('sha256:')}-{_mark('inventory')}.files.json.gz" if folder else None
     listing = cache.read(path, _checked)
     if listing is None:
         listing = run_probe(engine, image, "inventory", parse_inventory)
@@ -136,7 +147,7 @@ def inspect(engine: Engine, image: LocalImage, folder: Path | None) -> Facts:
 
     Raises `BaseImageError` that lists all that is missing when it is no SageMaker XGBoost image.
     """
-    path = folder / f"{image.id.removeprefix('sha256:')}-{probe.mark('facts')}.json" if folder else None
+    path = folder / f"{image.id.removeprefix('sha256:')}-{_mark('facts')}.json" if folder else None
     document = cache.read(path, inspection_facts.parse)
     if document is None:
         document = run_probe(engine, image, "facts", _parse)

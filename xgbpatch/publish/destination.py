@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
-from xgbpatch.spec import Spec
+from xgbpatch.spec import PublishTarget, Spec
 
 if TYPE_CHECKING:
     from xgbpatch.aws import RepositoryOptions
-
-_ACCOUNT = re.compile(r"\d{12}")
-
-
-@dataclass(frozen=True)
-class PublishTarget:
-    """What the command line says: the host of a private registry, or the account whose ECR is meant (empty: the
-    caller's own). The region is the spec's."""
-
-    registry: str = ""
-    account: str = ""
-
-    def __post_init__(self) -> None:
-        if self.account and not _ACCOUNT.fullmatch(self.account):
-            raise ConfigurationError(f'--account "{self.account}" is not an AWS account', "It has 12 digits.")
-        if self.registry and self.account:
-            raise ConfigurationError("--registry is for a registry outside ECR", "Leave out --account.")
 
 
 def destination_of(spec: Spec, publish_target: PublishTarget) -> ImageReference:

@@ -11,8 +11,8 @@ import click
 import pytest
 
 from xgbpatch import cli
-from xgbpatch.commands import _outputs, ci, init
-from xgbpatch.commands._outputs import OutputFile, OutputFolder
+from xgbpatch.commands import _options, ci, init
+from xgbpatch.commands._options import OutputFile, OutputFolder
 from xgbpatch.errors import ConfigurationError, FileError
 
 BUILD = ("build", "--version", "3.2-0", "--region", "us-west-2")
@@ -140,7 +140,7 @@ def commands(command):
 
 def test_a_disk_that_is_full_at_the_end_names_option_path_and_reason():
     with pytest.raises(FileError, match='cannot write --junit "/dev/full": No space left on device'):
-        _outputs.write("--junit", _outputs.Path("/dev/full"), b"<testsuites/>")
+        _options.write("--junit", _options.Path("/dev/full"), b"<testsuites/>")
 
 
 @pytest.mark.parametrize("force", [False, True])

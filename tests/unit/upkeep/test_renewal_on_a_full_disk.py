@@ -27,7 +27,7 @@ def test_rebuild_tells_it_of_that_image():
 
 
 def test_plan_tells_it_of_that_image(monkeypatch):
-    from xgbpatch.publish.destination import PublishTarget
+    from xgbpatch.spec import PublishTarget
 
     monkeypatch.setattr(upkeep_plan, "plan", full)
     found = plan._planned(None, SPEC, PublishTarget("localhost:1", ""), False)
