@@ -124,8 +124,10 @@ def test_many_processes_change_the_file_at_once_and_each_line_stays(tmp_path, mo
         subprocess.run(["mount", "--bind", path, path], check=True)
     try:
         writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, mark]) for mark in marks]
+        heads = set()
         while any(writer.poll() is None for writer in writers):
-            assert path.read_text().startswith("127.0.0.1 localhost\n")
+            heads.add(path.read_text()[:20])
+        assert heads <= {"127.0.0.1 localhost\n"}
         assert [writer.returncode for writer in writers] == [0] * len(marks)
         lines = path.read_text().splitlines()
         assert sorted(line for line in lines if not line.startswith("#")) == sorted(
