@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from xgbpatch.errors import BaseImageError
-from xgbpatch.inspection import container, probe
+from xgbpatch.inspection import container
 
 TAKERS = {"facts": container.inspect, "inventory": container.list_files}
 
@@ -57,15 +57,15 @@ def test_what_is_kept_is_read(engine, image, taken, folder):
 
 
 def test_another_probe_is_asked_anew(engine, image, taken, folder, monkeypatch):
-    source = probe.source
-    monkeypatch.setattr(probe, "source", lambda script: f"{source(script)}\n# another one\n")
+    source = container.probe_source
+    monkeypatch.setattr(container, "probe_source", lambda script: f"{source(script)}\n# another one\n")
     taken[0](engine, image, folder)
     assert len(list(folder.iterdir())) == 2
 
 
 def test_a_python_that_prints_at_its_start_is_named(engine, image, taken, tmp_path, monkeypatch):
-    source = probe.source
-    monkeypatch.setattr(probe, "source", lambda script: f"print('Welcome!')\n{source(script)}")
+    source = container.probe_source
+    monkeypatch.setattr(container, "probe_source", lambda script: f"print('Welcome!')\n{source(script)}")
     with pytest.raises(BaseImageError, match='printed "Welcome!" on stdout') as refused:
         taken[0](engine, image, tmp_path)
     assert "stderr" in refused.value.next_step

@@ -51,13 +51,14 @@ def run_python(engine: Engine, image: str, script: str) -> str:
     return completed.stdout
 
 
-def _script(name: str) -> str:
+def probe_source(name: str) -> str:
+    """The text of a probe script, to be handed to an interpreter in a container."""
     return files(probe).joinpath(f"{name}.py").read_text(encoding="utf-8")
 
 
 def _mark(name: str) -> str:
     """Eight hexadecimal digits of the script's text, for the names of kept answers: another script, another answer."""
-    return hashlib.sha256(_script(name).encode()).hexdigest()[:8]
+    return hashlib.sha256(probe_source(name).encode()).hexdigest()[:8]
 
 
 def run_probe(
@@ -67,7 +68,7 @@ def run_probe(
 
     Raises `BaseImageError` where it does, and as `run_python`.
     """
-    text = run_python(engine, image.id, _script(name))
+    text = run_python(engine, image.id, probe_source(name))
     try:
         return parse(text)
     except (ValueError, RecursionError, zlib.error) as error:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from xgbpatch.inspection import container, probe
+from xgbpatch.inspection import container
 
 
 def listing(*lines: str) -> dict[str, str]:
@@ -34,7 +34,7 @@ def test_the_probe_lists_names_that_are_not_text(tmp_path):
     odd = tmp_path / "line\nbreak"
     odd.write_text("x")
     (tmp_path / "link").symlink_to("target")
-    script = probe.source("inventory").replace('lines("/")', f"lines({str(tmp_path)!r})")
+    script = container.probe_source("inventory").replace('lines("/")', f"lines({str(tmp_path)!r})")
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
     found = container.parse_inventory(output)
     assert set(found) == {str(odd), str(tmp_path / "link")}
