@@ -15,8 +15,7 @@ from support.registries import LoopbackRegistry, registry
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.oci.image import RemoteImage
-from xgbpatch.registry.client import Registry
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import Registry, load_image
 
 MakeImage = Callable[..., LocalImage]
 

@@ -21,9 +21,9 @@ from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
 from xgbpatch.inspection import container
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry.client import load_image
 from xgbpatch.registry.context import Services
 from xgbpatch.registry.ecr import blob_store_for, registry_of
-from xgbpatch.registry.images import load_image
 from xgbpatch.registry.keychain import registry_keychain
 from xgbpatch.spec import Architecture, Spec, UserFile
 

@@ -8,7 +8,7 @@ from support.rebasing import NEW, OLD
 from xgbpatch.build import dockerfile
 from xgbpatch.engine.client import BuildRequest
 from xgbpatch.progress import Silent
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 
 
 def test_an_image_that_the_engine_built_is_moved_as_well(repositories, engine, everything):

@@ -11,7 +11,7 @@ from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.build.resolve import resolve
 from xgbpatch.errors import BaseImageError
 from xgbpatch.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, Manifest
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 from xgbpatch.spec import Architecture, Spec
 
 ARM = HandBase(architecture="arm64")

@@ -14,7 +14,7 @@ from xgbpatch.build.definition import asked_digest
 from xgbpatch.errors import RegistryError
 from xgbpatch.publish import aliases
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 from xgbpatch.spec import Replacement, UserFile
 from xgbpatch.upkeep import plan
 from xgbpatch.upkeep.plan import Cause, State

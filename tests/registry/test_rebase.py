@@ -17,8 +17,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
 from xgbpatch.registry.blobs import Traffic
-from xgbpatch.registry.client import Registry
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import Registry, load_image
 
 
 @pytest.mark.parametrize("moment", [None, datetime(2026, 11, 21, tzinfo=timezone.utc)], ids=["of the base", "epoch"])

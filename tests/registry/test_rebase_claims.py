@@ -11,7 +11,7 @@ from support.handmade import HandImage, HandLayer, put, tar
 from support.handmade_bases import HandBase
 from support.rebasing import NEW, OLD
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 
 
 def test_an_image_whose_layers_were_compressed_anew_is_still_itself(repositories):

@@ -17,7 +17,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.publish import sbom
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import referrers
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 
 FIXED = HandBase(patches=".1")
 HOOKED = "sagemaker_xgboost_container/algorithm_mode/serve_utils.py"

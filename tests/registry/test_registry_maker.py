@@ -8,7 +8,7 @@ from support.package_index import index
 from support.planning import FIXED
 from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.publish.attachments import Attachments
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 from xgbpatch.upkeep.plan import State
 from xgbpatch.upkeep.rebuild import make_in_registry
 

@@ -8,7 +8,7 @@ from support.handmade import HandImage, put, services_on, tar
 from support.registries import LoopbackRegistry
 from xgbpatch.inspection import layers
 from xgbpatch.progress import Silent
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 
 SITE = "opt/venv/lib/python3.12/site-packages"
 OFFICIAL = [

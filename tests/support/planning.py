@@ -8,7 +8,7 @@ from support import handmade
 from support.handmade_bases import SERVE_UTILS, HandBase
 from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.build.resolve import resolve
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 from xgbpatch.upkeep import plan
 
 TODAY = datetime.date(2026, 11, 1)

@@ -13,7 +13,7 @@ from xgbpatch.build.resolve import Base
 from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Manifest, digest_of
 from xgbpatch.progress import Silent
 from xgbpatch.registry import copy
-from xgbpatch.registry.images import load_image
+from xgbpatch.registry.client import load_image
 from xgbpatch.spec import Architecture, Spec
 from xgbpatch.upkeep import rebase
 from xgbpatch.upkeep.rebase import RebaseRequest

@@ -28,8 +28,8 @@ from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
 from xgbpatch.registry.blobs import Traffic
+from xgbpatch.registry.client import find_image, load_base
 from xgbpatch.registry.context import Services
-from xgbpatch.registry.images import find_image, load_base
 from xgbpatch.spec import Spec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

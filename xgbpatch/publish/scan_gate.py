@@ -22,8 +22,8 @@ from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
+from xgbpatch.registry.client import load_image
 from xgbpatch.registry.context import Services
-from xgbpatch.registry.images import load_image
 
 BASE_TAG = "xgbpatch-base-"
 _FRESH = timedelta(hours=24)

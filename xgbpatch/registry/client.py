@@ -1,4 +1,4 @@
-"""Manifests, tags and deletion over the OCI distribution API."""
+"""Manifests, images, tags and deletion over the OCI distribution API."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from xgbpatch.credentials import CredentialsFor
-from xgbpatch.errors import RegistryError
-from xgbpatch.oci.manifest import MEDIA_TYPES, Descriptor, Manifest
+from xgbpatch.errors import BaseImageError, RegistryError
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import MEDIA_TYPES, Descriptor, Manifest, select
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.http import Answer, Busy, Request, is_number
 from xgbpatch.registry.transport import RegistrySession
@@ -206,3 +207,33 @@ def _tags(answer: Answer, what: str) -> list[str]:
 
 def _media_type(answer: Answer) -> str:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+
+def find_image(registry: Registry, reference: ImageReference, architecture: str = "amd64") -> RemoteImage | None:
+    """The image under `reference`, or None where there is none; of an index the one for linux on `architecture`."""
+    manifest = registry.find(reference)
+    if manifest is not None and manifest.is_index:
+        manifest = registry.manifest(reference.with_digest(select(manifest, architecture).digest))
+    if manifest is None:
+        return None
+    return RemoteImage(reference.with_digest(manifest.digest), manifest, registry.config(reference, manifest))
+
+
+def load_image(registry: Registry, reference: ImageReference, architecture: str = "amd64") -> RemoteImage:
+    """As `find_image`; raises `RegistryError` where there is none."""
+    image = find_image(registry, reference, architecture)
+    if image is None:
+        raise RegistryError(f'"{reference}" does not exist', "Check the repository, the tag and the region.")
+    return image
+
+
+def load_base(registry: Registry, reference: ImageReference, architecture: str) -> RemoteImage:
+    """As `load_image`; raises `BaseImageError` where it is for another architecture, whatever its tag or digest
+    promised."""
+    image = load_image(registry, reference, architecture)
+    if image.architecture != architecture:
+        raise BaseImageError(
+            f'"{reference}" is built for "{image.architecture}" and not for "{architecture}"',
+            f"Pass --arch {image.architecture or 'ARCH'}, or name another image.",
+        )
+    return image

@@ -18,8 +18,8 @@ from xgbpatch.oci.manifest import Descriptor
 from xgbpatch.patch.model import digest_of, files_digest_of
 from xgbpatch.provenance import Provenance
 from xgbpatch.registry.blobs import BlobStore
+from xgbpatch.registry.client import find_image
 from xgbpatch.registry.context import Services
-from xgbpatch.registry.images import find_image
 
 _PARENTS = frozenset({"/", "/.", "/opt"})
 _PIECE = 1 << 16

@@ -24,8 +24,8 @@ from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
 from xgbpatch.registry.blobs import Traffic
+from xgbpatch.registry.client import load_base, load_image
 from xgbpatch.registry.context import Services
-from xgbpatch.registry.images import load_base, load_image
 from xgbpatch.upkeep import drift, ownership
 from xgbpatch.upkeep.drift import BaseSnapshot, DriftFinding
 from xgbpatch.upkeep.ownership import OwnedImage
