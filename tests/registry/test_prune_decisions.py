@@ -39,7 +39,7 @@ def judged(services, place):
     def decide(rules=NEWEST, uses=()):
         items = list_repository(services.registry, TaggedRepository(services.registry, place))
         verdicts = prune.decide(items, prune.in_use(place, items, uses), rules)
-        return {tag: verdict for verdict in verdicts for tag in verdict.item.held.tags}
+        return {tag: verdict for verdict in verdicts for tag in verdict.item.listed.tags}
 
     return decide
 
@@ -176,7 +176,7 @@ def test_image_that_got_a_tag_since_it_was_judged_stays(services, place, judged)
     verdicts = list(judged().values())
     also(services, old, "prod")  # a rollback comes between
     outcomes = list(prune.delete(TaggedRepository(services.registry, place), verdicts))
-    assert {one.verdict.item.held.tags[0]: one.failure for one in outcomes} == {
+    assert {one.verdict.item.listed.tags[0]: one.failure for one in outcomes} == {
         old.tag: "its tags have changed meanwhile", older.tag: "",
     }  # fmt: skip
     assert services.registry.head(old.pinned) is not None

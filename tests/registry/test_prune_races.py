@@ -26,7 +26,7 @@ class Interrupted:
     """A repository in which `happens` comes right before the deletion number `number`, and is seen by it too late."""
 
     def __init__(self, inner, number, happens):
-        self.place, self.held = inner.place, inner.held
+        self.place, self.listed = inner.place, inner.listed
         self._inner, self._left, self._happens = inner, number, happens
 
     def delete(self, items):
@@ -75,7 +75,7 @@ def test_image_that_got_a_tag_keeps_the_artifacts_of_its_artifacts(services, som
 def test_image_that_gets_a_tag_while_its_artifacts_are_deleted_stays(services, somewhere):
     old, *_ = family(services, somewhere)
     outcomes = deleting(services, somewhere, lambda inner: Interrupted(inner, 1, lambda: also(services, old, "prod")))
-    failures = {one.verdict.item.held.digest: one.failure for one in outcomes}
+    failures = {one.verdict.item.listed.digest: one.failure for one in outcomes}
     assert failures[old.digest] == "its tags have changed meanwhile"
     assert standing(services, [old.with_tag("prod").with_digest(old.digest)]) == [True]
     assert "prod" in services.registry.tags(somewhere)
@@ -107,7 +107,7 @@ def test_image_stays_when_what_belongs_to_it_cannot_be_deleted(services, somewhe
 
     outcomes = list(deleting(services, somewhere, lambda inner: Refusing(inner, 0, None)))
     assert {one.failure for one in outcomes} == {"no", "something that belongs to it could not be deleted"}
-    assert outcomes[-1].verdict.item.held.digest == old.digest
+    assert outcomes[-1].verdict.item.listed.digest == old.digest
     assert standing(services, belonging) == [True, True, True]
 
 

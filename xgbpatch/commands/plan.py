@@ -61,9 +61,9 @@ def command(
 
     specs = selection.specs(everything)
     with _context.services(quiet) as services:
-        found = [_planned(services, spec, publish_target, ask_index) for spec in specs]
-    click.echo(json.dumps(document(found), indent=2) if as_json else text(found))
-    _end(found)
+        plans = [_planned(services, spec, publish_target, ask_index) for spec in specs]
+    click.echo(json.dumps(document(plans), indent=2) if as_json else text(plans))
+    _end(plans)
 
 
 def _planned(services: Services, spec: Spec, publish_target: PublishTarget, ask_index: bool) -> Plan | Failure:

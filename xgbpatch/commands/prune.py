@@ -70,13 +70,13 @@ def command(
     from xgbpatch.registry.keychain import registry_keychain
     from xgbpatch.upkeep.prune import Rules
 
-    places = known_regions(regions, config)
-    specs = [spec for region in places for spec in _specs(Flags(config=config, region=region))]
+    all_regions = known_regions(regions, config)
+    specs = [spec for region in all_regions for spec in _specs(Flags(config=config, region=region))]
     moment = None if older_than is None else datetime.now(timezone.utc) - timedelta(days=older_than)
     rules = Rules(keep, moment, tuple(spec.tag for spec in specs))
     with shown(quiet) as progress:
-        wanted = _repositories(repositories, specs, (publish_target, places))
-        pruned = list(_pruned(wanted, rules, (Registry(registry_keychain()), places, applied, progress)))
+        places = _repositories(repositories, specs, (publish_target, all_regions))
+        pruned = list(_pruned(places, rules, (Registry(registry_keychain()), all_regions, applied, progress)))
     document = {"repositories": [_document(one) for one in pruned]}
     click.echo(json.dumps(document, indent=2) if as_json else _text(pruned))
     _raise_failures(pruned)
@@ -96,11 +96,11 @@ def _repositories(
 
     publish_target, regions = where
     named = [ImageReference.parse(name) for name in names]
-    found = [name for name in named if name.host]
+    places = [name for name in named if name.host]
     plain = [name.repository for name in named if not name.host] or ([] if names or specs else [DEFAULT_REPOSITORY])
-    wanted = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
-    found += [destination.destination_of(spec, publish_target) for spec in (wanted if names else [*wanted, *specs])]
-    return list(dict.fromkeys(_plain(place) for place in found))
+    further = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
+    places += [destination.destination_of(spec, publish_target) for spec in (further if names else [*further, *specs])]
+    return list(dict.fromkeys(_plain(place) for place in places))
 
 
 def _plain(place: ImageReference) -> ImageReference:
@@ -123,19 +123,19 @@ def _pruned(
     registry, regions, applied, progress = tools
     for place in places:
         _require_own(place)
-    asked = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
-    progress.line(f"asking SageMaker in {', '.join(asked)} which images are in use")
-    services = [SageMaker(region) for region in asked]
+    all_regions = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
+    progress.line(f"asking SageMaker in {', '.join(all_regions)} which images are in use")
+    services = [SageMaker(region) for region in all_regions]
     used = prune.uses(services)
-    found = []
+    pruned = []
     for place in places:
         where = repository(registry, place)
         items = list_repository(registry, where)
         used = prune.uses(services) if applied else used
         verdicts = prune.decide(items, prune.in_use(place, items, used), rules)
         deleted = tuple(prune.delete(where, verdicts)) if applied else None
-        found.append(_Pruned(where, verdicts, prune.freed(verdicts), deleted))
-    return found
+        pruned.append(_Pruned(where, verdicts, prune.freed(verdicts), deleted))
+    return pruned
 
 
 def _require_own(place: ImageReference) -> None:
@@ -150,7 +150,7 @@ def _require_own(place: ImageReference) -> None:
 
 
 def _document(pruned: _Pruned) -> dict[str, Any]:
-    failures = {one.verdict.item.held.digest: one.failure for one in pruned.deleted or ()}
+    failures = {one.verdict.item.listed.digest: one.failure for one in pruned.deleted or ()}
     return {
         "repository": pruned.where.place.name,
         "applied": pruned.deleted is not None,
@@ -160,15 +160,15 @@ def _document(pruned: _Pruned) -> dict[str, Any]:
 
 
 def _entry(verdict: Verdict, failures: dict[str, str]) -> dict[str, Any]:
-    held = verdict.item.held
+    image = verdict.item.listed
     when = verdict.item.when
     return {
-        "digest": held.digest,
-        "tags": list(held.tags),
+        "digest": image.digest,
+        "tags": list(image.tags),
         "date": when.isoformat() if when else None,
         "action": "delete" if verdict.deleted else "keep",
         "why": verdict.why,
-        "failure": failures.get(held.digest, ""),
+        "failure": failures.get(image.digest, ""),
     }
 
 
@@ -183,8 +183,8 @@ def _text(pruned: Sequence[_Pruned]) -> str:
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
-    held = verdict.item.held
-    return ("delete" if verdict.deleted else "keep", held.digest[:19], ", ".join(held.tags) or "-", verdict.why)
+    image = verdict.item.listed
+    return ("delete" if verdict.deleted else "keep", image.digest[:19], ", ".join(image.tags) or "-", verdict.why)
 
 
 def _summary(pruned: _Pruned) -> str:
@@ -201,6 +201,6 @@ def _raise_failures(pruned: Sequence[_Pruned]) -> None:
     if failed:
         first = failed[0]
         raise RegistryError(
-            f'{len(failed)} were not deleted; the first, "{first.verdict.item.held.digest}": {first.failure}',
+            f'{len(failed)} were not deleted; the first, "{first.verdict.item.listed.digest}": {first.failure}',
             "Run it again: what is left is found again.",
         )

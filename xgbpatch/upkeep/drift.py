@@ -56,16 +56,18 @@ def snapshot_of(facts: Facts, entries: Sequence[str]) -> BaseSnapshot:
 
 def compare(old: BaseSnapshot, new: BaseSnapshot) -> tuple[DriftFinding, ...]:
     """Every clause that `new` breaks. What one of the two does not tell is no clause."""
-    before, after = _told(old), _told(new)
+    before, after = _entries(old), _entries(new)
     return tuple(
-        clause
+        finding
         for key, value in before.items()
         if key in after and after[key] != value
-        for clause in _clauses(key, (value, after[key]), (old, new))
+        for finding in _findings(key, (value, after[key]), (old, new))
     )
 
 
-def _clauses(key: str, values: tuple[str, str], grounds: tuple[BaseSnapshot, BaseSnapshot]) -> Iterator[DriftFinding]:
+def _findings(
+    key: str, values: tuple[str, str], snapshots: tuple[BaseSnapshot, BaseSnapshot]
+) -> Iterator[DriftFinding]:
     old, new = values
     match key:
         case hooks.XGBOOST:
@@ -76,11 +78,11 @@ def _clauses(key: str, values: tuple[str, str], grounds: tuple[BaseSnapshot, Bas
             what = "interpreter is" if key == hooks.EXECUTABLE else "packages lie in"
             yield DriftFinding(Kind.PLACE, f'the base\'s {what} "{new}", and "{old}" when the image was made')
         case _:
-            yield _of_hook(Hook.parse(key), values, grounds)
+            yield _of_hook(Hook.parse(key), values, snapshots)
 
 
-def _of_hook(hook: Hook, values: tuple[str, str], grounds: tuple[BaseSnapshot, BaseSnapshot]) -> DriftFinding:
-    texts = [_text(hook, ground) for ground in grounds]
+def _of_hook(hook: Hook, values: tuple[str, str], snapshots: tuple[BaseSnapshot, BaseSnapshot]) -> DriftFinding:
+    texts = [_text(hook, snapshot) for snapshot in snapshots]
     difference = _difference(*texts) if all(texts) else ""
     if hook.name == hooks.WHOLE:
         return DriftFinding(Kind.REPLACED, f'"{hook.module}", which the image replaces, has changed', difference)
@@ -88,7 +90,7 @@ def _of_hook(hook: Hook, values: tuple[str, str], grounds: tuple[BaseSnapshot, B
         return DriftFinding(Kind.GONE, f'"{hook.key}" is gone')
     if values[0] == hooks.MISSING:
         return DriftFinding(Kind.APPEARED, f'"{hook.key}" is new: the patch was made for a base without it')
-    old, new = (_parameters(hook, ground) for ground in grounds)
+    old, new = (_parameters(hook, snapshot) for snapshot in snapshots)
     if old and new and old != new:
         return DriftFinding(
             Kind.PARAMETERS, f'"{hook.key}" takes other parameters: {old} before, now {new}', difference
@@ -96,8 +98,8 @@ def _of_hook(hook: Hook, values: tuple[str, str], grounds: tuple[BaseSnapshot, B
     return DriftFinding(Kind.CHANGED, f'"{hook.key}" has changed', difference)
 
 
-def _text(hook: Hook, ground: BaseSnapshot) -> str:
-    module = ground.modules.get(hook.module)
+def _text(hook: Hook, snapshot: BaseSnapshot) -> str:
+    module = snapshot.modules.get(hook.module)
     if module is None or hook.name == hooks.WHOLE:
         return module.source if module else ""
     try:
@@ -106,8 +108,8 @@ def _text(hook: Hook, ground: BaseSnapshot) -> str:
         return module.source
 
 
-def _parameters(hook: Hook, ground: BaseSnapshot) -> str:
-    module = ground.modules.get(hook.module)
+def _parameters(hook: Hook, snapshot: BaseSnapshot) -> str:
+    module = snapshot.modules.get(hook.module)
     try:
         return hooks.parameters(module.source, hook.name) if module else ""
     except SyntaxError:
@@ -120,6 +122,6 @@ def _difference(old: str, new: str) -> str:
     return "\n".join(lines[:_SHOWN_LINES] + ([f"… and {rest} more lines"] if rest > 0 else []))
 
 
-def _told(ground: BaseSnapshot) -> dict[str, str]:
-    pairs = (entry.partition("=") for entry in ground.entries)
+def _entries(snapshot: BaseSnapshot) -> dict[str, str]:
+    pairs = (entry.partition("=") for entry in snapshot.entries)
     return {key: value for key, _, value in pairs}

@@ -48,10 +48,10 @@ def read_own_layer(blobs: BlobStore, layers: Sequence[OwnLayer]) -> tuple[Overla
     Raises `ContractError` where a layer is not what its configuration says, or holds anything but files below
     `/opt/xgbpatch`; `RegistryError` and `BaseImageError` where its bytes are wrong.
     """
-    found: dict[str, OverlayFile] = {}
+    files: dict[str, OverlayFile] = {}
     for layer in layers:
-        found.update({file.target: file for file in _files(blobs, layer)})
-    return tuple(sorted(found.values()))
+        files.update({file.target: file for file in _files(blobs, layer)})
+    return tuple(sorted(files.values()))
 
 
 def files_digest(files: Sequence[OverlayFile]) -> str:
@@ -159,36 +159,36 @@ def verify_ownership(services: Services, image: RemoteImage) -> OwnedImage:
     Raises `ContractError` where it does not stand on that base, `ConfigurationError` where it cannot say, and
     `BaseImageError` where the base is gone.
     """
-    made = image.provenance
-    if made is None or not made.files_digest or not made.patch_digest:
-        older = "was not made by xgbpatch" if made is None else "was made by an xgbpatch that kept too little of it"
+    labels = image.provenance
+    if labels is None or not labels.files_digest or not labels.patch_digest:
+        older = "was not made by xgbpatch" if labels is None else "was made by an xgbpatch that kept too little of it"
         raise ConfigurationError(f'"{image.reference}" {older}', "Build an image from a spec first: xgbpatch build.")
-    if made.base is None:
+    if labels.base is None:
         raise ConfigurationError(
-            f'the labels of "{image.reference}" name no base in a registry: "{made.base_name}" with the digest '
-            f'"{made.base_digest}"',
+            f'the labels of "{image.reference}" name no base in a registry: "{labels.base_name}" with the digest '
+            f'"{labels.base_digest}"',
             _REBUILD,
         )
-    base = find_image(services.registry, made.base, image.architecture or "amd64")
+    base = find_image(services.registry, labels.base, image.architecture or "amd64")
     if base is None:
         raise BaseImageError(
-            f'the base "{made.base}" is gone, so nothing proves what is its and what is ours', _REBUILD
+            f'the base "{labels.base}" is gone, so nothing proves what is its and what is ours', _REBUILD
         )
-    found = list(_contradictions(image, base))
-    if found:
+    faults = list(_contradictions(image, base))
+    if faults:
         raise ContractError(
-            f'"{image.reference}" does not stand on the base it claims, "{made.base}": {"; ".join(found)}', _REBUILD
+            f'"{image.reference}" does not stand on the base it claims, "{labels.base}": {"; ".join(faults)}', _REBUILD
         )
-    return OwnedImage(image, base, made)
+    return OwnedImage(image, base, labels)
 
 
 def patch_contents(services: Services, owned: OwnedImage) -> PatchContents:
     """What the patch consists of, read from its layers; raises `ContractError` where it is not what the labels say."""
     files = read_own_layer(services.blobs_of(owned.image.reference), owned.layers)
-    seen = files_digest(files)
-    if seen != owned.provenance.files_digest:
+    digest = files_digest(files)
+    if digest != owned.provenance.files_digest:
         raise ContractError(
-            f'the files that "{owned.image.reference}" adds are not those that its label names: "{seen}" instead of '
+            f'the files that "{owned.image.reference}" adds are not those that its label names: "{digest}" instead of '
             f'"{owned.provenance.files_digest}"',
             _REBUILD,
         )
@@ -222,15 +222,15 @@ def _environment(owned: OwnedImage) -> Mapping[str, str]:
 
     A patch may also set a variable to what the base has; which one, only the digest tells.
     """
-    base, image, made = owned.base.environment, owned.image.environment, owned.provenance
+    base, image, labels = owned.base.environment, owned.image.environment, owned.provenance
     own = {name: value for name, value in image.items() if base.get(name) != value}
     equal = sorted(set(image) - set(own))
-    files = made.files_digest.removeprefix("sha256:")
+    files = labels.files_digest.removeprefix("sha256:")
     for count in range(_COINCIDENCES + 1):
         for names in combinations(equal, count):
-            found = {**own, **{name: image[name] for name in names}}
-            if f"sha256:{digest_of(files, found)}" == made.patch_digest:
-                return found
+            variables = {**own, **{name: image[name] for name in names}}
+            if f"sha256:{digest_of(files, variables)}" == labels.patch_digest:
+                return variables
     raise ContractError(
         f'the variables of "{owned.image.reference}" are not those that xgbpatch gave it ({", ".join(sorted(own))})',
         _REBUILD,

@@ -54,8 +54,8 @@ def newer_in_words(provenance: Provenance) -> Facts | None:
         return None
     version, machine, libc = parts
     python = PythonFacts(version, "", "", "", machine, libc.removeprefix("glibc-"))
-    held = {name: Distribution(name, version) for name, version in _versions_of(provenance.base_packages).items()}
-    return Facts(provenance.base_digest, python, held, {}, frozenset(), {}, {}, {})
+    base = {name: Distribution(name, version) for name, version in _versions_of(provenance.base_packages).items()}
+    return Facts(provenance.base_digest, python, base, {}, frozenset(), {}, {}, {})
 
 
 def _versions_of(items: Sequence[str]) -> Mapping[str, str]:
@@ -79,7 +79,7 @@ def spec_changes(spec: Spec, image: RemoteImage, provenance: Provenance) -> tupl
     """
     if provenance.asked_digest == asked_digest(spec):
         return ()
-    found = [
+    changes = [
         *_one_change("version", provenance.version, spec.version),
         *_one_change("architecture", image.architecture, spec.architecture.value),
         *_set_changes("feature", provenance.features, spec.features),
@@ -88,7 +88,7 @@ def spec_changes(spec: Spec, image: RemoteImage, provenance: Provenance) -> tupl
         *_variable_changes(spec, image),
         *_package_changes(spec, provenance),
     ]
-    return tuple(found) or ("files, packages or variables are not those that the image was built from",)
+    return tuple(changes) or ("files, packages or variables are not those that the image was built from",)
 
 
 def _one_change(what: str, before: str, now: str) -> Iterator[str]:
@@ -110,13 +110,13 @@ def _variable_changes(spec: Spec, image: RemoteImage) -> Iterator[str]:
 
 def _package_changes(spec: Spec, provenance: Provenance) -> Iterator[str]:
     """Requirements that neither a package of the image nor one of its base meets."""
-    held = dict(pin.split("==", 1) for pin in (*provenance.base_packages, *provenance.packages) if "==" in pin)
+    versions = dict(pin.split("==", 1) for pin in (*provenance.base_packages, *provenance.packages) if "==" in pin)
     for text in spec.packages:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        version = held.get(canonicalize_name(requirement.name))
+        version = versions.get(canonicalize_name(requirement.name))
         if version is None or not _meets(requirement, version):
             yield f'package "{text}" is new'
 
@@ -211,11 +211,11 @@ def plan(services: Services, spec: Spec, place: ImageReference, today: date, pac
     """
     base = resolve(spec, services.registry)
     image = published.newest(services.registry, place, spec, base)
-    made = image.provenance if image else None
-    if image is None or made is None:
+    labels = image.provenance if image else None
+    if image is None or labels is None:
         reasons, warnings = [Reason(Cause.UNPUBLISHED, f'"{place.name}" holds no image of "{spec.name}" yet')], []
     else:
-        case = _Case(services, spec, base, place, image, made)
+        case = _Case(services, spec, base, place, image, labels)
         reasons, warnings = list(case.reasons()), list(case.warnings())
         if packages and not any(reason.cause in (Cause.BASE, Cause.SPEC, Cause.LABELS) for reason in reasons):
             _look_at_packages(case, reasons, warnings)
@@ -230,18 +230,18 @@ class _Case:
     base: Base
     place: ImageReference
     image: RemoteImage
-    made: Provenance
+    labels: Provenance
 
     def reasons(self) -> Iterator[Reason]:
-        if not self.made.asked_digest or not self.made.hooks:
-            yield Reason(Cause.LABELS, f"xgbpatch {self.made.tool_version} made it, which kept too little to compare")
+        if not self.labels.asked_digest or not self.labels.hooks:
+            yield Reason(Cause.LABELS, f"xgbpatch {self.labels.tool_version} made it, which kept too little to compare")
         else:
-            yield from (Reason(Cause.SPEC, words) for words in spec_changes(self.spec, self.image, self.made))
-        if self.made.base_digest != self.base.reference.digest:
+            yield from (Reason(Cause.SPEC, words) for words in spec_changes(self.spec, self.image, self.labels))
+        if self.labels.base_digest != self.base.reference.digest:
             yield Reason(Cause.BASE, self._moved())
             yield from self._drift()
         if self._overlay_differs() and not self._is_of_newer_xgbpatch():
-            yield Reason(Cause.OVERLAY, f"its overlay is that of xgbpatch {self.made.tool_version}, this is {_own()}")
+            yield Reason(Cause.OVERLAY, f"its overlay is that of xgbpatch {self.labels.tool_version}, this is {_own()}")
         newest = self.image.reference.tag or self.image.manifest.digest
         for alias, withdrawn in self._elsewhere:
             if not withdrawn:
@@ -249,9 +249,10 @@ class _Case:
 
     def warnings(self) -> Iterator[str]:
         if self._overlay_differs() and self._is_of_newer_xgbpatch():
-            yield f"xgbpatch {self.made.tool_version} made it, which is newer than this one ({_own()}): update xgbpatch"
-        if self.made.base_name and _name(self.made.base_name) != self.base.reference.name:
-            yield f'its base was "{self.made.base_name}", the spec\'s is "{self.base.reference.name}"'
+            maker = self.labels.tool_version
+            yield f"xgbpatch {maker} made it, which is newer than this one ({_own()}): update xgbpatch"
+        if self.labels.base_name and _name(self.labels.base_name) != self.base.reference.name:
+            yield f'its base was "{self.labels.base_name}", the spec\'s is "{self.base.reference.name}"'
 
         for alias, withdrawn in self._elsewhere:
             if withdrawn:
@@ -259,36 +260,35 @@ class _Case:
 
     def _moved(self) -> str:
         name, digest = self.base.reference.with_digest(""), self.base.reference.digest
-        return f'the base "{name}" moved: {self.made.base_digest} → {digest}'
+        return f'the base "{name}" moved: {self.labels.base_digest} → {digest}'
 
     def _drift(self) -> Iterator[Reason]:
         """Of another version on purpose everything may differ: that is no drift."""
-        if not self.made.hooks or self.made.version != self.spec.version:
+        if not self.labels.hooks or self.labels.version != self.spec.version:
             return
-        old, new = BaseSnapshot(self.made.hooks), drift.snapshot_of(self._facts(self.base.reference), self.made.hooks)
-        broken = drift.compare(old, new)
-        if broken:
-            told = drift.compare(self._old_ground(), new)
-            yield from (Reason(Cause.DRIFT, clause.words, clause.difference) for clause in told)
+        new = drift.snapshot_of(self._facts(self.base.reference), self.labels.hooks)
+        if drift.compare(BaseSnapshot(self.labels.hooks), new):
+            findings = drift.compare(self._old_snapshot(), new)
+            yield from (Reason(Cause.DRIFT, finding.words, finding.difference) for finding in findings)
 
-    def _old_ground(self) -> BaseSnapshot:
+    def _old_snapshot(self) -> BaseSnapshot:
         """With its modules' texts, so that the difference can be shown; without where the old base is gone."""
         try:
-            modules = self._facts(self.made.base).modules if self.made.base else {}
+            modules = self._facts(self.labels.base).modules if self.labels.base else {}
         except XgbpatchError:
             modules = {}
-        return BaseSnapshot(self.made.hooks, modules)
+        return BaseSnapshot(self.labels.hooks, modules)
 
     def _facts(self, reference: ImageReference) -> Facts:
         image = load_image(self.services.registry, reference.pinned, self.spec.architecture.value)
         return layers.inspect(image, self.services.blobs_of(reference), self.services.cache, self.services.progress)
 
     def _overlay_differs(self) -> bool:
-        return self.made.overlay_digest != f"sha256:{overlay_digest()}"
+        return self.labels.overlay_digest != f"sha256:{overlay_digest()}"
 
     def _is_of_newer_xgbpatch(self) -> bool:
         try:
-            return Version(self.made.tool_version) > Version(_own())
+            return Version(self.labels.tool_version) > Version(_own())
         except InvalidVersion:  # a label may hold anything
             return False
 
@@ -296,13 +296,13 @@ class _Case:
     def _elsewhere(self) -> tuple[tuple[str, bool], ...]:
         """The aliases that do not name the newest image, and whether a rollback took them away from it."""
         registry = self.services.registry
-        found = published.stragglers(registry, self.place, self.spec, self.image)
-        return tuple((alias, published.was_withdrawn(registry, self.place, alias, self.image)) for alias in found)
+        aliases = published.stragglers(registry, self.place, self.spec, self.image)
+        return tuple((alias, published.was_withdrawn(registry, self.place, alias, self.image)) for alias in aliases)
 
 
 def _look_at_packages(case: _Case, reasons: list[Reason], warnings: list[str]) -> None:
     try:
-        newer = newer_packages(case.spec, case.made, case.services.progress)
+        newer = newer_packages(case.spec, case.labels, case.services.progress)
     except (PackageError, ExtraMissingError) as error:
         warnings.append(f"whether a package is newer could not be found out: {error.message}")
     else:

@@ -58,24 +58,24 @@ def uses(places: Sequence[SageMaker]) -> tuple[Use, ...]:
 
 def in_use(place: ImageReference, items: Iterable[RepositoryItem], used: Iterable[Use]) -> dict[str, Use]:
     """Digests in the repository of `place` that something needs, by digest itself or by a tag that names it now."""
-    tags = {tag: item.held.digest for item in items for tag in item.held.tags}
-    found: dict[str, Use] = {}
+    tags = {tag: item.listed.digest for item in items for tag in item.listed.tags}
+    used_digests: dict[str, Use] = {}
     for use in used:
         for image in use.images:
             digest = image.digest or tags.get(image.tag or "latest", "")
             if digest and _same_repository(image, place):
-                found.setdefault(digest, use)
-    return found
+                used_digests.setdefault(digest, use)
+    return used_digests
 
 
 def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> tuple[Verdict, ...]:
     """A verdict on everything in one repository: images first, then what belongs to them."""
-    own = {item.held.digest: _on_image(item, items, used, rules) for item in items if item.provenance}
+    own = {item.listed.digest: _on_image(item, items, used, rules) for item in items if item.provenance}
     chains = _chains(items)
     verdicts = []
     for item in items:
-        root = own.get(chains[item.held.digest][-1])
-        verdicts.append(own.get(item.held.digest) or _on_other(item, used, root, tuple(own.values())))
+        root = own.get(chains[item.listed.digest][-1])
+        verdicts.append(own.get(item.listed.digest) or _on_other(item, used, root, tuple(own.values())))
     return tuple(verdicts)
 
 
@@ -94,11 +94,11 @@ def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[Deleted]:
     root = {digest: chain[-1] for digest, chain in chains.items()}
     stays: dict[str, str] = {}
     for step in _steps(doomed, chains, where):
-        moved = _moved(doomed, where.held())
+        moved = _moved(doomed, where.listed())
         stays |= {root[digest]: "its tags have changed meanwhile" for digest in moved}
         batch = [verdict for verdict in step if root[_digest(verdict)] not in stays]
         yield from (Deleted(verdict, stays[root[_digest(verdict)]]) for verdict in step if verdict not in batch)
-        failures = where.delete([verdict.item.held for verdict in batch]) if batch else {}
+        failures = where.delete([verdict.item.listed for verdict in batch]) if batch else {}
         stays |= {root[_digest(verdict)]: _HELD_BACK for verdict in batch if _digest(verdict) in failures}
         yield from (Deleted(verdict, failures.get(_digest(verdict), "")) for verdict in batch)
 
@@ -143,17 +143,17 @@ def _endpoint_use(endpoint: Endpoint, models: set[str]) -> Use:
 
 
 def _on_image(item: RepositoryItem, items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> Verdict:
-    made = item.provenance
-    assert made is not None, "the caller asks for images of ours only"
-    digest = item.held.digest
+    provenance = item.provenance
+    assert provenance is not None, "the caller asks for images of ours only"
+    digest = item.listed.digest
     if digest in used:
         return Verdict(item, False, f"used by {used[digest]}")
-    aliases = [tag for tag in item.held.tags if not _is_own_tag(tag, made, rules)]
+    aliases = [tag for tag in item.listed.tags if not _is_own_tag(tag, provenance, rules)]
     if aliases:
         return Verdict(item, False, f'alias "{aliases[0]}" names it')
     whole = next((index for index in items if digest in index.parts), None)
     if whole is not None:
-        return Verdict(item, False, f'part of the index "{", ".join(whole.held.tags) or whole.held.digest}"')
+        return Verdict(item, False, f'part of the index "{", ".join(whole.listed.tags) or whole.listed.digest}"')
     later = newer(item, items)
     if len(later) < rules.keep:
         return Verdict(item, False, f"among the newest {rules.keep}" if later else "the newest of its image")
@@ -163,27 +163,27 @@ def _on_image(item: RepositoryItem, items: Sequence[RepositoryItem], used: Mappi
 
 
 def _on_other(item: RepositoryItem, used: Mapping[str, Use], root: Verdict | None, own: Sequence[Verdict]) -> Verdict:
-    if item.held.digest in used:
-        return Verdict(item, False, f"used by {used[item.held.digest]}")
+    if item.listed.digest in used:
+        return Verdict(item, False, f"used by {used[item.listed.digest]}")
     if root is not None:
         return Verdict(item, root.deleted, f"belongs to {_name(root.item)}, which {_fate(root)}")
-    if item.held.tags and all(tag.startswith(BASE_TAG) for tag in item.held.tags):
-        needed = any(_base_tag(verdict.item) in item.held.tags for verdict in own if not verdict.deleted)
+    if item.listed.tags and all(tag.startswith(BASE_TAG) for tag in item.listed.tags):
+        needed = any(_base_tag(verdict.item) in item.listed.tags for verdict in own if not verdict.deleted)
         return Verdict(item, not needed, f"a base that {'an image here stands' if needed else 'no image stands'} on")
     return Verdict(item, False, "not made by xgbpatch")
 
 
 def _chains(items: Iterable[RepositoryItem]) -> dict[str, tuple[str, ...]]:
     """From each digest to what it belongs to in the end: a signature may belong to an SBOM that belongs to an image."""
-    subjects = {item.held.digest: item.subject for item in items}
+    subjects = {item.listed.digest: item.subject for item in items}
     return {digest: _chain(digest, subjects) for digest in subjects}
 
 
 def _chain(digest: str, subjects: Mapping[str, str]) -> tuple[str, ...]:
-    found = [digest]
-    while (subject := subjects.get(found[-1], "")) and subject not in found:
-        found.append(subject)
-    return tuple(found)
+    chain = [digest]
+    while (subject := subjects.get(chain[-1], "")) and subject not in chain:
+        chain.append(subject)
+    return tuple(chain)
 
 
 def _steps(doomed: Sequence[Verdict], chains: Mapping[str, tuple[str, ...]], where: Repository) -> list[list[Verdict]]:
@@ -202,14 +202,14 @@ def _moved(doomed: Sequence[Verdict], images: Iterable[ListedImage]) -> Iterator
     now = {one.digest: set(one.tags) for one in images}
     taken = {tag for tags in now.values() for tag in tags}
     for verdict in doomed:
-        digest, tags = _digest(verdict), set(verdict.item.held.tags)
+        digest, tags = _digest(verdict), set(verdict.item.listed.tags)
         if now[digest] != tags if digest in now else tags & taken:
             yield digest
 
 
 def _base_tag(item: RepositoryItem) -> str:
-    made = item.provenance
-    return BASE_TAG + made.base_digest.removeprefix("sha256:")[:12] if made else ""
+    provenance = item.provenance
+    return BASE_TAG + provenance.base_digest.removeprefix("sha256:")[:12] if provenance else ""
 
 
 def _is_own_tag(tag: str, provenance: Provenance, rules: Rules) -> bool:
@@ -229,11 +229,11 @@ def _blobs(manifest: Manifest) -> dict[str, int]:
 
 
 def _digest(verdict: Verdict) -> str:
-    return verdict.item.held.digest
+    return verdict.item.listed.digest
 
 
 def _name(item: RepositoryItem) -> str:
-    return f'"{item.held.tags[0] if item.held.tags else item.held.digest}"'
+    return f'"{item.listed.tags[0] if item.listed.tags else item.listed.digest}"'
 
 
 def _fate(verdict: Verdict) -> str:

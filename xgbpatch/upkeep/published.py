@@ -53,8 +53,8 @@ def newest(registry: Registry, place: ImageReference, spec: Spec, base: Base) ->
     aliased, left = _read(registry, names), _left(registry, names)
     together = len(aliased) == len(names) and len({image.manifest.digest for image in aliased}) == 1
     if together and not left:
-        made = aliased[0].provenance
-        if made and made.image == spec.name and choice.is_present(made):
+        labels = aliased[0].provenance
+        if labels and labels.image == spec.name and choice.is_present(labels):
             return aliased[0]
     aliased += _read(registry, left)
     tags = choice.shared_out(registry.tags(place))
@@ -62,9 +62,9 @@ def newest(registry: Registry, place: ImageReference, spec: Spec, base: Base) ->
         images = _read(registry, [place.with_tag(tag) for tag in tags[share]])
         known = {image.manifest.digest for image in images}  # by their version tags, which say more
         rest = [image for image in aliased if image.manifest.digest not in known]
-        found = choice.best([*images, *(image for image in rest if choice.share_of(image) is share)])
-        if found:
-            return found
+        best = choice.best([*images, *(image for image in rest if choice.share_of(image) is share)])
+        if best:
+            return best
     return None
 
 
@@ -84,8 +84,8 @@ def was_withdrawn(registry: Registry, place: ImageReference, alias: str, image: 
 def _left(registry: Registry, names: Sequence[ImageReference]) -> list[ImageReference]:
     """What the last rollback took these aliases away from, by the tags that remember it."""
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(lambda alias: aliases.withdrawn_digest(registry, alias), names))
-    pairs = zip(names, found, strict=True)
+        digests = list(pool.map(lambda alias: aliases.withdrawn_digest(registry, alias), names))
+    pairs = zip(names, digests, strict=True)
     return [aliases.memory_tag(alias, aliases.WITHDRAWN) for alias, digest in pairs if digest]
 
 
@@ -119,17 +119,17 @@ class _Choice:
 
     def shared_out(self, tags: Sequence[str]) -> Mapping[_Share, list[str]]:
         """The tags of the spec's pattern."""
-        found: dict[_Share, list[str]] = {share: [] for share in _Share}
+        shares: dict[_Share, list[str]] = {share: [] for share in _Share}
         for tag in tags:
             match = self._pattern.fullmatch(tag)
             if match:
-                told = match.groupdict()
-                found[self._share(told.get("version", self._version), told.get("base", ""))].append(tag)
-        return found
+                fields = match.groupdict()
+                shares[self._share(fields.get("version", self._version), fields.get("base", ""))].append(tag)
+        return shares
 
     def share_of(self, image: RemoteImage) -> _Share:
-        made = image.provenance
-        return self._share(made.version, made.base_digest.removeprefix("sha256:")) if made else _Share.NOTHING
+        labels = image.provenance
+        return self._share(labels.version, labels.base_digest.removeprefix("sha256:")) if labels else _Share.NOTHING
 
     def _share(self, version: str, base: str) -> _Share:
         """`base`: hexadecimal digits with which a digest begins."""
@@ -139,9 +139,9 @@ class _Choice:
 
     def best(self, images: Sequence[RemoteImage]) -> RemoteImage | None:
         """The newest of the spec's own."""
-        made = [(image, image.provenance) for image in images]
-        own = [(image, told) for image, told in made if told and told.image == self._name]
-        unnamed = [(image, told) for image, told in made if told and not told.image]
+        labelled = [(image, image.provenance) for image in images]
+        own = [(image, labels) for image, labels in labelled if labels and labels.image == self._name]
+        unnamed = [(image, labels) for image, labels in labelled if labels and not labels.image]
         candidates = own or unnamed
         return max(candidates, key=lambda item: self._rank(*item))[0] if candidates else None
 
@@ -152,14 +152,14 @@ class _Choice:
 
 
 def _packages(provenance: Provenance) -> tuple[tuple[str, Version], ...]:
-    found = []
+    packages = []
     for package in sorted(provenance.packages):
         name, _, version = package.partition("==")
         try:
-            found.append((name, Version(version)))
+            packages.append((name, Version(version)))
         except InvalidVersion:
-            found.append((name, Version("0")))
-    return tuple(found)
+            packages.append((name, Version("0")))
+    return tuple(packages)
 
 
 def _pattern(text: str) -> re.Pattern[str]:

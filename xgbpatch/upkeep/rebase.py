@@ -44,24 +44,24 @@ def moved_environment(move: _Relocation) -> dict[str, str]:
     """The patch's variables on the new base. What extends one of the base's extends the new base's; a value of the
     user's own stays as it is."""
     old, new = move.owned.base, move.base
-    found = dict(move.environment)
+    environment = dict(move.environment)
     for name, moved in (
-        ("PATH", _moved_path(found.get("PATH", ""), old.environment.get("PATH"), new.environment.get("PATH"))),
-        ("PYTHONPATH", _imports(found.get("PYTHONPATH", ""), old.environment, new.environment)),
+        ("PATH", _moved_path(environment.get("PATH", ""), old.environment.get("PATH"), new.environment.get("PATH"))),
+        ("PYTHONPATH", _imports(environment.get("PYTHONPATH", ""), old.environment, new.environment)),
     ):
         if moved is not None:
-            found[name] = moved
-    if found.get("XGBPATCH_BASE") == str(move.owned.provenance.base):
-        found["XGBPATCH_BASE"] = str(new.reference)
-    return found
+            environment[name] = moved
+    if environment.get("XGBPATCH_BASE") == str(move.owned.provenance.base):
+        environment["XGBPATCH_BASE"] = str(new.reference)
+    return environment
 
 
 def moved_labels(move: _Relocation, hooks: tuple[str, ...], created: str) -> dict[str, str]:
     """All labels beyond the new base's own: the image's, with what is true of the new base."""
-    made, reference = move.owned.provenance, move.base.reference
-    files = made.files_digest.removeprefix("sha256:")
+    labels, reference = move.owned.provenance, move.base.reference
+    files = labels.files_digest.removeprefix("sha256:")
     moved = replace(
-        made,
+        labels,
         base_name=str(replace(reference, digest="")),
         base_digest=reference.digest,
         patch_digest=f"sha256:{digest_of(files, moved_environment(move))}",
@@ -159,7 +159,7 @@ def rebase(services: Services, request: RebaseRequest) -> RebaseResult:
         return RebaseResult(owned.image.reference, base.reference, up_to_date=True)
     destination = owned.image.reference.with_tag(request.tag or _new_tag(services, owned, base.reference))
     patch = ownership.patch_contents(services, owned)
-    old, new = _grounds(services, owned, base, patch.replaced)
+    old, new = _snapshots(services, owned, base, patch.replaced)
     accepted = _accepted(services, request, drift.compare(old, new))
     move = _Relocation(owned, patch.environment, base)
     addition = _addition(move, new.entries, rfc3339(services.created or registry_builder.created_of(base)))
@@ -192,15 +192,15 @@ def _new_tag(services: Services, owned: OwnedImage, base: ImageReference) -> str
     if old in image.tag:
         return image.tag.replace(old, rebase_mark(base.digest))
     for tag in services.registry.tags(image):
-        found = services.registry.head(image.with_tag(tag)) if old in tag else None
-        if found and found.digest == image.digest:
+        manifest = services.registry.head(image.with_tag(tag)) if old in tag else None
+        if manifest and manifest.digest == image.digest:
             return tag.replace(old, rebase_mark(base.digest))
     raise ConfigurationError(
         f'no tag of "{image}" names its base ("{old}"), so none follows for the new one', "Name it: --tag TAG."
     )
 
 
-def _grounds(
+def _snapshots(
     services: Services, owned: OwnedImage, base: RemoteImage, replaced: tuple[str, ...]
 ) -> tuple[BaseSnapshot, BaseSnapshot]:
     """The old base and the new one as the patch stands on them; raises `PackageError` where its packages do not fit.
@@ -208,11 +208,11 @@ def _grounds(
     What the old base was like is in the image's label. Its layers are read only where the label does not tell all, and
     for the difference where there is one.
     """
-    made, facts = owned.provenance, _facts(services, base)
-    check_packages(made, facts)
-    entries = made.hooks
+    labels, facts = owned.provenance, _facts(services, base)
+    check_packages(labels, facts)
+    entries = labels.hooks
     if not entries or not set(replaced) <= set(hooks.replaced(entries)):
-        entries = hooks.recorded(made.features, made.fixes, replaced, _facts(services, owned.base))
+        entries = hooks.recorded(labels.features, labels.fixes, replaced, _facts(services, owned.base))
     old, new = BaseSnapshot(entries), drift.snapshot_of(facts, entries)
     return (BaseSnapshot(entries, _texts(services, owned.base)) if drift.compare(old, new) else old), new
 

@@ -37,7 +37,7 @@ class Repository(Protocol):
 
     place: ImageReference
 
-    def held(self) -> tuple[ListedImage, ...]: ...
+    def listed(self) -> tuple[ListedImage, ...]: ...
 
     def delete(self, items: Sequence[ListedImage]) -> Mapping[str, str]:
         """Delete with their tags; why one was not deleted, by digest. What is missing is no failure."""
@@ -48,7 +48,7 @@ class Repository(Protocol):
 class RepositoryItem:
     """Something in a repository; `image` is None for an index and for an artifact that is no image."""
 
-    held: ListedImage
+    listed: ListedImage
     manifest: Manifest
     image: RemoteImage | None
 
@@ -59,16 +59,16 @@ class RepositoryItem:
     @property
     def created(self) -> datetime | None:
         """The moment that the image says it was made at."""
-        made = self.provenance
+        provenance = self.provenance
         with suppress(ValueError):
-            found = datetime.fromisoformat(made.created.replace("Z", "+00:00")) if made else None
-            return found if found and found.tzinfo else None
+            moment = datetime.fromisoformat(provenance.created.replace("Z", "+00:00")) if provenance else None
+            return moment if moment and moment.tzinfo else None
         return None
 
     @property
     def when(self) -> datetime | None:
         """The moment by which newer and older are told: that of the push, else `created`."""
-        return self.held.pushed or self.created
+        return self.listed.pushed or self.created
 
     @property
     def order(self) -> tuple[datetime, ...]:
@@ -78,10 +78,10 @@ class RepositoryItem:
     @property
     def subject(self) -> str:
         """The digest of the image that this belongs to, empty where it stands for itself."""
-        named = [f"sha256:{match[1]}" for tag in self.held.tags if (match := _REFERRERS.fullmatch(tag))]
-        if named and len(named) == len(self.held.tags):
+        named = [f"sha256:{match[1]}" for tag in self.listed.tags if (match := _REFERRERS.fullmatch(tag))]
+        if named and len(named) == len(self.listed.tags):
             return named[0]
-        if self.held.tags:
+        if self.listed.tags:
             return ""
         return str((self.manifest.document.get("subject") or {}).get("digest", ""))
 
@@ -94,12 +94,12 @@ class RepositoryItem:
     def line(self) -> tuple[str, ...]:
         """Images with the same one are successive versions of one image: its name in the configuration, version and
         architecture. What was built without a name is told by what was asked for."""
-        made = self.provenance
-        if made is None or self.image is None:
+        provenance = self.provenance
+        if provenance is None or self.image is None:
             return ()
-        asked = made.asked_digest or ",".join((*made.features, "+", *made.fixes))
-        name = (made.image,) if made.image not in ("", "default") else ("", asked)
-        return (*name, made.version, self.image.architecture)
+        content = provenance.asked_digest or ",".join((*provenance.features, "+", *provenance.fixes))
+        name = (provenance.image,) if provenance.image not in ("", "default") else ("", content)
+        return (*name, provenance.version, self.image.architecture)
 
 
 def repository(registry: Registry, place: ImageReference) -> Repository:
@@ -109,10 +109,10 @@ def repository(registry: Registry, place: ImageReference) -> Repository:
 
 def list_repository(registry: Registry, where: Repository) -> tuple[RepositoryItem, ...]:
     """Everything in the repository, its manifests and configurations read. Raises `RegistryError` and `AwsError`."""
-    listed = where.held()
+    listed = where.listed()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(partial(_item, registry, where.place), listed)
-    return tuple(item for item in found if item is not None)
+        items = pool.map(partial(_item, registry, where.place), listed)
+    return tuple(item for item in items if item is not None)
 
 
 def newer(item: RepositoryItem, items: Iterable[RepositoryItem]) -> tuple[RepositoryItem, ...]:
@@ -129,14 +129,14 @@ class EcrRepository:
         self.place = images.place
         self._images = images
 
-    def held(self) -> tuple[ListedImage, ...]:
+    def listed(self) -> tuple[ListedImage, ...]:
         return tuple(ListedImage(image.digest, image.tags, image.pushed) for image in self._images.images())
 
     def delete(self, items: Sequence[ListedImage]) -> Mapping[str, str]:
         """By tag, so that what gets another tag in this very moment stays with that."""
-        known = {held.digest: held.tags for held in items}
+        known = {image.digest: image.tags for image in items}
         failures = self._images.delete(known)
-        left = [held.digest for held in self.held() if set(held.tags) - set(known.get(held.digest, held.tags))]
+        left = [image.digest for image in self.listed() if set(image.tags) - set(known.get(image.digest, image.tags))]
         return {**dict.fromkeys(left, "it got another tag meanwhile"), **failures}
 
 
@@ -147,7 +147,7 @@ class TaggedRepository:
         self.place = place
         self._registry = registry
 
-    def held(self) -> tuple[ListedImage, ...]:
+    def listed(self) -> tuple[ListedImage, ...]:
         tags: dict[str, list[str]] = {}
         for tag in self._registry.tags(self.place):
             there = self._registry.head(self.place.with_tag(tag))
@@ -158,14 +158,14 @@ class TaggedRepository:
         return tuple(ListedImage(digest, tuple(names)) for digest, names in tags.items())
 
     def delete(self, items: Sequence[ListedImage]) -> Mapping[str, str]:
-        kept = {}
-        for digest in (held.digest for held in items):
+        failures = {}
+        for digest in (image.digest for image in items):
             try:
                 if not self._registry.delete(replace(self.place, tag="", digest=digest)):
-                    kept[digest] = "this registry deletes nothing (distribution: storage.delete.enabled)"
+                    failures[digest] = "this registry deletes nothing (distribution: storage.delete.enabled)"
             except XgbpatchError as error:
-                kept[digest] = error.message
-        return kept
+                failures[digest] = error.message
+        return failures
 
     def _artifacts(self, tag: str) -> tuple[str, ...]:
         if not _REFERRERS.fullmatch(tag):

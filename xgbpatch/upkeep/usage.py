@@ -38,7 +38,7 @@ class Standing:
     """
 
     image: ImageReference
-    made: Provenance
+    provenance: Provenance
     reasons: tuple[str, ...]
     newest: ImageReference | None = None
     stale_too: bool = False
@@ -75,10 +75,10 @@ class Assessment:
     """Judges images, each once, and remembers repositories and base tags that it has looked at."""
 
     def __init__(self, services: Services) -> None:
-        self._depot = services
+        self._services = services
         self._registry = services.registry
         self._standings: dict[ImageReference, Standing | None] = {}
-        self._stocks: dict[str, tuple[RepositoryItem, ...]] = {}
+        self._items: dict[str, tuple[RepositoryItem, ...]] = {}
         self._bases: dict[tuple[str, str], str] = {}
         self._passed: dict[ImageReference, bool] = {}
         self.unknown: dict[ImageReference, str] = {}
@@ -96,41 +96,44 @@ class Assessment:
     def _judged(self, image: ImageReference) -> Standing | None:
         if not image.host:
             return None
-        found = find_image(self._registry, image)
-        if found is None:
+        published = find_image(self._registry, image)
+        if published is None:
             self.unknown[image] = "it is not in its registry any more"
             return None
-        if found.provenance is None:
+        if published.provenance is None:
             return None
-        standing = Standing(found.reference, found.provenance, tuple(self._moved_base(found)))
-        later = self._later(found)
+        standing = Standing(published.reference, published.provenance, tuple(self._moved_base(published)))
+        later = self._later(published)
         if not later:
             return standing
         tested = next((item for item in later if self._has_passed(item)), None)
-        held = (tested or later[0]).held
-        named = replace(image, tag="", digest=held.digest)
-        reasons = (*standing.reasons, f'superseded by "{held.tags[0] if held.tags else held.digest}"')
+        later_image = (tested or later[0]).listed
+        named = replace(image, tag="", digest=later_image.digest)
+        reasons = (
+            *standing.reasons,
+            f'superseded by "{later_image.tags[0] if later_image.tags else later_image.digest}"',
+        )
         if tested is None:
             return replace(standing, reasons=reasons, untested=named)
         stale = bool(tested.image and [*self._moved_base(tested.image)])
         return replace(standing, reasons=reasons, newest=named, stale_too=stale)
 
     def _moved_base(self, image: RemoteImage) -> Iterator[str]:
-        made = image.provenance
-        now = self._digest_of_base(made, image.architecture) if made else ""
-        if made and now and now != made.base_digest:
-            yield f'its base "{made.base_name}" is "{now}" now'
+        provenance = image.provenance
+        now = self._digest_of_base(provenance, image.architecture) if provenance else ""
+        if provenance and now and now != provenance.base_digest:
+            yield f'its base "{provenance.base_name}" is "{now}" now'
 
     def _digest_of_base(self, provenance: Provenance, architecture: str) -> str:
         """What the base's tag names now; empty where it names nothing, or the base is in no registry."""
         base = provenance.base
         if base is None or not base.tag:
             return ""
-        wanted = (provenance.base_name, architecture)
-        if wanted not in self._bases:
-            there = find_image(self._registry, replace(base, digest=""), architecture)
-            self._bases[wanted] = there.reference.digest if there else ""
-        return self._bases[wanted]
+        name_and_architecture = (provenance.base_name, architecture)
+        if name_and_architecture not in self._bases:
+            base_image = find_image(self._registry, replace(base, digest=""), architecture)
+            self._bases[name_and_architecture] = base_image.reference.digest if base_image else ""
+        return self._bases[name_and_architecture]
 
     def _has_passed(self, item: RepositoryItem) -> bool:
         """Whether a record says so that is attached to the image."""
@@ -139,18 +142,18 @@ class Assessment:
         image = item.image.reference
         if image not in self._passed:
             self._passed[image] = (
-                test_record.latest_pass(self._registry, self._depot.blobs_of(image), image) is not None
+                test_record.latest_pass(self._registry, self._services.blobs_of(image), image) is not None
             )
         return self._passed[image]
 
     def _later(self, image: RemoteImage) -> tuple[RepositoryItem, ...]:
         """Newer ones that no rollback has withdrawn, the newest first."""
         place = replace(image.reference, tag="", digest="")
-        if place.name not in self._stocks:
-            self._stocks[place.name] = list_repository(self._registry, repository(self._registry, place))
-        items = self._stocks[place.name]
-        held = next((item.held for item in items if item.held.digest == image.reference.digest), None)
-        this = RepositoryItem(held or ListedImage(image.reference.digest, ()), image.manifest, image)
+        if place.name not in self._items:
+            self._items[place.name] = list_repository(self._registry, repository(self._registry, place))
+        items = self._items[place.name]
+        listed = next((item.listed for item in items if item.listed.digest == image.reference.digest), None)
+        this = RepositoryItem(listed or ListedImage(image.reference.digest, ()), image.manifest, image)
         return tuple(item for item in newer(this, items) if not _is_withdrawn(item))
 
 
@@ -163,16 +166,16 @@ def usage(places: Sequence[SageMaker], services: Services) -> Usage:
         models = {model.name: model for model in sagemaker.models()}
         endpoints = sagemaker.endpoints()
         served = {name for endpoint in endpoints for name in endpoint.models}
-        found = [_endpoint(endpoint, models, assessment) for endpoint in endpoints]
-        found += [_model(model, assessment) for name, model in models.items() if name not in served]
-        behind += [item for item in found if isinstance(item, Behind)]
-        current += found.count(True)
+        items = [_endpoint(endpoint, models, assessment) for endpoint in endpoints]
+        items += [_model(model, assessment) for name, model in models.items() if name not in served]
+        behind += [item for item in items if isinstance(item, Behind)]
+        current += items.count(True)
     return Usage(tuple(behind), current, assessment.unknown)
 
 
 def _is_withdrawn(item: RepositoryItem) -> bool:
     """Whether a rollback took an alias away from it; one that names it again was promoted once more."""
-    tags = item.held.tags
+    tags = item.listed.tags
     return any(tag.endswith(WITHDRAWN) and tag.removesuffix(WITHDRAWN) not in tags for tag in tags)
 
 
@@ -253,7 +256,7 @@ def _successor(name: str, image: ImageReference) -> str:
 
 
 def _advice(late: Standing, known: bool) -> str:
-    name = f" --image {shlex.quote(late.made.image)}" if late.made.image not in ("", "default") else ""
+    name = f" --image {shlex.quote(late.provenance.image)}" if late.provenance.image not in ("", "default") else ""
     if late.untested:
         return f"xgbpatch promote {late.untested} --alias TAG, then ask again: no newer image has passed test-local."
     if late.newest is None:
