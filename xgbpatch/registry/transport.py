@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
@@ -26,6 +27,10 @@ _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 class Connections(requests.Session):
     """Of one thread. A redirection never carries the authorization elsewhere, nor takes one from ~/.netrc."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._settings: dict[tuple[str, str], Any] = {}  # a look through the environment costs more than most calls
+
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Called by `requests` for each redirection."""
         require_private(str(prepared_request.url))
@@ -37,9 +42,11 @@ class Connections(requests.Session):
         with translated(_host_as_written(str(request.url))):
             prepared = self.prepare_request(request)
         require_private(str(prepared.url))
-        settings = self.merge_environment_settings(prepared.url, {}, True, None, None)
+        where = urlsplit(str(prepared.url))[:2]
+        if where not in self._settings:
+            self._settings[where] = self.merge_environment_settings(prepared.url, {}, True, None, None)
         with translated(host_of(str(prepared.url))):
-            return self.send(prepared, timeout=timeout, allow_redirects=True, **settings)
+            return self.send(prepared, timeout=timeout, allow_redirects=True, **self._settings[where])
 
 
 def is_loopback(host: str) -> bool:
