@@ -37,10 +37,10 @@ def command(image: str | None, selection: Selection, as_json: bool, quiet: bool)
     from xgbpatch.inspection import container
 
     with _context.engine_builder(quiet) as builder:
-        for found in _images(builder, image, selection):
-            facts = container.inspect(builder.engine, found, builder.cache / "facts")
-            made = provenance.read(found.labels)
-            click.echo(json.dumps(document(facts, made), indent=2) if as_json else text(facts, made))
+        for local in _images(builder, image, selection):
+            facts = container.inspect(builder.engine, local, builder.cache / "facts")
+            labels = provenance.read(local.labels)
+            click.echo(json.dumps(document(facts, labels), indent=2) if as_json else text(facts, labels))
 
 
 def document(facts: Facts, provenance: Provenance | None) -> dict[str, object]:
@@ -90,7 +90,7 @@ def _images(builder: EngineBuilder, image: str | None, selection: Selection) -> 
 
     if image is None:
         return [builder.pull(resolve_base(builder, spec)) for spec in selection.specs()]
-    found = builder.engine.image(image)
-    if found is None:
+    local = builder.engine.image(image)
+    if local is None:
         raise EngineError(f'the engine holds no image "{image}"', "Pull it, or inspect a base by --version.")
-    return [found]
+    return [local]

@@ -166,10 +166,10 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _local_image(engine: Engine, name: str | None) -> LocalImage:
     if name:
-        found = engine.image(name)
-        if found is None:
+        image = engine.image(name)
+        if image is None:
             raise ConfigurationError(f'the engine holds no image "{name}"', "`docker images` lists what it holds.")
-        return found
+        return image
     named = [image for image in engine.images(provenance.SPEC_DIGEST) if _names(image)]
     if not named:
         raise ConfigurationError("the engine holds no image built by xgbpatch", "Run `xgbpatch build` first.")
@@ -197,22 +197,22 @@ def _parsed(name: ImageReference, tag: str) -> ImageReference:
 
 def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, ...]:
     """Those of the configured image that this one was built from: same version, repository, features and fixes."""
-    made = provenance.read(image.labels)
-    if made is None or not made.base_name:
+    labels = provenance.read(image.labels)
+    if labels is None or not labels.base_name:
         return ()
     if not selection.has_file():  # variables alone: what a build of this version on this base would be given
-        flags = replace(selection.flags, version=made.version, base_image=made.base_name)
+        flags = replace(selection.flags, version=labels.version, base_image=labels.base_name)
         return Selection(flags).specs()[0].aliases
     repositories = {name.repository for name in _names(image)}
-    asked = (made.version, set(made.features), set(made.fixes))
-    found = {
+    content = (labels.version, set(labels.features), set(labels.fixes))
+    aliases = {
         spec.aliases
         for spec in selection.specs()
-        if (spec.version, set(spec.features), set(spec.fixes)) == asked and spec.repository in repositories
+        if (spec.version, set(spec.features), set(spec.fixes)) == content and spec.repository in repositories
     }
-    if len(found) > 1:
+    if len(aliases) > 1:
         raise ConfigurationError("several images of the configuration file could be this one", "Give --alias.")
-    return found.pop() if found else ()
+    return aliases.pop() if aliases else ()
 
 
 def _destinations(target: _Target, name: ImageReference) -> list[ImageReference]:

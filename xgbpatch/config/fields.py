@@ -202,16 +202,16 @@ def user_files(value: Any, folder: Path) -> tuple[UserFile, ...]:
 
     Raises `ConfigurationError` for a source that is missing, a target that leaves the folder, or one named twice.
     """
-    found: dict[str, UserFile] = {}
+    by_target: dict[str, UserFile] = {}
     for entry in tables_of(value, ("source",), ("target",)):
         for file in _expanded(entry, folder):
-            if file.target in found:
+            if file.target in by_target:
                 raise ConfigurationError(
-                    f'"{found[file.target].source}" and "{file.source}" both become "{file.target}"',
+                    f'"{by_target[file.target].source}" and "{file.source}" both become "{file.target}"',
                     "Give one of them another target.",
                 )
-            found[file.target] = file
-    return tuple(found[target] for target in sorted(found))
+            by_target[file.target] = file
+    return tuple(by_target[target] for target in sorted(by_target))
 
 
 def replacements(value: Any, folder: Path) -> tuple[Replacement, ...]:

@@ -174,9 +174,9 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...
     above = parse(_given(flags), cwd).over(parse(variable_settings(environ), cwd))
     file = _file_in_use(flags.config, environ, cwd)
     known = _known(file)
-    asked = {name: above.over(known[name]) for name in _chosen(file, known, _names(flags, environ))}
-    _check_aliases({**known, **asked}, frozenset(asked), environ)
-    return tuple(_spec(name, settings, environ) for name, settings in asked.items())
+    chosen = {name: above.over(known[name]) for name in _chosen(file, known, _names(flags, environ))}
+    _check_aliases({**known, **chosen}, frozenset(chosen), environ)
+    return tuple(_spec(name, settings, environ) for name, settings in chosen.items())
 
 
 def region_of(flags: Flags, environ: Mapping[str, str], cwd: Path) -> str | None:
@@ -211,8 +211,8 @@ def _chosen(file: TomlFile | None, known: Iterable[str], names: Iterable[str]) -
         if name not in known:
             place = f'"{file.path}"' if file else f'"{DEFAULT_NAME}" alone, for want of a file {FILE_NAME}'
             raise ConfigurationError(f'there is no image "{name}" in {place}', did_you_mean(name, tuple(known)))
-    wanted = frozenset(names) or frozenset(known)
-    return [name for name in known if name in wanted]
+    chosen = frozenset(names) or frozenset(known)
+    return [name for name in known if name in chosen]
 
 
 def _check_aliases(images: Mapping[str, Settings], selected: Set[str], environ: Mapping[str, str]) -> None:
@@ -277,40 +277,40 @@ def _version_of_base(settings: Settings) -> str:
 
 def _features(settings: Settings) -> tuple[str, ...]:
     """Refused early where the official image cannot take them; of a base of the user's own, inspection tells."""
-    wanted = settings.features or ()
+    features = settings.features or ()
     if settings.base_image is not None or settings.version is None:
-        return wanted
+        return features
     possible = tuple(feature.name for feature in features_of(settings.version))
-    for name in wanted:
+    for name in features:
         if name not in possible:
             raise ConfigurationError(
                 f'{settings.origin("features")}: "{name}" does not work on version "{settings.version}"',
                 f"Works on it: {', '.join(possible) or 'no feature'}; see `xgbpatch features`.",
             )
-    return wanted
+    return features
 
 
 def _fixes(settings: Settings, version: str) -> tuple[str, ...]:
-    wanted = settings.fixes or ()
+    names = settings.fixes or ()
     if settings.base_image is not None:
-        return fixes.chosen_for_own_base(wanted, version)
+        return fixes.chosen_for_own_base(names, version)
     with blamed_on(settings.origin("fixes")):
-        return fixes.chosen(wanted, version)
+        return fixes.chosen(names, version)
 
 
 def _region(settings: Settings, environ: Mapping[str, str]) -> str:
     """Empty only for a base outside ECR where nobody names a region: such an image can be built, not pushed to ECR."""
-    found = _region_named(settings, environ)
+    region = _region_named(settings, environ)
     if settings.base_image is not None:
-        return found
-    if not found:
+        return region
+    if not region:
         raise ConfigurationError(
             "no AWS region is known",
             "Pass --region, set AWS_REGION, write region in xgbpatch.toml, or run `aws configure set region REGION`.",
         )
     with blamed_on(settings.origin("region") if settings.region else "the region of AWS's own settings"):
-        catalogue.check_region(found)
-    return found
+        catalogue.check_region(region)
+    return region
 
 
 def _region_named(settings: Settings, environ: Mapping[str, str]) -> str:

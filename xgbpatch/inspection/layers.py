@@ -31,11 +31,11 @@ CACHE_FORMAT = 1  # of these files and of what is kept in them (`oci/layer_index
 def load_layer(blobs: BlobStore, descriptor: Descriptor, folder: Path | None, progress: Progress) -> LayerIndex:
     """The layer's index, from the cache `folder` where it is kept. Raises as `index_layer` and `blobs`."""
     path = folder / f"{descriptor.digest.removeprefix('sha256:')}-{CACHE_FORMAT}.json.gz" if folder else None
-    found = cache.read(path, _parse)
-    if found is None:
-        found = _fetch(blobs, descriptor, progress)
-        cache.write(path, _layer_document(found))
-    return found
+    index = cache.read(path, _parse)
+    if index is None:
+        index = _fetch(blobs, descriptor, progress)
+        cache.write(path, _layer_document(index))
+    return index
 
 
 def _fetch(blobs: BlobStore, descriptor: Descriptor, progress: Progress) -> LayerIndex:

@@ -50,9 +50,9 @@ def complaints(distributions: Iterable[Distribution], python: PythonFacts) -> tu
 
     Wheels built for another platform, of which pip 24.1 and newer complain too, are not looked for.
     """
-    held = {distribution.name: distribution for distribution in distributions}
+    installed = {distribution.name: distribution for distribution in distributions}
     environment = _environment(python)
-    return tuple(sorted({line for each in held.values() for line in _of(each, held, environment)}))
+    return tuple(sorted({line for each in installed.values() for line in _of(each, installed, environment)}))
 
 
 def _of(

@@ -48,8 +48,8 @@ def overlay_files() -> tuple[PatchFile, ...]:
     root = Path(str(files("xgbpatch").joinpath("overlays")))
     special = (SERVE_SCRIPT, FINDER)
     target = f"{layout.OVERLAYS}/{layout.OVERLAY_PACKAGE}"
-    found = (file for file in tree(root, target, "**/*.py") if not file.target.endswith(special))
-    return tuple(replace(file, executable=False) for file in found)  # whatever this machine's file system says
+    modules = (file for file in tree(root, target, "**/*.py") if not file.target.endswith(special))
+    return tuple(replace(file, executable=False) for file in modules)  # whatever this machine's file system says
 
 
 def overlay_digest() -> str:

@@ -68,8 +68,8 @@ def chosen_for_own_base(names: tuple[str, ...], version: str) -> tuple[str, ...]
 
 
 def _expanded(names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    wanted = {*names, *(known if ALL in names else ())} - {ALL}
-    return tuple(sorted(wanted))
+    expanded = {*names, *(known if ALL in names else ())} - {ALL}
+    return tuple(sorted(expanded))
 
 
 def _load() -> Mapping[str, Fix]:

@@ -29,7 +29,7 @@ class Provision:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _Selection:
     pins: tuple[Pin, ...]
     slim: tuple[str, ...]
     partial: tuple[str, ...]
@@ -47,13 +47,13 @@ def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Prov
     Raises `PackageError` where a distribution of the base would have to move, or one of its modules be hidden, and
     `ConfigurationError` where the cache cannot be written.
     """
-    wanted = _wanted(spec, facts, progress)
-    if not wanted.pins:
+    selection = _selection(spec, facts, progress)
+    if not selection.pins:
         return Provision()
-    folder = cache / "packages" / f"{wanted.digest[:32]}-{facts.python.version}"
+    folder = cache / "packages" / f"{selection.digest[:32]}-{facts.python.version}"
     try:
         if not folder.exists():
-            _unpack(wanted, facts, (folder, cache, progress))
+            _unpack(selection, facts, (folder, cache, progress))
     except OSError as error:
         raise ConfigurationError(
             f'packages cannot be unpacked in "{cache}": {error}', "XDG_CACHE_HOME names another folder for the cache."
@@ -61,31 +61,31 @@ def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Prov
     from xgbpatch.patch import wheels
 
     wheels.refuse_shadowing(folder, facts)
-    return Provision(wanted.pins, folder)
+    return Provision(selection.pins, folder)
 
 
 def pins(spec: Spec, facts: Facts, progress: Progress) -> tuple[Pin, ...]:
     """What `provision` would put beside the base today; only resolved. Raises as `packages.resolve`."""
-    return _wanted(spec, facts, progress).pins
+    return _selection(spec, facts, progress).pins
 
 
-def _wanted(spec: Spec, facts: Facts, progress: Progress) -> _Wanted:
+def _selection(spec: Spec, facts: Facts, progress: Progress) -> _Selection:
     pins: tuple[Pin, ...] = ()
     slim: tuple[str, ...] = ()
     partial: tuple[str, ...] = ()
     for name in spec.features:
-        asked = feature(name).pins(facts)
-        if asked.reason:
-            progress.line(f'Feature "{name}" brings no packages for this base: {asked.reason}')
-        if asked.requirements:
-            progress.line(f"Resolving {' '.join(asked.requirements)}")
-            pins += _resolve(asked.requirements, facts, alone=True)
-            slim += asked.slim
-            partial += asked.partial
+        needs = feature(name).pins(facts)
+        if needs.reason:
+            progress.line(f'Feature "{name}" brings no packages for this base: {needs.reason}')
+        if needs.requirements:
+            progress.line(f"Resolving {' '.join(needs.requirements)}")
+            pins += _resolve(needs.requirements, facts, alone=True)
+            slim += needs.slim
+            partial += needs.partial
     if spec.packages:
         progress.line(f"Resolving {' '.join(spec.packages)}")
         pins += _new(_resolve(spec.packages, facts, beside=pins), pins)
-    return _Wanted(tuple(sorted(pins, key=lambda pin: pin.name)), slim, partial)
+    return _Selection(tuple(sorted(pins, key=lambda pin: pin.name)), slim, partial)
 
 
 def _resolve(
@@ -101,7 +101,7 @@ def _new(pins: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
     return tuple(pin for pin in pins if pin.name not in names)
 
 
-def _unpack(packages: _Wanted, facts: Facts, places: tuple[Path, Path, Progress]) -> None:
+def _unpack(packages: _Selection, facts: Facts, places: tuple[Path, Path, Progress]) -> None:
     from xgbpatch.patch import wheels
 
     folder, cache, progress = places

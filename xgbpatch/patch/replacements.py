@@ -47,10 +47,10 @@ def check(replacement: Replacement, facts: Facts) -> None:
 
 def needs(trees: Mapping[str, ast.Module], modules: Collection[str]) -> set[Need]:
     """Every name that a module of `trees` (dotted name → tree) takes from one of `modules`, all of the base."""
-    found: set[Need] = set()
+    required: set[Need] = set()
     for name, tree in trees.items():
-        found.update(_needs_of(name, tree, modules))
-    return found
+        required.update(_needs_of(name, tree, modules))
+    return required
 
 
 def provided(tree: ast.Module) -> frozenset[str] | None:

@@ -69,12 +69,12 @@ def supported_tags(python: PythonFacts) -> list[Tag]:
 def _platforms(python: PythonFacts) -> list[str]:
     newest = _glibc_minor(python)
     oldest = 5 if python.machine == "x86_64" else 17
-    found: list[str] = []
+    tags: list[str] = []
     for minor in range(newest, oldest - 1, -1):
-        found.append(f"manylinux_2_{minor}_{python.machine}")
+        tags.append(f"manylinux_2_{minor}_{python.machine}")
         legacy = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}.get(minor)
-        found += [f"{legacy}_{python.machine}"] if legacy else []
-    return [*found, f"linux_{python.machine}"]
+        tags += [f"{legacy}_{python.machine}"] if legacy else []
+    return [*tags, f"linux_{python.machine}"]
 
 
 def _glibc_minor(python: PythonFacts) -> int:
@@ -109,8 +109,8 @@ def _options(request: Request, python: PythonFacts) -> list[str]:
 def _constraints(request: Request, facts: Facts) -> str:
     """Every base distribution and earlier pin at its version. A request that is taken alone may differ from the base's
     metadata only by what it leaves out, so it is held to the same lines."""
-    held = [f"{d.name}=={d.version}" for d in facts.distributions.values()] + [str(pin) for pin in request.beside]
-    return "\n".join(held) + "\n"
+    pins = [f"{d.name}=={d.version}" for d in facts.distributions.values()] + [str(pin) for pin in request.beside]
+    return "\n".join(pins) + "\n"
 
 
 def _uv() -> str:

@@ -92,8 +92,8 @@ def refuse_version_tag(registry: Registry, alias: ImageReference, manifest: Mani
     """Raises `ConfigurationError` where `alias` is the tag that the image of `manifest` was made under."""
     if manifest.is_index:
         return
-    made = RemoteImage(alias, manifest, registry.config(alias, manifest)).provenance
-    if made and made.base_digest and made.base_digest.removeprefix("sha256:")[:12] in alias.tag:
+    labels = RemoteImage(alias, manifest, registry.config(alias, manifest)).provenance
+    if labels and labels.base_digest and labels.base_digest.removeprefix("sha256:")[:12] in alias.tag:
         raise ConfigurationError(f'"{alias}" is a version tag, which never moves', "Give an alias: --alias prod.")
 
 
@@ -145,17 +145,17 @@ def rollback_alias(services: Services, place: ImageReference, name: str, to: str
 
 def previous_digest(services: Services, place: ImageReference, name: str) -> str:
     """The digest to which a rollback would go, or empty."""
-    found = services.registry.head(memory_tag(alias_reference(place, name), PREVIOUS))
-    return found.digest if found else ""
+    previous = services.registry.head(memory_tag(alias_reference(place, name), PREVIOUS))
+    return previous.digest if previous else ""
 
 
 def _rollback_target(services: Services, reference: ImageReference, to: str) -> Manifest:
     if to:
         return services.registry.manifest(reference.with_digest(to).pinned)
-    found = services.registry.find(memory_tag(reference, PREVIOUS))
-    if found is None:
+    previous = services.registry.find(memory_tag(reference, PREVIOUS))
+    if previous is None:
         raise RegistryError(f'"{reference}" has no previous target', "It moved once or never; name one: --to DIGEST.")
-    return found
+    return previous
 
 
 def _way_back(services: Services, reference: ImageReference, digest: str) -> str:
@@ -233,7 +233,7 @@ def latest_pass(services: Services, image: ImageReference) -> TestRecord | None:
 
 
 def _pinned(services: Services, image: ImageReference) -> ImageReference:
-    found = services.registry.head(image)
-    if found is None:
+    published = services.registry.head(image)
+    if published is None:
         raise RegistryError(f'"{image}" does not exist', "Check the repository, the tag and the region.")
-    return image.with_digest(found.digest)
+    return image.with_digest(published.digest)

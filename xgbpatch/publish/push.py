@@ -98,24 +98,24 @@ class Publisher:
                 f"docker tag {request.image.id[7:19]} NAME:TAG",
             )
         self._ensure_repository(request)
-        held = self._held(request)
-        if held is None:
+        present = self._held(request)
+        if present is None:
             manifest, repaired = self._send(request)
         else:
-            manifest, repaired = self._fit(held, request)
+            manifest, repaired = self._fit(present, request)
             if repaired:
                 self._registry.put_manifest(request.destination, manifest)
         reference = request.destination.with_digest(manifest.digest)
-        self._progress.line(f'"{reference}" {"is up to date" if held else "stands"}')
+        self._progress.line(f'"{reference}" {"is up to date" if present else "stands"}')
         behind = self._behind(request, manifest)
-        if self._gate and (behind or repaired or held is None):
-            made = provenance.read(request.image.labels)
-            self._gate(made.base if made else None, reference)
+        if self._gate and (behind or repaired or present is None):
+            labels = provenance.read(request.image.labels)
+            self._gate(labels.base if labels else None, reference)
         for alias in behind:
             publish_aliases.move_alias(self._registry, alias, manifest)
             self._progress.line(f'alias "{alias}" points to "{manifest.digest}"')
         aliases = tuple(reference.with_tag(alias).with_digest(manifest.digest) for alias in request.aliases)
-        return PushResult(reference, held is not None, repaired, aliases)
+        return PushResult(reference, present is not None, repaired, aliases)
 
     def push_each(self, requests: Sequence[PushRequest]) -> Iterator[PushResult | PushFailure]:
         """Push one request after another; one that fails does not stop the others."""
@@ -212,19 +212,17 @@ class Publisher:
 
     def _fit(self, manifest: Manifest, request: PushRequest) -> tuple[Manifest, bool]:
         """The manifest that SageMaker takes, and whether it is a new one; with the gate off, the one that came."""
-        found = oci_manifest.complaints(manifest) if request.manifest_gate else ()
-        if not found:
+        complaints = oci_manifest.complaints(manifest) if request.manifest_gate else ()
+        if not complaints:
             return manifest, False
-        self._progress.line(f"SageMaker would refuse the manifest, so it is written anew: {'; '.join(found)}")
+        self._progress.line(f"SageMaker would refuse the manifest, so it is written anew: {'; '.join(complaints)}")
         return oci_manifest.repaired(manifest), True
 
     def _behind(self, request: PushRequest, manifest: Manifest) -> list[ImageReference]:
         """The aliases that do not point to `manifest` yet."""
         places = [request.destination.with_tag(alias) for alias in request.aliases]
-        held = [self._registry.head(place) for place in places]
-        return [
-            place for place, there in zip(places, held, strict=True) if not there or there.digest != manifest.digest
-        ]
+        heads = [self._registry.head(place) for place in places]
+        return [place for place, head in zip(places, heads, strict=True) if not head or head.digest != manifest.digest]
 
 
 def push(engine: Engine, request: PushRequest, progress: Progress | None = None) -> PushResult:

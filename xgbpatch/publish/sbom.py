@@ -40,8 +40,8 @@ def document(definition: ImageDefinition) -> bytes:
 
 
 def _serial(definition: ImageDefinition) -> UUID:
-    made = definition.provenance
-    parts = [str(definition.reference), made.base_digest, made.patch_digest, made.tool_version, made.created]
+    labels = definition.provenance
+    parts = [str(definition.reference), labels.base_digest, labels.patch_digest, labels.tool_version, labels.created]
     return uuid5(NAMESPACE_URL, f"{PROJECT}#{json.dumps(parts)}")
 
 
@@ -63,8 +63,12 @@ def _tool(definition: ImageDefinition) -> Component:
 
 
 def _image(definition: ImageDefinition) -> Component:
-    made = definition.provenance
-    properties = {"spec-digest": made.spec_digest, "patch-digest": made.patch_digest, "files-digest": made.files_digest}
+    labels = definition.provenance
+    properties = {
+        "spec-digest": labels.spec_digest,
+        "patch-digest": labels.patch_digest,
+        "files-digest": labels.files_digest,
+    }
     return Component(
         name=definition.reference.repository,
         version=definition.reference.tag,

@@ -40,8 +40,8 @@ class TestRecord:
     @property
     def passed(self) -> bool:
         """A run that checked nothing proves nothing."""
-        found = set(self.verdicts.values())
-        return Verdict.PASSED in found and Verdict.FAILED not in found
+        verdicts = set(self.verdicts.values())
+        return Verdict.PASSED in verdicts and Verdict.FAILED not in verdicts
 
     def count(self, verdict: Verdict) -> int:
         return sum(found is verdict for found in self.verdicts.values())
@@ -52,8 +52,8 @@ def latest_pass(registry: Registry, blobs: BlobStore, image: ImageReference) -> 
 
     What is no such record, or speaks of another image, is passed over.
     """
-    found = referrers.attached(registry, image, TEST_REPORT)
-    records = [_parsed(referrers.read(registry, blobs, item)) for item in found]
+    artifacts = referrers.attached(registry, image, TEST_REPORT)
+    records = [_parsed(referrers.read(registry, blobs, item)) for item in artifacts]
     passing = [record for record in records if record and record.passed and record.digest == image.pinned.digest]
     return max(passing, key=lambda record: record.date, default=None)
 
@@ -71,14 +71,14 @@ def run_test_local(engine: Engine, registry: Registry, image: ImageReference, op
 
 def record(image: ImageReference, report: Report, moment: datetime) -> TestRecord:
     """What is worth keeping of a report; raises `ContractError` unless every check passed or did not apply."""
-    made = TestRecord(
+    kept = TestRecord(
         image.pinned.digest,
         installed_version("xgbpatch"),
         rfc3339(moment),
         {result.name: result.verdict for result in report.results},
     )
-    if made.passed:
-        return made
+    if kept.passed:
+        return kept
     failed = [result.name for result in report.results if result.verdict is Verdict.FAILED]
     logs = next((result.log for result in report.results if result.log), "")
     raise ContractError(
@@ -107,9 +107,9 @@ def document(record: TestRecord) -> dict[str, Any]:
 
 def _parsed(content: bytes) -> TestRecord | None:
     try:
-        found = json.loads(content)
-        verdicts = {str(name): Verdict(value) for name, value in found["checks"].items()}
-        return TestRecord(str(found["image"]), str(found["xgbpatch"]), str(found["date"]), verdicts)
+        document = json.loads(content)
+        verdicts = {str(name): Verdict(value) for name, value in document["checks"].items()}
+        return TestRecord(str(document["image"]), str(document["xgbpatch"]), str(document["date"]), verdicts)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

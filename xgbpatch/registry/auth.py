@@ -64,9 +64,9 @@ def token(realm: str, answer: Answer) -> str:
     """The bearer token in an issuer's answer; raises `RegistryError` where it gave none."""
     try:
         document = json.loads(answer.body)
-        found = document.get("token") or document.get("access_token")
+        token = document.get("token") or document.get("access_token")
     except (ValueError, AttributeError):
-        found = None
-    if answer.status != 200 or not found:
+        token = None
+    if answer.status != 200 or not token:
         raise RegistryError(f'"{realm}" gave no token: HTTP {answer.status}', "Check the credentials: docker login.")
-    return str(found)
+    return str(token)

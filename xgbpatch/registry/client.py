@@ -138,17 +138,17 @@ class Registry:
 
     def tags(self, reference: ImageReference) -> tuple[str, ...]:
         """Of the whole repository, as the registry orders them; empty where there is no such repository."""
-        found: list[str] = []
-        path, seen = f"tags/list?n={_TAGS_A_PAGE}", set[str]()
-        while path and path not in seen:
-            seen.add(path)
+        tags: list[str] = []
+        path, visited = f"tags/list?n={_TAGS_A_PAGE}", set[str]()
+        while path and path not in visited:
+            visited.add(path)
             answer = self._session.send(Request(reference, "GET", path))
             if answer.status == 404:
                 break
             require_status(answer, (200,), f'list the tags of "{reference.name}"')
-            found += _tags(answer, f'the list of tags of "{reference.name}"')
+            tags += _tags(answer, f'the list of tags of "{reference.name}"')
             path = answer.next_page
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(tags))
 
     def delete(self, reference: ImageReference) -> bool:
         """Delete the image under the reference's digest, and with it its tags; False where this registry cannot.

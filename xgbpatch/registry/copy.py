@@ -239,10 +239,10 @@ def _verified(pieces: Iterator[bytes], blob: Descriptor, watch: CopyWatch) -> It
             break
         watch.reach(blob.digest, size)
         yield piece
-    found = f"sha256:{hashed.hexdigest()}"
-    if (found, size) != (blob.digest, blob.size):
+    digest = f"sha256:{hashed.hexdigest()}"
+    if (digest, size) != (blob.digest, blob.size):
         raise RegistryError(
-            f'wrong bytes came for blob "{blob.digest}" of {blob.size} bytes: {size} with digest "{found}"',
+            f'wrong bytes came for blob "{blob.digest}" of {blob.size} bytes: {size} with digest "{digest}"',
             "Nothing was stored. Try again; a proxy or a damaged registry stands between.",
         )
 
@@ -250,17 +250,17 @@ def _verified(pieces: Iterator[bytes], blob: Descriptor, watch: CopyWatch) -> It
 def _regrouped(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
     """In pieces of `size`, a shorter one at the end."""
     parts: list[bytes] = []
-    held = 0
+    buffered = 0
     for piece in pieces:
         rest = piece
-        while held + len(rest) >= size:
-            parts.append(rest[: size - held])
-            rest = rest[size - held :]
-            whole, held = b"".join(parts), 0
+        while buffered + len(rest) >= size:
+            parts.append(rest[: size - buffered])
+            rest = rest[size - buffered :]
+            whole, buffered = b"".join(parts), 0
             parts.clear()
             yield whole
             del whole  # megabytes that need not be there twice
         parts.append(rest)
-        held += len(rest)
-    if held:
+        buffered += len(rest)
+    if buffered:
         yield b"".join(parts)

@@ -86,11 +86,11 @@ class Answer:
     @property
     def asked_pause(self) -> float | None:
         """Seconds that Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
-        asked = self.headers.get("Retry-After", "")
-        if is_number(asked):
-            return float(asked)
+        header = self.headers.get("Retry-After", "")
+        if is_number(header):
+            return float(header)
         try:
-            return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+            return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
         except (ValueError, OverflowError):  # no date, or one that no clock shows
             return None
 
