@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.layout import LABEL_PREFIX
@@ -30,6 +31,13 @@ PYTHON = f"{LABEL_PREFIX}python"
 BASE_PACKAGES = f"{LABEL_PREFIX}base-packages"
 PROJECT = "https://github.com/xgbpatch/xgbpatch"
 
+_LABELS = {  # by field, in the order of the fields
+    "base_name": BASE_NAME, "base_digest": BASE_DIGEST, "version": VERSION, "tool_version": TOOL_VERSION,
+    "spec_digest": SPEC_DIGEST, "patch_digest": PATCH_DIGEST, "overlay_digest": OVERLAY_DIGEST,
+    "features": FEATURES, "fixes": FIXES, "packages": PACKAGES, "created": CREATED, "image": IMAGE,
+    "asked_digest": ASKED_DIGEST, "files_digest": FILES_DIGEST, "hooks": HOOKS, "python": PYTHON,
+    "base_packages": BASE_PACKAGES,
+}  # fmt: skip
 _PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9._!+-]+")
 _PYTHON = re.compile(r"\d+\.\d+\.\d\S* \S+ glibc-(\d+(\.\d+)*)?")
 
@@ -77,26 +85,9 @@ class Provenance:
 
 def write(provenance: Provenance) -> dict[str, str]:
     """The labels, in the order they stand in the Dockerfile."""
-    return {
-        BASE_NAME: provenance.base_name,
-        BASE_DIGEST: provenance.base_digest,
-        SOURCE: PROJECT,
-        VERSION: provenance.version,
-        TOOL_VERSION: provenance.tool_version,
-        SPEC_DIGEST: provenance.spec_digest,
-        PATCH_DIGEST: provenance.patch_digest,
-        OVERLAY_DIGEST: provenance.overlay_digest,
-        FEATURES: ",".join(provenance.features),
-        FIXES: ",".join(provenance.fixes),
-        PACKAGES: ",".join(provenance.packages),
-        CREATED: provenance.created,
-        IMAGE: provenance.image,
-        ASKED_DIGEST: provenance.asked_digest,
-        FILES_DIGEST: provenance.files_digest,
-        HOOKS: ",".join(provenance.hooks),
-        PYTHON: provenance.python,
-        BASE_PACKAGES: ",".join(provenance.base_packages),
-    }
+    values = {label: getattr(provenance, name) for name, label in _LABELS.items()}
+    labels = {label: value if isinstance(value, str) else ",".join(value) for label, value in values.items()}
+    return {BASE_NAME: labels[BASE_NAME], BASE_DIGEST: labels[BASE_DIGEST], SOURCE: PROJECT, **labels}
 
 
 def read(labels: Mapping[str, str]) -> Provenance | None:
@@ -105,28 +96,15 @@ def read(labels: Mapping[str, str]) -> Provenance | None:
     A label may hold anything. It is text here, but for packages and `python`, which the resolver is given: what is
     not of their form is left out.
     """
-    python = labels.get(PYTHON, "")
     if SPEC_DIGEST not in labels:
         return None
-    return Provenance(
-        base_name=labels.get(BASE_NAME, ""),
-        base_digest=labels.get(BASE_DIGEST, ""),
-        version=labels.get(VERSION, ""),
-        tool_version=labels.get(TOOL_VERSION, ""),
-        spec_digest=labels[SPEC_DIGEST],
-        patch_digest=labels.get(PATCH_DIGEST, ""),
-        overlay_digest=labels.get(OVERLAY_DIGEST, ""),
-        features=_items(labels.get(FEATURES, "")),
-        fixes=_items(labels.get(FIXES, "")),
-        packages=_pins(labels.get(PACKAGES, "")),
-        created=labels.get(CREATED, ""),
-        image=labels.get(IMAGE, ""),
-        asked_digest=labels.get(ASKED_DIGEST, ""),
-        files_digest=labels.get(FILES_DIGEST, ""),
-        hooks=_items(labels.get(HOOKS, "")),
-        python=python if _PYTHON.fullmatch(python) else "",
-        base_packages=_pins(labels.get(BASE_PACKAGES, "")),
-    )
+    values: dict[str, Any] = {name: labels.get(label, "") for name, label in _LABELS.items()}
+    for name in ("features", "fixes", "packages", "hooks", "base_packages"):
+        values[name] = tuple(item for item in values[name].split(",") if item)
+    for name in ("packages", "base_packages"):
+        values[name] = tuple(item for item in values[name] if _PIN.fullmatch(item))
+    values["python"] = values["python"] if _PYTHON.fullmatch(values["python"]) else ""
+    return Provenance(**values)
 
 
 def equal(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
@@ -140,11 +118,3 @@ def _substance(labels: Mapping[str, str]) -> tuple[str, ...] | None:
     if not all(labels.get(name) for name in (SPEC_DIGEST, BASE_DIGEST, PATCH_DIGEST)):
         return None
     return tuple(labels.get(name, "") for name in (BASE_DIGEST, PATCH_DIGEST, IMAGE, ASKED_DIGEST))
-
-
-def _pins(text: str) -> tuple[str, ...]:
-    return tuple(item for item in _items(text) if _PIN.fullmatch(item))
-
-
-def _items(text: str) -> tuple[str, ...]:
-    return tuple(item for item in text.split(",") if item)

@@ -86,7 +86,20 @@ class AwsRegion:
 
     def ensure_repository(self, account: str, name: str, options: RepositoryOptions) -> bool:
         """Create the repository when it is missing; returns whether this call did. A refusal never means missing."""
-        return False if self._has_repository(account, name) else self._create_repository(account, name, options)
+        place = f"{self.registry_host(account)}/{name}"
+        with translated("ecr:DescribeRepositories", place):
+            try:
+                self._ecr.describe_repositories(registryId=account, repositoryNames=[name])
+            except self._ecr.exceptions.RepositoryNotFoundException:
+                pass
+            else:
+                return False
+        with translated("ecr:CreateRepository", place):
+            try:
+                self._ecr.create_repository(**_creation(account, name, options))
+            except self._ecr.exceptions.RepositoryAlreadyExistsException:  # somebody else's push came between
+                return False
+        return True
 
     def remove_tag(self, account: str, name: str, tag: str) -> bool:
         """Take `tag` off its image (the image goes with its last tag); returns whether the tag was there."""
@@ -103,30 +116,6 @@ class AwsRegion:
     def registry_host(self, account: str) -> str:
         """`<account>.dkr.ecr.<region>.<the partition's own domain>`."""
         return f"{account}.dkr.ecr.{self.region}.{_partition(self.region)['outputs']['dnsSuffix']}"
-
-    def _has_repository(self, account: str, name: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        with translated("ecr:DescribeRepositories", f"{self.registry_host(account)}/{name}"):
-            try:
-                self._ecr.describe_repositories(registryId=account, repositoryNames=[name])
-            except ClientError as error:
-                if code(error) == "RepositoryNotFoundException":
-                    return False
-                raise
-            return True
-
-    def _create_repository(self, account: str, name: str, options: RepositoryOptions) -> bool:
-        from botocore.exceptions import ClientError
-
-        with translated("ecr:CreateRepository", f"{self.registry_host(account)}/{name}"):
-            try:
-                self._ecr.create_repository(**_creation(account, name, options))
-            except ClientError as error:
-                if code(error) == "RepositoryAlreadyExistsException":  # somebody else's push came between
-                    return False
-                raise
-            return True
 
     @cached_property
     def _session(self) -> boto3.Session:
@@ -229,41 +218,32 @@ class EcrRepositoryApi:
 
         A part is taken as a whole or not at all; one that had already arrived is not appended twice.
         """
-        from botocore.exceptions import ClientError
-
         last = first + len(part) - 1
         with translated("ecr:UploadLayerPart", self._name):
             try:
                 taken = self._ecr.upload_layer_part(
                     uploadId=upload, partFirstByte=first, partLastByte=last, layerPartBlob=part, **self._place
                 )  # fmt: skip
-            except ClientError as error:
-                if code(error) == "InvalidLayerPartException":
-                    refusal: Any = error.response
-                    return int(refusal.get("lastValidByteReceived", -1)) + 1
-                if code(error) == "UploadNotFoundException":
-                    return None
-                raise
+            except self._ecr.exceptions.InvalidLayerPartException as error:
+                refusal: Any = error.response
+                return int(refusal.get("lastValidByteReceived", -1)) + 1
+            except self._ecr.exceptions.UploadNotFoundException:
+                return None
             return taken["lastByteReceived"] + 1
 
     def finish(self, upload: str, digest: str) -> bool:
         """Make the layer visible; False where ECR knows no such upload. That the layer exists already is fine."""
-        from botocore.exceptions import ClientError
-
         with translated("ecr:CompleteLayerUpload", f"{self._name}@{digest}"):
             try:
                 self._ecr.complete_layer_upload(uploadId=upload, layerDigests=[digest], **self._place)
-            except ClientError as error:
-                if code(error) == "UploadNotFoundException":
-                    return False
-                if code(error) != "LayerAlreadyExistsException":
-                    raise
+            except self._ecr.exceptions.UploadNotFoundException:
+                return False
+            except self._ecr.exceptions.LayerAlreadyExistsException:
+                pass
             return True
 
     def put(self, image: NewImage) -> bool:
         """Put a manifest; False where its tag is immutable and another image's. That it exists already is fine."""
-        from botocore.exceptions import ClientError
-
         tag: Any = {"imageTag": image.tag} if image.tag else {}
         with translated("ecr:PutImage", f"{self._name}:{image.tag}" if image.tag else f"{self._name}@{image.digest}"):
             try:
@@ -271,11 +251,10 @@ class EcrRepositoryApi:
                     imageManifest=image.content.decode(), imageManifestMediaType=image.media_type,
                     imageDigest=image.digest, **tag, **self._place,
                 )  # fmt: skip
-            except ClientError as error:
-                if code(error) == "ImageTagAlreadyExistsException":
-                    return False
-                if code(error) != "ImageAlreadyExistsException":
-                    raise
+            except self._ecr.exceptions.ImageTagAlreadyExistsException:
+                return False
+            except self._ecr.exceptions.ImageAlreadyExistsException:
+                pass
             return True
 
 
@@ -329,16 +308,12 @@ class EcrImages:
 
     def images(self) -> tuple[EcrImage, ...]:
         """All of them, untagged ones too; none where the repository is missing."""
-        from botocore.exceptions import ClientError
-
         with translated("ecr:DescribeImages", self.place.name):
             try:
                 pages = self._client.get_paginator("describe_images").paginate(**self._repository)
                 return tuple(_image(detail) for page in pages for detail in page["imageDetails"])
-            except ClientError as error:
-                if code(error) == "RepositoryNotFoundException":
-                    return ()
-                raise
+            except self._client.exceptions.RepositoryNotFoundException:
+                return ()
 
     def delete(self, images: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
         """Delete images, given as their tags by digest; returns why ECR kept one, by digest. A missing one is no
@@ -363,29 +338,22 @@ class EcrImages:
     def start_scan(self, digest: str) -> str:
         """Have the image scanned. Returns why ECR did not begin where it has one scan already (basic scanning does one
         in 24 hours) or begins by itself (enhanced scanning); empty where it has begun."""
-        from botocore.exceptions import ClientError
-
         with translated("ecr:StartImageScan", f"{self.place.name}@{digest}"):
+            refusals = self._beginner.exceptions
             try:
                 self._beginner.start_image_scan(**self._repository, imageId={"imageDigest": digest})
-            except ClientError as error:
-                if code(error) not in ("LimitExceededException", "ValidationException"):
-                    raise
+            except (refusals.LimitExceededException, refusals.ValidationException) as error:
                 return f"{code(error)}: {error.response.get('Error', {}).get('Message', '')}"
             return ""
 
     def scan(self, digest: str) -> Scan | None:
         """What ECR's newest scan of the image says so far, all pages; None where there was none yet."""
-        from botocore.exceptions import ClientError
-
         with translated("ecr:DescribeImageScanFindings", f"{self.place.name}@{digest}"):
             try:
                 paginator = self._client.get_paginator("describe_image_scan_findings")
                 return _scan(list(paginator.paginate(**self._repository, imageId={"imageDigest": digest})))
-            except ClientError as error:
-                if code(error) == "ScanNotFoundException":
-                    return None
-                raise
+            except self._client.exceptions.ScanNotFoundException:
+                return None
 
     @property
     def _repository(self) -> Any:

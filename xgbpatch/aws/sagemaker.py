@@ -87,13 +87,11 @@ class SageMaker:
 
     def models(self) -> tuple[Model, ...]:
         """Every model; those that name a model package get the package's images, and `lost` where it is deleted."""
-        return self._described(self._names("ListModels", "list_models", "Models", "ModelName"), self._model)
+        return self._described(self._names("Model", "Models"), self._model)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint, whatever its state."""
-        return self._described(
-            self._names("ListEndpoints", "list_endpoints", "Endpoints", "EndpointName"), self._endpoint
-        )
+        return self._described(self._names("Endpoint", "Endpoints"), self._endpoint)
 
     def other_uses(self) -> tuple[Use, ...]:
         """Jobs that are in progress; and model packages, algorithms and pipelines, which name images for later ones.
@@ -101,22 +99,12 @@ class SageMaker:
         A transform job runs a model, and an endpoint configuration names models: they need no look of their own.
         """
         running = {"StatusEquals": "InProgress"}
-        packages = self._names(
-            "ListModelPackages", "list_model_packages", "ModelPackageSummaryList", "ModelPackageArn",
-            ModelPackageType="Both",
-        )  # fmt: skip
-        algorithms = self._names("ListAlgorithms", "list_algorithms", "AlgorithmSummaryList", "AlgorithmName")
-        training = self._names(
-            "ListTrainingJobs", "list_training_jobs", "TrainingJobSummaries", "TrainingJobName", **running
-        )
-        tuning = self._names(
-            "ListHyperParameterTuningJobs", "list_hyper_parameter_tuning_jobs",
-            "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", **running,
-        )  # fmt: skip
-        processing = self._names(
-            "ListProcessingJobs", "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName", **running
-        )
-        pipelines = self._names("ListPipelines", "list_pipelines", "PipelineSummaries", "PipelineName")
+        packages = self._names("ModelPackage", "ModelPackageSummaryList", "ModelPackageArn", ModelPackageType="Both")
+        algorithms = self._names("Algorithm", "AlgorithmSummaryList")
+        training = self._names("TrainingJob", "TrainingJobSummaries", **running)
+        tuning = self._names("HyperParameterTuningJob", "HyperParameterTuningJobSummaries", **running)
+        processing = self._names("ProcessingJob", "ProcessingJobSummaries", **running)
+        pipelines = self._names("Pipeline", "PipelineSummaries")
         return (
             *self._described(packages, self._package),
             *self._described(algorithms, self._algorithm),
@@ -127,7 +115,7 @@ class SageMaker:
         )
 
     def _model(self, name: str) -> Model:
-        answer = self._asked("DescribeModel", name, lambda: self._client.describe_model(ModelName=name))
+        answer = self._describe("Model", name)
         containers = [answer.get("PrimaryContainer") or {}, *(answer.get("Containers") or ())]
         images = [str(item.get("Image", "")) for item in containers]
         lost = []
@@ -139,87 +127,62 @@ class SageMaker:
         return Model(name, self.region, _references(images), self._request("CreateModel", answer), tuple(lost))
 
     def _endpoint(self, name: str) -> Endpoint:
-        answer = self._asked("DescribeEndpoint", name, lambda: self._client.describe_endpoint(EndpointName=name))
+        answer = self._describe("Endpoint", name)
         config = str(answer.get("EndpointConfigName") or "")
-        request = self._endpoint_config(config) if config else {}
+        request: Mapping[str, Any] = {}
+        with suppress(_MissingError):  # a configuration that was deleted: the endpoint runs on
+            request = self._request("CreateEndpointConfig", self._describe("EndpointConfig", config)) if config else {}
         variants = [*_variants(answer), *_variants(answer.get("PendingDeploymentSummary") or {})]
         deployed = [image for variant in variants for image in variant.get("DeployedImages") or ()]
         images = [str(image.get(key, "")) for image in deployed for key in ("SpecifiedImage", "ResolvedImage")]
         models = [str(variant.get("ModelName", "")) for variant in _variants(request)]
-        if not all(models) or not request:
-            images += self._component_images(name)
-        found = tuple(dict.fromkeys(filter(None, models)))
-        return Endpoint(name, self.region, config, found, _references(images), request)
-
-    def _endpoint_config(self, name: str) -> Mapping[str, Any]:
-        """Empty where it was deleted: the endpoint runs on."""
-        with suppress(_MissingError):
-            answer = self._asked(
-                "DescribeEndpointConfig", name, lambda: self._client.describe_endpoint_config(EndpointConfigName=name)
-            )
-            return self._request("CreateEndpointConfig", answer)
-        return {}
-
-    def _component_images(self, endpoint: str) -> list[str]:
-        """Of inference components, which an endpoint has whose variants name no model."""
-        names = self._names(
-            "ListInferenceComponents", "list_inference_components", "InferenceComponents",
-            "InferenceComponentName", EndpointNameEquals=endpoint,
-        )  # fmt: skip
-        return [image for found in self._described(names, self._component) for image in found]
+        if not all(models) or not request:  # inference components name the images where a variant names no model
+            components = self._names("InferenceComponent", "InferenceComponents", EndpointNameEquals=name)
+            images += [image for several in self._described(components, self._component) for image in several]
+        names = tuple(dict.fromkeys(filter(None, models)))
+        return Endpoint(name, self.region, config, names, _references(images), request)
 
     def _component(self, name: str) -> list[str]:
-        answer = self._asked(
-            "DescribeInferenceComponent", name,
-            lambda: self._client.describe_inference_component(InferenceComponentName=name),
-        )  # fmt: skip
-        deployed = answer.get("Specification", {}).get("Container", {}).get("DeployedImage") or {}
+        specification = self._describe("InferenceComponent", name).get("Specification", {})
+        deployed = specification.get("Container", {}).get("DeployedImage") or {}
         return [str(deployed.get(key, "")) for key in ("SpecifiedImage", "ResolvedImage")]
 
     def _package(self, name: str) -> Use:
-        answer = self._asked(
-            "DescribeModelPackage", name, lambda: self._client.describe_model_package(ModelPackageName=name)
-        )
-        return self._use(Kind.PACKAGE, name, _offered(answer))
+        return self._use(Kind.PACKAGE, name, _offered(self._describe("ModelPackage", name)))
 
     def _algorithm(self, name: str) -> Use:
-        answer = self._asked("DescribeAlgorithm", name, lambda: self._client.describe_algorithm(AlgorithmName=name))
+        answer = self._describe("Algorithm", name)
         training = answer.get("TrainingSpecification") or {}
         image, digest = str(training.get("TrainingImage", "")), str(training.get("TrainingImageDigest", ""))
         return self._use(Kind.ALGORITHM, name, [image, _pinned(image, digest), *_offered(answer)])
 
     def _training(self, name: str) -> Use:
-        answer = self._asked(
-            "DescribeTrainingJob", name, lambda: self._client.describe_training_job(TrainingJobName=name)
-        )
-        return self._use(Kind.TRAINING, name, [_training_image(answer)])
+        return self._use(Kind.TRAINING, name, [_training_image(self._describe("TrainingJob", name))])
 
     def _tuning(self, name: str) -> Use:
-        answer = self._asked(
-            "DescribeHyperParameterTuningJob", name,
-            lambda: self._client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
-        )  # fmt: skip
+        answer = self._describe("HyperParameterTuningJob", name)
         jobs = [answer.get("TrainingJobDefinition") or {}, *(answer.get("TrainingJobDefinitions") or ())]
         return self._use(Kind.TUNING, name, [_training_image(job) for job in jobs])
 
     def _processing(self, name: str) -> Use:
-        answer = self._asked(
-            "DescribeProcessingJob", name, lambda: self._client.describe_processing_job(ProcessingJobName=name)
-        )
-        return self._use(Kind.PROCESSING, name, [str((answer.get("AppSpecification") or {}).get("ImageUri", ""))])
+        specification = self._describe("ProcessingJob", name).get("AppSpecification") or {}
+        return self._use(Kind.PROCESSING, name, [str(specification.get("ImageUri", ""))])
 
     def _pipeline(self, name: str) -> Use:
-        answer = self._asked("DescribePipeline", name, lambda: self._client.describe_pipeline(PipelineName=name))
+        answer = self._describe("Pipeline", name)
         return self._use(Kind.PIPELINE, name, _IMAGE.findall(str(answer.get("PipelineDefinition", ""))))
 
     def _use(self, kind: Kind, name: str, images: Sequence[str]) -> Use:
         return Use(kind, name.rpartition("/")[2], self.region, _references(images))
 
-    def _names(self, action: str, method: str, listed: str, name: str, **members: str) -> list[str]:
-        """All pages; every name once."""
-        with translated(f"sagemaker:{action}", self.region):
-            paginator = self._client.get_paginator(method)  # type: ignore[call-overload]
-            names = [str(item[name]) for page in paginator.paginate(**members) for item in page.get(listed) or ()]
+    def _names(self, kind: str, listed: str, name: str = "", **members: str) -> list[str]:
+        """Every name once, of all pages of `List<kind>s`; `listed` and `name` are the keys of its answer."""
+        from botocore import xform_name
+
+        with translated(f"sagemaker:List{kind}s", self.region):
+            paginator: Any = self._client.get_paginator(xform_name(f"List{kind}s"))  # type: ignore[call-overload]
+            pages = paginator.paginate(**members)
+            names = [str(item[name or f"{kind}Name"]) for page in pages for item in page.get(listed) or ()]
         return list(dict.fromkeys(names))
 
     def _described(self, names: Sequence[str], describe: Callable[[str], T]) -> tuple[T, ...]:
@@ -231,20 +194,21 @@ class SageMaker:
             return []
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return tuple(found for several in pool.map(one, names) for found in several)
+            return tuple(item for several in pool.map(one, names) for item in several)
 
-    def _asked(self, action: str, name: str, ask: Callable[[], Any]) -> Mapping[str, Any]:
-        """The answer; raises `_MissingError` where there is no such thing (any more)."""
+    def _describe(self, kind: str, name: str) -> Mapping[str, Any]:
+        """The answer of `Describe<kind>`; raises `_MissingError` where there is no such thing (any more)."""
+        from botocore import xform_name
         from botocore.exceptions import ClientError
 
-        with translated(f"sagemaker:{action}", name):
+        with translated(f"sagemaker:Describe{kind}", name):
             try:
-                answer: Mapping[str, Any] = ask()
+                call: Callable[..., Mapping[str, Any]] = getattr(self._client, xform_name(f"Describe{kind}"))
+                return call(**{f"{kind}Name": name})
             except ClientError as error:
                 if _is_missing(error):
                     raise _MissingError(name) from error
                 raise
-            return answer
 
     def _request(self, operation: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """What `operation` takes of what a Describe call has answered."""
