@@ -26,7 +26,7 @@ def powerless(aws, monkeypatch):
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-    requests.post(f"{aws}/moto-api/reset-auth", data="0", timeout=10)
+    requests.post(f"{aws}/moto-api/reset-auth", data="0", timeout=120)
 
 
 def test_identity_is_the_callers(aws):
@@ -98,7 +98,7 @@ def test_access_denied_is_an_error_and_never_a_missing_repository(powerless):
 
 
 def test_unknown_access_key_says_so(aws, monkeypatch):
-    requests.post(f"{aws}/moto-api/reset-auth", data="0", timeout=10)
+    requests.post(f"{aws}/moto-api/reset-auth", data="0", timeout=120)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")
     with pytest.raises(AwsError, match="refused") as caught:
         AwsRegion(REGION).identity()

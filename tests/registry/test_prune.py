@@ -181,11 +181,11 @@ def test_nothing_is_deleted_where_sagemaker_cannot_be_asked(ecr, services, place
     key = iam.create_access_key(UserName="pruner")["AccessKey"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-    requests.post(f"{ecr.endpoint}/moto-api/reset-auth", data="0", timeout=10)
+    requests.post(f"{ecr.endpoint}/moto-api/reset-auth", data="0", timeout=120)
     try:
         done = xgbpatch("prune", place.repository, "--keep", "1", "--apply")
     finally:
-        requests.post(f"{ecr.endpoint}/moto-api/reset-auth", data="Infinity", timeout=10)
+        requests.post(f"{ecr.endpoint}/moto-api/reset-auth", data="Infinity", timeout=120)
     assert done.returncode == 6
     assert 'Allow "sagemaker:ListModels"' in done.stderr
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")

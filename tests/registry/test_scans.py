@@ -77,7 +77,7 @@ def say(ecr, image, *findings):
     """Have ECR find exactly this in the image."""
     result = {**answer(*findings), "repositoryName": image.repository, "imageId": {"imageDigest": image.digest}}
     address = f"{ecr.endpoint}/moto-api/static/ecr/scan-finding-results"
-    requests.post(address, json={"results": [result], "region": REGION}, timeout=10).raise_for_status()
+    requests.post(address, json={"results": [result], "region": REGION}, timeout=120).raise_for_status()
 
 
 def test_image_with_its_bases_findings_passes(services, base, patched):

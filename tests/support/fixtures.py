@@ -134,9 +134,9 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    requests.post(f"{moto_url}/moto-api/reset", timeout=10)
+    requests.post(f"{moto_url}/moto-api/reset", timeout=120)
     yield moto_url
-    requests.post(f"{moto_url}/moto-api/reset-auth", data="Infinity", timeout=10)
+    requests.post(f"{moto_url}/moto-api/reset-auth", data="Infinity", timeout=120)
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +152,7 @@ def ecr(ecr_session: Ecr, monkeypatch: pytest.MonkeyPatch) -> Ecr:
         monkeypatch.delenv(name)
     for name, value in ecr_session.variables.items():
         monkeypatch.setenv(name, value)
-    requests.post(f"{ecr_session.endpoint}/moto-api/reset", timeout=10)
+    requests.post(f"{ecr_session.endpoint}/moto-api/reset", timeout=120)
     return ecr_session
 
 

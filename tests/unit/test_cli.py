@@ -87,7 +87,7 @@ def test_signals_end_with_their_exit_code_and_no_traceback(tmp_path, number, cod
     program.write_text(
         "import time, click\nfrom xgbpatch import cli\n"
         "@cli.cli.command('wait')\ndef wait():\n"
-        "    try:\n        print('ready', flush=True); time.sleep(30)\n"
+        "    try:\n        print('ready', flush=True); time.sleep(600)\n"
         "    finally:\n        print('cleaned', flush=True)\n"
         "cli.COMMANDS += ('wait',)\ncli._LazyGroup.get_command = click.Group.get_command\n"
         "import sys; sys.argv = ['xgbpatch', 'wait']\ncli.main()\n"
@@ -97,7 +97,7 @@ def test_signals_end_with_their_exit_code_and_no_traceback(tmp_path, number, cod
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (code, "cleaned\n")
     assert stderr.strip() == "xgbpatch: interrupted"
 
