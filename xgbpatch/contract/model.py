@@ -109,10 +109,11 @@ class Carried:
 
 def read_carried(image: LocalImage) -> Carried:
     """What `image` says that it carries."""
-    made = provenance.read(image.labels)
-    features, fixes = (made.features, made.fixes) if made else ((), ())
-    baked = (_names(image, name) for name in (FEATURES_VARIABLE, FIXES_VARIABLE))
-    return Carried(*(frozenset({*named, *found}) for named, found in zip((features, fixes), baked, strict=True)))
+    origin = provenance.read(image.labels)
+    features, fixes = (origin.features, origin.fixes) if origin else ((), ())
+    return Carried(
+        frozenset({*features, *_names(image, FEATURES_VARIABLE)}), frozenset({*fixes, *_names(image, FIXES_VARIABLE)})
+    )
 
 
 def _names(image: LocalImage, variable: str) -> tuple[str, ...]:

@@ -173,10 +173,9 @@ def of_record(record: Mapping[str, object]) -> Explained:
     bases, values = vector(record["base_value"]), record["shap_values"]
     if not isinstance(values, list):
         raise TypeError("shap_values is no list")
-    classes = values if isinstance(record["base_value"], list) else [values]
-    found = Explained(bases, tuple(map(vector, classes)))
-    require(len(found.bases) == len(found.values), f"{len(found.bases)} base values and {len(found.values)} classes")
-    return found
+    classes = tuple(map(vector, values if isinstance(record["base_value"], list) else [values]))
+    require(len(bases) == len(classes), f"{len(bases)} base values and {len(classes)} classes")
+    return Explained(bases, classes)
 
 
 def of_cells(cells: Row, features: int) -> Explained:

@@ -57,17 +57,17 @@ def _entry(entry: bytes) -> tuple[str, tuple[float, ...]]:
 
 def _fields(message: bytes, number: int) -> list[bytes]:
     """The length-delimited fields of that number; the only other kind that such messages have is a varint."""
-    found, position = [], 0
+    fields, position = [], 0
     while position < len(message):
         tag, position = _read_varint(message, position)
         length, position = _read_varint(message, position)
         if tag & 7 == _LENGTH_DELIMITED:
             if tag >> 3 == number:
-                found.append(message[position : position + length])
+                fields.append(message[position : position + length])
             position += length
         elif tag & 7 != _VARINT:
             raise ValueError(f"a field of wire type {tag & 7}")
-    return found
+    return fields
 
 
 def _read_varint(message: bytes, position: int) -> tuple[int, int]:
@@ -129,10 +129,10 @@ def npy_shape(content: bytes) -> tuple[int, ...]:
     start = len(_NPY_MAGIC) + 2
     length = int.from_bytes(content[len(_NPY_MAGIC) : start], "little")
     described = ast.literal_eval(content[start : start + length].decode("ascii"))
-    found: tuple[int, ...] = described["shape"]
-    if described["descr"] != "<f4" or len(content) != start + length + 4 * math.prod(found):
+    shape: tuple[int, ...] = described["shape"]
+    if described["descr"] != "<f4" or len(content) != start + length + 4 * math.prod(shape):
         raise ValueError(f"{described} in {len(content)} bytes")
-    return found
+    return shape
 
 
 # The abalone data that ships with the project, as channels for training and rows for serving.

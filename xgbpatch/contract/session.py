@@ -65,7 +65,7 @@ def assemble(models: Models, directory: Path, trained: Callable[[Job], Trained])
     if not folder.exists():
         files, beside = _parts(models, trained)
         (folder / BESIDE).mkdir(parents=True)
-        for path, content in {**files, **{f"{BESIDE}/{name}": found for name, found in beside.items()}}.items():
+        for path, content in {**files, **{f"{BESIDE}/{name}": data for name, data in beside.items()}}.items():
             (folder / path).write_bytes(content)
     return folder
 
@@ -257,10 +257,10 @@ class Session:
 
 def model_files(directory: Path) -> list[Path]:
     """The files that `serve` would load; raises `ConfigurationError` for a directory without any."""
-    found = [path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    if not found:
+    files = [path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    if not files:
         raise ConfigurationError(f'"{directory}" holds no model file', "Name the unpacked folder of model.tar.gz.")
-    return found
+    return files
 
 
 def _file_name(image: LocalImage) -> str:

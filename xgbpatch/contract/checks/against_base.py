@@ -39,22 +39,22 @@ def _shifted(exchange: Exchange) -> bool:
     kind = exchange.header("content-type").partition(";")[0].strip().lower()
     words = exchange.request.body.decode("utf-8", "replace").split()
     indices = [word.partition(":")[0] for word in words if ":" in word]
-    asked = exchange.request.path.endswith("/invocations") or exchange.request.path.endswith("/invoke")
+    invokes = exchange.request.path.endswith("/invocations") or exchange.request.path.endswith("/invoke")
     libsvm = kind in ("", "libsvm", "text/libsvm", "text/x-libsvm")
-    return asked and libsvm and bool(indices) and all(index.isdecimal() and int(index) > 0 for index in indices)
+    return invokes and libsvm and bool(indices) and all(index.isdecimal() and int(index) > 0 for index in indices)
 
 
 def _unwritten(exchange: Exchange) -> bool:
     """An answer in a type that the base accepts, and fails to write."""
-    asked = exchange.header("accept").lower()
+    accept = exchange.header("accept").lower()
     types = ("application/jsonlines", "application/x-recordio-protobuf")
-    return exchange.base.status == 500 and asked in types and exchange.stack is not MULTI_MODEL
+    return exchange.base.status == 500 and accept in types and exchange.stack is not MULTI_MODEL
 
 
 def _repeating(exchange: Exchange) -> bool:
     """recordio-protobuf of selected keys."""
-    asked = exchange.header("accept").lower() == "application/x-recordio-protobuf"
-    return exchange.stack is SELECTED and asked and exchange.base.status == 200
+    recordio = exchange.header("accept").lower() == "application/x-recordio-protobuf"
+    return exchange.stack is SELECTED and recordio and exchange.base.status == 200
 
 
 def _unavailable(exchange: Exchange) -> bool:
@@ -163,11 +163,11 @@ def limited(rows: tuple[Row, ...]) -> list[Question]:
 def multi_model(rows: tuple[Row, ...], name: str, load: Request) -> list[Question]:
     """A model's life on a multi-model server, in order."""
     path = f"/models/{name}"
-    asked = [replace(question, request=replace(question.request, path=f"{path}/invoke"))
+    invocations = [replace(question, request=replace(question.request, path=f"{path}/invoke"))
              for question in [*matrix(rows[:3], ("", CSV, JSON)), *bodies(rows)[:4], *_refused(rows)]]  # fmt: skip
     return [
         Question("list before", Request(path="/models")), Question("load", load), Question("load again", load),
-        Question("list", Request(path="/models")), *asked,
+        Question("list", Request(path="/models")), *invocations,
         Question("execution parameters", Request(path="/execution-parameters")),
         Question("unload", Request("DELETE", path)), Question("invoke after unload", Request("POST", f"{path}/invoke")),
         Question("unload unknown", Request("DELETE", "/models/no-such")),
@@ -257,16 +257,17 @@ def _compare(session: Session, stack: Stack, questions: list[Question]) -> str:
     session.warm(stack, base_image)
     base, patched = session.server(stack, base_image), session.server(stack)
     asked = frozenset({ENGINE_HEADER} if "daal4py" in session.carried.features else ())
-    found, repaired = [], 0
+    differences, repaired = [], 0
     for question in questions:
         answer = settled(base, question.request)
         differs = difference(answer, settled(patched, question.request), asked)
         if differs and changed_by(Exchange(stack, question.request, answer), session.carried.fixes):
             repaired += 1
         elif differs:
-            found.append(f"{question.name} ({question.request}): {differs}")
-    if found:
-        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        raise Violation(f"{len(found)} of {len(questions)} answers differ: " + "; ".join(found[:_SHOWN]) + more)
+            differences.append(f"{question.name} ({question.request}): {differs}")
+    if differences:
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        first = "; ".join(differences[:_SHOWN])
+        raise Violation(f"{len(differences)} of {len(questions)} answers differ: {first}{more}")
     but = f", but for {repaired} that show a bug whose fix the image carries" if repaired else ""
     return f"{len(questions)} answers, equal byte for byte{but}"

@@ -16,13 +16,13 @@ HEADER = "x-xgbpatch-engine"  # of /ping, where an engine was asked for: `daal4p
 
 def engine(session: Session) -> str:
     """XGBPATCH_ENGINE=daal4py: /ping tells that oneDAL predicts, or why the booster does; for abalone oneDAL must."""
-    told = session.server(DAAL4PY).ask(Request(path="/ping")).headers.get(HEADER, "")
-    require(bool(told), f"/ping carries no header {HEADER}")
-    fell_back = told.startswith("booster")
+    engine = session.server(DAAL4PY).ask(Request(path="/ping")).headers.get(HEADER, "")
+    require(bool(engine), f"/ping carries no header {HEADER}")
+    fell_back = engine.startswith("booster")
     if fell_back and (session.options.model or session.image.architecture == Architecture.ARM64.value):
-        raise NotApplicable(told)
-    require(told.startswith("daal4py"), told)
-    return told
+        raise NotApplicable(engine)
+    require(engine.startswith("daal4py"), engine)
+    return engine
 
 
 def predictions(session: Session) -> str:
@@ -38,14 +38,14 @@ def predictions(session: Session) -> str:
 
 def same_bytes(session: Session) -> str:
     """XGBPATCH_ENGINE=booster and =daal4py answer the same bytes, for every content type, in CSV and JSON."""
-    told = session.server(BOOSTER).ask(Request(path="/ping")).headers.get(HEADER, "")
-    require(told.startswith("booster"), f'with XGBPATCH_ENGINE=booster /ping says "{told}"')
-    asked = [
+    engine = session.server(BOOSTER).ask(Request(path="/ping")).headers.get(HEADER, "")
+    require(engine.startswith("booster"), f'with XGBPATCH_ENGINE=booster /ping says "{engine}"')
+    requests = [
         invocation(kind.encode(rows), kind.header, accept)
         for kind in CONTENT_TYPES.values() for accept in ("text/csv", "application/json")
         for rows in (session.rows[:1], session.rows)
     ]  # fmt: skip
-    for request in asked:
+    for request in requests:
         differs = difference(ok(session, BOOSTER, request), ok(session, DAAL4PY, request))
         require(not differs, f"{request}: {differs}")
-    return f"{len(asked)} answers, equal byte for byte"
+    return f"{len(requests)} answers, equal byte for byte"

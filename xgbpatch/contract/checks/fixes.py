@@ -73,8 +73,8 @@ def mme_ensemble_vote(session: Session) -> str:
     server = session.server(VOTES_MULTI_MODEL)
     loaded = server.ask(multi_model.LOAD)
     require(loaded.status == 200, f"POST /models answered {loaded}, not 200")
-    asked = shap.sample(session, "application/json")
-    answer = ok(session, VOTES_MULTI_MODEL, replace(asked, path=f"/models/{multi_model.NAME}/invoke"))
+    request = shap.sample(session, "application/json")
+    answer = ok(session, VOTES_MULTI_MODEL, replace(request, path=f"/models/{multi_model.NAME}/invoke"))
     equal(multi_model.scores(answer), session.truth(VOTES_MULTI_MODEL, SAMPLE).served)
     return f"{SAMPLE} rows, equal to the vote"
 

@@ -20,11 +20,11 @@ def commands(session: Session) -> str:
     """`train` and `serve` are on PATH: SageMaker starts the container with one of these words alone."""
     script = "for name in train serve; do command -v $name || echo missing: $name; done"
     done = session.engine.run(Run(session.image.id, ("-c", script), entrypoint=("/bin/sh",)), timeout=60)
-    found = done.stdout.split("\n")
-    missing = [line.removeprefix("missing: ") for line in found if line.startswith("missing: ")]
+    lines = done.stdout.split("\n")
+    missing = [line.removeprefix("missing: ") for line in lines if line.startswith("missing: ")]
     require(not missing, f'not on PATH: "{", ".join(missing)}"')
     require(done.exit_code == 0, f"the image's shell ended with exit code {done.exit_code}: {done.stderr.strip()}")
-    return ", ".join(line for line in found if line)
+    return ", ".join(line for line in lines if line)
 
 
 def labels(session: Session) -> str:
@@ -56,27 +56,27 @@ def size(session: Session) -> str:
 
 def labelled_base(engine: Engine, image: LocalImage) -> LocalImage | None:
     """The base that the labels name by digest, where the engine holds it."""
-    made = provenance.read(image.labels)
-    if made is None or not made.base_digest:
+    origin = provenance.read(image.labels)
+    if origin is None or not origin.base_digest:
         return None
-    return engine.image(made.base or made.base_digest)
+    return engine.image(origin.base or origin.base_digest)
 
 
 def base_of(session: Session) -> LocalImage:
     """The base to compare with: `--base`, or the labels'; raises `NotApplicable` or `Violation` where there is none."""
-    asked = session.options.base
-    if asked:
-        image = session.engine.image(asked)
+    name = session.options.base
+    if name:
+        image = session.engine.image(name)
     elif provenance.read(session.image.labels) is None:
         raise NotApplicable("the image names no base in its labels; give --base IMAGE")
     else:
         image = labelled_base(session.engine, session.image)
     if image is None:
-        raise Violation(f"the engine does not hold the base {_wanted(session)}; pull it, or give --base IMAGE")
+        raise Violation(f"the engine does not hold the base {_base_name(session)}; pull it, or give --base IMAGE")
     return image
 
 
-def _wanted(session: Session) -> str:
-    made = provenance.read(session.image.labels)
-    named = f"{made.base_name} ({made.base_digest})" if made else ""
+def _base_name(session: Session) -> str:
+    origin = provenance.read(session.image.labels)
+    named = f"{origin.base_name} ({origin.base_digest})" if origin else ""
     return f'"{session.options.base or named}"'

@@ -37,9 +37,9 @@ def load(session: Session) -> str:
 def listing(session: Session) -> str:
     """GET /models names the loaded model and its folder."""
     ensure_loaded(session)
-    found = _listed(session)
-    require(found.get(NAME) == URL, f'GET /models names {found}, not "{NAME}" at "{URL}"')
-    return f"{len(found)} model"
+    models = _listed(session)
+    require(models.get(NAME) == URL, f'GET /models names {models}, not "{NAME}" at "{URL}"')
+    return f"{len(models)} model"
 
 
 def double_load(session: Session) -> str:
@@ -112,8 +112,8 @@ def _listed(session: Session) -> dict[str, str]:
 
 
 def _invoke(session: Session, rows: tuple[Row, ...], accept: str) -> Answer:
-    asked = invocation(csv(rows), "text/csv", accept)
-    request = Request("POST", f"/models/{NAME}/invoke", asked.headers, asked.body)
+    single = invocation(csv(rows), "text/csv", accept)
+    request = Request("POST", f"/models/{NAME}/invoke", single.headers, single.body)
     answer = session.server(MULTI_MODEL).ask(request)
     require(answer.status == 200, f"{request}: answered {answer}, not 200")
     return answer

@@ -139,8 +139,8 @@ def ok(session: Session, stack: Stack, request: Request) -> Answer:
 
 def typed(answer: Answer, expected: str) -> None:
     """The answer's Content-Type, parameters aside."""
-    found = answer.headers.get("content-type", "")
-    require(found.partition(";")[0].strip() == expected, f'Content-Type is "{found}", not "{expected}"')
+    kind = answer.headers.get("content-type", "")
+    require(kind.partition(";")[0].strip() == expected, f'Content-Type is "{kind}", not "{expected}"')
 
 
 def equal(scores: Sequence[Row], expected: Sequence[Row], tolerance: float = 0.0) -> str:
@@ -178,10 +178,10 @@ def _selected(session: Session) -> list[Row]:
 def _counted(answer: Answer, expected: int) -> None:
     require(answer.status == 200, f"answered {answer}, not 200")
     try:
-        found = payloads.recordio_count(answer.body)
+        records = payloads.recordio_count(answer.body)
     except ValueError as error:
         raise Violation(f"no recordio-protobuf: {error}") from error
-    require(found == expected, f"{found} records came back for {expected} rows")
+    require(records == expected, f"{records} records came back for {expected} rows")
 
 
 # The check of every documented error code of the single-model server (facts 2.4).
@@ -270,8 +270,8 @@ def batch_payload(session: Session) -> str:
     line = ",".join(f"{value:.{_DIGITS}f}" for value in session.rows[0]).encode()
     count = (LIMIT + 2**20) // (len(line) + 1)
     answer = ok(session, BATCH, invocation(b"\n".join([line] * count), "text/csv"))
-    found = len(answer.body.splitlines())
-    require(found == count, f"{found} lines came back for {count} rows of a {LIMIT // 2**20 + 1} MiB body")
+    lines = len(answer.body.splitlines())
+    require(lines == count, f"{lines} lines came back for {count} rows of a {LIMIT // 2**20 + 1} MiB body")
     return f"{announced} MB announced, {count} rows in {LIMIT // 2**20 + 1} MiB scored"
 
 

@@ -66,8 +66,8 @@ def appended_from_multi_model(session: Session) -> str:
     """The same records from a multi-model server."""
     loaded = session.server(SHAP_MULTI_MODEL).ask(multi_model.LOAD)
     require(loaded.status == 200, f"POST /models answered {loaded}, not 200")
-    asked = replace(sample(session, "application/json"), path=f"/models/{multi_model.NAME}/invoke")
-    return hold_records(ok(session, SHAP_MULTI_MODEL, asked), session.truth(SHAP_MULTI_MODEL, SAMPLE))
+    request = replace(sample(session, "application/json"), path=f"/models/{multi_model.NAME}/invoke")
+    return hold_records(ok(session, SHAP_MULTI_MODEL, request), session.truth(SHAP_MULTI_MODEL, SAMPLE))
 
 
 def sample(session: Session, accept: str) -> Request:
@@ -114,11 +114,11 @@ def attributes(session: Session) -> str:
     plain = {accept: _ask(session, PLAIN, "", accept) for accept in (CSV, JSON)}
     truth = session.truth(PLAIN, SAMPLE)
     hold_lines(_ask(session, PLAIN, "shap=on", CSV), truth)
-    held = hold_records(_ask(session, PLAIN, "shap=on", JSON), truth)
+    agreement = hold_records(_ask(session, PLAIN, "shap=on", JSON), truth)
     for accept, before in plain.items():
         after = _ask(session, PLAIN, "", accept)
         require(after.body == before.body, f"after an explained request a plain one answers {after}, not {before}")
-    return held
+    return agreement
 
 
 def accept(session: Session) -> str:
@@ -131,8 +131,8 @@ def accept(session: Session) -> str:
 def top_k(session: Session) -> str:
     """`top_k=5` names the strongest features with their values, strongest first."""
     answer = _ask(session, PLAIN, f"shap=on;top_k={_TOP}", JSON)
-    found = _strongest([_entry(answer, record) for record in answer.json()["predictions"]])
-    return hold_strongest(found, session.truth(PLAIN, SAMPLE))
+    strongest = _strongest([_entry(answer, record) for record in answer.json()["predictions"]])
+    return hold_strongest(strongest, session.truth(PLAIN, SAMPLE))
 
 
 def interactions(session: Session) -> str:
@@ -141,10 +141,10 @@ def interactions(session: Session) -> str:
     if features > 50:
         raise NotApplicable(f"the model has {features} features, and a record {(features + 1) ** 2} interactions")
     answer = _ask(session, PLAIN, "shap=on;interactions=on", JSON)
-    found = records(answer)
-    for record, values in zip(answer.json()["predictions"], found, strict=True):
+    explained = records(answer)
+    for record, values in zip(answer.json()["predictions"], explained, strict=True):
         hold_interactions(record.get("shap_interactions"), values.row)
-    return oracle.agree(found, session.truth(PLAIN, SAMPLE))
+    return oracle.agree(explained, session.truth(PLAIN, SAMPLE))
 
 
 def approximate(session: Session) -> str:
@@ -169,8 +169,8 @@ def column_names(session: Session) -> str:
 
 def bad_option(session: Session) -> str:
     """An option with a value that is not allowed is a 400 that names both."""
-    asked = sample(session, CSV)
-    answer = session.server(PLAIN).ask(with_options(asked, f"shap=on;top_k={-_TOP}"))
+    request = sample(session, CSV)
+    answer = session.server(PLAIN).ask(with_options(request, f"shap=on;top_k={-_TOP}"))
     require(answer.status == 400, f"top_k={-_TOP} answered {answer}, not 400")
     require("top_k" in answer.text and str(-_TOP) in answer.text, f"the refusal does not name top_k=-5: {answer}")
     return answer.text.strip()
@@ -194,11 +194,11 @@ def request_from_multi_model(session: Session) -> str:
     """A multi-model server explains one request in the same way."""
     multi_model.ensure_loaded(session)
     path = f"/models/{multi_model.NAME}/invoke"
-    asked = replace(with_options(sample(session, JSON), "shap=on"), path=path)
-    held = hold_records(ok(session, MULTI_MODEL, asked), session.truth(MULTI_MODEL, SAMPLE))
+    request = replace(with_options(sample(session, JSON), "shap=on"), path=path)
+    agreement = hold_records(ok(session, MULTI_MODEL, request), session.truth(MULTI_MODEL, SAMPLE))
     plain = ok(session, MULTI_MODEL, replace(sample(session, JSON), path=path)).json()
     require(isinstance(plain, list), f"after an explained request a plain one answers {plain!r:.80}")
-    return held
+    return agreement
 
 
 def hold_strongest(rows: Sequence[Sequence[float]], truth: Truth) -> str:
@@ -234,8 +234,8 @@ def hold_interactions(matrix: object, values: Row) -> None:
         require(skew <= limit, f"two interactions of the same features differ by {skew:g}")
         sums += map(sum, rows)
     require(len(sums) == len(values), f"{len(sums)} rows of interactions stand for {len(values)} values")
-    for number, (found, value) in enumerate(zip(sums, values, strict=True), 1):
-        require(abs(found - value) <= limit, f"interactions of feature {number} sum to {found:g}, not {value:g}")
+    for number, (total, value) in enumerate(zip(sums, values, strict=True), 1):
+        require(abs(total - value) <= limit, f"interactions of feature {number} sum to {total:g}, not {value:g}")
 
 
 def _strongest(records: Sequence[Sequence[object]]) -> list[list[float]]:
@@ -248,10 +248,10 @@ def _strongest(records: Sequence[Sequence[object]]) -> list[list[float]]:
 
 
 def _entry(answer: Answer, record: dict[str, object]) -> list[object]:
-    found = record.get("shap_top_k")
-    if not isinstance(found, list):
+    entry = record.get("shap_top_k")
+    if not isinstance(entry, list):
         raise Violation(f"answered {answer}: a record carries no shap_top_k")
-    return found
+    return entry
 
 
 def _ask(session: Session, stack: Stack, options: str, accept: str) -> Answer:
@@ -306,13 +306,13 @@ def selected_recordio(session: Session) -> str:
     except ValueError as error:
         raise Violation(f"no recordio-protobuf: {error}") from error
     features = truth.description.features
-    found = [Explained(_tensor(record, "base_value", 1), (_tensor(record, "shap_values", features),))
+    explained = [Explained(_tensor(record, "base_value", 1), (_tensor(record, "shap_values", features),))
              for record in records]  # fmt: skip
     equal([_tensor(record, "predicted_score", 1) for record in records], truth.served)
     for record in records:
         _tensor(record, "shap_interactions", (features + 1) ** 2)
         _tensor(record, "shap_top_k", 5)
-    return oracle.agree(found, truth)
+    return oracle.agree(explained, truth)
 
 
 def selected_payload(session: Session) -> str:
@@ -347,17 +347,17 @@ def _hold(records: Sequence[Mapping[str, object]], truth: Truth) -> str:
         require(set(record) == set(SHAP_SELECTION), f"a record carries {', '.join(record)}")
     try:
         equal([oracle.vector(record["predicted_score"]) for record in records], truth.served)
-        found = [oracle.of_record(record) for record in records]
+        explained = [oracle.of_record(record) for record in records]
         strongest = [[(str(pair["feature"]), float(pair["value"])) for pair in record["shap_top_k"]]  # type: ignore
                      for record in records]  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise Violation(f"a record is misshapen: {records[0]!r:.200}") from error
-    for record, values in zip(records, found, strict=True):
+    for record, values in zip(records, explained, strict=True):
         hold_interactions(record["shap_interactions"], values.row)
     unknown = {name for record in strongest for name, _ in record} - set(NAMES)
     require(not unknown, f"features are called {', '.join(sorted(unknown))}, and feature_names.json does not")
     hold_strongest([[value for _, value in record] for record in strongest], truth)
-    return oracle.agree(found, truth)
+    return oracle.agree(explained, truth)
 
 
 def _record(cells: Sequence[str]) -> Mapping[str, object]:
@@ -374,9 +374,9 @@ def _record(cells: Sequence[str]) -> Mapping[str, object]:
 
 
 def _tensor(record: Mapping[str, tuple[float, ...]], key: str, length: int) -> tuple[float, ...]:
-    found = record.get(key, ())
-    require(len(found) == length, f'"{key}" holds {len(found)} numbers, not {length}')
-    return found
+    numbers = record.get(key, ())
+    require(len(numbers) == length, f'"{key}" holds {len(numbers)} numbers, not {length}')
+    return numbers
 
 
 # Checks of the feature `shap-probability`: SHAP values of the probability, against rows beside the model.
@@ -405,8 +405,8 @@ def probability_base_value(session: Session) -> str:
 
 def probability_refused(session: Session) -> str:
     """A regression has no probability: a request for it is a 400 with the reason."""
-    asked = with_options(sample(session, "text/csv"), "shap=on;space=probability")
-    answer = session.server(SHAP_SELECTED).ask(asked)
+    request = with_options(sample(session, "text/csv"), "shap=on;space=probability")
+    answer = session.server(SHAP_SELECTED).ask(request)
     require(answer.status == 400, f"answered {answer}, not 400")
     require("probability" in answer.text, f"the refusal does not say what it is about: {answer}")
     return answer.text.strip()

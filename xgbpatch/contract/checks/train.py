@@ -70,9 +70,9 @@ def printed_metric(outcome: Trained, dataset: str, name: str) -> list[float]:
     """The values of a metric that the published regex finds in stdout, one a line, in order."""
     lines = outcome.stdout.replace("\t", "#011").splitlines()
     pattern = METRIC.format(dataset=dataset, metric=name)
-    found = [_number(match[1].partition("#011")[0]) for line in lines if (match := re.match(pattern, line))]
-    require(bool(found), f'0 lines of stdout match "{pattern}": {outcome.failure.strip()[-300:] or outcome.ending}')
-    return found
+    values = [_number(match[1].partition("#011")[0]) for line in lines if (match := re.match(pattern, line))]
+    require(bool(values), f'0 lines of stdout match "{pattern}": {outcome.failure.strip()[-300:] or outcome.ending}')
+    return values
 
 
 def completed(outcome: Trained) -> str:
@@ -110,8 +110,8 @@ def written_files(session: Session) -> str:
     )
     _background(outcome, (_BACKGROUND_ROWS, payloads.ABALONE_FEATURES))
     record = _json(outcome, "record.json")
-    wanted = {"objective": "reg:squarederror", "features": payloads.ABALONE_FEATURES, "rounds": [ABALONE.rounds]}
-    wrong = [f"{name} is {record.get(name)!r}, not {value!r}" for name, value in wanted.items()
+    expected = {"objective": "reg:squarederror", "features": payloads.ABALONE_FEATURES, "rounds": [ABALONE.rounds]}
+    wrong = [f"{name} is {record.get(name)!r}, not {value!r}" for name, value in expected.items()
              if record.get(name) != value]  # fmt: skip
     require(not wrong, f"record.json: {', '.join(wrong)}")
     _traceable(session, record)
@@ -121,9 +121,9 @@ def written_files(session: Session) -> str:
 def importance(session: Session) -> str:
     """Global SHAP importance of each feature on validation, strongest first, the same in CSV and JSON."""
     outcome = session.trained(ABALONE)
-    found = _json(outcome, "importance.json")
+    importance = _json(outcome, "importance.json")
     try:
-        pairs = [(str(row["name"]), float(row["importance"])) for row in found["features"]]
+        pairs = [(str(row["name"]), float(row["importance"])) for row in importance["features"]]
         table = list(csv.reader(_text(outcome, "importance.csv").splitlines()))[1:]
         same = [(name, float(value)) for name, value, *_ in table] == pairs
     except (KeyError, TypeError, ValueError) as error:
@@ -134,7 +134,7 @@ def importance(session: Session) -> str:
     )
     values = [value for _, value in pairs]
     require(values == sorted(values, reverse=True) and values[0] > 0, f"the importances {values} do not fall")
-    require(found.get("split") == "validation", f'measured on "{found.get("split")}", not on validation')
+    require(importance.get("split") == "validation", f'measured on "{importance.get("split")}", not on validation')
     return f"{pairs[0][0]} {values[0]:.3g}, {pairs[1][0]} {values[1]:.3g}, …"
 
 
@@ -169,12 +169,10 @@ def newer(session: Session) -> str:
 
 def _traceable(session: Session, record: dict[str, Any]) -> None:
     require(bool(record.get("xgboost")), "record.json names no xgboost")
-    made = provenance.read(session.image.labels)
-    if made is not None:
-        said = record.get("base")
-        require(
-            made.base_digest in str(said), f'record.json names the base "{said}", and the label "{made.base_digest}"'
-        )
+    origin = provenance.read(session.image.labels)
+    if origin is not None:
+        said, digest = record.get("base"), origin.base_digest
+        require(digest in str(said), f'record.json names the base "{said}", and the label "{digest}"')
 
 
 def _background(outcome: Trained, expected: tuple[int, int]) -> None:
