@@ -9,10 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from xgbpatch import progress
-from xgbpatch.commands._options import OutputFolder
 from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,14 +37,13 @@ def engine_builder(quiet: bool, no_cache: bool = False) -> Iterator[EngineBuilde
     from xgbpatch.build.engine import EngineBuilder
     from xgbpatch.engine.client import Engine
 
+    def credentials_for(reference: ImageReference) -> Credentials | None:
+        from xgbpatch.registry.keychain import registry_keychain  # which not every command needs
+
+        return registry_keychain()(reference)
+
     with progress.shown(quiet) as shown, Engine.connect() as engine:
-        yield EngineBuilder(engine, _credentials_for, cache_folder(), shown, source_date_epoch(), no_cache)
-
-
-def _credentials_for(reference: ImageReference) -> Credentials | None:
-    from xgbpatch.registry.keychain import registry_keychain
-
-    return registry_keychain()(reference)
+        yield EngineBuilder(engine, credentials_for, cache_folder(), shown, source_date_epoch(), no_cache)
 
 
 def connect_services(shown: Progress) -> Services:
@@ -82,15 +78,6 @@ def resolve_base(builder: EngineBuilder, spec: Spec) -> Base:
     base = resolve(spec, registry, builder.engine)
     builder.progress.line(f"Base: {base.reference}")
     return base
-
-
-logs_option = click.option(
-    "--logs",
-    type=OutputFolder(),
-    default=Path("xgbpatch-logs"),
-    show_default=True,
-    help="Where the container logs of failed checks are kept.",
-)
 
 
 def local_tester(services: Services, logs: Path) -> Tester:

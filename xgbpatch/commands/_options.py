@@ -33,6 +33,9 @@ region_option = click.option(
     metavar="REGION",
     help="AWS region of the base and of the repository.  [default: AWS_REGION, or the AWS profile's]",
 )
+regions_option = click.option(
+    "--region", "regions", multiple=True, metavar="REGION", help="AWS region; repeatable.  [default: yours]"
+)
 version_option = click.option(
     "--version", metavar="VERSION", help="Version of the official image, such as 3.2-0 (xgbpatch versions)."
 )
@@ -195,6 +198,13 @@ class Selection:
 
         return region_of(self.flags, os.environ, Path.cwd())
 
+    def regions(self, named: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the command line, each once, else the configured one; raises `ConfigurationError` without any."""
+        regions = tuple(dict.fromkeys(named)) or (self.region() or "",)
+        if not all(regions):
+            raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
+        return regions
+
 
 def image_options(function: F) -> F:
     """Give the command every option that selects or describes images; it receives them as `selection: Selection`."""
@@ -253,6 +263,12 @@ class OutputFolder(click.Path):
         except OSError as error:
             raise _unwritable(param.opts[-1] if param else "the output", path, error) from error
         return path
+
+
+logs_option = click.option(
+    "--logs", type=OutputFolder(), default=Path("xgbpatch-logs"), show_default=True,
+    help="Where the container logs of failed checks are kept, one folder an image.",
+)  # fmt: skip
 
 
 def write(option: str, path: Path, content: bytes) -> None:

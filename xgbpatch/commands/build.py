@@ -4,61 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands._options import (
-    OutputFile,
-    Selection,
-    Signature,
-    builder_option,
-    image_options,
-    json_option,
-    quiet_option,
-    sign_options,
-    target_options,
-    write,
-)
+from xgbpatch.commands import _options
+from xgbpatch.commands._options import Selection, Signature
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
+from xgbpatch.spec import PublishTarget
 
 if TYPE_CHECKING:
     from xgbpatch.build.definition import ImageDefinition
-    from xgbpatch.build.engine import EngineBuildResult
-    from xgbpatch.build.registry import RegistryBuildResult
-    from xgbpatch.spec import PublishTarget, Spec
+    from xgbpatch.publish.attachments import Attachments
+    from xgbpatch.spec import Spec
 
-_Made = Iterator[tuple[ImageReference, dict[str, object]]]  # what was made, with its document, as it is made
+_Results = Iterator[tuple[ImageReference, dict[str, object]]]  # each image as it is built, with its document
 _ATTACH = "Attach the CycloneDX document of what the patch adds, with --builder registry.  [default: yes]"
 _SBOM = "Also write what the patch adds, as a CycloneDX document, to this file."
 
 
-@dataclass(frozen=True)
-class _BuildOptions:
-    """What is asked beside the image itself."""
-
-    names: tuple[str, ...]
-    no_cache: bool
-    quiet: bool
-    sbom: Path | None
-    attach_sbom: bool
-    signature: Signature
-
-
 @click.command("build", short_help="Build the patched image, with the engine or straight into a registry.")
-@image_options
-@builder_option
-@target_options
+@_options.image_options
+@_options.builder_option
+@_options.target_options
 @click.option("--tag", "-t", "names", multiple=True, metavar="NAME:TAG", help="A further local name; repeatable.")
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even when the image is up to date.")
-@sign_options
+@_options.sign_options
 @click.option("--attach-sbom/--no-attach-sbom", default=True, help=_ATTACH)
-@click.option("--sbom", type=OutputFile(), help=_SBOM)
-@json_option
-@quiet_option
+@click.option("--sbom", type=_options.OutputFile(), help=_SBOM)
+@_options.json_option
+@_options.quiet_option
 def command(
     selection: Selection, builder: str, publish_target: PublishTarget, names: tuple[str, ...], no_cache: bool,
     sbom: Path | None, attach_sbom: bool, signature: Signature, as_json: bool, quiet: bool,
@@ -84,20 +62,32 @@ def command(
       xgbpatch build --config xgbpatch.toml --image fraud --json
       xgbpatch build --version 3.2-0 --feature shap --builder registry
     """
-    options = _BuildOptions(names, no_cache, quiet, sbom, attach_sbom, signature)
     specs = selection.specs()
     if sbom and len(specs) > 1:
         raise ConfigurationError("--sbom names one file, and several images are built", "Choose one with --image.")
-    build = _into_registry if builder == "registry" else _with_engine
-    made = build(specs, publish_target, options)
-    if as_json:
-        _print_document(made, several=len(specs) > 1)
+    if builder == "registry":
+        from xgbpatch.publish.attachments import Attachments
+
+        attachments = Attachments(attach_sbom, signature.signer())
+        if names or no_cache:
+            raise ConfigurationError("--tag and --no-cache are for --builder docker", "The image is not in the engine.")
+        results = _into_registry(specs, publish_target, attachments, quiet=quiet, sbom=sbom)
     else:
-        for reference, _ in made:
+        if signature != Signature():
+            raise ConfigurationError("--sign is for an image in a registry", "`xgbpatch push` takes it.")
+        if publish_target != PublishTarget():
+            raise ConfigurationError(
+                "--registry and --account are for --builder registry", "`xgbpatch push` takes both."
+            )
+        results = _with_engine(specs, further_names(names), no_cache=no_cache, quiet=quiet, sbom=sbom)
+    if as_json:
+        _print_document(results, several=len(specs) > 1)
+    else:
+        for reference, _ in results:
             click.echo(str(reference))
 
 
-def _print_document(results: _Made, several: bool) -> None:
+def _print_document(results: _Results, several: bool) -> None:
     """One, also where a later image fails: what stands stays known."""
     documents: list[dict[str, object]] = []
     try:
@@ -108,38 +98,43 @@ def _print_document(results: _Made, several: bool) -> None:
             click.echo(json.dumps({"images": documents} if several else documents[0], indent=2))
 
 
-def _with_engine(specs: tuple[Spec, ...], publish_target: PublishTarget, options: _BuildOptions) -> _Made:
+def _with_engine(
+    specs: tuple[Spec, ...], names: list[ImageReference], *, no_cache: bool, quiet: bool, sbom: Path | None
+) -> _Results:
     from xgbpatch.commands import _context
 
-    if options.signature != type(options.signature)():
-        raise ConfigurationError("--sign is for an image in a registry", "`xgbpatch push` takes it.")
-    if publish_target != type(publish_target)():
-        raise ConfigurationError("--registry and --account are for --builder registry", "`xgbpatch push` takes both.")
-    names = further_names(options.names)
     for spec in specs:
-        with _context.engine_builder(options.quiet, options.no_cache) as builder:
+        with _context.engine_builder(quiet, no_cache) as builder:
             definition = builder.define(spec, _context.resolve_base(builder, spec))
             result = builder.build(definition, definition.reference)
             for name in names:
                 builder.engine.tag(result.image.id, name)
             builder.progress.line("up to date" if result.up_to_date else "built")
             base = builder.pull(definition.base)
-        _write_sbom(options.sbom, definition)
-        yield result.reference, document(result, definition, added_bytes=result.image.size - base.size)
+        _write_sbom(sbom, definition)
+        yield (
+            result.reference,
+            {
+                "image": str(result.reference),
+                "id": result.image.id,
+                "up_to_date": result.up_to_date,
+                **_definition_document(definition),
+                "added_bytes": result.image.size - base.size,
+            },
+        )
 
 
-def _into_registry(specs: tuple[Spec, ...], publish_target: PublishTarget, options: _BuildOptions) -> _Made:
+def _into_registry(
+    specs: tuple[Spec, ...], publish_target: PublishTarget, options: Attachments, *, quiet: bool, sbom: Path | None
+) -> _Results:
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.build.registry import RegistryBuilder
     from xgbpatch.build.resolve import resolve
     from xgbpatch.commands import _context
     from xgbpatch.publish import attachments, destination
 
-    what = attachments.Attachments(options.attach_sbom, options.signature.signer())
-    if options.names or options.no_cache:
-        raise ConfigurationError("--tag and --no-cache are for --builder docker", "The image is not in the engine.")
     for spec in specs:
-        with _context.services(options.quiet) as services:
+        with _context.services(quiet) as services:
             builder = RegistryBuilder(services)
             base = resolve(spec, services.registry)
             services.progress.line(f"Base: {base.reference}")
@@ -147,17 +142,26 @@ def _into_registry(specs: tuple[Spec, ...], publish_target: PublishTarget, optio
             name = destination.destination_of(spec, publish_target).with_tag(definition.reference.tag)
             destination.ensure_repository(name, RepositoryOptions())
             result = builder.build(definition, name)
-            attachments.attach_all(services, result.reference, definition, what)
+            attachments.attach_all(services, result.reference, definition, options)
             services.progress.line("up to date" if result.up_to_date else "built")
-        _write_sbom(options.sbom, definition)
-        yield result.reference, registry_document(result, definition)
+        _write_sbom(sbom, definition)
+        yield (
+            result.reference,
+            {
+                "image": str(result.reference),
+                "digest": result.reference.digest,
+                "up_to_date": result.up_to_date,
+                **_definition_document(definition),
+                **asdict(result.traffic),  # `sent` and `received`: bytes of blobs
+            },
+        )
 
 
 def _write_sbom(path: Path | None, definition: ImageDefinition) -> None:
     if path is not None:
         from xgbpatch.publish import sbom
 
-        write("--sbom", path, sbom.document(definition))
+        _options.write("--sbom", path, sbom.document(definition))
 
 
 def further_names(names: tuple[str, ...]) -> list[ImageReference]:
@@ -167,28 +171,6 @@ def further_names(names: tuple[str, ...]) -> list[ImageReference]:
         if name.digest:
             raise ConfigurationError(f'"{name}" cannot be given to an image: it holds a digest', "Write name:tag.")
     return [name if name.tag else name.with_tag("latest") for name in references]
-
-
-def document(result: EngineBuildResult, definition: ImageDefinition, added_bytes: int) -> dict[str, object]:
-    """What `--json` prints."""
-    return {
-        "image": str(result.reference),
-        "id": result.image.id,
-        "up_to_date": result.up_to_date,
-        **_definition_document(definition),
-        "added_bytes": added_bytes,
-    }
-
-
-def registry_document(result: RegistryBuildResult, definition: ImageDefinition) -> dict[str, object]:
-    """What `--json` prints of an image that stands in a registry; `sent` and `received` are bytes of blobs."""
-    return {
-        "image": str(result.reference),
-        "digest": result.reference.digest,
-        "up_to_date": result.up_to_date,
-        **_definition_document(definition),
-        **asdict(result.traffic),
-    }
 
 
 def _definition_document(definition: ImageDefinition) -> dict[str, object]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xgbpatch.commands._options import json_option
+
 if TYPE_CHECKING:
     from xgbpatch.doctor import Finding
 
@@ -16,7 +18,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 @click.command("doctor")
 @click.option("--region", default="", metavar="REGION", help="Check this region. [default: the configured one]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def command(region: str, as_json: bool) -> None:
     """Look at the engine, disk, AWS credentials, region, clock and tools, and say how to mend what is missing.
 
@@ -34,23 +36,19 @@ def command(region: str, as_json: bool) -> None:
 
     findings = list(examine(region))
     if as_json:
-        click.echo(json.dumps([_record(finding) for finding in findings], indent=2))
+        document = [
+            {"name": finding.name, "level": finding.level.value, "seen": finding.seen, "fix": finding.fix}
+            for finding in findings
+        ]
+        click.echo(json.dumps(document, indent=2))
     elif sys.stdout.isatty():
         _show_table(findings)
     else:
-        _show_lines(findings)
+        for finding in findings:
+            click.echo(f"{finding.level.value:8} {finding.name:12} {finding.seen}")
+            if finding.fix:
+                click.echo(f"{'':8} {'':12} -> {finding.fix}")
     sys.exit(any(finding.level is Level.MISSING for finding in findings))
-
-
-def _record(finding: Finding) -> dict[str, str]:
-    return {"name": finding.name, "level": finding.level.value, "seen": finding.seen, "fix": finding.fix}
-
-
-def _show_lines(findings: list[Finding]) -> None:
-    for finding in findings:
-        click.echo(f"{finding.level.value:8} {finding.name:12} {finding.seen}")
-        if finding.fix:
-            click.echo(f"{'':8} {'':12} -> {finding.fix}")
 
 
 def _show_table(findings: list[Finding]) -> None:

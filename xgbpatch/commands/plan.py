@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands._options import Selection, all_option, image_options, json_option, quiet_option, target_options
+from xgbpatch.commands import _options
+from xgbpatch.commands._options import Selection
 from xgbpatch.errors import FileError, XgbpatchError
 
 if TYPE_CHECKING:
     from xgbpatch.registry.context import Services
     from xgbpatch.spec import PublishTarget, Spec
-    from xgbpatch.upkeep.plan import Plan, Reason
+    from xgbpatch.upkeep.plan import Plan
 
 _KEYS = (
     "name", "version", "state", "repository", "published", "base", "published_base", "reasons", "warnings",
@@ -33,12 +34,12 @@ class Failure:
 
 
 @click.command("plan", short_help="Tell which published images are behind, and why; changes nothing.")
-@all_option
-@image_options
-@target_options
+@_options.all_option
+@_options.image_options
+@_options.target_options
 @click.option("--packages/--no-packages", "ask_index", default=True, help=_PACKAGES)
-@json_option
-@quiet_option
+@_options.json_option
+@_options.quiet_option
 def command(
     selection: Selection, everything: bool, publish_target: PublishTarget, ask_index: bool, as_json: bool, quiet: bool
 ) -> None:  # fmt: skip
@@ -63,7 +64,13 @@ def command(
     with _context.services(quiet) as services:
         plans = [_planned(services, spec, publish_target, ask_index) for spec in specs]
     click.echo(json.dumps(document(plans), indent=2) if as_json else text(plans))
-    _end(plans)
+    failures = [item for item in plans if isinstance(item, Failure)]
+    if failures:
+        error = failures[0].error
+        if len(plans) > 1:
+            error.message = f"{len(failures)} of {len(plans)} images could not be looked at; the first: {error.message}"
+        raise error
+    raise SystemExit(exit_code(plans))
 
 
 def _planned(services: Services, spec: Spec, publish_target: PublishTarget, ask_index: bool) -> Plan | Failure:
@@ -77,16 +84,6 @@ def _planned(services: Services, spec: Spec, publish_target: PublishTarget, ask_
         return Failure(spec, error)
     except OSError as error:
         return Failure(spec, FileError.of(error))
-
-
-def _end(plans: Sequence[Plan | Failure]) -> None:
-    failures = [item for item in plans if isinstance(item, Failure)]
-    if failures:
-        error = failures[0].error
-        if len(plans) > 1:
-            error.message = f"{len(failures)} of {len(plans)} images could not be looked at; the first: {error.message}"
-        raise error
-    raise SystemExit(exit_code(plans))
 
 
 def exit_code(plans: Sequence[Plan | Failure]) -> int:
@@ -104,33 +101,27 @@ def document(plans: Sequence[Plan | Failure]) -> dict[str, Any]:
 
 def row(item: Plan | Failure) -> dict[str, Any]:
     """One image of it. What is not known of an image that could not be looked at is null."""
+    head = {"name": item.spec.name, "version": item.spec.version}
     if isinstance(item, Failure):
-        return {**dict.fromkeys(_KEYS), **_head(item.spec), "state": "error", "error": _error(item.error)}
-    made = item.published.provenance if item.published else None
+        error = item.error
+        document = {"message": error.message, "next_step": error.next_step, "exit_code": error.exit_code}
+        return {**dict.fromkeys(_KEYS), **head, "state": "error", "error": document}
+    provenance = item.published.provenance if item.published else None
     return {
-        **_head(item.spec),
+        **head,
         "state": item.state.value,
         "repository": item.place.name,
         "published": str(item.published.reference) if item.published else None,
         "base": str(item.base.reference),
-        "published_base": f"{made.base_name}@{made.base_digest}" if made else None,
-        "reasons": [_reason(reason) for reason in item.reasons],
+        "published_base": f"{provenance.base_name}@{provenance.base_digest}" if provenance else None,
+        "reasons": [
+            {"cause": reason.cause.value, "words": reason.words, "difference": reason.difference}
+            for reason in item.reasons
+        ],
         "warnings": list(item.warnings),
         "end_of_patch": item.info.end_of_patch.isoformat() if item.info.end_of_patch else None,
         "error": None,
     }
-
-
-def _head(spec: Spec) -> dict[str, Any]:
-    return {"name": spec.name, "version": spec.version}
-
-
-def _error(error: XgbpatchError) -> dict[str, Any]:
-    return {"message": error.message, "next_step": error.next_step, "exit_code": error.exit_code}
-
-
-def _reason(reason: Reason) -> dict[str, str]:
-    return {"cause": reason.cause.value, "words": reason.words, "difference": reason.difference}
 
 
 def text(plans: Sequence[Plan | Failure]) -> str:

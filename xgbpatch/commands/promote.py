@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands._context import alias_document, local_tester, logs_option
-from xgbpatch.commands._options import json_option, quiet_option
+from xgbpatch.commands._context import alias_document, local_tester
+from xgbpatch.commands._options import json_option, logs_option, quiet_option
 
 if TYPE_CHECKING:
     from xgbpatch.publish.aliases import Promotion

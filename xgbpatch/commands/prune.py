@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option, target_options
-from xgbpatch.commands.usage import known_regions
+from xgbpatch.commands import _options
+from xgbpatch.commands._options import Selection
 from xgbpatch.config.settings import Flags
 from xgbpatch.errors import AwsError, RegistryError
 from xgbpatch.progress import shown
@@ -40,14 +40,14 @@ class _Pruned:
 
 @click.command("prune", short_help="Delete superseded images that no alias, model, endpoint or job uses.")
 @click.argument("repositories", nargs=-1, metavar="[REPOSITORY]...")
-@config_option
-@click.option("--region", "regions", multiple=True, metavar="REGION", help="AWS region; repeatable.  [default: yours]")
-@target_options
+@_options.config_option
+@_options.regions_option
+@_options.target_options
 @click.option("--keep", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="Newest to keep.")
 @click.option("--older-than", metavar="DAYS", type=click.FloatRange(0), default=None, help=_DAYS)
 @click.option("--apply", "applied", is_flag=True, help="Delete. Without it, only say what would be deleted.")
-@json_option
-@quiet_option
+@_options.json_option
+@_options.quiet_option
 def command(
     repositories: tuple[str, ...], config: Path | None, regions: tuple[str, ...], publish_target: PublishTarget,
     keep: int,    older_than: float | None, applied: bool, as_json: bool, quiet: bool,
@@ -70,36 +70,32 @@ def command(
     from xgbpatch.registry.keychain import registry_keychain
     from xgbpatch.upkeep.prune import Rules
 
-    all_regions = known_regions(regions, config)
-    specs = [spec for region in all_regions for spec in _specs(Flags(config=config, region=region))]
+    regions = Selection(Flags(config=config)).regions(regions)
+    selections = [Selection(Flags(config=config, region=region)) for region in regions]
+    specs = [spec for selection in selections if selection.has_file() for spec in selection.specs()]
     moment = None if older_than is None else datetime.now(timezone.utc) - timedelta(days=older_than)
     rules = Rules(keep, moment, tuple(spec.tag for spec in specs))
     with shown(quiet) as progress:
-        places = _repositories(repositories, specs, (publish_target, all_regions))
-        pruned = list(_pruned(places, rules, (Registry(registry_keychain()), all_regions, applied, progress)))
+        places = _repositories(repositories, specs, regions, publish_target)
+        registry = Registry(registry_keychain())
+        pruned = _prune(places, rules, registry=registry, regions=regions, applied=applied, progress=progress)
     document = {"repositories": [_document(one) for one in pruned]}
     click.echo(json.dumps(document, indent=2) if as_json else _text(pruned))
     _raise_failures(pruned)
 
 
-def _specs(flags: Flags) -> tuple[Spec, ...]:
-    selection = Selection(flags)
-    return selection.specs() if selection.has_file() else ()
-
-
 def _repositories(
-    names: Sequence[str], specs: Sequence[Spec], where: tuple[PublishTarget, Sequence[str]]
+    names: Sequence[str], specs: Sequence[Spec], regions: Sequence[str], publish_target: PublishTarget
 ) -> list[ImageReference]:
     """Host and repository of each, once; a name with a host is taken as it is."""
     from xgbpatch.publish import destination
     from xgbpatch.spec import DEFAULT_REPOSITORY, Spec
 
-    publish_target, regions = where
     named = [ImageReference.parse(name) for name in names]
     places = [name for name in named if name.host]
     plain = [name.repository for name in named if not name.host] or ([] if names or specs else [DEFAULT_REPOSITORY])
-    further = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
-    places += [destination.destination_of(spec, publish_target) for spec in (further if names else [*further, *specs])]
+    own = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
+    places += [destination.destination_of(spec, publish_target) for spec in (own if names else [*own, *specs])]
     return list(dict.fromkeys(_plain(place) for place in places))
 
 
@@ -111,21 +107,21 @@ def _plain(place: ImageReference) -> ImageReference:
     return ImageReference(AwsRegion(own.region).registry_host(own.account) if own else place.host, place.repository)
 
 
-def _pruned(
-    places: Sequence[ImageReference], rules: Rules, tools: tuple[Registry, Sequence[str], bool, Progress]
-) -> list[_Pruned]:
+def _prune(
+    places: Sequence[ImageReference], rules: Rules, *,
+    registry: Registry, regions: Sequence[str], applied: bool, progress: Progress,
+) -> list[_Pruned]:  # fmt: skip
     """Who uses what is asked before anything is deleted anywhere; and again for each repository, right before its
     deletion: reading it may have taken minutes."""
     from xgbpatch.aws.sagemaker import SageMaker
     from xgbpatch.upkeep import prune
     from xgbpatch.upkeep.repository import list_repository, repository
 
-    registry, regions, applied, progress = tools
     for place in places:
         _require_own(place)
-    all_regions = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
-    progress.line(f"asking SageMaker in {', '.join(all_regions)} which images are in use")
-    services = [SageMaker(region) for region in all_regions]
+    every = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
+    progress.line(f"asking SageMaker in {', '.join(every)} which images are in use")
+    services = [SageMaker(region) for region in every]
     used = prune.uses(services)
     pruned = []
     for place in places:
@@ -151,25 +147,19 @@ def _require_own(place: ImageReference) -> None:
 
 def _document(pruned: _Pruned) -> dict[str, Any]:
     failures = {one.verdict.item.listed.digest: one.failure for one in pruned.deleted or ()}
-    return {
-        "repository": pruned.where.place.name,
-        "applied": pruned.deleted is not None,
-        "bytes": pruned.freed,
-        "images": [_entry(verdict, failures) for verdict in pruned.verdicts],
-    }
-
-
-def _entry(verdict: Verdict, failures: dict[str, str]) -> dict[str, Any]:
-    image = verdict.item.listed
-    when = verdict.item.when
-    return {
-        "digest": image.digest,
-        "tags": list(image.tags),
-        "date": when.isoformat() if when else None,
-        "action": "delete" if verdict.deleted else "keep",
-        "why": verdict.why,
-        "failure": failures.get(image.digest, ""),
-    }
+    images = [
+        {
+            "digest": verdict.item.listed.digest,
+            "tags": list(verdict.item.listed.tags),
+            "date": verdict.item.when.isoformat() if verdict.item.when else None,
+            "action": "delete" if verdict.deleted else "keep",
+            "why": verdict.why,
+            "failure": failures.get(verdict.item.listed.digest, ""),
+        }
+        for verdict in pruned.verdicts
+    ]
+    applied = pruned.deleted is not None
+    return {"repository": pruned.where.place.name, "applied": applied, "bytes": pruned.freed, "images": images}
 
 
 def _text(pruned: Sequence[_Pruned]) -> str:

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from xgbpatch import provenance
-from xgbpatch.commands._options import (
-    Selection,
-    Signature,
-    config_option,
-    json_option,
-    quiet_option,
-    sign_options,
-    target_options,
-)
+from xgbpatch.commands import _context, _options
+from xgbpatch.commands._options import Selection, Signature
 from xgbpatch.config.settings import Flags
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.progress import shown
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
-    from xgbpatch.aws import RepositoryOptions
     from xgbpatch.engine.client import Engine
     from xgbpatch.engine.types import LocalImage
-    from xgbpatch.progress import Progress
-    from xgbpatch.publish.push import Gate, PushFailure, PushResult
-    from xgbpatch.registry.client import Registry
-    from xgbpatch.registry.keychain import Keychain
+    from xgbpatch.publish.push import PushFailure, PushResult
     from xgbpatch.spec import PublishTarget
 
 _AS_BUILD = "[default: as `build` finds it]"
@@ -44,22 +34,12 @@ _SCAN_TIMEOUT = "Seconds to wait for both scans.  [default: 300]"
 _MANIFEST_GATE = "Hold the manifest to SageMaker's demands, and repair it.  [default: yes]"
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where to, as the flags say it. No regions: the configured one."""
-
-    selection: Selection
-    regions: tuple[str, ...]
-    all_regions: bool
-    publish_target: PublishTarget
-
-
 @click.command("push", short_help="Push a built image to ECR and hold it to what SageMaker accepts.")
 @click.argument("image", required=False)
-@config_option
+@_options.config_option
 @click.option("--region", "regions", multiple=True, metavar="REGION", help=f"AWS region; repeatable.  {_AS_BUILD}")
 @click.option("--all-regions", is_flag=True, help="Every region of the account's partition that has a base.")
-@target_options
+@_options.target_options
 @click.option("--repository", default="", metavar="NAME", help=f"Repository.  {_AS_NAMED}")
 @click.option("--tag", default="", metavar="TAG", help=f"Tag, which never moves.  {_AS_NAMED}")
 @click.option("--alias", "aliases", multiple=True, metavar="TAG", help=f"Tag that moves; repeatable.  {_AS_CONFIGURED}")
@@ -70,9 +50,9 @@ class _Target:
 @click.option("--manifest-gate/--no-manifest-gate", default=True, help=_MANIFEST_GATE)
 @click.option("--scan-gate/--no-scan-gate", default=True, help=_SCAN_GATE)
 @click.option("--scan-timeout", metavar="SECONDS", type=click.FloatRange(0), default=300.0, help=_SCAN_TIMEOUT)
-@sign_options
-@json_option
-@quiet_option
+@_options.sign_options
+@_options.json_option
+@_options.quiet_option
 def command(
     image: str | None, config: Path | None, regions: tuple[str, ...], all_regions: bool,
     publish_target: PublishTarget, repository: str, tag: str, aliases: tuple[str, ...], immutable: bool,
@@ -101,26 +81,43 @@ def command(
     """
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.engine.client import Engine
+    from xgbpatch.publish import scan_gate as scan_gate_of
     from xgbpatch.publish import signing
     from xgbpatch.publish.push import Publisher, PushRequest, PushResult
     from xgbpatch.registry.client import Registry
+    from xgbpatch.registry.context import Services
+    from xgbpatch.registry.ecr import blob_store_for
     from xgbpatch.registry.keychain import registry_keychain
 
     selection = Selection(Flags(config=config))
-    target = _checked(_Target(selection, regions, all_regions, publish_target))
+    if publish_target.registry and (regions or all_regions):
+        raise ConfigurationError("--registry is for a registry outside ECR", "Leave out the regions.")
+    if all_regions and regions:
+        raise ConfigurationError("--all-regions and --region exclude each other", "Leave one of them out.")
     signer = signature.signer()
     options = RepositoryOptions(scan_on_push, immutable, kms_key, tuple(_pair(text) for text in repository_tags))
     with Engine.connect() as engine, shown(quiet) as progress:
         local = _local_image(engine, image)
         name = _name(local, image, repository, tag)
         moving = tuple(_parsed(name, alias).tag for alias in aliases or _configured_aliases(selection, local))
-        _check_aliases(options, moving)
-        requests = [PushRequest(local, place, moving, options, manifest_gate) for place in _destinations(target, name)]
+        if immutable and moving:
+            raise ConfigurationError(
+                f'the alias "{moving[0]}" could not move in a repository with --immutable tags',
+                "Leave one of them out.",
+            )
+        places = _destinations(name, publish_target, selection, regions, all_regions)
+        requests = [PushRequest(local, place, moving, options, manifest_gate) for place in places]
         keychain = registry_keychain()
-        registries = Registry(keychain)
-        gate = _gate(registries, keychain, progress, scan_timeout) if scan_gate else None
-        publisher = Publisher(engine, registries, progress, gate)
-        outcomes = list(_told(publisher.push_each(requests), as_json))
+        registry = Registry(keychain)
+        services = Services(registry, blob_store_for(registry, keychain), _context.cache_folder(), progress)
+        gate = (
+            partial(scan_gate_of.gate, services, patience=scan_gate_of.ScanTimeout(scan_timeout)) if scan_gate else None
+        )
+        outcomes: list[PushResult | PushFailure] = []
+        for outcome in Publisher(engine, registry, progress, gate).push_each(requests):
+            outcomes.append(outcome)
+            if isinstance(outcome, PushResult) and not as_json:  # now: a later push may be interrupted
+                click.echo(str(outcome.reference.pinned))
         if as_json:  # before cosign has its say: what stands stays known
             click.echo(json.dumps(_document(local, outcomes), indent=2))
         if signer:
@@ -128,33 +125,6 @@ def command(
                 signing.sign(signer, pushed.reference, keychain)
                 progress.line(f'signed "{pushed.reference.pinned}"')
     _raise_first(outcomes)
-
-
-def _gate(registry: Registry, keychain: Keychain, progress: Progress, seconds: float) -> Gate:
-    from functools import partial
-
-    from xgbpatch.commands._context import cache_folder
-    from xgbpatch.publish import scan_gate
-    from xgbpatch.registry.context import Services
-    from xgbpatch.registry.ecr import blob_store_for
-
-    services = Services(registry, blob_store_for(registry, keychain), cache_folder(), progress)
-    return partial(scan_gate.gate, services, patience=scan_gate.ScanTimeout(seconds))
-
-
-def _checked(target: _Target) -> _Target:
-    if target.publish_target.registry and (target.regions or target.all_regions):
-        raise ConfigurationError("--registry is for a registry outside ECR", "Leave out the regions.")
-    if target.all_regions and target.regions:
-        raise ConfigurationError("--all-regions and --region exclude each other", "Leave one of them out.")
-    return target
-
-
-def _check_aliases(options: RepositoryOptions, aliases: Sequence[str]) -> None:
-    if options.immutable_tags and aliases:
-        raise ConfigurationError(
-            f'the alias "{aliases[0]}" could not move in a repository with --immutable tags', "Leave one of them out."
-        )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -197,88 +167,77 @@ def _parsed(name: ImageReference, tag: str) -> ImageReference:
 
 def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, ...]:
     """Those of the configured image that this one was built from: same version, repository, features and fixes."""
-    labels = provenance.read(image.labels)
-    if labels is None or not labels.base_name:
+    origin = provenance.read(image.labels)
+    if origin is None or not origin.base_name:
         return ()
     if not selection.has_file():  # variables alone: what a build of this version on this base would be given
-        flags = replace(selection.flags, version=labels.version, base_image=labels.base_name)
+        flags = replace(selection.flags, version=origin.version, base_image=origin.base_name)
         return Selection(flags).specs()[0].aliases
     repositories = {name.repository for name in _names(image)}
-    content = (labels.version, set(labels.features), set(labels.fixes))
+    parts = (origin.version, set(origin.features), set(origin.fixes))
     aliases = {
         spec.aliases
         for spec in selection.specs()
-        if (spec.version, set(spec.features), set(spec.fixes)) == content and spec.repository in repositories
+        if (spec.version, set(spec.features), set(spec.fixes)) == parts and spec.repository in repositories
     }
     if len(aliases) > 1:
         raise ConfigurationError("several images of the configuration file could be this one", "Give --alias.")
     return aliases.pop() if aliases else ()
 
 
-def _destinations(target: _Target, name: ImageReference) -> list[ImageReference]:
+def _destinations(
+    name: ImageReference, target: PublishTarget, selection: Selection, regions: tuple[str, ...], all_regions: bool
+) -> list[ImageReference]:
     from xgbpatch.publish.push import ecr_destination
 
-    if target.publish_target.registry:
-        return [ImageReference.parse(f"{target.publish_target.registry}/{name}")]
-    account, regions = _account_and_regions(target)
+    if target.registry:
+        return [ImageReference.parse(f"{target.registry}/{name}")]
+    account, regions = _account_and_regions(selection, regions, all_regions, target.account)
     return [ecr_destination(account, region, name) for region in regions]
 
 
-def _account_and_regions(target: _Target) -> tuple[str, Sequence[str]]:
+def _account_and_regions(
+    selection: Selection, regions: tuple[str, ...], all_regions: bool, account: str
+) -> tuple[str, tuple[str, ...]]:
     from xgbpatch import catalogue
     from xgbpatch.aws import AwsRegion, partition
 
-    regions = tuple(dict.fromkeys(target.regions)) or (target.selection.region() or "",)
-    if not regions[0]:
-        raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
-    if target.publish_target.account and not target.all_regions:
-        return target.publish_target.account, regions
+    regions = selection.regions(regions)
+    if account and not all_regions:
+        return account, regions
     identity = AwsRegion(regions[0]).identity()
-    if target.all_regions:
+    if all_regions:
         regions = tuple(region for region in catalogue.regions() if partition(region) == identity.partition)
-    return target.publish_target.account or identity.account, regions
-
-
-def _told(outcomes: Iterator[PushResult | PushFailure], as_json: bool) -> Iterator[PushResult | PushFailure]:
-    """Each result on stdout as soon as it is known: what stands stays known when a later push is interrupted."""
-    from xgbpatch.publish.push import PushResult
-
-    for outcome in outcomes:
-        if isinstance(outcome, PushResult) and not as_json:
-            click.echo(str(outcome.reference.pinned))
-        yield outcome
+    return account or identity.account, regions
 
 
 def _document(image: LocalImage, outcomes: Sequence[PushResult | PushFailure]) -> dict[str, Any]:
     from xgbpatch.publish.push import PushFailure, PushResult
 
-    return {
-        "image": image.id,
-        "pushed": [_pushed(outcome) for outcome in outcomes if isinstance(outcome, PushResult)],
-        "failed": [_refused(outcome) for outcome in outcomes if isinstance(outcome, PushFailure)],
-    }
-
-
-def _pushed(outcome: PushResult) -> dict[str, Any]:
-    return {
-        "reference": str(outcome.reference.pinned),
-        "tag": outcome.reference.tag,
-        "region": _region(outcome.reference),
-        "aliases": [alias.tag for alias in outcome.aliases],
-        "up_to_date": outcome.up_to_date,
-        "repaired": outcome.repaired,
-    }
-
-
-def _refused(outcome: PushFailure) -> dict[str, Any]:
-    error = outcome.error
-    return {
-        "destination": str(outcome.destination),
-        "region": _region(outcome.destination),
-        "message": error.message,
-        "next_step": error.next_step,
-        "exit_code": error.exit_code,
-    }
+    pushed = [
+        {
+            "reference": str(outcome.reference.pinned),
+            "tag": outcome.reference.tag,
+            "region": _region(outcome.reference),
+            "aliases": [alias.tag for alias in outcome.aliases],
+            "up_to_date": outcome.up_to_date,
+            "repaired": outcome.repaired,
+        }
+        for outcome in outcomes
+        if isinstance(outcome, PushResult)
+    ]
+    failed = [
+        {
+            "destination": str(outcome.destination),
+            "region": _region(outcome.destination),
+            "message": outcome.error.message,
+            "next_step": outcome.error.next_step,
+            "exit_code": outcome.error.exit_code,
+        }
+        for outcome in outcomes
+        if isinstance(outcome, PushFailure)
+    ]
+    return {"image": image.id, "pushed": pushed, "failed": failed}
 
 
 def _region(reference: ImageReference) -> str | None:

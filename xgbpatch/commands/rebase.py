@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands._context import alias_document, local_tester, logs_option
-from xgbpatch.commands._options import json_option, quiet_option
+from xgbpatch.commands._context import alias_document, local_tester
+from xgbpatch.commands._options import json_option, logs_option, quiet_option
 
 if TYPE_CHECKING:
-    from xgbpatch.publish.aliases import Promotion
+    from xgbpatch.publish.aliases import MovedAlias
     from xgbpatch.reference import ImageReference
-    from xgbpatch.registry.context import Services
     from xgbpatch.upkeep.rebase import RebaseResult
 
 _TO = "The new base.  [default: the old base's tag as it stands now]"
@@ -49,6 +49,7 @@ def command(
       xgbpatch rebase registry.example.com/xgboost:prod --to registry.example.com/base:3.2-0 --accept-drift --json
     """
     from xgbpatch.commands import _context
+    from xgbpatch.publish import aliases as publish_aliases
     from xgbpatch.reference import ImageReference
     from xgbpatch.upkeep import rebase
 
@@ -57,17 +58,14 @@ def command(
     with _context.services(quiet) as services:
         rebased = rebase.rebase(services, rebase.RebaseRequest(reference, _base(to), tag, accept_drift))
         services.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
-        promoted = _promoted(services, rebased.reference, aliases, logs) if aliases else None
-    click.echo(json.dumps(document(rebased, promoted), indent=2) if as_json else str(rebased.reference.pinned))
+        moved: tuple[MovedAlias, ...] = ()
+        if aliases:
+            tester = local_tester(services, logs)
+            moved = publish_aliases.promote(services, rebased.reference, aliases, tester).moved
+    click.echo(json.dumps(document(rebased, moved), indent=2) if as_json else str(rebased.reference.pinned))
 
 
-def _promoted(services: Services, image: ImageReference, aliases: tuple[str, ...], logs: Path) -> Promotion:
-    from xgbpatch.publish import aliases as publish_aliases
-
-    return publish_aliases.promote(services, image, aliases, local_tester(services, logs))
-
-
-def document(rebased: RebaseResult, promoted: Promotion | None) -> dict[str, Any]:
+def document(rebased: RebaseResult, moved: Sequence[MovedAlias]) -> dict[str, Any]:
     """What `--json` prints."""
     return {
         "reference": str(rebased.reference.pinned),
@@ -76,7 +74,7 @@ def document(rebased: RebaseResult, promoted: Promotion | None) -> dict[str, Any
         "up_to_date": rebased.up_to_date,
         "accepted": list(rebased.accepted),
         "traffic": asdict(rebased.traffic),
-        "aliases": [alias_document(moved) for moved in promoted.moved] if promoted else [],
+        "aliases": [alias_document(alias) for alias in moved],
     }
 
 

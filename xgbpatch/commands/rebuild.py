@@ -5,33 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands._context import local_tester, logs_option
-from xgbpatch.commands._options import (
-    Selection,
-    Signature,
-    all_option,
-    builder_option,
-    image_options,
-    json_option,
-    quiet_option,
-    sign_options,
-    target_options,
-)
+from xgbpatch.commands import _context, _options, _parallel
+from xgbpatch.commands._options import Selection, Signature
 from xgbpatch.progress import Progress, shown
 
 if TYPE_CHECKING:
     from xgbpatch.reference import ImageReference
-    from xgbpatch.registry.context import Services
     from xgbpatch.spec import PublishTarget, Spec
     from xgbpatch.upkeep.plan import Plan
-    from xgbpatch.upkeep.rebuild import Maker, RebuildResult, RebuildSteps
+    from xgbpatch.upkeep.rebuild import RebuildResult
 
 _NO_TEST = "Put the images under their version tags only: no engine is needed, and no alias moves."
 _ATTACH = "Attach the CycloneDX document of what the patch adds.  [default: yes]"
@@ -52,25 +42,21 @@ class _Order:
     signature: Signature
     logs: Path
 
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
 
 @click.command("rebuild", short_help="Bring published images up to date: build or rebase, test, push, move aliases.")
-@image_options
-@all_option
-@target_options
-@builder_option
+@_options.image_options
+@_options.all_option
+@_options.target_options
+@_options.builder_option
 @click.option("--test/--no-test", default=True, help=f"[default: yes]  {_NO_TEST}")
 @click.option("--scan-gate/--no-scan-gate", default=True, help="In ECR, refuse what adds a finding.  [default: yes]")
 @click.option("--accept-drift", is_flag=True, help=_DRIFT)
-@sign_options
+@_options.sign_options
 @click.option("--attach-sbom/--no-attach-sbom", default=True, help=_ATTACH)
 @click.option("--jobs", type=click.IntRange(1, 16), default=2, show_default=True, help="Images at a time.")
-@logs_option
-@json_option
-@quiet_option
+@_options.logs_option
+@_options.json_option
+@_options.quiet_option
 def command(
     selection: Selection, everything: bool, publish_target: PublishTarget, builder: str, test: bool, scan_gate: bool,
     accept_drift: bool, attach_sbom: bool, signature: Signature, jobs: int, logs: Path, as_json: bool, quiet: bool,
@@ -138,8 +124,6 @@ def _remark(answer: dict[str, Any]) -> str:
 
 
 def _each(orders: dict[str, _Order], jobs: int, progress: Progress) -> Iterator[tuple[str, dict[str, Any]]]:
-    from xgbpatch.commands import _parallel
-
     if len(orders) == 1:
         ((name, order),) = orders.items()
         yield name, renewed(order, progress)
@@ -153,52 +137,36 @@ def _each(orders: dict[str, _Order], jobs: int, progress: Progress) -> Iterator[
 
 def renewed(order: _Order, progress: Progress) -> dict[str, Any]:
     """What became of one image, as `--json` shows it; runs in a process of its own where there are several."""
-    from xgbpatch.upkeep import rebuild
-
-    with _steps(order, progress) as steps:
-        return document(rebuild.rebuild(steps, order.spec))
-
-
-@contextmanager
-def _steps(order: _Order, progress: Progress) -> Iterator[RebuildSteps]:
-    from functools import partial
-
-    from xgbpatch.commands import _context
     from xgbpatch.commands.versions import today
+    from xgbpatch.engine.client import Engine
     from xgbpatch.publish import destination, scan_gate
-    from xgbpatch.upkeep.rebuild import RebuildSteps
+    from xgbpatch.publish.attachments import Attachments
+    from xgbpatch.upkeep import rebuild
 
     services = _context.connect_services(progress)
     with ExitStack() as stack:
-        yield RebuildSteps(
+
+        def make(plan: Plan, place: ImageReference) -> ImageReference:
+            """Connects the engine when there is something to make, and before it is made: a test must not fail for want
+            of one when the image stands in the registry already."""
+            options = Attachments(order.attach_sbom, order.signature.signer())
+            if order.builder == "docker":
+                engine = stack.enter_context(Engine.connect())
+                return rebuild.make_with_engine(services, engine, plan, place, options)
+            if order.test:
+                stack.enter_context(Engine.connect())
+            return rebuild.make_in_registry(services, plan, place, options, accept_drift=order.accept_drift)
+
+        steps = rebuild.RebuildSteps(
             services,
             lambda spec: destination.destination_of(spec, order.publish_target),
-            _maker(order, services, stack),
+            make,
             today(),
             partial(scan_gate.gate, services) if order.scan_gate else None,
-            local_tester(services, order.logs) if order.test else None,
+            _context.local_tester(services, order.logs) if order.test else None,
             order.accept_drift,
         )
-
-
-def _maker(order: _Order, services: Services, stack: ExitStack) -> Maker:
-    """Connects the engine when there is something to make, and before it is made: a test must not fail for want of one
-    when the image stands in the registry already."""
-
-    def make(plan: Plan, place: ImageReference) -> ImageReference:
-        from xgbpatch.engine.client import Engine
-        from xgbpatch.publish.attachments import Attachments
-        from xgbpatch.upkeep import rebuild
-
-        options = Attachments(order.attach_sbom, order.signature.signer())
-        if order.builder == "docker":
-            engine = stack.enter_context(Engine.connect())
-            return rebuild.make_with_engine(services, engine, plan, place, options)
-        if order.test:
-            stack.enter_context(Engine.connect())
-        return rebuild.make_in_registry(services, plan, place, options, accept_drift=order.accept_drift)
-
-    return make
+        return document(rebuild.rebuild(steps, order.spec))
 
 
 def document(renewal: RebuildResult) -> dict[str, Any]:

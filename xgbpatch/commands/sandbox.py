@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch import progress
+from xgbpatch.commands._options import json_option, quiet_option
 from xgbpatch.errors import SandboxError
 from xgbpatch.sandbox.options import SandboxOptions
 
@@ -56,7 +57,7 @@ def _state(function: Any) -> Any:
     help="First loopback address; every registry takes one, on port 443.",
 )  # fmt: skip
 @_state
-@click.option("--quiet", is_flag=True, help="Say nothing on stderr.")
+@quiet_option
 def up_(
     versions: tuple[str, ...], no_bases: bool, regions: tuple[str, ...], account: str, first_address: str,
     state: Path | None, quiet: bool,
@@ -100,12 +101,12 @@ def down_(images: bool, state: Path | None) -> None:
     """
     from xgbpatch.sandbox import down
 
-    found = down(SandboxOptions(state=state or _DEFAULTS.state), images)
-    click.echo("sandbox: removed" if found else "sandbox: there was none", err=True)
+    existed = down(SandboxOptions(state=state or _DEFAULTS.state), images)
+    click.echo("sandbox: removed" if existed else "sandbox: there was none", err=True)
 
 
 @command.command("status")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 @_state
 def status_(as_json: bool, state: Path | None) -> None:
     """What of the sandbox runs. Exits 0 when all of it does, 1 otherwise.
@@ -117,8 +118,7 @@ def status_(as_json: bool, state: Path | None) -> None:
     """
     from xgbpatch.sandbox import status
 
-    seen = status(SandboxOptions(state=state or _DEFAULTS.state))
-    record = _record(seen)
+    record = _record(status(SandboxOptions(state=state or _DEFAULTS.state)))
     click.echo(json.dumps(record, indent=2) if as_json else _text(record))
     sys.exit(0 if record["running"] else 1)
 
@@ -135,11 +135,11 @@ def env_(state: Path | None) -> None:
     """
     from xgbpatch.sandbox import environment, status
 
-    seen = status(SandboxOptions(state=state or _DEFAULTS.state))
-    if seen is None or not seen.healthy:
+    observation = status(SandboxOptions(state=state or _DEFAULTS.state))
+    if observation is None or not observation.healthy:
         raise SandboxError("the sandbox does not run", "Start it: xgbpatch sandbox up")
     click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")
-    for name, value in environment(seen.state).items():
+    for name, value in environment(observation.state).items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 

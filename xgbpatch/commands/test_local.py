@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands._options import OutputFile, OutputFolder, write
+from xgbpatch.commands._options import OutputFile, json_option, logs_option, quiet_option, write
 
 if TYPE_CHECKING:
-    from xgbpatch.contract import Options
-    from xgbpatch.contract.model import Report
     from xgbpatch.engine.client import Engine
-
-
-@dataclass(frozen=True)
-class _Output:
-    as_json: bool
-    junit: Path | None
 
 
 @click.command("test-local")
@@ -34,29 +25,15 @@ class _Output:
 @click.option("--against-base", is_flag=True, help="Also send the same requests to the base and compare every byte.")
 @click.option("--base", default="", metavar="IMAGE", help="The base to compare with; by default the one in the labels.")
 @click.option("--check", "checks", multiple=True, metavar="NAME", help="Only this check or group; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @click.option("--junit", type=OutputFile(parents=True), help="Also write JUnit XML to this file.")
-@click.option(
-    "--logs",
-    type=OutputFolder(),
-    default=Path("xgbpatch-logs"),
-    show_default=True,
-    help="Where the container logs of failed checks are kept, one folder an image.",
-)
+@logs_option
 @click.option("--list", "listing", is_flag=True, help="Name every check and what it proves; runs nothing.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@quiet_option
 def command(
-    image: str | None,
-    model: Path | None,
-    against_base: bool,
-    base: str,
-    checks: tuple[str, ...],
-    as_json: bool,
-    junit: Path | None,
-    logs: Path,
-    listing: bool,
-    quiet: bool,
-) -> None:
+    image: str | None, model: Path | None, against_base: bool, base: str, checks: tuple[str, ...], as_json: bool,
+    junit: Path | None, logs: Path, listing: bool, quiet: bool,
+) -> None:  # fmt: skip
     """Prove an image locally under SageMaker's contract.
 
     Trains, serves, batches and loads models on the local engine as SageMaker would, and proves each feature and fix
@@ -70,24 +47,30 @@ def command(
       xgbpatch test-local --check serve --check batch.lines --json
       xgbpatch test-local --check shap --check fix
     """
-    from xgbpatch.contract import Options
+    from xgbpatch import contract
+    from xgbpatch.contract import Options, rendering
+    from xgbpatch.engine.client import Engine
     from xgbpatch.progress import shown
+    from xgbpatch.publish import test_record
 
     if listing:
         click.echo(_listing(as_json))
         return
     with shown(quiet) as progress:
         options = Options(model, checks, against_base or bool(base), base, logs, progress=progress)
-        report = _checked(image, options)
-    _tell(report, _Output(as_json, junit))
-
-
-def _checked(image: str | None, options: Options) -> Report:
-    from xgbpatch import contract
-    from xgbpatch.engine.client import Engine
-
-    with Engine.connect() as engine:
-        return contract.check(engine, image or _newest(engine), options)
+        with Engine.connect() as engine:
+            report = contract.check(engine, image or _newest(engine), options)
+    if junit is not None:
+        write("--junit", junit, rendering.junit(report))
+    if as_json:
+        click.echo(json.dumps(rendering.document(report), indent=2))
+    elif sys.stdout.isatty():
+        rendering.show(report, sys.stdout)
+    else:
+        click.echo(rendering.lines(report))
+    click.echo(rendering.summary(report), err=True)
+    if not report.passed:
+        raise test_record.failure(report.image, report)
 
 
 def _newest(engine: Engine) -> str:
@@ -100,29 +83,6 @@ def _newest(engine: Engine) -> str:
             "the engine holds no image that xgbpatch built", "Run `xgbpatch build` first, or name an IMAGE."
         )
     return images[0].tags[0] if images[0].tags else images[0].id
-
-
-def _tell(report: Report, output: _Output) -> None:
-    from xgbpatch.contract import rendering
-    from xgbpatch.errors import ContractError
-
-    if output.junit is not None:
-        write("--junit", output.junit, rendering.junit(report))
-    if output.as_json:
-        click.echo(json.dumps(rendering.document(report), indent=2))
-    elif sys.stdout.isatty():
-        rendering.show(report, sys.stdout)
-    else:
-        click.echo(rendering.lines(report))
-    click.echo(rendering.summary(report), err=True)
-    if not report.passed:
-        failed = [result for result in report.results if result.verdict.value == "failed"]
-        logs = next((result.log for result in failed if result.log), "")
-        raise ContractError(
-            f'"{report.image}" fails {len(failed)} of {len(report.results)} checks: '
-            + ", ".join(result.name for result in failed),
-            f"Logs: {logs}" if logs else "",
-        )
 
 
 def _listing(as_json: bool) -> str:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option
+from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option, regions_option
 from xgbpatch.config.settings import Flags
-from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from xgbpatch.upkeep.usage import Behind, Usage
 
 
 @click.command("usage", short_help="List models and endpoints on superseded images, and what updates each.")
-@click.option("--region", "regions", multiple=True, metavar="REGION", help="AWS region; repeatable.  [default: yours]")
+@regions_option
 @config_option
 @json_option
 @quiet_option
@@ -38,20 +37,12 @@ def command(regions: tuple[str, ...], config: Path | None, as_json: bool, quiet:
     from xgbpatch.commands import _context
     from xgbpatch.upkeep.usage import usage
 
-    places = [SageMaker(region) for region in known_regions(regions, config)]
+    places = [SageMaker(region) for region in Selection(Flags(config=config)).regions(regions)]
     with _context.services(quiet) as services:
-        found = usage(places, services)
-        for image, why in found.unknown.items():
+        report = usage(places, services)
+        for image, why in report.unknown.items():
             services.progress.line(f'"{image}" could not be looked at: {why}')
-    click.echo(json.dumps(_document(found), indent=2) if as_json else _text(found))
-
-
-def known_regions(regions: tuple[str, ...], config: Path | None) -> tuple[str, ...]:
-    """Those of the command line, each once, else the configured one; raises `ConfigurationError` without any."""
-    found = tuple(dict.fromkeys(regions)) or (Selection(Flags(config=config)).region() or "",)
-    if not all(found):
-        raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
-    return found
+    click.echo(json.dumps(_document(report), indent=2) if as_json else _text(report))
 
 
 def _document(usage: Usage) -> dict[str, Any]:
@@ -88,15 +79,13 @@ def _text(usage: Usage) -> str:
         (item.kind.value, item.name, item.region, _short(item), "; ".join(item.standing.reasons))
         for item in usage.behind
     ]
-    steps = [_steps(item) for item in usage.behind]
-    return "\n".join([aligned([("KIND", "NAME", "REGION", "IMAGE", "WHY"), *rows]), "", *steps]).rstrip()
+    lines = [aligned([("KIND", "NAME", "REGION", "IMAGE", "WHY"), *rows]), ""]
+    for item in usage.behind:
+        advice = [f"# {item.advice}"] if item.advice else []
+        lines += [f"# {item.kind.value} {item.name} ({item.region})", *advice, *item.commands, ""]
+    return "\n".join(lines).rstrip()
 
 
 def _short(item: Behind) -> str:
     image = item.standing.image
     return f"{image.repository}:{image.tag}" if image.tag else f"{image.repository}@{image.digest[:19]}"
-
-
-def _steps(item: Behind) -> str:
-    advice = [f"# {item.advice}"] if item.advice else []
-    return "\n".join([f"# {item.kind.value} {item.name} ({item.region})", *advice, *item.commands, ""])

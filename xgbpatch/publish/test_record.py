@@ -44,7 +44,7 @@ class TestRecord:
         return Verdict.PASSED in verdicts and Verdict.FAILED not in verdicts
 
     def count(self, verdict: Verdict) -> int:
-        return sum(found is verdict for found in self.verdicts.values())
+        return sum(each is verdict for each in self.verdicts.values())
 
 
 def latest_pass(registry: Registry, blobs: BlobStore, image: ImageReference) -> TestRecord | None:
@@ -52,8 +52,8 @@ def latest_pass(registry: Registry, blobs: BlobStore, image: ImageReference) -> 
 
     What is no such record, or speaks of another image, is passed over.
     """
-    artifacts = referrers.attached(registry, image, TEST_REPORT)
-    records = [_parsed(referrers.read(registry, blobs, item)) for item in artifacts]
+    attached = referrers.attached(registry, image, TEST_REPORT)
+    records = [_parsed(referrers.read(registry, blobs, item)) for item in attached]
     passing = [record for record in records if record and record.passed and record.digest == image.pinned.digest]
     return max(passing, key=lambda record: record.date, default=None)
 
@@ -71,18 +71,19 @@ def run_test_local(engine: Engine, registry: Registry, image: ImageReference, op
 
 def record(image: ImageReference, report: Report, moment: datetime) -> TestRecord:
     """What is worth keeping of a report; raises `ContractError` unless every check passed or did not apply."""
-    kept = TestRecord(
-        image.pinned.digest,
-        installed_version("xgbpatch"),
-        rfc3339(moment),
-        {result.name: result.verdict for result in report.results},
-    )
-    if kept.passed:
-        return kept
-    failed = [result.name for result in report.results if result.verdict is Verdict.FAILED]
-    logs = next((result.log for result in report.results if result.log), "")
-    raise ContractError(
-        f'"{image.pinned}" fails {len(failed)} of {len(report.results)} checks: {", ".join(failed)}',
+    verdicts = {result.name: result.verdict for result in report.results}
+    test = TestRecord(image.pinned.digest, installed_version("xgbpatch"), rfc3339(moment), verdicts)
+    if not test.passed:
+        raise failure(image.pinned, report)
+    return test
+
+
+def failure(image: ImageReference | str, report: Report) -> ContractError:
+    """The error that names the checks that `image` fails, and the log of the first."""
+    failed = [result for result in report.results if result.verdict is Verdict.FAILED]
+    logs = next((result.log for result in failed if result.log), "")
+    return ContractError(
+        f'"{image}" fails {len(failed)} of {len(report.results)} checks: {", ".join(result.name for result in failed)}',
         f"Logs: {logs}" if logs else "",
     )
 
@@ -107,9 +108,9 @@ def document(record: TestRecord) -> dict[str, Any]:
 
 def _parsed(content: bytes) -> TestRecord | None:
     try:
-        document = json.loads(content)
-        verdicts = {str(name): Verdict(value) for name, value in document["checks"].items()}
-        return TestRecord(str(document["image"]), str(document["xgbpatch"]), str(document["date"]), verdicts)
+        record = json.loads(content)
+        verdicts = {str(name): Verdict(value) for name, value in record["checks"].items()}
+        return TestRecord(str(record["image"]), str(record["xgbpatch"]), str(record["date"]), verdicts)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
