@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from xgbpatch.errors import AwsError, XgbpatchError
 
 if TYPE_CHECKING:
-    from xgbpatch.engine.client import Engine
     from xgbpatch.engine.types import EngineInformation, OwnedContainer
 
 NEEDED_BYTES = 6 * 10**9  # a base of 3 to 4 GB, a patched image and the context
@@ -90,7 +89,8 @@ def judge_containers(containers: Sequence[OwnedContainer]) -> Finding:
 
     running = [one for one in containers if one.life is Life.RUNNING]
     unknown = [one for one in containers if one.life is Life.UNKNOWN]
-    seen = [f"{len(running)} of a run at work ({_owners(running)})"] if running else []
+    owners = ", ".join(dict.fromkeys(one.owner for one in running))
+    seen = [f"{len(running)} of a run at work ({owners})"] if running else []
     if not unknown:
         return Finding("containers", Level.OK, "; ".join(seen) or "none left over")
     listed = ", ".join(f"{one.id[:12]} ({one.owner}, since {one.created[:16]})" for one in unknown)
@@ -102,10 +102,6 @@ def judge_containers(containers: Sequence[OwnedContainer]) -> Finding:
         " xgbpatch, or this system has no /proc. Where that xgbpatch no longer runs: docker rm -f -v "
         + " ".join(one.id[:12] for one in unknown),
     )
-
-
-def _owners(containers: Sequence[OwnedContainer]) -> str:
-    return ", ".join(dict.fromkeys(one.owner for one in containers))
 
 
 def check_disk(root: Path) -> Finding:
@@ -213,17 +209,13 @@ def _engine_findings() -> Iterator[Finding]:
 
     try:
         with Engine.connect() as engine:
-            yield from _look_at(engine)
+            about = engine.information()
+            yield judge_engine(about)
+            yield check_disk(about.root)
+            yield check_bridge()
+            yield judge_containers(engine.containers())
     except XgbpatchError as error:
         yield Finding("engine", Level.MISSING, error.message, _SCRIPT)
-
-
-def _look_at(engine: Engine) -> Iterator[Finding]:
-    about = engine.information()
-    yield judge_engine(about)
-    yield check_disk(about.root)
-    yield check_bridge()
-    yield judge_containers(engine.containers())
 
 
 def _failure(name: str, error: XgbpatchError) -> Finding:

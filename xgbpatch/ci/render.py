@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import distribution
@@ -70,8 +69,8 @@ _NAME = "xgbpatch[packages]"
 
 def installed_requirement() -> str:
     """Of the installed xgbpatch; raises `ConfigurationError` where no other machine could install it."""
-    found = distribution("xgbpatch")
-    return from_record(found.version, found.read_text("direct_url.json") or "")
+    installed = distribution("xgbpatch")
+    return from_record(installed.version, installed.read_text("direct_url.json") or "")
 
 
 def from_record(version: str, record: str) -> str:
@@ -85,13 +84,9 @@ def from_record(version: str, record: str) -> str:
             f'this xgbpatch was installed from "{url}", which a pipeline cannot reach',
             f"Name what it is to install: --requirement '{EXAMPLE}'",
         )
-    folder = origin.get("subdirectory", "")
-    return f"{_NAME} @ {_pinned(url, origin)}" + (f"#subdirectory={folder}" if folder else "")
-
-
-def _pinned(url: str, origin: dict[str, Any]) -> str:
-    checkout = origin.get("vcs_info")
-    return f"{checkout['vcs']}+{url}@{checkout['commit_id']}" if checkout else url
+    checkout, folder = origin.get("vcs_info"), origin.get("subdirectory", "")
+    pinned = f"{checkout['vcs']}+{url}@{checkout['commit_id']}" if checkout else url
+    return f"{_NAME} @ {pinned}" + (f"#subdirectory={folder}" if folder else "")
 
 
 # Rendering a pipeline for the user's repository: values in, text out.
@@ -144,33 +139,7 @@ class PipelineOptions:
 def render(kind: Kind, options: PipelineOptions) -> str:
     """The file's text; raises `ConfigurationError` for an option that cannot be written down."""
     _check(kind, options)
-    environment = _environment()
-    return environment.get_template(f"{kind.value}.yml").render(
-        version=installed_version("xgbpatch"),
-        role_arn=options.role_arn,
-        region=options.region,
-        requirement=options.requirement,
-        script="" if kind is Kind.STARTER else _script(environment, kind),
-        bases=base_accounts(),
-        pull=_listed(PULL),
-        keep=_listed(KEEP),
-        prune=_listed(PRUNE),
-        usage=_listed(USAGE),
-        inspector=_listed(INSPECTOR),
-    )
-
-
-def _script(environment: Environment, kind: Kind) -> str:
-    """What the job runs, in POSIX shell: the decisions are the same everywhere, the way to report is the service's."""
-    loader = environment.loader
-    assert loader is not None
-    parts = [loader.get_source(environment, name)[0] for name in ("words.sh", f"{kind.value}.sh", "keep.sh")]
-    return "set -eu\n" + "".join(part.rstrip("\n") + "\n" for part in parts).rstrip("\n")
-
-
-def _environment() -> Environment:
-    """Square brackets: the services have a use for curly ones themselves."""
-    environment = Environment(  # noqa: S701 — no HTML
+    environment = Environment(  # noqa: S701 — no HTML; square brackets, for the services have a use for curly ones
         loader=PackageLoader("xgbpatch", "templates/ci"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -184,12 +153,24 @@ def _environment() -> Environment:
         comment_end_string="#]",
     )
     environment.filters["shell"] = shlex.quote
-    return environment
+    actions = {"pull": PULL, "keep": KEEP, "prune": PRUNE, "usage": USAGE, "inspector": INSPECTOR}
+    return environment.get_template(f"{kind.value}.yml").render(
+        version=installed_version("xgbpatch"),
+        role_arn=options.role_arn,
+        region=options.region,
+        requirement=options.requirement,
+        script="" if kind is Kind.STARTER else _script(environment, kind),
+        bases=base_accounts(),
+        **{name: json.dumps(listed) for name, listed in actions.items()},  # YAML lists in one line each
+    )
 
 
-def _listed(actions: Sequence[str]) -> str:
-    """As a YAML list in one line."""
-    return json.dumps(list(actions))
+def _script(environment: Environment, kind: Kind) -> str:
+    """What the job runs, in POSIX shell: the decisions are the same everywhere, the way to report is the service's."""
+    loader = environment.loader
+    assert loader is not None
+    parts = [loader.get_source(environment, name)[0] for name in ("words.sh", f"{kind.value}.sh", "keep.sh")]
+    return "set -eu\n" + "".join(part.rstrip("\n") + "\n" for part in parts).rstrip("\n")
 
 
 def _check(kind: Kind, options: PipelineOptions) -> None:

@@ -146,46 +146,35 @@ def requirements_in(path: Path) -> tuple[str, ...]:
 
     Options (`-r`, `--hash`, `--index-url`…) are refused by line rather than dropped: what they promise would not hold.
     """
-    return tuple(dict.fromkeys(_checked(path, number, line) for number, line in _lines(_read(path))))
-
-
-def _checked(path: Path, number: int, line: str) -> str:
-    option = _OPTION.search(line)
-    if option:
-        raise ConfigurationError(
-            f'line {number} of "{path}" holds the option "{option[1]}"',
-            "List plain requirements only; xgbpatch resolves them for the base and pins each wheel by its hash.",
-        )
     try:
-        return requirement(line)
-    except ConfigurationError as error:
-        raise ConfigurationError(f'line {number} of "{path}": {error.message}', error.next_step) from error
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f'cannot read "{path}" as a requirements file: {error}') from error
+    requirements: dict[str, None] = {}
+    for number, line in _lines(content):
+        option = _OPTION.search(line)
+        if option:
+            raise ConfigurationError(
+                f'line {number} of "{path}" holds the option "{option[1]}"',
+                "List plain requirements only; xgbpatch resolves them for the base and pins each wheel by its hash.",
+            )
+        with blamed_on(f'line {number} of "{path}"'):
+            requirements[requirement(line)] = None
+    return tuple(requirements)
 
 
 def _lines(content: str) -> Iterator[tuple[int, str]]:
     """Logical lines with the number of their first line: a backslash at the end continues a line."""
     begun, collected = 0, ""
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate([*content.splitlines(), ""], 1):
         begun = begun or number
         collected += line.removesuffix("\\")
         if line.endswith("\\"):
             continue
-        yield from _meaningful(begun, collected)
+        bare = _COMMENT.sub("", collected).strip()
+        if bare:
+            yield begun, bare
         begun, collected = 0, ""
-    yield from _meaningful(begun, collected)
-
-
-def _meaningful(number: int, line: str) -> Iterator[tuple[int, str]]:
-    bare = _COMMENT.sub("", line).strip()
-    if bare:
-        yield number, bare
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f'cannot read "{path}" as a requirements file: {error}') from error
 
 
 # The user's own files and replacements: from paths as written to files that exist.
@@ -216,13 +205,16 @@ def user_files(value: Any, folder: Path) -> tuple[UserFile, ...]:
 
 def replacements(value: Any, folder: Path) -> tuple[Replacement, ...]:
     """`[[replace]]` tables with `module`, `source` (relative to `folder`) and the `sha256` of the base's file."""
-    found: dict[str, Replacement] = {}
+    by_module: dict[str, Replacement] = {}
     for entry in tables_of(value, ("module", "source", "sha256")):
-        item = Replacement(_module(entry["module"]), _file(entry["source"], folder), _sha256(entry["sha256"]))
-        if item.module in found:
+        source = existing(entry["source"], folder)
+        if not source.is_file():
+            raise ConfigurationError(f'"{entry["source"]}" is not a file', "One file replaces one module.")
+        item = Replacement(_module(entry["module"]), source, _sha256(entry["sha256"]))
+        if item.module in by_module:
             raise ConfigurationError(f'"{item.module}" is replaced twice', "Keep one of the two.")
-        found[item.module] = item
-    return tuple(found.values())
+        by_module[item.module] = item
+    return tuple(by_module.values())
 
 
 def existing(written: Any, folder: Path) -> Path:
@@ -277,13 +269,6 @@ def _module(written: Any) -> str:
     return module
 
 
-def _file(written: Any, folder: Path) -> Path:
-    path = existing(written, folder)
-    if not path.is_file():
-        raise ConfigurationError(f'"{written}" is not a file', "One file replaces one module.")
-    return path
-
-
 def _sha256(written: Any) -> str:
     digest = text_of(written).removeprefix("sha256:")
     if not _SHA256.fullmatch(digest):
@@ -333,10 +318,6 @@ def _architecture(value: Any, _: Path) -> Architecture:
     return Architecture(name)
 
 
-def _base_image(value: Any, _: Path) -> ImageReference:
-    return ImageReference.parse(text_of(value))
-
-
 def _features(value: Any, _: Path) -> tuple[str, ...]:
     names = texts_of(value)
     for name in names:
@@ -351,18 +332,6 @@ def _fixes(value: Any, _: Path) -> tuple[str, ...]:
         if name != ALL:
             fix(name)
     return names
-
-
-def _packages(value: Any, _: Path) -> tuple[str, ...]:
-    return tuple(requirement(item) for item in texts_of(value))
-
-
-def _requirements_file(value: Any, folder: Path) -> tuple[str, ...]:
-    return requirements_in(existing(value, folder))
-
-
-def _environment_lines(value: Any, _: Path) -> Mapping[str, str]:
-    return environment_of(value)
 
 
 def _repository(value: Any, _: Path) -> str:
@@ -416,14 +385,14 @@ PARSERS: Mapping[str, Callable[[Any, Path], Any]] = MappingProxyType({
     "version": _version,
     "region": _region,
     "architecture": _architecture,
-    "base_image": _base_image,
+    "base_image": lambda value, _: ImageReference.parse(text_of(value)),
     "features": _features,
     "fixes": _fixes,
-    "packages": _packages,
-    "requirements": _requirements_file,
+    "packages": lambda value, _: tuple(requirement(item) for item in texts_of(value)),
+    "requirements": lambda value, folder: requirements_in(existing(value, folder)),
     "files": user_files,
     "replace": replacements,
-    "environment": _environment_lines,
+    "environment": lambda value, _: environment_of(value),
     "repository": _repository,
     "tag": _tag_pattern,
     "aliases": _aliases,

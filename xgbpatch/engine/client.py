@@ -114,17 +114,13 @@ def drain(stream: Iterable[Mapping[str, Any]], progress: Progress) -> dict[str, 
         if "error" in record:
             raise StreamFailure(str(record.get("errorDetail", {}).get("message") or record["error"]).strip())
         aux.update(record.get("aux") or {})
-        _tell(record, progress)
+        text = str(record.get("stream", "")).strip()
+        if text:
+            progress.line(text)
+        detail = record.get("progressDetail") or {}
+        if record.get("id") and detail.get("total"):
+            progress.update(f"{record['status']} {record['id']}", int(detail.get("current", 0)), int(detail["total"]))
     return aux
-
-
-def _tell(record: Mapping[str, Any], progress: Progress) -> None:
-    text = str(record.get("stream", "")).strip()
-    if text:
-        progress.line(text)
-    detail = record.get("progressDetail") or {}
-    if record.get("id") and detail.get("total"):
-        progress.update(f"{record['status']} {record['id']}", int(detail.get("current", 0)), int(detail["total"]))
 
 
 # A running container, as far as the rest of the project needs one.
@@ -241,7 +237,9 @@ class Engine:
                 "Start Docker, or run scripts/engine on Debian; `xgbpatch doctor` tells what is missing.",
             ) from error
         engine = cls(client)
-        engine._sweep()
+        for container in engine._labelled():
+            if ownership.life(container.labels[ownership.OWNER_LABEL]) is ownership.Life.ENDED:
+                _remove(container)
         return engine
 
     def __enter__(self) -> Engine:
@@ -277,19 +275,19 @@ class Engine:
 
     def pull(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> LocalImage:
         """Pull by tag or digest; raises `RegistryError` with the registry's own words."""
-        wanted = reference.pinned if reference.digest else reference
+        source = reference.pinned if reference.digest else reference
         try:
-            with translated(f'pull "{wanted}"'):
-                name, tag = wanted.name, wanted.digest or wanted.tag
+            with translated(f'pull "{source}"'):
+                name, tag = source.name, source.digest or source.tag
                 stream = self._client.api.pull(name, tag=tag, stream=True, decode=True, auth_config=_auth(credentials))
-                _drain_or_raise(stream, progress, RegistryError(f'could not pull "{wanted}"'))
+                _drain_or_raise(stream, progress, RegistryError(f'could not pull "{source}"'))
         except EngineGoneError:
             raise
         except EngineError as error:  # a registry's refusal before the stream begins comes as one of the engine
-            raise RegistryError(f'could not pull "{wanted}": {error.message}') from error
-        image = self.image(wanted)
+            raise RegistryError(f'could not pull "{source}": {error.message}') from error
+        image = self.image(source)
         if image is None:
-            raise RegistryError(f'"{wanted}" was pulled but the engine does not hold it')
+            raise RegistryError(f'"{source}" was pulled but the engine does not hold it')
         return image
 
     def build(self, request: BuildRequest, progress: Progress) -> LocalImage:
@@ -380,11 +378,6 @@ class Engine:
             for container in self._labelled()
             if process is None or ownership.names(container.labels[ownership.OWNER_LABEL], process)
         ]
-
-    def _sweep(self) -> None:
-        for container in self._labelled():
-            if ownership.life(container.labels[ownership.OWNER_LABEL]) is ownership.Life.ENDED:
-                _remove(container)
 
     def _labelled(self) -> list[Any]:
         with translated("list containers"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,8 @@ from typing import Any
 
 from xgbpatch import cache
 from xgbpatch.errors import BaseImageError
-from xgbpatch.inspection import python
 from xgbpatch.inspection import python as inspection_python
-from xgbpatch.inspection.facts import Facts, PythonFacts, UpstreamModule, facts_of, parse, refuse_incomplete
+from xgbpatch.inspection.facts import Facts, PythonFacts, facts_of, parse, refuse_incomplete
 from xgbpatch.inspection.python import PythonTree
 from xgbpatch.oci.filesystem import Tree
 from xgbpatch.oci.image import RemoteImage
@@ -32,27 +31,30 @@ def load_layer(blobs: BlobStore, descriptor: Descriptor, folder: Path | None, pr
     """The layer's index, from the cache `folder` where it is kept. Raises as `index_layer` and `blobs`."""
     path = folder / f"{descriptor.digest.removeprefix('sha256:')}-{CACHE_FORMAT}.json.gz" if folder else None
     index = cache.read(path, _parse)
-    if index is None:
-        index = _fetch(blobs, descriptor, progress)
-        cache.write(path, _layer_document(index))
+    if index is not None:
+        return index
+
+    def counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        done = 0
+        for piece in pieces:
+            done += len(piece)
+            progress.update(f"Reading layer {descriptor.digest[7:19]}", done, descriptor.size)
+            yield piece
+
+    with blobs.opened(descriptor.digest) as pieces:
+        index = index_layer(counted(pieces), descriptor)
+    document = {
+        "entries": [[name, *entry] for name, entry in index.entries.items()],
+        "whiteouts": sorted(index.whiteouts),
+        "opaque": sorted(index.opaque),
+        "contents": {name: base64.b64encode(content).decode() for name, content in index.contents.items()},
+    }
+    cache.write(path, document)
     return index
 
 
-def _fetch(blobs: BlobStore, descriptor: Descriptor, progress: Progress) -> LayerIndex:
-    with blobs.opened(descriptor.digest) as pieces:
-        return index_layer(_counted(pieces, descriptor, progress), descriptor)
-
-
-def _counted(pieces: Iterator[bytes], descriptor: Descriptor, progress: Progress) -> Iterator[bytes]:
-    done = 0
-    for piece in pieces:
-        done += len(piece)
-        progress.update(f"Reading layer {descriptor.digest[7:19]}", done, descriptor.size)
-        yield piece
-
-
 def _parse(document: Any) -> LayerIndex:
-    """Raises `ValueError`, `TypeError`, `KeyError` or `AttributeError` for what `_document` did not write."""
+    """Raises `ValueError`, `TypeError`, `KeyError` or `AttributeError` for what `load_layer` did not write."""
     return LayerIndex(
         entries=dict(_entry(*row) for row in document["entries"]),
         whiteouts=frozenset(_texts(document["whiteouts"])),
@@ -71,15 +73,6 @@ def _texts(value: Any) -> list[str]:
     if type(value) is not list or not all(type(text) is str for text in value):
         raise TypeError("not a list of texts")
     return value
-
-
-def _layer_document(index: LayerIndex) -> dict[str, Any]:
-    return {
-        "entries": [[name, *entry] for name, entry in index.entries.items()],
-        "whiteouts": sorted(index.whiteouts),
-        "opaque": sorted(index.opaque),
-        "contents": {name: base64.b64encode(content).decode() for name, content in index.contents.items()},
-    }
 
 
 # Inspecting a base from its layers, newest first: the same facts as running it gives, and nothing is run or unpacked.
@@ -111,29 +104,20 @@ def inspect(image: RemoteImage, blobs: BlobStore, folder: Path | None, progress:
     path = folder / "facts" / f"{digest.removeprefix('sha256:')}-layers-{FORMAT}.json" if folder else None
     document = cache.read(path, parse)
     if document is None:
-        document = _seen(_Reading(image, blobs, folder / "layers" if folder else None, progress))
+        view = _View(image)
+        for descriptor in reversed(image.layers):
+            layer = load_layer(blobs, descriptor, folder / "layers" if folder else None, progress)
+            view = replace(view, layers=(*view.layers, layer))
+            if _settled(view):
+                break
+        try:
+            document = _document(view)
+        except BaseImageError as error:
+            raise BaseImageError(f'"{image.reference}": {error.message}', error.next_step) from error
         cache.write(path, document)
     facts = facts_of(document, digest, image.environment, image.labels)
     refuse_incomplete(str(image.reference), facts)
     return facts
-
-
-def modules_of(
-    image: RemoteImage, blobs: BlobStore, folder: Path | None, progress: Progress
-) -> Mapping[str, UpstreamModule]:
-    """The modules of the official packages alone. They lie where everything else does, so it costs what `inspect` does
-    the first time, and one small file after that."""
-    return inspect(image, blobs, folder, progress).modules
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """An image, and how its layers are read."""
-
-    image: RemoteImage
-    blobs: BlobStore
-    folder: Path | None
-    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -149,10 +133,10 @@ class _View:
 
     @cached_property
     def python(self) -> PythonTree:
-        return python.find_python(self.tree, self.image.environment)
+        return inspection_python.find_python(self.tree, self.image.environment)
 
     def command(self, name: str) -> str:
-        return python.which(self.tree, self.image.environment, name)
+        return inspection_python.which(self.tree, self.image.environment, name)
 
     def package(self, name: str) -> str:
         """The folder of a package, where Python would import it from; empty where it is not there."""
@@ -165,20 +149,6 @@ class _View:
     def glibc(self) -> str:
         """`major.minor`, of the newest layer that tells it; empty where none does."""
         return next((version for layer in self.layers for version in _libc_versions(layer)), "")
-
-
-def _seen(reading: _Reading) -> dict[str, Any]:
-    """The document that the probe would print, from as few layers as it takes."""
-    view = _View(reading.image)
-    for descriptor in reversed(reading.image.layers):
-        found = load_layer(reading.blobs, descriptor, reading.folder, reading.progress)
-        view = replace(view, layers=(*view.layers, found))
-        if _settled(view):
-            break
-    try:
-        return _document(view)
-    except BaseImageError as error:
-        raise BaseImageError(f'"{reading.image.reference}": {error.message}', error.next_step) from error
 
 
 def _settled(view: _View) -> bool:
@@ -202,6 +172,7 @@ def _is_brought(view: _View, python: PythonTree) -> bool:
 
 
 def _document(view: _View) -> dict[str, Any]:
+    """As the probe would print it."""
     python, tree = view.python, view.tree
     facts = PythonFacts(
         version=python.version,
@@ -215,18 +186,17 @@ def _document(view: _View) -> dict[str, Any]:
     importable = inspection_python.top_levels(tree, places)
     return {
         "python": asdict(facts),
-        "distributions": [asdict(found) for found in inspection_python.distributions(tree, places)],
-        "modules": dict(_modules(view)),
+        "distributions": [asdict(each) for each in inspection_python.distributions(tree, places)],
+        "modules": {
+            name: module
+            for package in _PACKAGES
+            if (root := view.package(package))
+            for name, module in inspection_python.modules(tree, root, package)
+        },
         "top_levels": sorted(importable),
         "commands": {name: view.command(name) for name in _COMMANDS},
         "complaints": inspection_python.complaints(tree, places, facts) if "pip" in importable else None,
     }
-
-
-def _modules(view: _View) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for package in _PACKAGES:
-        root = view.package(package)
-        yield from inspection_python.modules(view.tree, root, package) if root else ()
 
 
 def _libc_versions(layer: LayerIndex) -> list[str]:

@@ -84,12 +84,16 @@ def patched_config(base: RemoteImage, addition: ConfigAddition) -> bytes:
     """
     document: dict[str, Any] = {key: value for key, value in base.config.items() if key not in _OF_A_CONTAINER}
     section = dict(document.get("config") or {})
-    section["Env"] = _environment(section.get("Env") or (), addition.environment)
+    added = dict(addition.environment)
+    pairs = [pair.partition("=") for pair in section.get("Env") or ()]
+    section["Env"] = [f"{name}={added.pop(name, value)}" for name, _, value in pairs]
+    section["Env"] += [f"{name}={value}" for name, value in sorted(added.items())]
     section["Labels"] = {**(section.get("Labels") or {}), **addition.labels}
     rootfs = {"type": "layers", "diff_ids": [*base.diff_ids, *addition.diff_ids]}
     document.update(config=section, created=addition.created, rootfs=rootfs)
-    if document.get("history"):
-        document["history"] = [*document["history"], *_history(addition)]
+    if document.get("history"):  # an entry a layer: one that tells of fewer layers is refused by some tools
+        entry = {"created": addition.created, "created_by": "xgbpatch", "comment": "adds /opt/xgbpatch"}
+        document["history"] = [*document["history"], *(entry for _ in addition.diff_ids)]
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -100,8 +104,8 @@ def patched_manifest(base: Manifest, config: Descriptor, added: Sequence[Descrip
     document = {
         "schemaVersion": 2,
         "mediaType": DOCKER_MANIFEST,
-        "config": _entry(config),
-        "layers": [_entry(layer) for layer in (*layers, *added)],
+        "config": config.document,
+        "layers": [layer.document for layer in (*layers, *added)],
     }
     return Manifest(json.dumps(document, indent=3).encode(), DOCKER_MANIFEST)
 
@@ -109,19 +113,3 @@ def patched_manifest(base: Manifest, config: Descriptor, added: Sequence[Descrip
 def config_descriptor(config: bytes) -> Descriptor:
     """Of a configuration's bytes."""
     return Descriptor(oci_manifest.digest_of(config), DOCKER_CONFIG, len(config))
-
-
-def _environment(pairs: Sequence[str], added: Mapping[str, str]) -> list[str]:
-    rest = dict(added)
-    found = [f"{name}={rest.pop(name, value)}" for name, _, value in (pair.partition("=") for pair in pairs)]
-    return [*found, *(f"{name}={value}" for name, value in sorted(rest.items()))]
-
-
-def _history(addition: ConfigAddition) -> list[dict[str, str]]:
-    """An entry a layer: a history that tells of fewer layers than there are is refused by some tools."""
-    entry = {"created": addition.created, "created_by": "xgbpatch", "comment": "adds /opt/xgbpatch"}
-    return [entry for _ in addition.diff_ids]
-
-
-def _entry(descriptor: Descriptor) -> dict[str, Any]:
-    return {"mediaType": descriptor.media_type, "size": descriptor.size, "digest": descriptor.digest}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,11 @@ class Descriptor:
     digest: str
     media_type: str
     size: int
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As a manifest writes it."""
+        return {"mediaType": self.media_type, "size": self.size, "digest": self.digest}
 
 
 @dataclass(frozen=True)
@@ -153,4 +158,4 @@ def _twin(descriptor: Descriptor, media_type: str) -> dict[str, Any]:
             f'"{descriptor.digest}" is "{descriptor.media_type}", which cannot become "{media_type}"',
             "SageMaker takes gzip layers only: build and push with gzip compression.",
         )
-    return {"mediaType": media_type, "size": descriptor.size, "digest": descriptor.digest}
+    return replace(descriptor, media_type=media_type).document

@@ -76,16 +76,11 @@ class Registry:
 
     def __init__(self, credentials_for: CredentialsFor, pause: Callable[[float], None] = time.sleep) -> None:
         self.credentials_for = credentials_for
-        self._session = RegistrySession(credentials_for, pause)
-
-    @property
-    def session(self) -> RegistrySession:
-        """For what is no image: blobs, referrers."""
-        return self._session
+        self.session = RegistrySession(credentials_for, pause)  # also for what is no image: blobs, referrers
 
     def head(self, reference: ImageReference) -> Descriptor | None:
         """What stands under the reference, or None; the manifest is read only where the headers tell not enough."""
-        answer = self._session.send(Request(reference, "HEAD", _manifest_path(reference), _ACCEPT))
+        answer = self.session.send(Request(reference, "HEAD", _manifest_path(reference), _ACCEPT))
         if answer.status == 404:
             return None
         require_status(answer, (200,), f'look up "{reference}"')
@@ -97,7 +92,7 @@ class Registry:
 
     def find(self, reference: ImageReference) -> Manifest | None:
         """The manifest under the reference, or None when there is none."""
-        answer = self._session.send(Request(reference, "GET", _manifest_path(reference), _ACCEPT))
+        answer = self.session.send(Request(reference, "GET", _manifest_path(reference), _ACCEPT))
         if answer.status == 404:
             return None
         require_status(answer, (200,), f'read the manifest of "{reference}"')
@@ -118,7 +113,7 @@ class Registry:
     def config(self, reference: ImageReference, manifest: Manifest) -> Mapping[str, Any]:
         """The image's configuration, which holds its labels, environment and layers' diff IDs."""
         digest = manifest.config.digest
-        answer = self._session.send(Request(reference, "GET", f"blobs/{digest}"))
+        answer = self.session.send(Request(reference, "GET", f"blobs/{digest}"))
         require_status(answer, (200,), f'read the configuration of "{reference}"')
         verify_digest(reference, digest, f"sha256:{hashlib.sha256(answer.body).hexdigest()}")
         return _image_config(answer, f'the configuration "{digest}" of "{reference}"')
@@ -131,7 +126,7 @@ class Registry:
         if not reference.tag:
             verify_digest(reference, reference.digest, manifest.digest)
         path, headers = f"manifests/{reference.tag or manifest.digest}", {"Content-Type": manifest.media_type}
-        answer = self._session.send(Request(reference, "PUT", path, headers, manifest.content))
+        answer = self.session.send(Request(reference, "PUT", path, headers, manifest.content))
         require_status(answer, (200, 201, 202), f'put a manifest under "{reference}"')
         verify_digest(reference, answer.content_digest, manifest.digest)
         return reference.with_digest(manifest.digest)
@@ -142,7 +137,7 @@ class Registry:
         path, visited = f"tags/list?n={_TAGS_A_PAGE}", set[str]()
         while path and path not in visited:
             visited.add(path)
-            answer = self._session.send(Request(reference, "GET", path))
+            answer = self.session.send(Request(reference, "GET", path))
             if answer.status == 404:
                 break
             require_status(answer, (200,), f'list the tags of "{reference.name}"')
@@ -162,7 +157,7 @@ class Registry:
         return self._delete(reference, reference.tag, f'remove the tag "{reference}"')
 
     def _delete(self, reference: ImageReference, name: str, what: str) -> bool:
-        answer = self._session.send(Request(reference, "DELETE", f"manifests/{name}"))
+        answer = self.session.send(Request(reference, "DELETE", f"manifests/{name}"))
         if answer.status in _UNDELETABLE:
             return False
         require_status(answer, (200, 202, 404), what)

@@ -6,8 +6,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
@@ -16,7 +15,6 @@ from typing import IO
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci.manifest import Descriptor
 from xgbpatch.progress import Progress
-from xgbpatch.reference import ImageReference
 from xgbpatch.registry.blobs import BlobStore, Traffic, Upload, UploadLost
 from xgbpatch.registry.http import RetryPolicy
 
@@ -88,32 +86,26 @@ def run_jobs(jobs: Sequence[Callable[[], None]], watch: CopyWatch) -> None:
     except BaseException:  # also an interrupt, which Python gives to the main thread alone
         watch.stop()
         waiting.clear()
-        _part(threads)
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
         watch.abandon()
         raise
 
 
 def _work(waiting: deque[Callable[[], None]], ended: SimpleQueue[BaseException | None]) -> None:
     try:
-        while job := _next(waiting):
+        while True:
+            try:
+                job = waiting.popleft()
+            except IndexError:
+                break
             job()
-    except BaseException as error:  # raised again by `run`
+    except BaseException as error:  # raised again by `run_jobs`
         ended.put(error)
     else:
         ended.put(None)
-
-
-def _next(waiting: deque[Callable[[], None]]) -> Callable[[], None] | None:
-    with suppress(IndexError):
-        return waiting.popleft()
-    return None
-
-
-def _part(threads: Sequence[Thread]) -> None:
-    deadline = time.monotonic() + _FAREWELL_SECONDS
-    for thread in threads:
-        if thread.is_alive():
-            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 # Blobs on their way from one repository to another, or from here into one: in parallel, verified, in little memory.
@@ -127,17 +119,7 @@ _FOREIGN = ("foreign", "nondistributable")
 Pause = Callable[[float], None]
 
 
-@dataclass(frozen=True)
-class _Route:
-    """A blob and its target; `opened` gives its bytes from the first one on, as often as it is called.
-
-    `pause` is how to wait where the upload is lost.
-    """
-
-    target: BlobStore
-    blob: Descriptor
-    opened: Callable[[], AbstractContextManager[Iterator[bytes]]]
-    pause: Pause
+Opened = Callable[[], AbstractContextManager[Iterator[bytes]]]  # a blob's bytes from the first one on, each time
 
 
 def copy(
@@ -150,11 +132,25 @@ def copy(
     """
     unique = {blob.digest: blob for blob in blobs}
     for blob in unique.values():
-        _require_stored(blob)
+        if any(word in blob.media_type for word in _FOREIGN):
+            raise RegistryError(
+                f'layer "{blob.digest}" is "{blob.media_type}": it lies outside of registries and cannot be copied',
+                "Push the image with its foreign layers into a registry of your own first.",
+            )
     watch = CopyWatch(f'copying to "{target.reference.name}"', sum(blob.size for blob in unique.values()), progress)
+
+    def bring(blob: Descriptor) -> None:
+        watch.reach(blob.digest, 0)
+        if target.has(blob.digest):
+            watch.count(Traffic(present=1))
+        elif target.mount(blob.digest, source.reference):
+            watch.count(Traffic(mounted=1))
+        else:
+            _send(target, blob, partial(_received, source, blob, watch), pause, watch)
+        watch.reach(blob.digest, blob.size)
+
     longest_first = sorted(unique.values(), key=lambda blob: blob.size, reverse=True)  # which ends the soonest
-    ways = [_Route(target, blob, partial(_received, source, blob, watch), pause) for blob in longest_first]
-    run_jobs([partial(_bring, source.reference, way, watch) for way in ways], watch)
+    run_jobs([partial(bring, blob) for blob in longest_first], watch)
     return watch.traffic
 
 
@@ -172,27 +168,8 @@ def put(
         content.seek(start)
         yield iter(partial(content.read, _READ_BYTES), b"")
 
-    _send(_Route(target, descriptor, opened, pause), watch)
+    _send(target, descriptor, opened, pause, watch)
     return watch.traffic
-
-
-def _require_stored(blob: Descriptor) -> None:
-    if any(word in blob.media_type for word in _FOREIGN):
-        raise RegistryError(
-            f'layer "{blob.digest}" is "{blob.media_type}": it lies outside of registries and cannot be copied',
-            "Push the image with its foreign layers into a registry of your own first.",
-        )
-
-
-def _bring(source: ImageReference, way: _Route, watch: CopyWatch) -> None:
-    watch.reach(way.blob.digest, 0)
-    if way.target.has(way.blob.digest):
-        watch.count(Traffic(present=1))
-    elif way.target.mount(way.blob.digest, source):
-        watch.count(Traffic(mounted=1))
-    else:
-        _send(way, watch)
-    watch.reach(way.blob.digest, way.blob.size)
 
 
 @contextmanager
@@ -206,27 +183,25 @@ def _received(source: BlobStore, blob: Descriptor, watch: CopyWatch) -> Iterator
         yield counted(pieces)
 
 
-def _send(way: _Route, watch: CopyWatch) -> None:
+def _send(target: BlobStore, blob: Descriptor, opened: Opened, pause: Pause, watch: CopyWatch) -> None:
     """From the first byte again, some times, where the registry has lost the upload; it may have finished it late."""
-    patience = RetryPolicy(way.pause)
+    patience = RetryPolicy(pause)
     while True:
         try:
-            return _send_once(way, watch)
+            upload = target.begin(blob.size)
+            with watch.underway(upload), opened() as received:
+                for piece in _regrouped(_verified(received, blob, watch), upload.piece_bytes):
+                    upload.send(piece)
+                    watch.count(Traffic(sent=len(piece)))
+                    del piece  # before the next one is gathered
+                upload.finish(blob.digest)
         except UploadLost:
             if not patience.wait():
                 raise
-            if way.target.has(way.blob.digest):
-                return None
-
-
-def _send_once(way: _Route, watch: CopyWatch) -> None:
-    upload = way.target.begin(way.blob.size)
-    with watch.underway(upload), way.opened() as received:
-        for piece in _regrouped(_verified(received, way.blob, watch), upload.piece_bytes):
-            upload.send(piece)
-            watch.count(Traffic(sent=len(piece)))
-            del piece  # before the next one is gathered
-        upload.finish(way.blob.digest)
+            if target.has(blob.digest):
+                return
+        else:
+            return
 
 
 def _verified(pieces: Iterator[bytes], blob: Descriptor, watch: CopyWatch) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,21 +45,26 @@ def attach(registry: Registry, blobs: BlobStore, subject: ImageReference, artifa
 
     Returns the descriptor of the artifact's manifest. Raises `RegistryError` and `AwsError`.
     """
-    manifest = _manifest(_described(registry, subject), artifact)
+    image = registry.head(subject.pinned)
+    if image is None:
+        raise RegistryError(f'"{subject}" does not exist, so nothing can be attached to it')
+    if not image.media_type:
+        raise RegistryError(f'the registry does not tell what kind of manifest "{subject}" is')
+    manifest = _manifest(image, artifact)
     place = subject.pinned.with_digest(manifest.digest)
-    found = Descriptor(manifest.digest, manifest.media_type, len(manifest.content))
     if registry.head(place) is None:
         for content, layer in ((artifact.content, manifest.layers[0]), (_EMPTY, manifest.config)):
             copy.put(blobs, io.BytesIO(content), layer, Silent())
         registry.put_manifest(place, manifest)
-    if _told_by_api(registry, subject) is None:
-        _keep_listed(registry, subject, {**_entry(found), "artifactType": artifact.kind, **_annotations(artifact)})
-    return found
+    if _listed_by_api(registry, subject) is None:
+        entry = {**manifest.descriptor.document, "artifactType": artifact.kind, **_annotations(artifact)}
+        _keep_listed(registry, subject, entry)
+    return manifest.descriptor
 
 
 def attached(registry: Registry, subject: ImageReference, artifact_type: str) -> tuple[Descriptor, ...]:
     """The manifests of that type which point to the image `subject` names by digest, in the registry's order."""
-    listed = _told_by_api(registry, subject)
+    listed = _listed_by_api(registry, subject)
     entries = _tagged(registry, subject) if listed is None else listed
     return tuple(_descriptor(entry) for entry in entries if entry.get("artifactType") == artifact_type)
 
@@ -87,15 +92,6 @@ def fallback(subject: ImageReference) -> ImageReference:
     return subject.with_tag(subject.pinned.digest.replace(":", "-"))
 
 
-def _described(registry: Registry, subject: ImageReference) -> Descriptor:
-    found = registry.head(subject.pinned)
-    if found is None:
-        raise RegistryError(f'"{subject}" does not exist, so nothing can be attached to it')
-    if not found.media_type:
-        raise RegistryError(f'the registry does not tell what kind of manifest "{subject}" is')
-    return found
-
-
 def _manifest(subject: Descriptor, artifact: Artifact) -> Manifest:
     """Without a date, so that the same bytes are the same artifact."""
     document = {
@@ -103,19 +99,19 @@ def _manifest(subject: Descriptor, artifact: Artifact) -> Manifest:
         "mediaType": OCI_MANIFEST,
         "artifactType": artifact.kind,
         "config": {"mediaType": _EMPTY_TYPE, "digest": digest_of(_EMPTY), "size": len(_EMPTY)},
-        "layers": [_entry(Descriptor(digest_of(artifact.content), artifact.media_type, len(artifact.content)))],
-        "subject": _entry(subject),
+        "layers": [Descriptor(digest_of(artifact.content), artifact.media_type, len(artifact.content)).document],
+        "subject": subject.document,
         **_annotations(artifact),
     }
     return Manifest(json.dumps(document, indent=2, sort_keys=True).encode(), OCI_MANIFEST)
 
 
-def _told_by_api(registry: Registry, subject: ImageReference) -> list[Mapping[str, Any]] | None:
+def _listed_by_api(registry: Registry, subject: ImageReference) -> list[Mapping[str, Any]] | None:
     """What the referrers API lists, or None where the registry has none."""
     entries: list[Mapping[str, Any]] = []
-    path, seen = f"referrers/{subject.pinned.digest}", set[str]()
-    while path and path not in seen:
-        seen.add(path)
+    path, visited = f"referrers/{subject.pinned.digest}", set[str]()
+    while path and path not in visited:
+        visited.add(path)
         answer = registry.session.send(Request(subject, "GET", path, {"Accept": OCI_INDEX}))
         if answer.status in _UNKNOWN_API and not entries:
             return None
@@ -126,12 +122,12 @@ def _told_by_api(registry: Registry, subject: ImageReference) -> list[Mapping[st
 
 
 def _tagged(registry: Registry, subject: ImageReference) -> list[Mapping[str, Any]]:
-    found = registry.find(fallback(subject))
-    if found is not None and not found.is_index:
+    index = registry.find(fallback(subject))
+    if index is not None and not index.is_index:
         raise RegistryError(
             f'the tag "{fallback(subject)}" is no list of what is attached to the image', "Remove that tag."
         )
-    return _entries(found) if found else []
+    return _entries(index) if index else []
 
 
 def _keep_listed(registry: Registry, subject: ImageReference, entry: Mapping[str, Any]) -> None:
@@ -139,23 +135,16 @@ def _keep_listed(registry: Registry, subject: ImageReference, entry: Mapping[str
         listed = _tagged(registry, subject)
         if any(other.get("digest") == entry["digest"] for other in listed):
             return
-        registry.put_manifest(fallback(subject), _index([*listed, entry]))
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*listed, entry]}
+        index = Manifest(json.dumps(document, indent=2, sort_keys=True).encode(), OCI_INDEX)
+        registry.put_manifest(fallback(subject), index)
     if not any(other.get("digest") == entry["digest"] for other in _tagged(registry, subject)):
         raise RegistryError(f'"{fallback(subject)}" is changed by others all the time', "Try again.")
-
-
-def _index(entries: Sequence[Mapping[str, Any]]) -> Manifest:
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries)}
-    return Manifest(json.dumps(document, indent=2, sort_keys=True).encode(), OCI_INDEX)
 
 
 def _entries(index: Manifest) -> list[Mapping[str, Any]]:
     listed = index.document.get("manifests") or ()
     return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-
-
-def _entry(descriptor: Descriptor) -> dict[str, Any]:
-    return {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
 
 
 def _annotations(artifact: Artifact) -> dict[str, Any]:
