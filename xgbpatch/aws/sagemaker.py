@@ -87,11 +87,11 @@ class SageMaker:
 
     def models(self) -> tuple[Model, ...]:
         """Every model; those that name a model package get the package's images, and `lost` where it is deleted."""
-        return self._described(self._names("Model", "Models"), self._model)
+        return self._described(self._names("list_models", "Models"), self._model)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint, whatever its state."""
-        return self._described(self._names("Endpoint", "Endpoints"), self._endpoint)
+        return self._described(self._names("list_endpoints", "Endpoints"), self._endpoint)
 
     def other_uses(self) -> tuple[Use, ...]:
         """Jobs that are in progress; and model packages, algorithms and pipelines, which name images for later ones.
@@ -99,12 +99,13 @@ class SageMaker:
         A transform job runs a model, and an endpoint configuration names models: they need no look of their own.
         """
         running = {"StatusEquals": "InProgress"}
-        packages = self._names("ModelPackage", "ModelPackageSummaryList", "ModelPackageArn", ModelPackageType="Both")
-        algorithms = self._names("Algorithm", "AlgorithmSummaryList")
-        training = self._names("TrainingJob", "TrainingJobSummaries", **running)
-        tuning = self._names("HyperParameterTuningJob", "HyperParameterTuningJobSummaries", **running)
-        processing = self._names("ProcessingJob", "ProcessingJobSummaries", **running)
-        pipelines = self._names("Pipeline", "PipelineSummaries")
+        every = {"ModelPackageType": "Both"}
+        packages = self._names("list_model_packages", "ModelPackageSummaryList", "ModelPackageArn", **every)
+        algorithms = self._names("list_algorithms", "AlgorithmSummaryList")
+        training = self._names("list_training_jobs", "TrainingJobSummaries", **running)
+        tuning = self._names("list_hyper_parameter_tuning_jobs", "HyperParameterTuningJobSummaries", **running)
+        processing = self._names("list_processing_jobs", "ProcessingJobSummaries", **running)
+        pipelines = self._names("list_pipelines", "PipelineSummaries")
         return (
             *self._described(packages, self._package),
             *self._described(algorithms, self._algorithm),
@@ -115,7 +116,7 @@ class SageMaker:
         )
 
     def _model(self, name: str) -> Model:
-        answer = self._describe("Model", name)
+        answer = self._describe("describe_model", name)
         containers = [answer.get("PrimaryContainer") or {}, *(answer.get("Containers") or ())]
         images = [str(item.get("Image", "")) for item in containers]
         lost = []
@@ -127,62 +128,62 @@ class SageMaker:
         return Model(name, self.region, _references(images), self._request("CreateModel", answer), tuple(lost))
 
     def _endpoint(self, name: str) -> Endpoint:
-        answer = self._describe("Endpoint", name)
+        answer = self._describe("describe_endpoint", name)
         config = str(answer.get("EndpointConfigName") or "")
         request: Mapping[str, Any] = {}
         with suppress(_MissingError):  # a configuration that was deleted: the endpoint runs on
-            request = self._request("CreateEndpointConfig", self._describe("EndpointConfig", config)) if config else {}
+            if config:
+                request = self._request("CreateEndpointConfig", self._describe("describe_endpoint_config", config))
         variants = [*_variants(answer), *_variants(answer.get("PendingDeploymentSummary") or {})]
         deployed = [image for variant in variants for image in variant.get("DeployedImages") or ()]
         images = [str(image.get(key, "")) for image in deployed for key in ("SpecifiedImage", "ResolvedImage")]
         models = [str(variant.get("ModelName", "")) for variant in _variants(request)]
         if not all(models) or not request:  # inference components name the images where a variant names no model
-            components = self._names("InferenceComponent", "InferenceComponents", EndpointNameEquals=name)
+            components = self._names("list_inference_components", "InferenceComponents", EndpointNameEquals=name)
             images += [image for several in self._described(components, self._component) for image in several]
         names = tuple(dict.fromkeys(filter(None, models)))
         return Endpoint(name, self.region, config, names, _references(images), request)
 
     def _component(self, name: str) -> list[str]:
-        specification = self._describe("InferenceComponent", name).get("Specification", {})
+        specification = self._describe("describe_inference_component", name).get("Specification", {})
         deployed = specification.get("Container", {}).get("DeployedImage") or {}
         return [str(deployed.get(key, "")) for key in ("SpecifiedImage", "ResolvedImage")]
 
     def _package(self, name: str) -> Use:
-        return self._use(Kind.PACKAGE, name, _offered(self._describe("ModelPackage", name)))
+        return self._use(Kind.PACKAGE, name, _offered(self._describe("describe_model_package", name)))
 
     def _algorithm(self, name: str) -> Use:
-        answer = self._describe("Algorithm", name)
+        answer = self._describe("describe_algorithm", name)
         training = answer.get("TrainingSpecification") or {}
         image, digest = str(training.get("TrainingImage", "")), str(training.get("TrainingImageDigest", ""))
         return self._use(Kind.ALGORITHM, name, [image, _pinned(image, digest), *_offered(answer)])
 
     def _training(self, name: str) -> Use:
-        return self._use(Kind.TRAINING, name, [_training_image(self._describe("TrainingJob", name))])
+        return self._use(Kind.TRAINING, name, [_training_image(self._describe("describe_training_job", name))])
 
     def _tuning(self, name: str) -> Use:
-        answer = self._describe("HyperParameterTuningJob", name)
+        answer = self._describe("describe_hyper_parameter_tuning_job", name)
         jobs = [answer.get("TrainingJobDefinition") or {}, *(answer.get("TrainingJobDefinitions") or ())]
         return self._use(Kind.TUNING, name, [_training_image(job) for job in jobs])
 
     def _processing(self, name: str) -> Use:
-        specification = self._describe("ProcessingJob", name).get("AppSpecification") or {}
+        specification = self._describe("describe_processing_job", name).get("AppSpecification") or {}
         return self._use(Kind.PROCESSING, name, [str(specification.get("ImageUri", ""))])
 
     def _pipeline(self, name: str) -> Use:
-        answer = self._describe("Pipeline", name)
+        answer = self._describe("describe_pipeline", name)
         return self._use(Kind.PIPELINE, name, _IMAGE.findall(str(answer.get("PipelineDefinition", ""))))
 
     def _use(self, kind: Kind, name: str, images: Sequence[str]) -> Use:
         return Use(kind, name.rpartition("/")[2], self.region, _references(images))
 
-    def _names(self, kind: str, listed: str, name: str = "", **members: str) -> list[str]:
-        """Every name once, of all pages of `List<kind>s`; `listed` and `name` are the keys of its answer."""
-        from botocore import xform_name
-
-        with translated(f"sagemaker:List{kind}s", self.region):
-            paginator: Any = self._client.get_paginator(xform_name(f"List{kind}s"))  # type: ignore[call-overload]
-            pages = paginator.paginate(**members)
-            names = [str(item[name or f"{kind}Name"]) for page in pages for item in page.get(listed) or ()]
+    def _names(self, method: str, listed: str, name: str = "", **members: str) -> list[str]:
+        """Every name once, of all pages; `listed` and `name` are the keys of the answer."""
+        action = self._client.meta.method_to_api_mapping[method]
+        key = name or f"{action.removeprefix('List').removesuffix('s')}Name"
+        with translated(f"sagemaker:{action}", self.region):
+            paginator: Any = self._client.get_paginator(method)  # type: ignore[call-overload]
+            names = [str(item[key]) for page in paginator.paginate(**members) for item in page.get(listed) or ()]
         return list(dict.fromkeys(names))
 
     def _described(self, names: Sequence[str], describe: Callable[[str], T]) -> tuple[T, ...]:
@@ -196,15 +197,15 @@ class SageMaker:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return tuple(item for several in pool.map(one, names) for item in several)
 
-    def _describe(self, kind: str, name: str) -> Mapping[str, Any]:
-        """The answer of `Describe<kind>`; raises `_MissingError` where there is no such thing (any more)."""
-        from botocore import xform_name
+    def _describe(self, method: str, name: str) -> Mapping[str, Any]:
+        """The answer of a Describe call; raises `_MissingError` where there is no such thing (any more)."""
         from botocore.exceptions import ClientError
 
-        with translated(f"sagemaker:Describe{kind}", name):
+        action = self._client.meta.method_to_api_mapping[method]
+        call: Callable[..., Mapping[str, Any]] = getattr(self._client, method)
+        with translated(f"sagemaker:{action}", name):
             try:
-                call: Callable[..., Mapping[str, Any]] = getattr(self._client, xform_name(f"Describe{kind}"))
-                return call(**{f"{kind}Name": name})
+                return call(**{f"{action.removeprefix('Describe')}Name": name})
             except ClientError as error:
                 if _is_missing(error):
                     raise _MissingError(name) from error
