@@ -134,8 +134,14 @@ def region_from_aws(environ: Mapping[str, str]) -> str | None:
 
 
 def _of_profile(environ: Mapping[str, str]) -> str | None:
-    path = _aws_config_file(environ)
-    if path is None or not path.is_file():
+    named, home = environ.get("AWS_CONFIG_FILE", ""), environ.get("HOME")
+    if named and not named.startswith("~/"):
+        path = Path(named)
+    elif home:
+        path = Path(home, named.removeprefix("~/") if named else ".aws/config")
+    else:
+        return None
+    if not path.is_file():
         return None
     file = configparser.RawConfigParser(strict=False)
     try:
@@ -147,15 +153,6 @@ def _of_profile(environ: Mapping[str, str]) -> str | None:
     profile = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE") or "default"
     sections = (f"profile {profile}", profile) if profile != "default" else ("default", "profile default")
     return next((file.get(name, "region") for name in sections if file.has_option(name, "region")), None) or None
-
-
-def _aws_config_file(environ: Mapping[str, str]) -> Path | None:
-    named, home = environ.get("AWS_CONFIG_FILE"), environ.get("HOME")
-    if named and not named.startswith("~/"):
-        return Path(named)
-    if not home:
-        return None
-    return Path(home, named.removeprefix("~/") if named else ".aws/config")
 
 
 # From flags, `XGBPATCH_*` variables, `xgbpatch.toml` and defaults, in this order, to specs.
@@ -174,7 +171,8 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...
     above = parse(_given(flags), cwd).over(parse(variable_settings(environ), cwd))
     file = _file_in_use(flags.config, environ, cwd)
     known = _known(file)
-    chosen = {name: above.over(known[name]) for name in _chosen(file, known, _names(flags, environ))}
+    names = flags.images or tuple(split_list(environ.get(IMAGE.name, "")))
+    chosen = {name: above.over(known[name]) for name in _chosen(file, known, names)}
     _check_aliases({**known, **chosen}, frozenset(chosen), environ)
     return tuple(_spec(name, settings, environ) for name, settings in chosen.items())
 
@@ -193,10 +191,6 @@ def _file_in_use(named: Path | None, environ: Mapping[str, str], cwd: Path) -> T
             return read_toml(cwd / text)
     usual = cwd / FILE_NAME
     return read_toml(usual) if usual.exists() else None
-
-
-def _names(flags: Flags, environ: Mapping[str, str]) -> tuple[str, ...]:
-    return flags.images or tuple(split_list(environ.get(IMAGE.name, "")))
 
 
 def _known(file: TomlFile | None) -> dict[str, Settings]:
@@ -253,7 +247,15 @@ def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
 def _version(settings: Settings, architecture: Architecture) -> str:
     """The catalogue's versions bind official images only; a base of the user's own may carry any."""
     if settings.base_image is not None:
-        return settings.version or _version_of_base(settings)
+        if settings.version:
+            return settings.version
+        match = _VERSION_IN_TAG.match(settings.base_image.tag)
+        if not match:
+            raise ConfigurationError(
+                f'{settings.origin("base_image")}: the tag of "{settings.base_image}" does not begin with a version',
+                "Say which version it stands for: --version 3.2-0.",
+            )
+        return match[0]
     if settings.version is None:
         raise ConfigurationError(
             "no version of the official image is named",
@@ -262,17 +264,6 @@ def _version(settings: Settings, architecture: Architecture) -> str:
     with blamed_on(settings.origin("version")):
         catalogue.check_version(settings.version, architecture)
     return settings.version
-
-
-def _version_of_base(settings: Settings) -> str:
-    tag = settings.base_image.tag if settings.base_image else ""
-    match = _VERSION_IN_TAG.match(tag)
-    if not match:
-        raise ConfigurationError(
-            f'{settings.origin("base_image")}: the tag of "{settings.base_image}" does not begin with a version',
-            "Say which version it stands for: --version 3.2-0.",
-        )
-    return match[0]
 
 
 def _features(settings: Settings) -> tuple[str, ...]:
