@@ -132,50 +132,29 @@ def rollback_alias(services: Services, place: ImageReference, name: str, to: str
     reference = alias_reference(place, name)
     before = services.registry.manifest(reference)
     refuse_version_tag(services.registry, reference, before)
-    target = _rollback_target(services, reference, to)
-    if before.digest == target.digest:
-        raise RegistryError(
-            f'"{reference}" names "{before.digest}" already', _way_back(services, reference, before.digest)
-        )
-    _put_and_say(services, memory_tag(reference, WITHDRAWN), before)
-    moved = _put_and_say(services, reference, target)
-    _put_and_say(services, memory_tag(reference, PREVIOUS), before)
-    return MovedAlias(moved, before.digest)
-
-
-def previous_digest(services: Services, place: ImageReference, name: str) -> str:
-    """The digest to which a rollback would go, or empty."""
-    previous = services.registry.head(memory_tag(alias_reference(place, name), PREVIOUS))
-    return previous.digest if previous else ""
-
-
-def _rollback_target(services: Services, reference: ImageReference, to: str) -> Manifest:
     if to:
-        return services.registry.manifest(reference.with_digest(to).pinned)
-    previous = services.registry.find(memory_tag(reference, PREVIOUS))
-    if previous is None:
+        target = services.registry.manifest(reference.with_digest(to).pinned)
+    elif (previous := services.registry.find(memory_tag(reference, PREVIOUS))) is not None:
+        target = previous
+    else:
         raise RegistryError(f'"{reference}" has no previous target', "It moved once or never; name one: --to DIGEST.")
-    return previous
-
-
-def _way_back(services: Services, reference: ImageReference, digest: str) -> str:
-    """What a rollback that was cut off has left to say."""
-    withdrawn = services.registry.head(memory_tag(reference, WITHDRAWN))
-    if withdrawn is None or withdrawn.digest == digest:
-        return ""
-    return f"The last rollback took it away from {withdrawn.digest}, which --to names."
-
-
-def _put_and_say(services: Services, reference: ImageReference, manifest: Manifest) -> ImageReference:
-    put = put_tag(services.registry, reference, manifest)
-    services.progress.line(f'"{reference}" names "{manifest.digest}"')
-    return put
+    if before.digest == target.digest:  # perhaps a rollback that was cut off: its memory tells the way on
+        withdrawn = services.registry.head(memory_tag(reference, WITHDRAWN))
+        way = ""
+        if withdrawn is not None and withdrawn.digest != before.digest:
+            way = f"The last rollback took it away from {withdrawn.digest}, which --to names."
+        raise RegistryError(f'"{reference}" names "{before.digest}" already', way)
+    for tag, manifest in (
+        (memory_tag(reference, WITHDRAWN), before),
+        (reference, target),
+        (memory_tag(reference, PREVIOUS), before),
+    ):
+        put_tag(services.registry, tag, manifest)
+        services.progress.line(f'"{tag}" names "{manifest.digest}"')
+    return MovedAlias(reference.with_digest(target.digest), before.digest)
 
 
 # Tested first, then moved: what `promote` and `rollback` do.
-
-
-RunTestLocal = Callable[[ImageReference], Report]
 
 
 @dataclass(frozen=True)
@@ -192,7 +171,7 @@ class Promotion:
 class Tester:
     """How an image without a record gets one: `try_out` runs `test-local` on it, at `moment` (UTC)."""
 
-    try_out: RunTestLocal
+    try_out: Callable[[ImageReference], Report]
     moment: datetime
 
 
@@ -222,7 +201,8 @@ def rollback(services: Services, place: ImageReference, name: str, to: str = "")
     """Move the alias back: to its previous target, or to the digest `to`, which must have been tested once."""
     if to:
         image = replace(place, tag="", digest=to)
-        if previous_digest(services, place, name) != to and latest_pass(services, _pinned(services, image)) is None:
+        previous = services.registry.head(memory_tag(alias_reference(place, name), PREVIOUS))
+        if (previous is None or previous.digest != to) and latest_pass(services, _pinned(services, image)) is None:
             raise ContractError(f'"{image}" was never promoted or tested', f"xgbpatch promote {image} --alias {name}")
     return rollback_alias(services, place, name, to)
 
@@ -233,7 +213,7 @@ def latest_pass(services: Services, image: ImageReference) -> TestRecord | None:
 
 
 def _pinned(services: Services, image: ImageReference) -> ImageReference:
-    published = services.registry.head(image)
-    if published is None:
+    head = services.registry.head(image)
+    if head is None:
         raise RegistryError(f'"{image}" does not exist', "Check the repository, the tag and the region.")
-    return image.with_digest(published.digest)
+    return image.with_digest(head.digest)

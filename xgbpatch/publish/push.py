@@ -89,15 +89,14 @@ class Publisher:
         """Push one image, as the module's docstring says; raises `RegistryError`, `AwsError` or `EngineError`, and
         what the gate raises: the image then stands, and no alias has moved."""
         for name in request.aliases:
-            publish_aliases.alias_reference(
-                request.destination, name
-            )  # a name that cannot be is refused before anything is sent
+            publish_aliases.alias_reference(request.destination, name)  # refused before anything is sent
         if not request.image.tags:  # the name it gets for the push would be its last, and go with the image
             raise ConfigurationError(
                 f'image "{request.image.id}" has no name in the engine',
                 f"docker tag {request.image.id[7:19]} NAME:TAG",
             )
-        self._ensure_repository(request)
+        if destination.ensure_repository(request.destination, request.options):
+            self._progress.line(f'created repository "{request.destination.name}"')
         present = self._held(request)
         if present is None:
             manifest, repaired = self._send(request)
@@ -127,10 +126,6 @@ class Publisher:
                     self._progress.line(f'"{request.destination}" failed: {error.message}')
                 yield PushFailure(request.destination, error)
 
-    def _ensure_repository(self, request: PushRequest) -> None:
-        if destination.ensure_repository(request.destination, request.options):
-            self._progress.line(f'created repository "{request.destination.name}"')
-
     def _held(self, request: PushRequest) -> Manifest | None:
         """The manifest under the tag where it is this very image, None where the tag is free."""
         manifest = self._registry.find(request.destination)
@@ -152,18 +147,15 @@ class Publisher:
 
     def _send(self, request: PushRequest) -> tuple[Manifest, bool]:
         """Send the image and put the right manifest under its tag; returns that, and whether it had to be repaired."""
-        destination, landing = request.destination, self._landing(request.destination)
+        destination = landing = request.destination
+        if self._engine.information().containerd_store:
+            landing = destination.with_tag(INCOMING + secrets.token_hex(6))
         with self._pushed(request.image, landing) as digest:
             sent = self._registry.manifest(landing.with_digest(digest))
             manifest, repaired = self._fit(sent, request)
             if repaired or landing != destination:
                 self._registry.put_manifest(destination, manifest)
         return manifest, repaired
-
-    def _landing(self, destination: ImageReference) -> ImageReference:
-        if not self._engine.information().containerd_store:
-            return destination
-        return destination.with_tag(INCOMING + secrets.token_hex(6))
 
     @contextmanager
     def _pushed(self, image: LocalImage, landing: ImageReference) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
@@ -19,7 +19,6 @@ from packageurl import PackageURL
 
 from xgbpatch import layout
 from xgbpatch.build.definition import ImageDefinition
-from xgbpatch.patch.model import PatchFile
 from xgbpatch.patch.resolver import Pin
 from xgbpatch.provenance import PROJECT
 
@@ -31,52 +30,37 @@ _TREE_HASH = "SHA-256 over the targets, modes and contents of the files, not of 
 
 def document(definition: ImageDefinition) -> bytes:
     """The document as JSON (specification 1.6): overlay, packages, the user's files by hash, replaced modules."""
-    bom = Bom(serial_number=_serial(definition), metadata=_metadata(definition))
-    bom.components.update(_components(definition))
-    assert bom.metadata.component is not None
-    bom.register_dependency(bom.metadata.component, list(bom.components))
-    text: str = JsonV1Dot6(bom).output_as_string(indent=2)
-    return f"{text}\n".encode()
-
-
-def _serial(definition: ImageDefinition) -> UUID:
-    labels = definition.provenance
-    parts = [str(definition.reference), labels.base_digest, labels.patch_digest, labels.tool_version, labels.created]
-    return uuid5(NAMESPACE_URL, f"{PROJECT}#{json.dumps(parts)}")
-
-
-def _metadata(definition: ImageDefinition) -> BomMetaData:
-    return BomMetaData(
-        timestamp=datetime.fromisoformat(definition.provenance.created.replace("Z", "+00:00")),
-        component=_image(definition),
-        tools=ToolRepository(components=[_tool(definition)]),
-    )
-
-
-def _tool(definition: ImageDefinition) -> Component:
-    return Component(
-        name="xgbpatch",
-        version=definition.provenance.tool_version,
-        type=ComponentType.APPLICATION,
-        purl=PackageURL("pypi", None, "xgbpatch", definition.provenance.tool_version),
-    )
-
-
-def _image(definition: ImageDefinition) -> Component:
-    labels = definition.provenance
-    properties = {
-        "spec-digest": labels.spec_digest,
-        "patch-digest": labels.patch_digest,
-        "files-digest": labels.files_digest,
-    }
-    return Component(
+    origin = definition.provenance
+    image = Component(
         name=definition.reference.repository,
         version=definition.reference.tag,
         type=ComponentType.CONTAINER,
         bom_ref="image",
         pedigree=Pedigree(ancestors=[_base(definition)], notes=_NOT_DESCRIBED),
-        properties=_properties(properties),
+        properties=_properties(
+            {
+                "spec-digest": origin.spec_digest,
+                "patch-digest": origin.patch_digest,
+                "files-digest": origin.files_digest,
+            }
+        ),
     )
+    tool = Component(
+        name="xgbpatch",
+        version=origin.tool_version,
+        type=ComponentType.APPLICATION,
+        purl=PackageURL("pypi", None, "xgbpatch", origin.tool_version),
+    )
+    moment = datetime.fromisoformat(origin.created.replace("Z", "+00:00"))
+    parts = [str(definition.reference), origin.base_digest, origin.patch_digest, origin.tool_version, origin.created]
+    bom = Bom(
+        serial_number=uuid5(NAMESPACE_URL, f"{PROJECT}#{json.dumps(parts)}"),
+        metadata=BomMetaData(timestamp=moment, component=image, tools=ToolRepository(components=[tool])),
+    )
+    bom.components.update(_components(definition))
+    bom.register_dependency(image, list(bom.components))
+    text: str = JsonV1Dot6(bom).output_as_string(indent=2)
+    return f"{text}\n".encode()
 
 
 def _base(definition: ImageDefinition) -> Component:
@@ -97,16 +81,7 @@ def _base(definition: ImageDefinition) -> Component:
 
 
 def _components(definition: ImageDefinition) -> Iterator[Component]:
-    yield _overlay(definition)
-    yield from (_package(pin) for pin in definition.pins)
-    for file in definition.patch.files:
-        kind = _kind(file)
-        if kind:
-            yield _file(file, kind)
-
-
-def _overlay(definition: ImageDefinition) -> Component:
-    return Component(
+    yield Component(
         name="xgbpatch-overlays",
         version=definition.provenance.tool_version,
         type=ComponentType.LIBRARY,
@@ -114,6 +89,17 @@ def _overlay(definition: ImageDefinition) -> Component:
         hashes=[_sha256(definition.provenance.overlay_digest.removeprefix("sha256:"))],
         properties=_properties({"kind": "overlay", "hash": _TREE_HASH}),
     )
+    yield from (_package(pin) for pin in definition.pins)
+    for file in definition.patch.files:  # the overlay's and the packages' have their components already
+        for kind, folder in (("file", layout.USER), ("replacement", layout.REPLACEMENTS)):
+            if file.target.startswith(f"{folder}/"):
+                yield Component(  # its name and hash, and nothing of what it says
+                    name=file.target.removeprefix(f"{folder}/"),
+                    type=ComponentType.FILE,
+                    bom_ref=file.target,
+                    hashes=[_sha256(file.sha256)],
+                    properties=_properties({"kind": kind}),
+                )
 
 
 def _package(pin: Pin) -> Component:
@@ -126,25 +112,6 @@ def _package(pin: Pin) -> Component:
         purl=purl,
         hashes=[_sha256(pin.sha256)],
         properties=_properties({"kind": "package", "wheel": pin.filename}),
-    )
-
-
-def _kind(file: PatchFile) -> str:
-    """Empty for what the overlay and the packages already stand for."""
-    if file.target.startswith(f"{layout.USER}/"):
-        return "file"
-    return "replacement" if file.target.startswith(f"{layout.REPLACEMENTS}/") else ""
-
-
-def _file(file: PatchFile, kind: str) -> Component:
-    """A user's file: its name and hash, and nothing of what it says."""
-    folder = layout.USER if kind == "file" else layout.REPLACEMENTS
-    return Component(
-        name=file.target.removeprefix(f"{folder}/"),
-        type=ComponentType.FILE,
-        bom_ref=file.target,
-        hashes=[_sha256(file.sha256)],
-        properties=_properties({"kind": kind}),
     )
 
 

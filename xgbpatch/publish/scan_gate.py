@@ -64,8 +64,24 @@ def gate(
         if base is None:
             raise ScanError(f'"{patched}" names no base in a registry', f"There is nothing to compare with: {_WITHOUT}")
         twin = named_base(services, base, patched)
-        scans = _scanned(EcrImages(patched), (twin.digest, patched.digest), services, patience)
-    _judge(services, patched, *scans)
+        images = EcrImages(patched)
+        services.progress.line(f'waiting for the scans of "{images.place.name}": base and patched image')
+        deadline = time.monotonic() + patience.seconds
+        waiting = [_Waiting.begun(images, digest) for digest in (twin.digest, patched.digest)]  # ECR scans side by side
+        under, over = (each.result(deadline, patience) for each in waiting)
+    compared = compare(under, over)
+    if not compared.added:
+        services.progress.line(f"scans: {compared.patched} findings, {compared.base} in the base, none added")
+        return
+    names = ", ".join(f"{item.name} ({severity}) in {item.package} {item.version}" for item, severity in compared.added)
+    age = ""
+    if under.source and over.source and under.source < over.source:
+        age = f"The base was scanned with an older list ({under.source:%Y-%m-%d %H:%M}): push again in a day. "
+    raise ScanError(
+        f'the patch added {len(compared.added)} findings to "{patched}": {names}',
+        f"{age}See what the spec adds (xgbpatch render), and pin other packages. The image stands under "
+        f"its version tag, no alias moved; {_WITHOUT}",
+    )
 
 
 def compare(base: Scan, patched: Scan) -> Comparison:
@@ -98,16 +114,6 @@ def _beneath(image: RemoteImage, base: RemoteImage) -> Manifest:
     document["config"] = {**document["config"], "digest": config.digest, "size": config.size}
     document["layers"] = list(document["layers"])[:count]
     return Manifest(json.dumps(document, indent=3).encode(), image.manifest.media_type)
-
-
-def _scanned(
-    images: EcrImages, digests: tuple[str, str], services: Services, patience: ScanTimeout
-) -> tuple[Scan, Scan]:
-    """The results of both, which ECR works out side by side."""
-    services.progress.line(f'waiting for the scans of "{images.place.name}": base and patched image')
-    deadline = time.monotonic() + patience.seconds
-    base, patched = (_Waiting.begun(images, digest) for digest in digests)
-    return base.result(deadline, patience), patched.result(deadline, patience)
 
 
 @dataclass(frozen=True)
@@ -164,25 +170,6 @@ class _Waiting:
 
 def _is_fresh(scan: Scan) -> bool:
     return scan.completed is not None and datetime.now(timezone.utc) - scan.completed < _FRESH
-
-
-def _judge(services: Services, patched: ImageReference, under: Scan, over: Scan) -> None:
-    compared = compare(under, over)
-    if not compared.added:
-        services.progress.line(f"scans: {compared.patched} findings, {compared.base} in the base, none added")
-        return
-    names = ", ".join(f"{item.name} ({severity}) in {item.package} {item.version}" for item, severity in compared.added)
-    raise ScanError(
-        f'the patch added {len(compared.added)} findings to "{patched}": {names}',
-        f"{_age(under, over)}See what the spec adds (xgbpatch render), and pin other packages. The image stands under "
-        f"its version tag, no alias moved; {_WITHOUT}",
-    )
-
-
-def _age(under: Scan, over: Scan) -> str:
-    if under.source and over.source and under.source < over.source:
-        return f"The base was scanned with an older list ({under.source:%Y-%m-%d %H:%M}): push again in a day. "
-    return ""
 
 
 @contextmanager

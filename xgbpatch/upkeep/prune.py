@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker, Use
+from xgbpatch.aws.sagemaker import Kind, SageMaker, Use
 from xgbpatch.errors import AwsError
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.provenance import Provenance
@@ -53,7 +53,7 @@ class Deleted:
 
 def uses(places: Sequence[SageMaker]) -> tuple[Use, ...]:
     """Everything in these regions that needs an image; raises `AwsError` where that cannot be told."""
-    return tuple(use for sagemaker in places for use in _uses(sagemaker.models(), sagemaker))
+    return tuple(use for sagemaker in places for use in _uses(sagemaker))
 
 
 def in_use(place: ImageReference, items: Iterable[RepositoryItem], used: Iterable[Use]) -> dict[str, Use]:
@@ -114,41 +114,34 @@ def is_version_tag(tag: str, provenance: Provenance, patterns: Iterable[str]) ->
     return tag in {pattern.format(**fields) for pattern in exact}
 
 
-def _uses(models: Sequence[Model], sagemaker: SageMaker) -> Iterator[Use]:
-    names = {model.name for model in models}
+def _uses(sagemaker: SageMaker) -> Iterator[Use]:
+    models = sagemaker.models()
     for model in models:
-        _require_known(model)
+        if model.lost:
+            raise AwsError(
+                f'it cannot be told which image the model "{model.name}" in {model.region} runs',
+                f"Its model package {model.lost[0]} is gone: delete the model, or make it anew.",
+            )
         yield Use(Kind.MODEL, model.name, model.region, model.images)
-    for endpoint in sagemaker.endpoints():
-        yield _endpoint_use(endpoint, names)
+    names = {model.name for model in models}
+    for endpoint in sagemaker.endpoints():  # one whose images SageMaker does not tell must at least have all its models
+        if not endpoint.images and not (endpoint.models and names.issuperset(endpoint.models)):
+            raise AwsError(
+                f'it cannot be told which image the endpoint "{endpoint.name}" in {endpoint.region} runs',
+                "Its models are gone, and SageMaker names no image: update or delete the endpoint first.",
+            )
+        yield Use(Kind.ENDPOINT, endpoint.name, endpoint.region, endpoint.images)
     yield from sagemaker.other_uses()
 
 
-def _require_known(model: Model) -> None:
-    if model.lost:
-        raise AwsError(
-            f'it cannot be told which image the model "{model.name}" in {model.region} runs',
-            f"Its model package {model.lost[0]} is gone: delete the model, or make it anew.",
-        )
-
-
-def _endpoint_use(endpoint: Endpoint, models: set[str]) -> Use:
-    """One whose images SageMaker does not tell must at least have all its models."""
-    if not endpoint.images and not (endpoint.models and models.issuperset(endpoint.models)):
-        raise AwsError(
-            f'it cannot be told which image the endpoint "{endpoint.name}" in {endpoint.region} runs',
-            "Its models are gone, and SageMaker names no image: update or delete the endpoint first.",
-        )
-    return Use(Kind.ENDPOINT, endpoint.name, endpoint.region, endpoint.images)
-
-
 def _on_image(item: RepositoryItem, items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> Verdict:
-    provenance = item.provenance
-    assert provenance is not None, "the caller asks for images of ours only"
+    origin = item.provenance
+    assert origin is not None, "the caller asks for images of ours only"
     digest = item.listed.digest
     if digest in used:
         return Verdict(item, False, f"used by {used[digest]}")
-    aliases = [tag for tag in item.listed.tags if not _is_own_tag(tag, provenance, rules)]
+    own = [tag for tag in item.listed.tags if tag.startswith(INCOMING) or is_version_tag(tag, origin, rules.patterns)]
+    aliases = [tag for tag in item.listed.tags if tag not in own]
     if aliases:
         return Verdict(item, False, f'alias "{aliases[0]}" names it')
     whole = next((index for index in items if digest in index.parts), None)
@@ -166,7 +159,8 @@ def _on_other(item: RepositoryItem, used: Mapping[str, Use], root: Verdict | Non
     if item.listed.digest in used:
         return Verdict(item, False, f"used by {used[item.listed.digest]}")
     if root is not None:
-        return Verdict(item, root.deleted, f"belongs to {_name(root.item)}, which {_fate(root)}")
+        fate = "goes" if root.deleted else "stays"
+        return Verdict(item, root.deleted, f"belongs to {_name(root.item)}, which {fate}")
     if item.listed.tags and all(tag.startswith(BASE_TAG) for tag in item.listed.tags):
         needed = any(_base_tag(verdict.item) in item.listed.tags for verdict in own if not verdict.deleted)
         return Verdict(item, not needed, f"a base that {'an image here stands' if needed else 'no image stands'} on")
@@ -176,14 +170,13 @@ def _on_other(item: RepositoryItem, used: Mapping[str, Use], root: Verdict | Non
 def _chains(items: Iterable[RepositoryItem]) -> dict[str, tuple[str, ...]]:
     """From each digest to what it belongs to in the end: a signature may belong to an SBOM that belongs to an image."""
     subjects = {item.listed.digest: item.subject for item in items}
-    return {digest: _chain(digest, subjects) for digest in subjects}
-
-
-def _chain(digest: str, subjects: Mapping[str, str]) -> tuple[str, ...]:
-    chain = [digest]
-    while (subject := subjects.get(chain[-1], "")) and subject not in chain:
-        chain.append(subject)
-    return tuple(chain)
+    chains = {}
+    for digest in subjects:
+        chain = [digest]
+        while (subject := subjects.get(chain[-1], "")) and subject not in chain:
+            chain.append(subject)
+        chains[digest] = tuple(chain)
+    return chains
 
 
 def _steps(doomed: Sequence[Verdict], chains: Mapping[str, tuple[str, ...]], where: Repository) -> list[list[Verdict]]:
@@ -212,10 +205,6 @@ def _base_tag(item: RepositoryItem) -> str:
     return BASE_TAG + provenance.base_digest.removeprefix("sha256:")[:12] if provenance else ""
 
 
-def _is_own_tag(tag: str, provenance: Provenance, rules: Rules) -> bool:
-    return tag.startswith(INCOMING) or is_version_tag(tag, provenance, rules.patterns)
-
-
 def _same_repository(image: ImageReference, place: ImageReference) -> bool:
     where = (image.ecr == place.ecr) if place.ecr else (image.host == place.host)
     return where and image.repository == place.repository
@@ -234,7 +223,3 @@ def _digest(verdict: Verdict) -> str:
 
 def _name(item: RepositoryItem) -> str:
     return f'"{item.listed.tags[0] if item.listed.tags else item.listed.digest}"'
-
-
-def _fate(verdict: Verdict) -> str:
-    return "goes" if verdict.deleted else "stays"

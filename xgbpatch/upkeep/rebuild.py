@@ -114,19 +114,14 @@ def _release(steps: RebuildSteps, plan: Plan, image: ImageReference) -> RebuildR
     if steps.tester is None:
         steps.services.progress.line(f'"{image}" is not tested, so no alias moves to it')
         return RebuildResult(spec.name, Outcome.RENEWED, plan, image)
-    moved = aliases.promote(steps.services, image, _movable_aliases(steps, plan, image), steps.tester)
-    names = tuple(alias.alias.tag for alias in moved.moved)
-    return RebuildResult(spec.name, Outcome.RENEWED, plan, image, names, tested=True)
-
-
-def _movable_aliases(steps: RebuildSteps, plan: Plan, image: ImageReference) -> tuple[str, ...]:
-    """The aliases that may move to `image`: not those that a rollback took away from it, which a person wants there."""
-    registry = steps.services.registry
-    return tuple(
+    movable = tuple(
         alias
-        for alias in plan.spec.aliases
-        if aliases.withdrawn_digest(registry, image.with_tag(alias)) != image.digest
+        for alias in spec.aliases  # but those that a rollback took away from it, which a person wants where they are
+        if aliases.withdrawn_digest(steps.services.registry, image.with_tag(alias)) != image.digest
     )
+    promotion = aliases.promote(steps.services, image, movable, steps.tester)
+    names = tuple(alias.alias.tag for alias in promotion.moved)
+    return RebuildResult(spec.name, Outcome.RENEWED, plan, image, names, tested=True)
 
 
 def make_with_engine(

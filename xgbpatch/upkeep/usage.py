@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,44 +96,37 @@ class Assessment:
     def _judged(self, image: ImageReference) -> Standing | None:
         if not image.host:
             return None
-        published = find_image(self._registry, image)
-        if published is None:
+        remote = find_image(self._registry, image)
+        if remote is None:
             self.unknown[image] = "it is not in its registry any more"
             return None
-        if published.provenance is None:
+        if remote.provenance is None:
             return None
-        standing = Standing(published.reference, published.provenance, tuple(self._moved_base(published)))
-        later = self._later(published)
+        standing = Standing(remote.reference, remote.provenance, self._moved_base(remote))
+        later = self._later(remote)
         if not later:
             return standing
         tested = next((item for item in later if self._has_passed(item)), None)
         later_image = (tested or later[0]).listed
         named = replace(image, tag="", digest=later_image.digest)
-        reasons = (
-            *standing.reasons,
-            f'superseded by "{later_image.tags[0] if later_image.tags else later_image.digest}"',
-        )
+        name = later_image.tags[0] if later_image.tags else later_image.digest
+        reasons = (*standing.reasons, f'superseded by "{name}"')
         if tested is None:
             return replace(standing, reasons=reasons, untested=named)
-        stale = bool(tested.image and [*self._moved_base(tested.image)])
+        stale = bool(tested.image and self._moved_base(tested.image))
         return replace(standing, reasons=reasons, newest=named, stale_too=stale)
 
-    def _moved_base(self, image: RemoteImage) -> Iterator[str]:
+    def _moved_base(self, image: RemoteImage) -> tuple[str, ...]:
+        """In words, where its base's tag names another image now; empty where the base is in no registry."""
         provenance = image.provenance
-        now = self._digest_of_base(provenance, image.architecture) if provenance else ""
-        if provenance and now and now != provenance.base_digest:
-            yield f'its base "{provenance.base_name}" is "{now}" now'
-
-    def _digest_of_base(self, provenance: Provenance, architecture: str) -> str:
-        """What the base's tag names now; empty where it names nothing, or the base is in no registry."""
-        base = provenance.base
-        if base is None or not base.tag:
-            return ""
-        name_and_architecture = (provenance.base_name, architecture)
-        if name_and_architecture not in self._bases:
-            base_image = find_image(self._registry, replace(base, digest=""), architecture)
-            self._bases[name_and_architecture] = base_image.reference.digest if base_image else ""
-        return self._bases[name_and_architecture]
+        if provenance is None or provenance.base is None or not provenance.base.tag:
+            return ()
+        key = (provenance.base_name, image.architecture)
+        if key not in self._bases:
+            base = find_image(self._registry, replace(provenance.base, digest=""), image.architecture)
+            self._bases[key] = base.reference.digest if base else ""
+        now = self._bases[key]
+        return (f'its base "{provenance.base_name}" is "{now}" now',) if now not in ("", provenance.base_digest) else ()
 
     def _has_passed(self, item: RepositoryItem) -> bool:
         """Whether a record says so that is attached to the image."""
@@ -209,10 +202,16 @@ def _commands(endpoint: Endpoint, models: Sequence[Model], late: Standing, asses
     renewed = {model.name: _renewed(model, _standings(model.images, assessment)) for model in models}
     created = [_create_model(request, endpoint.region) for request in renewed.values() if request]
     names = {name: str(request["ModelName"]) for name, request in renewed.items() if request}
-    config = _create_config(endpoint, names, late.newest)
     name = _successor(endpoint.config, late.newest)
-    moved = _cli(endpoint.region, "update-endpoint", "--endpoint-name", endpoint.name, "--endpoint-config-name", name)
-    return (*created, config, moved)
+    config: dict[str, Any] = json.loads(json.dumps(endpoint.request, default=str))
+    for variant in (*config.get("ProductionVariants", ()), *config.get("ShadowProductionVariants", ())):
+        variant["ModelName"] = names.get(variant.get("ModelName", ""), variant.get("ModelName", ""))
+    config["EndpointConfigName"] = name
+    return (
+        *created,
+        _cli(endpoint.region, "create-endpoint-config", "--cli-input-json", json.dumps(config)),
+        _cli(endpoint.region, "update-endpoint", "--endpoint-name", endpoint.name, "--endpoint-config-name", name),
+    )
 
 
 def _standings(images: Sequence[ImageReference], assessment: Assessment) -> dict[ImageReference, Standing]:
@@ -235,14 +234,6 @@ def _renewed(model: Model, standings: Mapping[ImageReference, Standing]) -> Mapp
 
 def _create_model(request: Mapping[str, Any], region: str) -> str:
     return _cli(region, "create-model", "--cli-input-json", json.dumps(request))
-
-
-def _create_config(endpoint: Endpoint, models: Mapping[str, str], image: ImageReference) -> str:
-    request: dict[str, Any] = json.loads(json.dumps(endpoint.request, default=str))
-    for variant in (*request.get("ProductionVariants", ()), *request.get("ShadowProductionVariants", ())):
-        variant["ModelName"] = models.get(variant.get("ModelName", ""), variant.get("ModelName", ""))
-    request["EndpointConfigName"] = _successor(endpoint.config, image)
-    return _cli(endpoint.region, "create-endpoint-config", "--cli-input-json", json.dumps(request))
 
 
 def _cli(region: str, *words: str) -> str:
