@@ -31,46 +31,38 @@ from xgbpatch.upkeep.drift import BaseSnapshot, DriftFinding
 from xgbpatch.upkeep.ownership import OwnedImage
 
 
-@dataclass(frozen=True)
-class _Relocation:
-    """An image with its proven base and variables, and the base that it goes to."""
-
-    owned: OwnedImage
-    environment: Mapping[str, str]
-    base: RemoteImage
-
-
-def moved_environment(move: _Relocation) -> dict[str, str]:
+def moved_environment(owned: OwnedImage, variables: Mapping[str, str], new: RemoteImage) -> dict[str, str]:
     """The patch's variables on the new base. What extends one of the base's extends the new base's; a value of the
     user's own stays as it is."""
-    old, new = move.owned.base, move.base
-    environment = dict(move.environment)
+    old, environment = owned.base, dict(variables)
     for name, moved in (
         ("PATH", _moved_path(environment.get("PATH", ""), old.environment.get("PATH"), new.environment.get("PATH"))),
         ("PYTHONPATH", _imports(environment.get("PYTHONPATH", ""), old.environment, new.environment)),
     ):
         if moved is not None:
             environment[name] = moved
-    if environment.get("XGBPATCH_BASE") == str(move.owned.provenance.base):
+    if environment.get("XGBPATCH_BASE") == str(owned.provenance.base):
         environment["XGBPATCH_BASE"] = str(new.reference)
     return environment
 
 
-def moved_labels(move: _Relocation, hooks: tuple[str, ...], created: str) -> dict[str, str]:
+def moved_labels(
+    owned: OwnedImage, base: ImageReference, *, environment: Mapping[str, str], hooks: tuple[str, ...], created: str
+) -> dict[str, str]:
     """All labels beyond the new base's own: the image's, with what is true of the new base."""
-    labels, reference = move.owned.provenance, move.base.reference
+    labels = owned.provenance
     files = labels.files_digest.removeprefix("sha256:")
     moved = replace(
         labels,
-        base_name=str(replace(reference, digest="")),
-        base_digest=reference.digest,
-        patch_digest=f"sha256:{digest_of(files, moved_environment(move))}",
+        base_name=str(replace(base, digest="")),
+        base_digest=base.digest,
+        patch_digest=f"sha256:{digest_of(files, environment)}",
         hooks=hooks,
         created=created,
     )
     written = provenance.write(moved)
-    taken = {*written, *move.owned.base.labels}
-    others = {name: value for name, value in move.owned.image.labels.items() if name not in taken}
+    taken = {*written, *owned.base.labels}
+    others = {name: value for name, value in owned.image.labels.items() if name not in taken}
     return {**written, **others}
 
 
@@ -161,14 +153,22 @@ def rebase(services: Services, request: RebaseRequest) -> RebaseResult:
     patch = ownership.patch_contents(services, owned)
     old, new = _snapshots(services, owned, base, patch.replaced)
     accepted = _accepted(services, request, drift.compare(old, new))
-    move = _Relocation(owned, patch.environment, base)
-    addition = _addition(move, new.entries, rfc3339(services.created or registry_builder.created_of(base)))
-    standing = registry_builder.existing_image(
-        services, destination, addition.labels, owned.image.architecture or "amd64"
-    )
+    environment = moved_environment(owned, patch.environment, base)
+    created = rfc3339(services.created or registry_builder.created_of(base))
+    labels = moved_labels(owned, base.reference, environment=environment, hooks=new.entries, created=created)
+    standing = registry_builder.existing_image(services, destination, labels, owned.image.architecture or "amd64")
     if standing:
         return RebaseResult(standing.reference, base.reference, True, accepted)
-    reference, traffic = _put(services, move, addition, destination)
+    services.progress.line(f"Moving {owned.image.reference} onto {base.reference}")
+    addition = ConfigAddition([layer.diff_id for layer in owned.layers], environment, labels, created)
+    content = image.patched_config(base, addition)
+    manifest = image.patched_manifest(
+        base.manifest, image.config_descriptor(content), [layer.blob for layer in owned.layers]
+    )
+    target = services.blobs_of(destination)
+    traffic = copy.copy(services.blobs_of(base.reference), target, base.layers, services.progress)
+    traffic += copy.put(target, io.BytesIO(content), manifest.config, services.progress)
+    reference = registry_builder.put_tag(services, manifest, destination)
     return RebaseResult(reference, base.reference, False, accepted, traffic)
 
 
@@ -241,26 +241,3 @@ def _accepted(services: Services, request: RebaseRequest, broken: tuple[DriftFin
         )
     services.progress.line(f"The new base differs in what the patch relies on, which was accepted:\n{told}")
     return tuple(clause.words for clause in broken)
-
-
-def _addition(move: _Relocation, entries: tuple[str, ...], created: str) -> ConfigAddition:
-    return ConfigAddition(
-        [layer.diff_id for layer in move.owned.layers],
-        moved_environment(move),
-        moved_labels(move, entries, created),
-        created,
-    )
-
-
-def _put(
-    services: Services, move: _Relocation, addition: ConfigAddition, destination: ImageReference
-) -> tuple[ImageReference, Traffic]:
-    services.progress.line(f"Moving {move.owned.image.reference} onto {move.base.reference}")
-    content = image.patched_config(move.base, addition)
-    manifest = image.patched_manifest(
-        move.base.manifest, image.config_descriptor(content), [layer.blob for layer in move.owned.layers]
-    )
-    target = services.blobs_of(destination)
-    traffic = copy.copy(services.blobs_of(move.base.reference), target, move.base.layers, services.progress)
-    traffic += copy.put(target, io.BytesIO(content), manifest.config, services.progress)
-    return registry_builder.put_tag(services, manifest, destination), traffic

@@ -17,7 +17,6 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
 from xgbpatch.upkeep import rebase
 from xgbpatch.upkeep.ownership import OwnedImage
-from xgbpatch.upkeep.rebase import _Relocation
 
 ENGINES_OWN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby, oci/defaults.go
 OURS = layout.BIN
@@ -64,4 +63,4 @@ MADE = Provenance("registry.example/base:1", f"sha256:{'a' * 64}", "3.2-0", "1",
 )
 def test_a_rebase_puts_our_folder_before_the_new_bases(value, old, new, moved):
     claim = OwnedImage(base(old), base(old), replace(MADE))
-    assert rebase.moved_environment(_Relocation(claim, {"PATH": value}, base(new)))["PATH"] == moved
+    assert rebase.moved_environment(claim, {"PATH": value}, base(new))["PATH"] == moved
