@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
+from pathlib import Path
+
+from xgbpatch.sandbox import SandboxOptions, down, hosts
 
 _REGIONS = (
     "af-south-1", "ap-east-1", "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-south-2", "ap-southeast-1",
@@ -23,12 +28,32 @@ def lease(count: int) -> list[str]:
     for region in _REGIONS:
         if len(leased) < count:
             try:
-                _leases.append(socket.create_server((_address(region, 1), 443)))
+                held = socket.create_server((_address(region, 1), 443))
             except OSError:
                 continue
-            leased.append(region)
+            if clear(region):
+                _leases.append(held)
+                leased.append(region)
+            else:
+                held.close()
     assert len(leased) == count, f"other test runs on this machine have taken all but {leased} of {_REGIONS}"
     return leased
+
+
+def clear(
+    region: str, hosts_file: Path = SandboxOptions.hosts, certificates: Path = SandboxOptions.certificates
+) -> bool:
+    """Take away what a killed test run left of a leased region; False where somebody else has its names."""
+    name_in_region = re.compile(rf"\S+\.dkr\.ecr\.{region}\.amazonaws\.com")
+    while names := name_in_region.findall(hosts_file.read_text()):
+        directory = Path(hosts.owner(hosts_file, names[0]) or "/")
+        if not any(part.startswith("pytest-of-") for part in directory.parts):
+            return False
+        down(SandboxOptions(state=directory, hosts=hosts_file, certificates=certificates))
+        hosts.write(hosts_file, directory, ())
+    for folder in certificates.glob(f"*.dkr.ecr.{region}.amazonaws.com"):
+        shutil.rmtree(folder)
+    return True
 
 
 def first_address(region: str) -> str:
