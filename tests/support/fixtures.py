@@ -78,7 +78,7 @@ def image_repository(loopback: LoopbackRegistry, tmp_path: Path) -> ImageReposit
 
 @pytest.fixture(scope="module")
 def known_bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache: the layers of `repositories`'s bases are the same from test to test, and inspected once."""
+    """A cache: the layers of the bases of `repositories` are the same from test to test, and inspected once."""
     return tmp_path_factory.mktemp("cache")
 
 

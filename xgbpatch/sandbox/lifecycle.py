@@ -119,6 +119,8 @@ def wait_until_known(engine: Engine, missing: ImageReference, credentials: Crede
                     f'the Docker Engine does not find "{missing.host}": {error.message}',
                     "Does it run on this machine, with this machine's hosts file?",
                 ) from error
+        else:
+            return
         time.sleep(0.5)
 
 

@@ -77,6 +77,6 @@ def beside(folder, name):
 
 
 def parsed(body, content_type):
-    """The request's matrix, by the base's parsers with ours request_data."""
+    """The request's matrix, by the base's parsers, with our recording one under them."""
     request_data.record(encoder, serve_utils)
     return serve_utils.parse_content_data(body, content_type)[0]

@@ -28,14 +28,14 @@ def lease(count: int) -> list[str]:
     for region in _REGIONS:
         if len(leased) < count:
             try:
-                held = socket.create_server((_address(region, 1), 443))
+                listener = socket.create_server((_address(region, 1), 443))
             except OSError:
                 continue
             if clear(region):
-                _leases.append(held)
+                _leases.append(listener)
                 leased.append(region)
             else:
-                held.close()
+                listener.close()
     assert len(leased) == count, f"other test runs on this machine have taken all but {leased} of {_REGIONS}"
     return leased
 
