@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -78,3 +79,29 @@ def test_models_are_listed_refused_twice_and_unloaded(endpoint):
     assert endpoint.request("DELETE", "/models/again").status_code == 200
     assert endpoint.request("GET", "/models/again").status_code == 404
     assert invoke(endpoint, CSV, model="again", content_type="text/csv").status_code == 404
+
+
+def test_a_start_that_is_held_up_finds_its_model_server(engine, image):
+    """The launcher has ended long before the toolkit looks for Java's process, as happens on a busy machine."""
+    held_up = """
+import time
+from sagemaker_xgboost_container import serving
+from sagemaker_xgboost_container.mms_patch import model_server
+
+look = model_server._retrieve_mms_server_process
+
+def late():
+    time.sleep(5)
+    process = look()
+    print("its server is", next(word for word in process.cmdline() if word.endswith("ModelServer")), flush=True)
+    return process
+
+model_server._retrieve_mms_server_process = late
+serving.serving_entrypoint()
+"""
+    run = Run(image, ("python3", "-c", held_up), environment={"SAGEMAKER_MULTI_MODEL": "true"})
+    with engine.container(run) as container:
+        deadline = time.monotonic() + 300
+        while container.running and time.monotonic() < deadline and "its server" not in container.stdout():
+            time.sleep(0.5)
+        assert "its server is com.amazonaws.ml.mms.ModelServer" in container.stdout(), container.stderr()

@@ -246,8 +246,16 @@ def render_image(layout: Layout, runtime: str, labels: Mapping[str, str]) -> str
     """AWS's packages as we wrote them, the environment, and the labels, last."""
     environment = {"PATH": f"{layout.prefix.path}/bin:{_SYSTEM_PATH}", **layout.version.environment}
     filled = {name: value.replace("{site_packages}", layout.site_packages) for name, value in environment.items()}
-    context = {"runtime": runtime, "environment": filled.items(), "labels": {**layout.version.labels, **labels}.items()}
-    return _render("image.Dockerfile.j2", context)
+    return _render(
+        "image.Dockerfile.j2",
+        {
+            "runtime": runtime,
+            "executable": layout.prefix.executable,
+            "site_packages": layout.prefix.site_packages,
+            "environment": filled.items(),
+            "labels": {**layout.version.labels, **labels}.items(),
+        },
+    )
 
 
 def differences(layout: Layout, moved: tuple[str, ...]) -> str:

@@ -4,9 +4,9 @@ What follows from the versions of other packages (pickle and binary compatibilit
 needs no flag: it happens by itself.
 """
 
-import xgboost
+import pkg_resources
 
-XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
+XGBOOST = tuple(int(part) for part in pkg_resources.get_distribution("xgboost").version.split(".")[:2])
 
 SKIPS_DOTFILES = XGBOOST >= (1, 3)  # 1.2-2 tries to load them
 COUNTS_FEATURES_BY_NAME = XGBOOST < (1, 5)  # a pickled model's width: feature_names, later num_features()

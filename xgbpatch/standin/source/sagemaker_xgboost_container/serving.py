@@ -1,4 +1,7 @@
-"""The entry point `serve`, and the WSGI application of single-model endpoints: algorithm mode or the user's module."""
+"""The entry point `serve`, and the WSGI application of single-model endpoints: algorithm mode or the user's module.
+
+`serve` itself starts servers and never predicts: XGBoost and what comes with it are imported in the workers alone.
+"""
 
 import importlib
 import logging
@@ -8,8 +11,6 @@ from sagemaker_algorithm_toolkit import exceptions as exc
 from sagemaker_containers.beta.framework import encoders, env, transformer, worker
 
 from sagemaker_xgboost_container import _behaviour
-from sagemaker_xgboost_container import encoder as xgb_encoders
-from sagemaker_xgboost_container.algorithm_mode import serve
 from sagemaker_xgboost_container.constants import sm_env_constants
 from sagemaker_xgboost_container.serving_mms import start_mxnet_model_server
 
@@ -17,6 +18,9 @@ if _behaviour.TUNES_GUNICORN:
     from sagemaker_xgboost_container.sagemaker_containers_patch import server
 else:
     from sagemaker_containers.beta.framework import server
+
+if "gunicorn" in os.environ.get("SERVER_SOFTWARE", ""):
+    import sagemaker_xgboost_container.algorithm_mode  # noqa: F401 - a worker, which loads its model at once
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,8 @@ def default_model_fn(model_dir):
 
 def default_input_fn(input_data, content_type):
     """The body as a DMatrix; raises UnsupportedFormatError for other content types."""
+    from sagemaker_xgboost_container import encoder as xgb_encoders
+
     return xgb_encoders.decode(input_data, content_type)
 
 
@@ -77,6 +83,8 @@ def main(environ, start_response):
     """The WSGI application, made at the first request of each worker."""
     global app
     if app is None:
+        from sagemaker_xgboost_container.algorithm_mode import serve
+
         module_name = env.ServingEnv().module_name
         app = _script_mode_app(module_name) if module_name else serve.ScoringService.csdk_start()
     return app(environ, start_response)

@@ -9,14 +9,12 @@ from math import ceil
 from retrying import retry
 from sagemaker_containers.beta.framework import env, modules
 
-from sagemaker_xgboost_container import handler_service as user_module_handler_service
-from sagemaker_xgboost_container.algorithm_mode import handler_service as algo_handler_service
 from sagemaker_xgboost_container.mms_patch import model_server
 
 logger = logging.getLogger(__name__)
 
-ALGO_HANDLER_SERVICE = algo_handler_service.__name__
-USER_HANDLER_SERVICE = user_module_handler_service.__name__
+ALGO_HANDLER_SERVICE = "sagemaker_xgboost_container.algorithm_mode.handler_service"  # imported in MMS's workers alone
+USER_HANDLER_SERVICE = "sagemaker_xgboost_container.handler_service"
 
 PORT = 8080
 DEFAULT_MAX_CONTENT_LEN = 6 * 1024**2
