@@ -37,8 +37,8 @@ def start_model_server(is_multi_model=False, handler_service=DEFAULT_HANDLER_SER
         config_file = MMS_CONFIG_FILE
     if os.path.exists(REQUIREMENTS_PATH):
         _install_requirements()
-    # Waits for the launcher, unlike the base: the inference toolkit cannot find Java's process beside a dead launcher that
-    # nobody has waited for, so a start on a busy machine ends ten seconds later, having answered /ping.
+    # Waits for the launcher, unlike the base: the toolkit cannot find Java's process beside a dead launcher that nobody
+    # has waited for, so a start on a busy machine ends ten seconds later, having answered /ping.
     subprocess.run(_command(is_multi_model, config_file), check=False)
     process = _retrieve_mms_server_process()
     _add_sigterm_handler(process)
