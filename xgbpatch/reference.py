@@ -1,9 +1,10 @@
-"""Image references, parsed once at the edge and never a `str` again."""
+"""Image references, parsed once at the edge and never a `str` again, and the credentials for their registries."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from xgbpatch.errors import ConfigurationError
 
@@ -83,6 +84,17 @@ class ImageReference:
 
     def with_digest(self, digest: str) -> ImageReference:
         return replace(self, digest=digest)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Name and password for one host. The password never shows in a repr, a log or a command line."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+CredentialsFor = Callable[[ImageReference], Credentials | None]  # None stays anonymous
 
 
 def _split_host(text: str) -> tuple[str, str]:

@@ -20,11 +20,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from xgbpatch.ci.render import Kind, PipelineOptions, render
+from xgbpatch.ci import Kind, render
 
 DIFFERENCE = "encoder.py: decode()\n-    return 1\n+    return 2 # `$(id)` '\"~~~"
 KINDS = [Kind.GITHUB, Kind.GITLAB, Kind.CODEBUILD]
-OPTIONS = PipelineOptions("xgbpatch[packages]==1.0.0")
+REQUIREMENT = "xgbpatch[packages]==1.0.0"
 TOKEN = "glpat-not-to-be-seen"
 RECORDER = f"""#!{sys.executable}
 import json, os, pathlib, sys
@@ -63,7 +63,7 @@ _Loader.add_multi_constructor("!", lambda loader, suffix, node: f"!{suffix}")
 
 def script(kind: Kind) -> str:
     """The job's own step, as the service would run it."""
-    document = yaml.load(render(kind, OPTIONS), _Loader)
+    document = yaml.load(render(kind, REQUIREMENT), _Loader)
     if kind is Kind.GITHUB:
         return document["jobs"]["keep-current"]["steps"][-1]["run"]
     if kind is Kind.GITLAB:
@@ -320,7 +320,7 @@ def test_the_steps_are_portable_shell(stage: Stage, kind: Kind, shellcheck: Call
 
 
 def test_the_setup_of_gitlab_is_sound_shell(shellcheck: Callable[[str], str]):
-    lines = yaml.safe_load(render(Kind.GITLAB, OPTIONS))["keep-current"]["before_script"]
+    lines = yaml.safe_load(render(Kind.GITLAB, REQUIREMENT))["keep-current"]["before_script"]
     assert shellcheck("#!/bin/bash\n" + "\n".join(lines)) == ""
 
 
@@ -337,7 +337,7 @@ def test_gitlab_notices_an_engine_that_does_not_start(stage: Stage, answer: str,
     for name, text in {"dockerd": DAEMON, **dict.fromkeys(others, "#!/bin/sh\nexit ${ANSWER:-0}\n")}.items():
         (programs / name).write_text(text.replace("${ANSWER:-0}", answer if name == "docker" else "0"))
         (programs / name).chmod(0o755)
-    lines = yaml.safe_load(render(Kind.GITLAB, OPTIONS))["keep-current"]["before_script"]
+    lines = yaml.safe_load(render(Kind.GITLAB, REQUIREMENT))["keep-current"]["before_script"]
     groups = {"cgroup.procs": "17\n18\n", "cgroup.controllers": "cpu memory\n", "cgroup.subtree_control": ""}
     (stage.folder / "cgroup").mkdir()
     for name, text in groups.items():

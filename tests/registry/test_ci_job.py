@@ -16,7 +16,7 @@ from support.commands import command_line
 from support.handmade_bases import SERVE_UTILS, HandBase
 from support.rebuilding import OLD, ImageRepository
 from support.registries import registry
-from xgbpatch.ci.render import Kind, PipelineOptions, render
+from xgbpatch.ci import Kind, render
 
 DRIFTED = OLD.with_module(SERVE_UTILS, "def predict(model,", "def predict(model, more,")
 OPTIONS = "--builder registry --no-test"
@@ -50,7 +50,7 @@ def image_repository(first):
 
 
 def step(kind):
-    text = render(kind, PipelineOptions("xgbpatch[packages]==1.0.0"))
+    text = render(kind, "xgbpatch[packages]==1.0.0")
     if kind is Kind.GITHUB:
         return yaml.safe_load(text)["jobs"]["keep-current"]["steps"][-1]["run"]
     source = cfn_yaml.loads(text)["Resources"]["Project"]["Properties"]["Source"]

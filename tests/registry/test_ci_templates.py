@@ -24,12 +24,12 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from support.aws import ACCOUNT, REGION
-from xgbpatch.ci.render import INSPECTOR, PRUNE, PUSH, USAGE, Kind, PipelineOptions, render
+from xgbpatch.ci import INSPECTOR, PRUNE, PUSH, USAGE, Kind, render
 
 TEMPLATES = [Kind.CODEBUILD, Kind.STARTER]
 CONNECTION = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/0a1b2c3d-0000-4000-8000-000000000000"
 CODEBUILD = {"SourceLocation": "https://github.com/example/images.git", "ConnectionArn": CONNECTION}
-OPTIONS = PipelineOptions("xgbpatch[packages]==1.0.0")
+REQUIREMENT = "xgbpatch[packages]==1.0.0"
 LINTER = Path(sys.executable).with_name("cfn-lint")
 
 
@@ -43,7 +43,7 @@ def stack(kind: Kind, **parameters: str) -> Iterator[dict[str, str]]:
     cloudformation = client("cloudformation")
     cloudformation.create_stack(
         StackName="xgbpatch-test",
-        TemplateBody=render(kind, OPTIONS),
+        TemplateBody=render(kind, REQUIREMENT),
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
@@ -77,7 +77,7 @@ def roles() -> set[str]:
 @pytest.mark.parametrize("kind", TEMPLATES)
 def test_the_template_passes_cfn_lint(tmp_path: Path, kind: Kind):
     path = tmp_path / "template.yml"
-    path.write_text(render(kind, OPTIONS))
+    path.write_text(render(kind, REQUIREMENT))
     command = [LINTER, "--include-checks", "I", "--", path]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "")
@@ -85,14 +85,14 @@ def test_the_template_passes_cfn_lint(tmp_path: Path, kind: Kind):
 
 def test_cfn_lint_would_have_noticed(tmp_path: Path):
     path = tmp_path / "template.yml"
-    path.write_text(render(Kind.CODEBUILD, OPTIONS).replace("PrivilegedMode", "PrivilegeMode"))
+    path.write_text(render(Kind.CODEBUILD, REQUIREMENT).replace("PrivilegedMode", "PrivilegeMode"))
     result = subprocess.run([LINTER, path], capture_output=True, text=True, check=False)
     assert "PrivilegeMode" in result.stdout
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
 def test_a_template_is_small_enough_to_be_handed_over_as_text(kind: Kind):
-    assert len(render(kind, OPTIONS).encode()) < 51_200
+    assert len(render(kind, REQUIREMENT).encode()) < 51_200
 
 
 def test_the_codebuild_stack_exists_and_is_gone_after(aws: str):
@@ -131,7 +131,7 @@ def test_the_codebuild_role_may_push_to_one_repository_and_pull_the_base(aws: st
 
 
 def test_the_project_is_one_that_codebuild_takes(aws: str):
-    template = cfn_yaml.loads(render(Kind.CODEBUILD, OPTIONS))
+    template = cfn_yaml.loads(render(Kind.CODEBUILD, REQUIREMENT))
     codebuild = client("codebuild")
     with stack(Kind.CODEBUILD, **CODEBUILD) as made:
         known = {name: default["Default"] for name, default in template["Parameters"].items() if "Default" in default}
@@ -184,8 +184,8 @@ def test_enhanced_scans_are_read_where_the_account_has_them(aws: str, kind: Kind
 
 @pytest.mark.parametrize("kind", TEMPLATES)
 def test_no_role_is_allowed_a_wildcard_of_actions(kind: Kind):
-    assert "Action: '*'" not in render(kind, OPTIONS)
-    allowed = [line for line in render(kind, OPTIONS).splitlines() if ":*" in line and "Action" in line]
+    assert "Action: '*'" not in render(kind, REQUIREMENT)
+    allowed = [line for line in render(kind, REQUIREMENT).splitlines() if ":*" in line and "Action" in line]
     assert [line.strip() for line in allowed] == (["Action: s3:*"] if kind is Kind.STARTER else [])  # in a Deny
 
 
@@ -208,14 +208,14 @@ def test_the_starter_without_a_notebook_has_none(aws: str):
 
 
 def test_the_repository_scans_images_and_expires_untagged_ones_alone():
-    repository = cfn_yaml.loads(render(Kind.STARTER, OPTIONS))["Resources"]["Repository"]["Properties"]
+    repository = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]["Repository"]["Properties"]
     assert repository["ImageScanningConfiguration"]["ScanOnPush"] is True  # moto loses it
     (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
     assert rule["selection"]["tagStatus"] == "untagged"
 
 
 def test_the_bucket_is_private_and_speaks_tls_alone():
-    resources = cfn_yaml.loads(render(Kind.STARTER, OPTIONS))["Resources"]
+    resources = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]
     blocked = resources["Bucket"]["Properties"]["PublicAccessBlockConfiguration"]  # moto loses it
     assert (len(blocked), set(blocked.values())) == (4, {True})
     (denied,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
@@ -251,7 +251,7 @@ def test_one_repository_and_branch_may_take_the_build_role(aws: str, provider: s
 
 def test_a_provider_needs_a_subject():
     """moto does not look at Rules."""
-    template = cfn_yaml.loads(render(Kind.STARTER, OPTIONS))
+    template = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))
     (rule,) = template["Rules"].values()
     none_is_named = {
         name: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, "none"]}]} for name in ("CiProvider", "CiSubject")
@@ -272,18 +272,18 @@ def test_a_provider_needs_a_subject():
     ],
 )
 def test_a_subject_names_one_repository(subject: str, taken: bool):
-    pattern = cfn_yaml.loads(render(Kind.STARTER, OPTIONS))["Parameters"]["CiSubject"]["AllowedPattern"]
+    pattern = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Parameters"]["CiSubject"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, subject)) is taken
 
 
 @pytest.mark.parametrize("provider", ["github", "gitlab"])
 def test_the_identity_provider_is_one_that_iam_takes(aws: str, provider: str):
     iam = client("iam")
-    properties = cfn_yaml.loads(render(Kind.STARTER, OPTIONS))["Resources"]["CiIdentity"]["Properties"]
+    properties = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]["CiIdentity"]["Properties"]
     found = resolved(properties, {"ForGithub": provider == "github"})
     made = iam.create_open_id_connect_provider(Url=found["Url"], ClientIDList=found["ClientIdList"])
     arn = made["OpenIDConnectProviderArn"]
-    trusted = cfn_yaml.loads(render(Kind.STARTER, OPTIONS))["Resources"]["BuildRole"]["Properties"]
+    trusted = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]["BuildRole"]["Properties"]
     assert f":oidc-provider/{arn.partition(':oidc-provider/')[2]}'" in str(trusted["AssumeRolePolicyDocument"])
     iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
     assert iam.list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
@@ -304,7 +304,7 @@ def test_people_and_the_notebook_may_see_what_is_in_use_and_prune_one_repository
         assert allowed["PruneTheImages"]["Action"] == [*PRUNE]
         assert set(PUSH) <= set(PRUNE), "a push out of an engine is not allowed any more"
         assert allowed["PruneTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
-    resources = cfn_yaml.loads(render(Kind.STARTER, OPTIONS))["Resources"]
+    resources = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]
     attached = {name: str(resources[name]["Properties"]["ManagedPolicyArns"]) for name in ("NotebookRole", "BuildRole")}
     assert {name: "UsagePolicy" in text for name, text in attached.items()} == {
         "NotebookRole": True,

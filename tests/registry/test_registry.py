@@ -10,11 +10,10 @@ import pytest
 
 from support.registries import USER
 from support.servers import Reply, scripted
-from xgbpatch.credentials import Credentials
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci import manifest as oci_manifest
 from xgbpatch.oci.manifest import Manifest
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.http import Request
 from xgbpatch.registry.transport import host_of

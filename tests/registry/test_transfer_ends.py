@@ -17,11 +17,10 @@ from support.blobs import BIG, BLOB, MIB, SMALL, UPLOAD, blobs, content, descrip
 from support.faulty import Fault, Wrong, faulty
 from support.registries import USER, free_port
 from support.servers import Reply, scripted
-from xgbpatch.credentials import Credentials
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Manifest
 from xgbpatch.progress import Silent
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.registry import copy
 from xgbpatch.registry.client import Registry
 

@@ -18,9 +18,8 @@ import bcrypt
 import requests
 import trustme
 
-from xgbpatch.credentials import Credentials
 from xgbpatch.progress import Silent
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.sandbox.registries import find_registry
 
 USER = Credentials("someone", "correct-horse")

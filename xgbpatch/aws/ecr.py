@@ -13,9 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from xgbpatch.aws.session import client_config, code, data_loader, session, translated
-from xgbpatch.credentials import Credentials
 from xgbpatch.errors import AwsError, ConfigurationError
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 
 if TYPE_CHECKING:
     import boto3

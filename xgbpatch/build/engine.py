@@ -21,7 +21,7 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
 
 if TYPE_CHECKING:
-    from xgbpatch.credentials import CredentialsFor
+    from xgbpatch.reference import CredentialsFor
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from xgbpatch.build.engine import EngineBuilder
     from xgbpatch.build.resolve import Base
     from xgbpatch.contract.model import Report
-    from xgbpatch.credentials import Credentials
     from xgbpatch.progress import Progress
     from xgbpatch.publish.aliases import MovedAlias, Tester
-    from xgbpatch.reference import ImageReference
+    from xgbpatch.reference import Credentials, ImageReference
     from xgbpatch.registry.context import Services
     from xgbpatch.spec import Spec
 

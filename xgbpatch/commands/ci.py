@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from xgbpatch.config.settings import FILE_NAME
 from xgbpatch.errors import ConfigurationError
 
 _KINDS = ("github", "gitlab", "codebuild", "starter")
@@ -49,16 +50,15 @@ def init_(kind: str, directory: Path, force: bool, role_arn: str, region: str, r
       xgbpatch ci init codebuild --directory infrastructure
       xgbpatch ci init starter --requirement 'xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>'
     """
-    from xgbpatch.ci import render as ci_render
-    from xgbpatch.ci.render import Kind, PipelineOptions, render
+    from xgbpatch.ci import Kind, installed_requirement, render
 
-    wanted = Kind(kind)
-    path = directory.resolve() / wanted.path
-    options = PipelineOptions(requirement or ci_render.installed_requirement(), role_arn, region)
-    done = "written" if write(path, render(wanted, options), force) else "up to date"
-    click.echo(f"{done}; it installs {options.requirement}", err=True)
-    if wanted is not Kind.STARTER and not (path_of_configuration := directory.resolve() / "xgbpatch.toml").exists():
-        click.echo(f'warning: there is no "{path_of_configuration}": the job would find nothing to keep', err=True)
+    service = Kind(kind)
+    path, configuration = directory.resolve() / service.path, directory.resolve() / FILE_NAME
+    requirement = requirement or installed_requirement()
+    done = "written" if write(path, render(service, requirement, role_arn, region), force) else "up to date"
+    click.echo(f"{done}; it installs {requirement}", err=True)
+    if service is not Kind.STARTER and not configuration.exists():
+        click.echo(f'warning: there is no "{configuration}": the job would find nothing to keep', err=True)
     click.echo(str(path))
 
 

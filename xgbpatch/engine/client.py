@@ -23,7 +23,7 @@ from xgbpatch.progress import Progress, Silent
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
-    from xgbpatch.credentials import Credentials
+    from xgbpatch.reference import Credentials
 
 UNREACHABLE = (  # a stream that breaks off is read by urllib3 itself, past requests
     docker.errors.DockerException,

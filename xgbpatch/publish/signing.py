@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from xgbpatch.credentials import Credentials
 from xgbpatch.errors import SigningError
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 
 _INSTALL = "Install it (https://docs.sigstore.dev/cosign/system_config/installation/), or leave out --sign."
 _SECONDS = 300  # cosign itself gives up after 180

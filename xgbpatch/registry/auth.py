@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import requests
 
-from xgbpatch.credentials import Credentials
 from xgbpatch.errors import RegistryError
+from xgbpatch.reference import Credentials
 from xgbpatch.registry.http import Answer
 
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')

@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xgbpatch.credentials import CredentialsFor
 from xgbpatch.errors import BaseImageError, RegistryError
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import MEDIA_TYPES, Descriptor, Manifest, select
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import CredentialsFor, ImageReference
 from xgbpatch.registry.http import Answer, Busy, Request, is_number
 from xgbpatch.registry.transport import RegistrySession
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from xgbpatch.aws import AwsRegion
-from xgbpatch.credentials import Credentials
 from xgbpatch.errors import RegistryError
-from xgbpatch.reference import EcrRegistry, ImageReference
+from xgbpatch.reference import Credentials, EcrRegistry, ImageReference
 
 _DOCKER_HUB = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 30

@@ -12,9 +12,8 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 
-from xgbpatch.credentials import Credentials, CredentialsFor
 from xgbpatch.errors import RegistryError
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, CredentialsFor, ImageReference
 from xgbpatch.registry.auth import Authorization, Challenge, basic, token
 from xgbpatch.registry.http import ATTEMPTS, Answer, Request, RetryPolicy, Stream, Unanswered, without_query
 

@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from xgbpatch.credentials import Credentials
 from xgbpatch.engine.client import Engine, afterwards
 from xgbpatch.errors import EngineError, ExtraMissingError, RegistryError, SandboxError
 from xgbpatch.progress import Progress, Silent
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.sandbox import hosts, registries
 from xgbpatch.sandbox import state as sandbox_state
 from xgbpatch.sandbox.options import SandboxOptions

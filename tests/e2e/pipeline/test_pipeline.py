@@ -12,10 +12,9 @@ import requests
 
 from support.bases import RUN_ID, TEST_BASE, chosen
 from support.loopback_aws import ACCOUNT, REGION
-from xgbpatch.credentials import Credentials
 from xgbpatch.engine.types import Mount, Run
 from xgbpatch.progress import Silent
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 
 pytestmark = [
     pytest.mark.parametrize("version", chosen(), scope="module"),  # one sandbox for all of them

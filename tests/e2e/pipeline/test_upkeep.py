@@ -14,11 +14,10 @@ import pytest
 from support.bases import RUN_ID, TEST_BASE
 from support.loopback_aws import ACCOUNT, REGION
 from xgbpatch import catalogue
-from xgbpatch.credentials import Credentials
 from xgbpatch.engine.client import BuildRequest, Engine
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import SPEC_DIGEST
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.standin.build import standin_reference
 
 pytestmark = [

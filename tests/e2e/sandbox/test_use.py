@@ -11,10 +11,9 @@ import pytest
 
 from support.bases import RUN_ID
 from support.sandbox.tiny_images import credentials_of, tiny_image
-from xgbpatch.credentials import Credentials
 from xgbpatch.errors import RegistryError, XgbpatchError
 from xgbpatch.progress import Silent
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.sandbox import environment, lifecycle
 
 pytestmark = pytest.mark.timeout(300)

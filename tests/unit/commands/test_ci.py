@@ -9,15 +9,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from xgbpatch.ci import render as ci_render
-from xgbpatch.ci.render import Kind, PipelineOptions, render
+from xgbpatch import ci as pipelines
+from xgbpatch.ci import Kind, render
 from xgbpatch.cli import cli
 from xgbpatch.commands import ci
 from xgbpatch.errors import ConfigurationError
 
 ROLE = "arn:aws:iam::123456789012:role/ci/xgbpatch"
 ORIGIN = "xgbpatch[packages] @ git+https://git.example/xgbpatch@0a1b2c3"
-OPTIONS = PipelineOptions(ORIGIN)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -30,7 +29,7 @@ def init(*arguments):
 def test_init_writes_the_file_and_prints_its_path(tmp_path, kind):
     result = init(kind.value, "--directory", tmp_path)
     assert result.stdout == f"{tmp_path / kind.path}\n"
-    assert (tmp_path / kind.path).read_text() == render(kind, OPTIONS)
+    assert (tmp_path / kind.path).read_text() == render(kind, ORIGIN)
 
 
 def test_a_second_init_changes_nothing(tmp_path):
@@ -65,14 +64,13 @@ def test_a_path_through_a_file_is_an_error_and_no_traceback(tmp_path):
 
 
 def test_role_and_region_are_written_down_or_read_from_variables():
-    both = PipelineOptions(ORIGIN, ROLE, "eu-west-1")
-    with_both = render(Kind.GITHUB, both)
+    with_both = render(Kind.GITHUB, ORIGIN, ROLE, "eu-west-1")
     assert (f"role-to-assume: {ROLE}" in with_both, "aws-region: eu-west-1" in with_both) == (True, True)
     assert "vars." not in with_both
-    without = render(Kind.GITHUB, OPTIONS)
+    without = render(Kind.GITHUB, ORIGIN)
     assert "${{ vars.XGBPATCH_ROLE_ARN }}" in without
     assert "${{ vars.AWS_REGION }}" in without
-    job = yaml.safe_load(render(Kind.GITLAB, both))["keep-current"]
+    job = yaml.safe_load(render(Kind.GITLAB, ORIGIN, ROLE, "eu-west-1"))["keep-current"]
     assert (job["variables"]["AWS_ROLE_ARN"], job["variables"]["AWS_REGION"]) == (ROLE, "eu-west-1")
 
 
@@ -105,9 +103,9 @@ def test_what_was_asked_for_is_installed_and_said(tmp_path, kind):
     ],
 )
 def test_a_pipeline_installs_what_wrote_it(record, words):
-    requirement = ci_render.from_record("1.2.3", json.dumps(record) if record else "")
+    requirement = pipelines.from_record("1.2.3", json.dumps(record) if record else "")
     assert requirement == f"xgbpatch[packages]{words}"
-    assert f"'{requirement}'" in render(Kind.CODEBUILD, PipelineOptions(requirement))
+    assert f"'{requirement}'" in render(Kind.CODEBUILD, requirement)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +120,7 @@ def test_a_pipeline_installs_what_wrote_it(record, words):
 )
 def test_what_is_on_this_machine_alone_cannot_be_the_default(origin):
     with pytest.raises(ConfigurationError, match="cannot reach") as caught:
-        ci_render.from_record("1.2.3", json.dumps({"url": "file:///somewhere/xgbpatch", **origin}))
+        pipelines.from_record("1.2.3", json.dumps({"url": "file:///somewhere/xgbpatch", **origin}))
     assert "--requirement 'xgbpatch[packages] @ git+https://" in caught.value.next_step
 
 
@@ -133,7 +131,7 @@ def test_the_default_is_that_of_the_installed_xgbpatch(tmp_path, monkeypatch):
         def read_text(self, name):
             assert name == "direct_url.json"
 
-    monkeypatch.setattr(ci_render, "distribution", lambda name: Installed())
+    monkeypatch.setattr(pipelines, "distribution", lambda name: Installed())
     result = CliRunner().invoke(cli, ["ci", "init", "github", "--directory", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "pipx install 'xgbpatch[packages]==9.8'" in (tmp_path / Kind.GITHUB.path).read_text()
@@ -150,34 +148,26 @@ def test_a_folder_without_a_configuration_is_warned_of(tmp_path, kind):
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
-        pytest.param(
-            Kind.GITHUB, PipelineOptions(ORIGIN, role_arn="xgbpatch"), "--role-arn", id="a role without its ARN"
-        ),
+        pytest.param(Kind.GITHUB, {"role_arn": "xgbpatch"}, "--role-arn", id="a role without its ARN"),
         pytest.param(
             Kind.GITHUB,
-            PipelineOptions(ORIGIN, role_arn=f"{ROLE}\n      evil: 1"),
+            {"role_arn": f"{ROLE}\n      evil: 1"},
             "--role-arn",
             id="a role with a line break",
         ),
-        pytest.param(Kind.GITLAB, PipelineOptions(ORIGIN, region="Oregon"), "--region", id="no region"),
-        pytest.param(Kind.GITLAB, PipelineOptions(requirement="xgbpatch'; curl evil"), "--requirement", id="a quote"),
-        pytest.param(
-            Kind.GITLAB, PipelineOptions(requirement="xgbpatch # not this"), "--requirement", id="a YAML comment"
-        ),
-        pytest.param(Kind.GITLAB, PipelineOptions(""), "--requirement", id="nothing to install"),
-        pytest.param(Kind.GITLAB, PipelineOptions(requirement="a: b"), "--requirement", id="a YAML key"),
-        pytest.param(Kind.GITLAB, PipelineOptions(requirement="--index-url=x"), "--requirement", id="an option of pip"),
-        pytest.param(
-            Kind.CODEBUILD, PipelineOptions(ORIGIN, role_arn=ROLE), "takes no role", id="a role for a template"
-        ),
-        pytest.param(
-            Kind.STARTER, PipelineOptions(ORIGIN, region="us-west-2"), "takes no role", id="a region for a template"
-        ),
+        pytest.param(Kind.GITLAB, {"region": "Oregon"}, "--region", id="no region"),
+        pytest.param(Kind.GITLAB, {"requirement": "xgbpatch'; curl evil"}, "--requirement", id="a quote"),
+        pytest.param(Kind.GITLAB, {"requirement": "xgbpatch # not this"}, "--requirement", id="a YAML comment"),
+        pytest.param(Kind.GITLAB, {"requirement": ""}, "--requirement", id="nothing to install"),
+        pytest.param(Kind.GITLAB, {"requirement": "a: b"}, "--requirement", id="a YAML key"),
+        pytest.param(Kind.GITLAB, {"requirement": "--index-url=x"}, "--requirement", id="an option of pip"),
+        pytest.param(Kind.CODEBUILD, {"role_arn": ROLE}, "takes no role", id="a role for a template"),
+        pytest.param(Kind.STARTER, {"region": "us-west-2"}, "takes no role", id="a region for a template"),
     ],
 )
 def test_what_no_pipeline_can_carry_is_refused(kind, options, says):
     with pytest.raises(ConfigurationError, match=says):
-        render(kind, options)
+        render(kind, **{"requirement": ORIGIN, **options})
 
 
 def test_an_unknown_service_is_named_with_the_known_ones():

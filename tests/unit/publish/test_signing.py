@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from xgbpatch.credentials import Credentials
 from xgbpatch.errors import ConfigurationError, SigningError
 from xgbpatch.publish import signing
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 
 IMAGE = ImageReference("registry.example:5000", "team/xgboost", "3.2-0", "sha256:" + "ab" * 32)
 RECORD = f"""#!{sys.executable}

@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xgbpatch.ci.render import Kind, PipelineOptions, render
+from xgbpatch.ci import Kind, render
 from xgbpatch.standin.versions import SUITES
 
-OWN = Path(__file__).resolve().parents[3] / ".github/workflows/ci.yml"
-OPTIONS = PipelineOptions("xgbpatch[packages]==1.0.0")
-FULL = PipelineOptions(
-    "xgbpatch @ git+https://git.example/x@v1", "arn:aws:iam::123456789012:role/xgbpatch", "us-west-2"
-)
+OWN = Path(__file__).resolve().parents[2] / ".github/workflows/ci.yml"
+REQUIREMENT = "xgbpatch[packages]==1.0.0"
+FULL = ("xgbpatch @ git+https://git.example/x@v1", "arn:aws:iam::123456789012:role/xgbpatch", "us-west-2")
 SCHEMAS = {
     Kind.GITHUB: ("--builtin-schema", "vendor.github-workflows"),
     Kind.GITLAB: ("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"),
@@ -35,21 +33,21 @@ def own_step():
 
 
 def workflows():
-    return [OWN.read_text(), render(Kind.GITHUB, OPTIONS), render(Kind.GITHUB, FULL)]
+    return [OWN.read_text(), render(Kind.GITHUB, REQUIREMENT), render(Kind.GITHUB, *FULL)]
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
-@pytest.mark.parametrize("options", [OPTIONS, FULL], ids=["from variables", "written down"])
+@pytest.mark.parametrize("options", [(REQUIREMENT,), FULL], ids=["from variables", "written down"])
 def test_pipelines_keep_to_the_published_schema(tmp_path, kind, options):
     path = tmp_path / "pipeline.yml"
-    path.write_text(render(kind, options))
+    path.write_text(render(kind, *options))
     result = checked(path, kind)
     assert result.returncode == 0, result.stdout
 
 
 def test_the_schema_would_have_noticed(tmp_path):
     path = tmp_path / "pipeline.yml"
-    path.write_text(render(Kind.GITHUB, OPTIONS).replace("runs-on:", "run-on:"))
+    path.write_text(render(Kind.GITHUB, REQUIREMENT).replace("runs-on:", "run-on:"))
     assert checked(path, Kind.GITHUB).returncode != 0
 
 
@@ -95,7 +93,7 @@ def test_every_action_is_pinned_by_commit_with_its_version_beside_it(text):
 
 
 def test_permissions_are_none_but_those_the_job_needs():
-    workflow = yaml.safe_load(render(Kind.GITHUB, OPTIONS))
+    workflow = yaml.safe_load(render(Kind.GITHUB, REQUIREMENT))
     assert workflow["permissions"] == {}
     assert workflow["jobs"]["keep-current"]["permissions"] == {
         "contents": "read",
@@ -106,26 +104,26 @@ def test_permissions_are_none_but_those_the_job_needs():
 
 
 def test_the_user_can_start_it_and_two_runs_never_meet():
-    workflow = yaml.safe_load(render(Kind.GITHUB, OPTIONS))
+    workflow = yaml.safe_load(render(Kind.GITHUB, REQUIREMENT))
     started = workflow[True]  # YAML 1.1 reads `on` so
     assert set(started) == {"schedule", "workflow_dispatch"}
     assert workflow["concurrency"]["cancel-in-progress"] is False
-    assert yaml.safe_load(render(Kind.GITLAB, OPTIONS))["keep-current"]["resource_group"]
+    assert yaml.safe_load(render(Kind.GITLAB, REQUIREMENT))["keep-current"]["resource_group"]
 
 
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("word", ["AWS_ACCESS_KEY", "AWS_SECRET", "secrets."])
 def test_no_pipeline_asks_for_a_stored_key(kind, word):
-    assert word not in render(kind, OPTIONS)
+    assert word not in render(kind, REQUIREMENT)
 
 
 def test_a_role_is_taken_for_as_long_as_the_job_may_take():
-    job = yaml.safe_load(render(Kind.GITHUB, OPTIONS))["jobs"]["keep-current"]
+    job = yaml.safe_load(render(Kind.GITHUB, REQUIREMENT))["jobs"]["keep-current"]
     (taken,) = [step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})]
     assert taken["role-duration-seconds"] == 60 * job["timeout-minutes"]
-    assert f"MaxSessionDuration: {taken['role-duration-seconds']}" in render(Kind.STARTER, OPTIONS)
+    assert f"MaxSessionDuration: {taken['role-duration-seconds']}" in render(Kind.STARTER, REQUIREMENT)
 
 
 def test_the_image_that_gitlab_runs_is_pinned():
-    image = yaml.safe_load(render(Kind.GITLAB, OPTIONS))["keep-current"]["image"]
+    image = yaml.safe_load(render(Kind.GITLAB, REQUIREMENT))["keep-current"]["image"]
     assert re.fullmatch(r"python:3\.\d+\.\d+-bookworm@sha256:[0-9a-f]{64}", image)

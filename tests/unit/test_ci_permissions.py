@@ -16,7 +16,7 @@ import pytest
 
 import xgbpatch
 from xgbpatch.catalogue import image_uri
-from xgbpatch.ci.render import INSPECTOR, KEEP, PRUNE, PULL, PUSH, USAGE, base_accounts
+from xgbpatch.ci import INSPECTOR, KEEP, PRUNE, PULL, PUSH, USAGE, base_accounts
 from xgbpatch.reference import EcrRegistry
 
 ROOT = Path(xgbpatch.__file__).parent

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import distribution
 from importlib.metadata import version as installed_version
@@ -53,18 +52,17 @@ USAGE = (  # `usage`, and `prune` with PRUNE: for people, not for a job
 )
 INSPECTOR = ("inspector2:ListCoverage", "inspector2:ListFindings")  # beside KEEP, where ECR's scanning is enhanced
 
+EXAMPLE = "xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>"
+_NAME = "xgbpatch[packages]"
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d")
+_REQUIREMENT = re.compile(r"(?!.*(?: #|: |:$))[\w.+@:/#=<>~!,\[\] ][\w.+@:/#=<>~!,\[\] -]*")  # no YAML comment, no key
+
 
 def base_accounts() -> tuple[tuple[str, str], ...]:
     """Region and account of each registry that AWS publishes its images from."""
     hosts = ShippedTable.load().hosts
     return tuple((region, host.split(".", 1)[0]) for region, host in sorted(hosts.items()))
-
-
-# Where this xgbpatch came from, as the words with which pip installs the same one elsewhere.
-
-
-EXAMPLE = "xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>"
-_NAME = "xgbpatch[packages]"
 
 
 def installed_requirement() -> str:
@@ -89,14 +87,6 @@ def from_record(version: str, record: str) -> str:
     return f"{_NAME} @ {pinned}" + (f"#subdirectory={folder}" if folder else "")
 
 
-# Rendering a pipeline for the user's repository: values in, text out.
-
-
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d")
-_REQUIREMENT = re.compile(r"(?!.*(?: #|: |:$))[\w.+@:/#=<>~!,\[\] ][\w.+@:/#=<>~!,\[\] -]*")  # no YAML comment, no key
-
-
 class Kind(Enum):
     """For whom a file is written. The value is the name of its template."""
 
@@ -108,7 +98,12 @@ class Kind(Enum):
     @property
     def path(self) -> str:
         """Where the file belongs, relative to the root of the repository."""
-        return _PATHS[self]
+        return {
+            Kind.GITHUB: ".github/workflows/xgbpatch.yml",
+            Kind.GITLAB: ".gitlab-ci.yml",
+            Kind.CODEBUILD: "xgbpatch-codebuild.yml",
+            Kind.STARTER: "xgbpatch-starter.yml",
+        }[self]
 
     @property
     def takes_role(self) -> bool:
@@ -116,29 +111,12 @@ class Kind(Enum):
         return self in (Kind.GITHUB, Kind.GITLAB)
 
 
-_PATHS = {
-    Kind.GITHUB: ".github/workflows/xgbpatch.yml",
-    Kind.GITLAB: ".gitlab-ci.yml",
-    Kind.CODEBUILD: "xgbpatch-codebuild.yml",
-    Kind.STARTER: "xgbpatch-starter.yml",
-}
+def render(kind: Kind, requirement: str, role_arn: str = "", region: str = "") -> str:
+    """The file's text; raises `ConfigurationError` for an option that cannot be written down.
 
-
-@dataclass(frozen=True)
-class PipelineOptions:
-    """`requirement` is what pip installs for xgbpatch.
-
-    `role_arn` and `region` are written into the file; empty, the pipeline reads them from its variables.
+    `requirement` is what pip installs for xgbpatch; without `role_arn` and `region` the pipeline reads its variables.
     """
-
-    requirement: str
-    role_arn: str = ""
-    region: str = ""
-
-
-def render(kind: Kind, options: PipelineOptions) -> str:
-    """The file's text; raises `ConfigurationError` for an option that cannot be written down."""
-    _check(kind, options)
+    _check(kind, requirement, role_arn, region)
     environment = Environment(  # noqa: S701 — no HTML; square brackets, for the services have a use for curly ones
         loader=PackageLoader("xgbpatch", "templates/ci"),
         undefined=StrictUndefined,
@@ -156,9 +134,9 @@ def render(kind: Kind, options: PipelineOptions) -> str:
     actions = {"pull": PULL, "keep": KEEP, "prune": PRUNE, "usage": USAGE, "inspector": INSPECTOR}
     return environment.get_template(f"{kind.value}.yml").render(
         version=installed_version("xgbpatch"),
-        role_arn=options.role_arn,
-        region=options.region,
-        requirement=options.requirement,
+        role_arn=role_arn,
+        region=region,
+        requirement=requirement,
         script="" if kind is Kind.STARTER else _script(environment, kind),
         bases=base_accounts(),
         **{name: json.dumps(listed) for name, listed in actions.items()},  # YAML lists in one line each
@@ -173,16 +151,16 @@ def _script(environment: Environment, kind: Kind) -> str:
     return "set -eu\n" + "".join(part.rstrip("\n") + "\n" for part in parts).rstrip("\n")
 
 
-def _check(kind: Kind, options: PipelineOptions) -> None:
-    if (options.role_arn or options.region) and not kind.takes_role:
+def _check(kind: Kind, requirement: str, role_arn: str, region: str) -> None:
+    if (role_arn or region) and not kind.takes_role:
         raise ConfigurationError(
             f'the template "{kind.value}" takes no role and no region',
             "It makes its own roles, in the region of its stack: leave out --role-arn and --region.",
         )
     for option, value, pattern, example in (
-        ("--role-arn", options.role_arn, _ROLE, "arn:aws:iam::123456789012:role/xgbpatch"),
-        ("--region", options.region, _REGION, "us-west-2"),
-        ("--requirement", options.requirement, _REQUIREMENT, EXAMPLE),
+        ("--role-arn", role_arn, _ROLE, "arn:aws:iam::123456789012:role/xgbpatch"),
+        ("--region", region, _REGION, "us-west-2"),
+        ("--requirement", requirement, _REQUIREMENT, EXAMPLE),
     ):
         if (value or option == "--requirement") and not pattern.fullmatch(value):
             raise ConfigurationError(
