@@ -17,11 +17,13 @@ from support.commands import command_line, xgbpatch
 from support.registries import USER, Kind, registry
 from support.servers import EngineProxy, stalling
 from xgbpatch.commands._options import Selection
-from xgbpatch.commands.push import _account_and_regions
+from xgbpatch.commands.push import _destinations
 from xgbpatch.config.settings import Flags
 from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
+from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.spec import PublishTarget
 
 
 def named(image):
@@ -236,8 +238,10 @@ def test_several_regions_are_tried_each_and_told(aws, make_image):
 
 def test_all_regions_are_those_of_the_callers_partition(aws, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "us-west-2")
-    account, regions = _account_and_regions(Selection(Flags()), (), all_regions=True, account="")
-    assert account == ACCOUNT
+    name, target = ImageReference("", "team/model", "1"), PublishTarget()
+    places = [place.ecr for place in _destinations(name, target, Selection(Flags()), (), all_regions=True)]
+    assert {place.account for place in places} == {ACCOUNT}
+    regions = [place.region for place in places]
     assert {"us-west-2", "eu-west-1", "ap-northeast-1"} < set(regions)
     assert not [region for region in regions if region.startswith(("cn-", "us-gov-", "us-iso"))]
 

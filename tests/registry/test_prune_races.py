@@ -59,7 +59,7 @@ def standing(services, images):
 
 def test_image_goes_with_the_artifacts_of_its_artifacts(services, somewhere):
     _, new, belonging = family(services, somewhere)
-    assert {one.failure for one in deleting(services, somewhere)} == {""}
+    assert {why for _, why in deleting(services, somewhere)} == {""}
     assert standing(services, belonging) == [False, False, False]
     assert services.registry.tags(somewhere) == (new.tag,)
 
@@ -68,15 +68,14 @@ def test_image_that_got_a_tag_keeps_the_artifacts_of_its_artifacts(services, som
     old, _, belonging = family(services, somewhere)
     outcomes = deleting(services, somewhere)
     also(services, old, "prod")
-    assert {one.failure for one in outcomes} == {"its tags have changed meanwhile"}
+    assert {why for _, why in outcomes} == {"its tags have changed meanwhile"}
     assert standing(services, belonging) == [True, True, True]
 
 
 def test_image_that_gets_a_tag_while_its_artifacts_are_deleted_stays(services, somewhere):
     old, *_ = family(services, somewhere)
     outcomes = deleting(services, somewhere, lambda inner: Interrupted(inner, 1, lambda: also(services, old, "prod")))
-    failures = {one.verdict.item.listed.digest: one.failure for one in outcomes}
-    assert failures[old.digest] == "its tags have changed meanwhile"
+    assert dict(outcomes)[old.digest] == "its tags have changed meanwhile"
     assert standing(services, [old.with_tag("prod").with_digest(old.digest)]) == [True]
     assert "prod" in services.registry.tags(somewhere)
 
@@ -86,14 +85,14 @@ def test_image_that_something_was_attached_to_meanwhile_stays(services, space):
     old, _, belonging = family(services, place)
     outcomes = deleting(services, place)
     record = _attached(services, old, "record")  # its list has another digest now
-    assert all(one.failure for one in outcomes)
+    assert all(why for _, why in outcomes)
     assert standing(services, [*belonging, record]) == [True, True, True, True]
 
 
 def test_ecr_image_that_gets_a_tag_in_the_moment_of_its_deletion_stays(services, place):
     old, _ = patched(services, place), patched(services, place)
-    (outcome,) = deleting(services, place, lambda inner: Interrupted(inner, 1, lambda: also(services, old, "prod")))
-    assert outcome.failure == "it got another tag meanwhile"
+    ((_, why),) = deleting(services, place, lambda inner: Interrupted(inner, 1, lambda: also(services, old, "prod")))
+    assert why == "it got another tag meanwhile"
     assert services.registry.head(place.with_tag("prod")).digest == old.digest
     assert services.registry.head(place.with_tag(old.tag)) is None
 
@@ -106,8 +105,8 @@ def test_image_stays_when_what_belongs_to_it_cannot_be_deleted(services, somewhe
             return {held.digest: "no" for held in items}
 
     outcomes = list(deleting(services, somewhere, lambda inner: Refusing(inner, 0, None)))
-    assert {one.failure for one in outcomes} == {"no", "something that belongs to it could not be deleted"}
-    assert outcomes[-1].verdict.item.listed.digest == old.digest
+    assert {why for _, why in outcomes} == {"no", "something that belongs to it could not be deleted"}
+    assert outcomes[-1][0] == old.digest
     assert standing(services, belonging) == [True, True, True]
 
 
@@ -118,6 +117,6 @@ def test_run_that_was_cut_off_is_ended_by_the_next(services, somewhere, done):
     for _ in range(done):
         next(first)
     first.close()
-    assert {one.failure for one in deleting(services, somewhere)} == {""}
+    assert {why for _, why in deleting(services, somewhere)} == {""}
     assert standing(services, belonging) == [False, False, False]
     assert services.registry.tags(somewhere) == (new.tag,)

@@ -29,7 +29,7 @@ def asked(aws, monkeypatch):
         with scripted(*(_reply(document) for document in documents)) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
             place = SageMaker(REGION)
-            return prune.uses([place]) if method == "uses" else getattr(place, method)()
+            return list(prune.uses(place)) if method == "uses" else getattr(place, method)()
 
     return call
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xgbpatch import progress
-from xgbpatch.errors import ConfigurationError
+from xgbpatch.errors import ConfigurationError, XgbpatchError
 
 if TYPE_CHECKING:
     from xgbpatch.build.engine import EngineBuilder
@@ -94,6 +94,15 @@ def local_tester(services: Services, logs: Path) -> Tester:
             )
 
     return Tester(try_out, datetime.now(timezone.utc))
+
+
+def raise_first(errors: Sequence[XgbpatchError], count: int, what: str) -> None:
+    """Raise the first of `errors`, where there is one; of `count` attempts, more than one, it says how many failed."""
+    if not errors:
+        return
+    if count > 1:
+        errors[0].message = f"{len(errors)} of {count} {what}; the first: {errors[0].message}"
+    raise errors[0]
 
 
 def alias_document(moved: MovedAlias) -> dict[str, Any]:

@@ -64,12 +64,8 @@ def command(
     with _context.services(quiet) as services:
         plans = [_planned(services, spec, publish_target, ask_index) for spec in specs]
     click.echo(json.dumps(document(plans), indent=2) if as_json else text(plans))
-    failures = [item for item in plans if isinstance(item, Failure)]
-    if failures:
-        error = failures[0].error
-        if len(plans) > 1:
-            error.message = f"{len(failures)} of {len(plans)} images could not be looked at; the first: {error.message}"
-        raise error
+    errors = [item.error for item in plans if isinstance(item, Failure)]
+    _context.raise_first(errors, len(plans), "images could not be looked at")
     raise SystemExit(exit_code(plans))
 
 

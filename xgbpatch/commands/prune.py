@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from xgbpatch.progress import Progress
     from xgbpatch.registry.client import Registry
     from xgbpatch.spec import PublishTarget, Spec
-    from xgbpatch.upkeep.prune import Deleted, Rules, Verdict
-    from xgbpatch.upkeep.repository import Repository
+    from xgbpatch.upkeep.prune import Rules, Verdict
 
 _DAYS = "Delete nothing that was pushed in the last DAYS days."
 
 
 @dataclass(frozen=True)
 class _Pruned:
-    """One repository: its verdicts, the bytes that the deletion frees, and, where it was applied, what came of it."""
+    """One repository: its verdicts, the bytes that the deletion frees, and, where it was applied, why each digest is
+    still there (empty: it is gone)."""
 
-    where: Repository
+    name: str
     verdicts: tuple[Verdict, ...]
     freed: int
-    deleted: tuple[Deleted, ...] | None
+    failures: dict[str, str] | None
 
 
 @click.command("prune", short_help="Delete superseded images that no alias, model, endpoint or job uses.")
@@ -81,13 +81,20 @@ def command(
         pruned = _prune(places, rules, registry=registry, regions=regions, applied=applied, progress=progress)
     document = {"repositories": [_document(one) for one in pruned]}
     click.echo(json.dumps(document, indent=2) if as_json else _text(pruned))
-    _raise_failures(pruned)
+    failed = [(digest, why) for one in pruned for digest, why in (one.failures or {}).items() if why]
+    if failed:
+        digest, why = failed[0]
+        raise RegistryError(
+            f'{len(failed)} were not deleted; the first, "{digest}": {why}',
+            "Run it again: what is left is found again.",
+        )
 
 
 def _repositories(
     names: Sequence[str], specs: Sequence[Spec], regions: Sequence[str], publish_target: PublishTarget
 ) -> list[ImageReference]:
-    """Host and repository of each, once; a name with a host is taken as it is."""
+    """Host and repository of each, once; of ECR's two host names the one that every region has."""
+    from xgbpatch.aws import AwsRegion
     from xgbpatch.publish import destination
     from xgbpatch.spec import DEFAULT_REPOSITORY, Spec
 
@@ -96,15 +103,11 @@ def _repositories(
     plain = [name.repository for name in named if not name.host] or ([] if names or specs else [DEFAULT_REPOSITORY])
     own = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
     places += [destination.destination_of(spec, publish_target) for spec in (own if names else [*own, *specs])]
-    return list(dict.fromkeys(_plain(place) for place in places))
-
-
-def _plain(place: ImageReference) -> ImageReference:
-    """Host and repository; of ECR's two host names the one that every region has."""
-    from xgbpatch.aws import AwsRegion
-
-    own = place.ecr if ".dkr-ecr" in place.host else None
-    return ImageReference(AwsRegion(own.region).registry_host(own.account) if own else place.host, place.repository)
+    for index, place in enumerate(places):
+        ecr = place.ecr if ".dkr-ecr" in place.host else None
+        host = AwsRegion(ecr.region).registry_host(ecr.account) if ecr else place.host
+        places[index] = ImageReference(host, place.repository)
+    return list(dict.fromkeys(places))
 
 
 def _prune(
@@ -113,53 +116,47 @@ def _prune(
 ) -> list[_Pruned]:  # fmt: skip
     """Who uses what is asked before anything is deleted anywhere; and again for each repository, right before its
     deletion: reading it may have taken minutes."""
+    from xgbpatch.aws import AwsRegion
     from xgbpatch.aws.sagemaker import SageMaker
     from xgbpatch.upkeep import prune
     from xgbpatch.upkeep.repository import list_repository, repository
 
     for place in places:
-        _require_own(place)
+        if place.ecr and (own := AwsRegion(place.ecr.region).identity().account) != place.ecr.account:
+            raise AwsError(  # whose models and endpoints cannot be seen
+                f'it cannot be told what account "{place.ecr.account}" uses of "{place.name}"',
+                f'These are credentials of account "{own}": prune with those of the repository\'s own.',
+            )
     every = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
     progress.line(f"asking SageMaker in {', '.join(every)} which images are in use")
     services = [SageMaker(region) for region in every]
-    used = prune.uses(services)
+    used = [use for sagemaker in services for use in prune.uses(sagemaker)]
     pruned = []
     for place in places:
         where = repository(registry, place)
         items = list_repository(registry, where)
-        used = prune.uses(services) if applied else used
+        if applied:
+            used = [use for sagemaker in services for use in prune.uses(sagemaker)]
         verdicts = prune.decide(items, prune.in_use(place, items, used), rules)
-        deleted = tuple(prune.delete(where, verdicts)) if applied else None
-        pruned.append(_Pruned(where, verdicts, prune.freed(verdicts), deleted))
+        failures = dict(prune.delete(where, verdicts)) if applied else None
+        pruned.append(_Pruned(where.place.name, verdicts, prune.freed(verdicts), failures))
     return pruned
 
 
-def _require_own(place: ImageReference) -> None:
-    """Another account's models and endpoints cannot be seen."""
-    from xgbpatch.aws import AwsRegion
-
-    if place.ecr and (own := AwsRegion(place.ecr.region).identity().account) != place.ecr.account:
-        raise AwsError(
-            f'it cannot be told what account "{place.ecr.account}" uses of "{place.name}"',
-            f'These are credentials of account "{own}": prune with those of the repository\'s own.',
-        )
-
-
 def _document(pruned: _Pruned) -> dict[str, Any]:
-    failures = {one.verdict.item.listed.digest: one.failure for one in pruned.deleted or ()}
     images = [
         {
-            "digest": verdict.item.listed.digest,
+            "digest": verdict.digest,
             "tags": list(verdict.item.listed.tags),
             "date": verdict.item.when.isoformat() if verdict.item.when else None,
             "action": "delete" if verdict.deleted else "keep",
             "why": verdict.why,
-            "failure": failures.get(verdict.item.listed.digest, ""),
+            "failure": (pruned.failures or {}).get(verdict.digest, ""),
         }
         for verdict in pruned.verdicts
     ]
-    applied = pruned.deleted is not None
-    return {"repository": pruned.where.place.name, "applied": applied, "bytes": pruned.freed, "images": images}
+    applied = pruned.failures is not None
+    return {"repository": pruned.name, "applied": applied, "bytes": pruned.freed, "images": images}
 
 
 def _text(pruned: Sequence[_Pruned]) -> str:
@@ -167,30 +164,18 @@ def _text(pruned: Sequence[_Pruned]) -> str:
 
     lines = []
     for one in pruned:
-        rows = [_row(verdict) for verdict in sorted(one.verdicts, key=lambda verdict: verdict.deleted)]
-        lines += [f"{one.where.place.name}:", aligned(rows) if rows else "holds nothing", _summary(one), ""]
+        rows = [
+            ("delete" if item.deleted else "keep", item.digest[:19], ", ".join(item.item.listed.tags) or "-", item.why)
+            for item in sorted(one.verdicts, key=lambda verdict: verdict.deleted)
+        ]
+        lines += [f"{one.name}:", aligned(rows) if rows else "holds nothing", _summary(one), ""]
     return "\n".join(lines).rstrip()
-
-
-def _row(verdict: Verdict) -> tuple[str, ...]:
-    image = verdict.item.listed
-    return ("delete" if verdict.deleted else "keep", image.digest[:19], ", ".join(image.tags) or "-", verdict.why)
 
 
 def _summary(pruned: _Pruned) -> str:
     count = sum(verdict.deleted for verdict in pruned.verdicts)
     freed = f"{pruned.freed / 1e6:.1f} MB"
-    if pruned.deleted is None:
+    if pruned.failures is None:
         return f"{count} would be deleted ({freed}); --apply does it." if count else "Nothing to delete."
-    failed = sum(bool(one.failure) for one in pruned.deleted)
+    failed = sum(bool(why) for why in pruned.failures.values())
     return f"{count - failed} deleted" + (f", {failed} not" if failed else f" ({freed})")
-
-
-def _raise_failures(pruned: Sequence[_Pruned]) -> None:
-    failed = [one for each in pruned for one in each.deleted or () if one.failure]
-    if failed:
-        first = failed[0]
-        raise RegistryError(
-            f'{len(failed)} were not deleted; the first, "{first.verdict.item.listed.digest}": {first.failure}',
-            "Run it again: what is left is found again.",
-        )

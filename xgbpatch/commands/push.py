@@ -124,7 +124,8 @@ def command(
             for pushed in (outcome for outcome in outcomes if isinstance(outcome, PushResult)):
                 signing.sign(signer, pushed.reference, keychain)
                 progress.line(f'signed "{pushed.reference.pinned}"')
-    _raise_first(outcomes)
+    errors = [outcome.error for outcome in outcomes if not isinstance(outcome, PushResult)]
+    _context.raise_first(errors, len(outcomes), "pushes failed")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -188,70 +189,47 @@ def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, .
 def _destinations(
     name: ImageReference, target: PublishTarget, selection: Selection, regions: tuple[str, ...], all_regions: bool
 ) -> list[ImageReference]:
+    from xgbpatch import catalogue
+    from xgbpatch.aws import AwsRegion, partition
     from xgbpatch.publish.push import ecr_destination
 
     if target.registry:
         return [ImageReference.parse(f"{target.registry}/{name}")]
-    account, regions = _account_and_regions(selection, regions, all_regions, target.account)
+    regions, account = selection.regions(regions), target.account
+    if all_regions or not account:
+        identity = AwsRegion(regions[0]).identity()
+        account = account or identity.account
+        if all_regions:
+            regions = tuple(region for region in catalogue.regions() if partition(region) == identity.partition)
     return [ecr_destination(account, region, name) for region in regions]
 
 
-def _account_and_regions(
-    selection: Selection, regions: tuple[str, ...], all_regions: bool, account: str
-) -> tuple[str, tuple[str, ...]]:
-    from xgbpatch import catalogue
-    from xgbpatch.aws import AwsRegion, partition
-
-    regions = selection.regions(regions)
-    if account and not all_regions:
-        return account, regions
-    identity = AwsRegion(regions[0]).identity()
-    if all_regions:
-        regions = tuple(region for region in catalogue.regions() if partition(region) == identity.partition)
-    return account or identity.account, regions
-
-
 def _document(image: LocalImage, outcomes: Sequence[PushResult | PushFailure]) -> dict[str, Any]:
-    from xgbpatch.publish.push import PushFailure, PushResult
+    from xgbpatch.publish.push import PushResult
 
-    pushed = [
-        {
-            "reference": str(outcome.reference.pinned),
-            "tag": outcome.reference.tag,
-            "region": _region(outcome.reference),
-            "aliases": [alias.tag for alias in outcome.aliases],
-            "up_to_date": outcome.up_to_date,
-            "repaired": outcome.repaired,
-        }
-        for outcome in outcomes
-        if isinstance(outcome, PushResult)
-    ]
-    failed = [
-        {
-            "destination": str(outcome.destination),
-            "region": _region(outcome.destination),
-            "message": outcome.error.message,
-            "next_step": outcome.error.next_step,
-            "exit_code": outcome.error.exit_code,
-        }
-        for outcome in outcomes
-        if isinstance(outcome, PushFailure)
-    ]
+    pushed, failed = [], []
+    for outcome in outcomes:
+        destination = outcome.reference if isinstance(outcome, PushResult) else outcome.destination
+        region = destination.ecr.region if destination.ecr else None
+        if isinstance(outcome, PushResult):
+            pushed.append(
+                {
+                    "reference": str(destination.pinned),
+                    "tag": destination.tag,
+                    "region": region,
+                    "aliases": [alias.tag for alias in outcome.aliases],
+                    "up_to_date": outcome.up_to_date,
+                    "repaired": outcome.repaired,
+                }
+            )
+        else:
+            failed.append(
+                {
+                    "destination": str(destination),
+                    "region": region,
+                    "message": outcome.error.message,
+                    "next_step": outcome.error.next_step,
+                    "exit_code": outcome.error.exit_code,
+                }
+            )
     return {"image": image.id, "pushed": pushed, "failed": failed}
-
-
-def _region(reference: ImageReference) -> str | None:
-    return reference.ecr.region if reference.ecr else None
-
-
-def _raise_first(outcomes: Sequence[PushResult | PushFailure]) -> None:
-    """The exit code is the first failure's."""
-    from xgbpatch.publish.push import PushFailure
-
-    failures = [outcome for outcome in outcomes if isinstance(outcome, PushFailure)]
-    if not failures:
-        return
-    error = failures[0].error
-    if len(outcomes) > 1:
-        error.message = f"{len(failures)} of {len(outcomes)} pushes failed; the first: {error.message}"
-    raise error

@@ -21,8 +21,6 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.spec import DEFAULT_TAG
 from xgbpatch.upkeep.repository import ListedImage, Repository, RepositoryItem, newer
 
-_HELD_BACK = "something that belongs to it could not be deleted"
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -42,79 +40,13 @@ class Verdict:
     deleted: bool
     why: str
 
-
-@dataclass(frozen=True)
-class Deleted:
-    """What became of a verdict that says delete; `failure` is empty where the item is gone."""
-
-    verdict: Verdict
-    failure: str = ""
+    @property
+    def digest(self) -> str:
+        return self.item.listed.digest
 
 
-def uses(places: Sequence[SageMaker]) -> tuple[Use, ...]:
-    """Everything in these regions that needs an image; raises `AwsError` where that cannot be told."""
-    return tuple(use for sagemaker in places for use in _uses(sagemaker))
-
-
-def in_use(place: ImageReference, items: Iterable[RepositoryItem], used: Iterable[Use]) -> dict[str, Use]:
-    """Digests in the repository of `place` that something needs, by digest itself or by a tag that names it now."""
-    tags = {tag: item.listed.digest for item in items for tag in item.listed.tags}
-    used_digests: dict[str, Use] = {}
-    for use in used:
-        for image in use.images:
-            digest = image.digest or tags.get(image.tag or "latest", "")
-            if digest and _same_repository(image, place):
-                used_digests.setdefault(digest, use)
-    return used_digests
-
-
-def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> tuple[Verdict, ...]:
-    """A verdict on everything in one repository: images first, then what belongs to them."""
-    own = {item.listed.digest: _on_image(item, items, used, rules) for item in items if item.provenance}
-    chains = _chains(items)
-    verdicts = []
-    for item in items:
-        root = own.get(chains[item.listed.digest][-1])
-        verdicts.append(own.get(item.listed.digest) or _on_other(item, used, root, tuple(own.values())))
-    return tuple(verdicts)
-
-
-def freed(verdicts: Sequence[Verdict]) -> int:
-    """Bytes of blobs that nothing needs after the deletion; layers that a kept image shares stay."""
-    kept = {digest for verdict in verdicts if not verdict.deleted for digest in _blobs(verdict.item.manifest)}
-    gone = {key: size for verdict in verdicts if verdict.deleted for key, size in _blobs(verdict.item.manifest).items()}
-    return sum(size for digest, size in gone.items() if digest not in kept)
-
-
-def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[Deleted]:
-    """Carry the verdicts out. Before every step the tags are looked at once more: an image stays, with all that belongs
-    to it and is still there, when one of these has got or lost a tag since, or could not be deleted."""
-    doomed = [verdict for verdict in verdicts if verdict.deleted]
-    chains = _chains(verdict.item for verdict in verdicts)
-    root = {digest: chain[-1] for digest, chain in chains.items()}
-    stays: dict[str, str] = {}
-    for step in _steps(doomed, chains, where):
-        moved = _moved(doomed, where.listed())
-        stays |= {root[digest]: "its tags have changed meanwhile" for digest in moved}
-        batch = [verdict for verdict in step if root[_digest(verdict)] not in stays]
-        yield from (Deleted(verdict, stays[root[_digest(verdict)]]) for verdict in step if verdict not in batch)
-        failures = where.delete([verdict.item.listed for verdict in batch]) if batch else {}
-        stays |= {root[_digest(verdict)]: _HELD_BACK for verdict in batch if _digest(verdict) in failures}
-        yield from (Deleted(verdict, failures.get(_digest(verdict), "")) for verdict in batch)
-
-
-def is_version_tag(tag: str, provenance: Provenance, patterns: Iterable[str]) -> bool:
-    """Whether xgbpatch gave the image this tag when it was made; patterns without a digest name no single image."""
-    fields = {
-        "version": provenance.version,
-        "base": provenance.base_digest.removeprefix("sha256:")[:12],
-        "spec": provenance.spec_digest.removeprefix("sha256:")[:8],
-    }
-    exact = [pattern for pattern in (DEFAULT_TAG, *patterns) if "{base}" in pattern or "{spec}" in pattern]
-    return tag in {pattern.format(**fields) for pattern in exact}
-
-
-def _uses(sagemaker: SageMaker) -> Iterator[Use]:
+def uses(sagemaker: SageMaker) -> Iterator[Use]:
+    """Everything in this region that needs an image; raises `AwsError` where that cannot be told."""
     models = sagemaker.models()
     for model in models:
         if model.lost:
@@ -132,6 +64,67 @@ def _uses(sagemaker: SageMaker) -> Iterator[Use]:
             )
         yield Use(Kind.ENDPOINT, endpoint.name, endpoint.region, endpoint.images)
     yield from sagemaker.other_uses()
+
+
+def in_use(place: ImageReference, items: Iterable[RepositoryItem], used: Iterable[Use]) -> dict[str, Use]:
+    """Digests in the repository of `place` that something needs, by digest itself or by a tag that names it now."""
+    tags = {tag: item.listed.digest for item in items for tag in item.listed.tags}
+    used_digests: dict[str, Use] = {}
+    for use in used:
+        for image in use.images:
+            same_registry = image.ecr == place.ecr if place.ecr else image.host == place.host
+            digest = image.digest or tags.get(image.tag or "latest", "")
+            if digest and same_registry and image.repository == place.repository:
+                used_digests.setdefault(digest, use)
+    return used_digests
+
+
+def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> tuple[Verdict, ...]:
+    """A verdict on everything in one repository: images first, then what belongs to them."""
+    own = {item.listed.digest: _on_image(item, items, used, rules) for item in items if item.provenance}
+    roots = {digest: own.get(chain[-1]) for digest, chain in _chains(items).items()}
+    return tuple(
+        own.get(item.listed.digest) or _on_other(item, used, roots[item.listed.digest], own.values()) for item in items
+    )
+
+
+def freed(verdicts: Sequence[Verdict]) -> int:
+    """Bytes of blobs that nothing needs after the deletion; layers that a kept image shares stay."""
+    kept = {digest for verdict in verdicts if not verdict.deleted for digest in _blobs(verdict.item.manifest)}
+    gone = {key: size for verdict in verdicts if verdict.deleted for key, size in _blobs(verdict.item.manifest).items()}
+    return sum(size for digest, size in gone.items() if digest not in kept)
+
+
+def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
+    """Carry the verdicts out: the digest of each that says delete, and why it was not deleted (empty: it is gone).
+
+    Before every step the tags are looked at once more: an image stays, with all that belongs to it and is still there,
+    when one of these has got or lost a tag since, or could not be deleted.
+    """
+    doomed = [verdict for verdict in verdicts if verdict.deleted]
+    chains = _chains(verdict.item for verdict in verdicts)
+    root = {digest: chain[-1] for digest, chain in chains.items()}
+    stays: dict[str, str] = {}
+    for step in _steps(doomed, chains, where):
+        moved = _moved(doomed, where.listed())
+        stays |= {root[digest]: "its tags have changed meanwhile" for digest in moved}
+        batch = [verdict for verdict in step if root[verdict.digest] not in stays]
+        yield from ((verdict.digest, stays[root[verdict.digest]]) for verdict in step if verdict not in batch)
+        failures = where.delete([verdict.item.listed for verdict in batch]) if batch else {}
+        not_deleted = [verdict.digest for verdict in batch if verdict.digest in failures]
+        stays |= {root[digest]: "something that belongs to it could not be deleted" for digest in not_deleted}
+        yield from ((verdict.digest, failures.get(verdict.digest, "")) for verdict in batch)
+
+
+def is_version_tag(tag: str, provenance: Provenance, patterns: Iterable[str]) -> bool:
+    """Whether xgbpatch gave the image this tag when it was made; patterns without a digest name no single image."""
+    fields = {
+        "version": provenance.version,
+        "base": provenance.base_digest.removeprefix("sha256:")[:12],
+        "spec": provenance.spec_digest.removeprefix("sha256:")[:8],
+    }
+    exact = [pattern for pattern in (DEFAULT_TAG, *patterns) if "{base}" in pattern or "{spec}" in pattern]
+    return tag in {pattern.format(**fields) for pattern in exact}
 
 
 def _on_image(item: RepositoryItem, items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> Verdict:
@@ -155,14 +148,17 @@ def _on_image(item: RepositoryItem, items: Sequence[RepositoryItem], used: Mappi
     return Verdict(item, True, f"superseded by {_name(later[0])}")
 
 
-def _on_other(item: RepositoryItem, used: Mapping[str, Use], root: Verdict | None, own: Sequence[Verdict]) -> Verdict:
+def _on_other(item: RepositoryItem, used: Mapping[str, Use], root: Verdict | None, own: Iterable[Verdict]) -> Verdict:
     if item.listed.digest in used:
         return Verdict(item, False, f"used by {used[item.listed.digest]}")
     if root is not None:
         fate = "goes" if root.deleted else "stays"
         return Verdict(item, root.deleted, f"belongs to {_name(root.item)}, which {fate}")
     if item.listed.tags and all(tag.startswith(BASE_TAG) for tag in item.listed.tags):
-        needed = any(_base_tag(verdict.item) in item.listed.tags for verdict in own if not verdict.deleted)
+        bases = [
+            verdict.item.provenance.base_digest for verdict in own if verdict.item.provenance and not verdict.deleted
+        ]
+        needed = any(BASE_TAG + digest.removeprefix("sha256:")[:12] in item.listed.tags for digest in bases)
         return Verdict(item, not needed, f"a base that {'an image here stands' if needed else 'no image stands'} on")
     return Verdict(item, False, "not made by xgbpatch")
 
@@ -185,7 +181,7 @@ def _steps(doomed: Sequence[Verdict], chains: Mapping[str, tuple[str, ...]], whe
     index_first = where.place.ecr is not None
 
     def rank(verdict: Verdict) -> tuple[int, bool]:
-        return -len(chains[_digest(verdict)]), verdict.item.manifest.is_index != index_first
+        return -len(chains[verdict.digest]), verdict.item.manifest.is_index != index_first
 
     return [list(step) for _, step in groupby(sorted(doomed, key=rank), rank)]
 
@@ -195,19 +191,9 @@ def _moved(doomed: Sequence[Verdict], images: Iterable[ListedImage]) -> Iterator
     now = {one.digest: set(one.tags) for one in images}
     taken = {tag for tags in now.values() for tag in tags}
     for verdict in doomed:
-        digest, tags = _digest(verdict), set(verdict.item.listed.tags)
+        digest, tags = verdict.digest, set(verdict.item.listed.tags)
         if now[digest] != tags if digest in now else tags & taken:
             yield digest
-
-
-def _base_tag(item: RepositoryItem) -> str:
-    provenance = item.provenance
-    return BASE_TAG + provenance.base_digest.removeprefix("sha256:")[:12] if provenance else ""
-
-
-def _same_repository(image: ImageReference, place: ImageReference) -> bool:
-    where = (image.ecr == place.ecr) if place.ecr else (image.host == place.host)
-    return where and image.repository == place.repository
 
 
 def _blobs(manifest: Manifest) -> dict[str, int]:
@@ -215,10 +201,6 @@ def _blobs(manifest: Manifest) -> dict[str, int]:
         return {}
     parts = (manifest.config, *manifest.layers) if manifest.document.get("config") else manifest.layers
     return {part.digest: part.size for part in parts}
-
-
-def _digest(verdict: Verdict) -> str:
-    return verdict.item.listed.digest
 
 
 def _name(item: RepositoryItem) -> str:
