@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xgbpatch.inspection.container import inspect
     from xgbpatch.publish.push import push
     from xgbpatch.reference import ImageReference
-    from xgbpatch.registry.context import Services, connect
+    from xgbpatch.registry import Services, connect
     from xgbpatch.spec import Spec
 
 __all__ = [
@@ -30,10 +30,10 @@ _HOMES = {
     "EngineBuilder": "build.engine",
     "ImageReference": "reference",
     "RegistryBuilder": "build.registry",
-    "Services": "registry.context",
+    "Services": "registry",
     "Spec": "spec",
     "check": "contract",
-    "connect": "registry.context",
+    "connect": "registry",
     "inspect": "inspection.container",
     "push": "publish.push",
     "resolve": "build.resolve",

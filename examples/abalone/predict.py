@@ -25,7 +25,7 @@ from xgbpatch import ImageReference
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import Mount, Run
 from xgbpatch.progress import Silent
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.keychain import Keychain
 
 DATA = Path(__file__).resolve().parent / "data"
 FEATURES = ("sex", "length", "diameter", "height", "whole weight", "shucked weight", "viscera weight", "shell weight")
@@ -41,7 +41,7 @@ def main() -> None:
     image = ImageReference.parse(sys.argv[1])
     with Engine.connect() as engine, tempfile.TemporaryDirectory(prefix="abalone-") as folder:
         if engine.image(image) is None:
-            engine.pull(image, registry_keychain()(image), Silent())
+            engine.pull(image, Keychain()(image), Silent())
         ml = Path(folder)
         prepare(ml)
         trained = engine.run(Run(str(image), ("train",), mounts=(Mount(ml, "/opt/ml"),)))

@@ -21,10 +21,10 @@ from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
 from xgbpatch.inspection import container
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Services
 from xgbpatch.registry.client import load_image
-from xgbpatch.registry.context import Services
-from xgbpatch.registry.ecr import blob_store_for, registry_of
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.ecr import EcrAwareRegistry, blob_store_for
+from xgbpatch.registry.keychain import Keychain
 from xgbpatch.spec import Architecture, Spec, UserFile
 
 pytestmark = [
@@ -37,8 +37,8 @@ SECTIONS = ("Entrypoint", "Cmd", "WorkingDir", "User", "ExposedPorts", "Volumes"
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory):
-    keychain = registry_keychain()
-    registry = registry_of(keychain)
+    keychain = Keychain()
+    registry = EcrAwareRegistry(keychain)
     return Services(registry, blob_store_for(registry, keychain), tmp_path_factory.mktemp("services"), Silent())
 
 

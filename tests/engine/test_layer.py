@@ -8,7 +8,7 @@ import docker
 import pytest
 
 from xgbpatch.build import layer
-from xgbpatch.patch.model import Patch, PatchFile
+from xgbpatch.patch.compose import Patch, PatchFile
 
 
 @pytest.mark.parametrize("size", [100, layer.STORED_BYTES + 1], ids=["stored", "compressed"])

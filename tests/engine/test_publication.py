@@ -22,7 +22,7 @@ from xgbpatch.publish import aliases
 from xgbpatch.publish.push import INCOMING, Publisher, PushFailure, PushRequest, PushResult, ecr_destination, push
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.keychain import Keychain
 
 MADE = {SPEC_DIGEST: "sha256:" + "1" * 64, BASE_DIGEST: "sha256:" + "2" * 64, PATCH_DIGEST: "sha256:" + "3" * 64}
 
@@ -73,7 +73,7 @@ def lines():
 
 @pytest.fixture
 def publisher(engine, lines):
-    return Publisher(engine, Registry(registry_keychain()), lines)
+    return Publisher(engine, Registry(Keychain()), lines)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def parcel(image, plain, **more):
 
 
 def remote(reference):
-    found = Registry(registry_keychain()).find(reference)
+    found = Registry(Keychain()).find(reference)
     return found.digest if found else None
 
 
@@ -193,9 +193,9 @@ def test_alias_moves_although_the_image_is_up_to_date(plain, make_image, publish
 
 def test_oci_manifest_is_repaired_before_the_tag_exists(containerd_engine, plain, make_image, lines):
     image = make_image()
-    publisher = Publisher(containerd_engine, Registry(registry_keychain()), lines)
+    publisher = Publisher(containerd_engine, Registry(Keychain()), lines)
     pushed = publisher.push(parcel(image, plain, aliases=("prod",)))
-    stored = Registry(registry_keychain()).manifest(plain.reference("team/model:1.0"))
+    stored = Registry(Keychain()).manifest(plain.reference("team/model:1.0"))
     assert pushed.repaired
     assert manifest.complaints(stored) == ()
     assert (stored.digest, stored.config.digest) == (pushed.reference.digest, image.id)
@@ -205,32 +205,32 @@ def test_oci_manifest_is_repaired_before_the_tag_exists(containerd_engine, plain
 
 
 def test_throw_away_tag_that_the_registry_cannot_remove_is_told(containerd_engine, plain, make_image, lines):
-    Publisher(containerd_engine, Registry(registry_keychain()), lines).push(parcel(make_image(), plain))
+    Publisher(containerd_engine, Registry(Keychain()), lines).push(parcel(make_image(), plain))
     assert any("could not remove the tag" in line and INCOMING in line for line in lines.lines)
 
 
 def test_gate_switched_off_lets_the_oci_manifest_through(containerd_engine, plain, make_image, lines):
-    publisher = Publisher(containerd_engine, Registry(registry_keychain()), lines)
+    publisher = Publisher(containerd_engine, Registry(Keychain()), lines)
     pushed = publisher.push(parcel(make_image(), plain, manifest_gate=False))
-    stored = Registry(registry_keychain()).manifest(pushed.reference)
+    stored = Registry(Keychain()).manifest(pushed.reference)
     assert not pushed.repaired
     assert stored.media_type == manifest.OCI_MANIFEST
 
 
 def test_oci_manifest_that_already_stands_under_the_tag_is_repaired_there(containerd_engine, plain, make_image, lines):
     image = make_image()
-    publisher = Publisher(containerd_engine, Registry(registry_keychain()), lines)
+    publisher = Publisher(containerd_engine, Registry(Keychain()), lines)
     publisher.push(parcel(image, plain, manifest_gate=False))
     pushed = publisher.push(parcel(image, plain))
     assert (pushed.up_to_date, pushed.repaired) == (True, True)
-    stored = Registry(registry_keychain()).manifest(plain.reference("team/model:1.0"))
+    stored = Registry(Keychain()).manifest(plain.reference("team/model:1.0"))
     assert manifest.complaints(stored) == ()
 
 
 def test_layers_that_sagemaker_cannot_take_never_reach_the_tag(plain, make_image, lines):
     image = make_image()
     with ZstdEngine.connect() as engine:
-        publisher = Publisher(engine, Registry(registry_keychain()), lines)
+        publisher = Publisher(engine, Registry(Keychain()), lines)
         with pytest.raises(RegistryError, match="zstd") as caught:
             publisher.push(parcel(image, plain, aliases=("prod",)))
     assert "gzip" in caught.value.next_step

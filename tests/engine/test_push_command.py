@@ -22,7 +22,7 @@ from xgbpatch.config.settings import Flags
 from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.keychain import Keychain
 from xgbpatch.spec import PublishTarget
 
 
@@ -35,7 +35,7 @@ def test_digest_alone_is_on_stdout_and_progress_on_stderr(plain, make_image):
     image = make_image()
     done = xgbpatch("push", named(image), "--registry", plain.host, "--repository", "team/model", "--tag", "1")
     assert done.returncode == 0, done.stderr
-    there = Registry(registry_keychain()).head(plain.reference("team/model:1"))
+    there = Registry(Keychain()).head(plain.reference("team/model:1"))
     assert done.stdout == f"{plain.host}/team/model@{there.digest}\n"
     assert "stands" in done.stderr
 
@@ -85,7 +85,7 @@ def test_image_that_cosign_does_not_sign_stands_and_is_told(plain, make_image, m
     assert done.returncode == 15
     assert "no identity" in done.stderr
     told = json.loads(done.stdout)["pushed"][0]["reference"] if as_json else done.stdout.strip()
-    there = Registry(registry_keychain()).head(plain.reference(named(image)))
+    there = Registry(Keychain()).head(plain.reference(named(image)))
     assert told == f"{plain.host}/{named(image).split(':')[0]}@{there.digest}"
 
 

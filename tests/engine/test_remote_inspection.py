@@ -25,7 +25,7 @@ from xgbpatch.oci.filesystem import Tree
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.layer_index import Kind
 from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Manifest
-from xgbpatch.patch.model import Patch, PatchFile
+from xgbpatch.patch.compose import Patch, PatchFile
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 

@@ -10,7 +10,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, SPEC_DIGEST
 from xgbpatch.publish.push import Publisher, PushFailure, PushRequest
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.keychain import Keychain
 
 BASE = "registry.example.com/sagemaker-xgboost:3.2-0"
 MADE = {SPEC_DIGEST: "sha256:" + "1" * 64, BASE_NAME: BASE, BASE_DIGEST: "sha256:" + "2" * 64}
@@ -30,7 +30,7 @@ class Judge:
 
 
 def publisher(engine, judge):
-    return Publisher(engine, Registry(registry_keychain()), Silent(), judge)
+    return Publisher(engine, Registry(Keychain()), Silent(), judge)
 
 
 def test_image_that_fails_the_gate_stands_and_no_alias_moves(engine, plain, make_image):

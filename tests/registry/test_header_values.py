@@ -19,9 +19,9 @@ from xgbpatch.patch.resolver import Pin
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import referrers
+from xgbpatch.registry.blobs import HttpBlobs
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.http import Request
-from xgbpatch.registry.http_blobs import HttpBlobs
 from xgbpatch.registry.referrers import Artifact
 
 CONTENT = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": []}).encode()

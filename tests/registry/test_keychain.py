@@ -10,7 +10,7 @@ import pytest
 from support.aws import ACCOUNT
 from xgbpatch.errors import RegistryError
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.keychain import Keychain
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def login(username, password):
 
 
 def credentials(name):
-    found = registry_keychain()(ImageReference.parse(name))
+    found = Keychain()(ImageReference.parse(name))
     return (found.username, found.password) if found else None
 
 

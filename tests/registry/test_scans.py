@@ -18,10 +18,10 @@ from xgbpatch.errors import ScanError
 from xgbpatch.progress import Silent
 from xgbpatch.publish.scan_gate import BASE_TAG, ScanTimeout, gate, named_base
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Services
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.context import Services
 from xgbpatch.registry.ecr import blob_store_for
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.keychain import Keychain
 
 AT_ONCE = ScanTimeout(5, 0.05)
 SHORT = ScanTimeout(0.2, 0.05)
@@ -38,7 +38,7 @@ class Lines(Silent):
 
 @pytest.fixture
 def services(ecr, tmp_path):
-    keychain = registry_keychain()
+    keychain = Keychain()
     registry = Registry(keychain)
     return Services(registry, blob_store_for(registry, keychain), tmp_path, Lines())
 

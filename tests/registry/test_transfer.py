@@ -16,8 +16,7 @@ from xgbpatch.oci.manifest import Descriptor
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy, transport
-from xgbpatch.registry.blobs import Traffic, UploadLost
-from xgbpatch.registry.http_blobs import HttpBlobs
+from xgbpatch.registry.blobs import HttpBlobs, Traffic, UploadLost
 
 
 def test_blobs_are_copied_and_the_second_run_moves_nothing(client, plain, other):

@@ -18,9 +18,8 @@ from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, 
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
-from xgbpatch.registry.blobs import Traffic
-from xgbpatch.registry.ecr import EcrBlobs, blob_store_for, registry_of
-from xgbpatch.registry.http_blobs import HttpBlobs
+from xgbpatch.registry.blobs import HttpBlobs, Traffic
+from xgbpatch.registry.ecr import EcrAwareRegistry, EcrBlobs, blob_store_for
 from xgbpatch.registry.keychain import Keychain
 
 PLACE = ImageReference.parse(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/a/b:1")
@@ -44,7 +43,7 @@ def ecr(door):
 
 @pytest.fixture
 def registry():
-    return registry_of(Keychain())
+    return EcrAwareRegistry(Keychain())
 
 
 @pytest.fixture

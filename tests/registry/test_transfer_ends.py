@@ -31,7 +31,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry import copy
-from xgbpatch.registry.http_blobs import HttpBlobs
+from xgbpatch.registry.blobs import HttpBlobs
 
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
 session = Registry(lambda reference: None).session

@@ -11,7 +11,7 @@ from xgbpatch.oci.manifest import DOCKER_LAYER, Descriptor
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
-from xgbpatch.registry.http_blobs import HttpBlobs
+from xgbpatch.registry.blobs import HttpBlobs
 
 MIB = 1 << 20
 BIG = random.Random(4).randbytes(17 * MIB)  # three pieces

@@ -15,10 +15,9 @@ from xgbpatch.oci import manifest
 from xgbpatch.oci.manifest import Descriptor, Manifest
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import copy
+from xgbpatch.registry import Services, copy
+from xgbpatch.registry.blobs import HttpBlobs
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.context import Services
-from xgbpatch.registry.http_blobs import HttpBlobs
 
 
 def services_on(cache: Path, registry: Registry | None = None) -> Services:

@@ -14,10 +14,10 @@ from support.handmade import HandImage, HandLayer, put, tar
 from xgbpatch import provenance
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import Provenance
+from xgbpatch.registry import Services
+from xgbpatch.registry.blobs import HttpBlobs
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.context import Services
-from xgbpatch.registry.http_blobs import HttpBlobs
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.keychain import Keychain
 from xgbpatch.spec import DEFAULT_TAG
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
@@ -31,7 +31,7 @@ MADE = Provenance(
 
 def depot_of_user(folder):
     """Blobs go in by HTTP, which is faster here than by ECR's own calls."""
-    registry = Registry(registry_keychain())
+    registry = Registry(Keychain())
     return Services(registry, lambda reference: HttpBlobs(reference, registry.session), folder, Silent())
 
 

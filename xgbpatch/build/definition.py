@@ -16,8 +16,7 @@ from xgbpatch.build.resolve import Base
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts
 from xgbpatch.patch import hooks
-from xgbpatch.patch.compose import compose, overlay_digest
-from xgbpatch.patch.model import Patch
+from xgbpatch.patch.compose import Patch, compose, overlay_digest
 from xgbpatch.patch.packages import Provision, provision
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference

@@ -13,7 +13,7 @@ from xgbpatch import layout, provenance
 from xgbpatch.build import layer
 from xgbpatch.build.definition import ImageDefinition
 from xgbpatch.errors import BuildError, ConfigurationError
-from xgbpatch.patch.model import Patch
+from xgbpatch.patch.compose import Patch
 
 CONTEXT_FOLDER = "xgbpatch"  # where the overlay's files lie in the build context
 

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from xgbpatch import layout
 from xgbpatch.errors import BuildError
-from xgbpatch.patch.model import Patch
+from xgbpatch.patch.compose import Patch
 
 if TYPE_CHECKING:
     from xgbpatch.oci.manifest import Descriptor

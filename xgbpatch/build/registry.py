@@ -26,10 +26,9 @@ from xgbpatch.oci import image as oci_image
 from xgbpatch.oci.image import ConfigAddition, RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import copy
+from xgbpatch.registry import Services, copy
 from xgbpatch.registry.blobs import Traffic
 from xgbpatch.registry.client import find_image, load_base
-from xgbpatch.registry.context import Services
 from xgbpatch.spec import Spec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

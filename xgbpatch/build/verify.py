@@ -17,7 +17,7 @@ from xgbpatch.inspection import container
 from xgbpatch.inspection.container import run_python
 from xgbpatch.inspection.facts import Distribution, Facts
 from xgbpatch.layout import LABEL_PREFIX, PACKAGES
-from xgbpatch.patch.model import Patch
+from xgbpatch.patch.compose import Patch
 
 _OWN = ("org.opencontainers.image.", LABEL_PREFIX)  # by these an image describes itself, a base too
 

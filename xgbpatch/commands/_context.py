@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xgbpatch.progress import Progress
     from xgbpatch.publish.aliases import MovedAlias, Tester
     from xgbpatch.reference import Credentials, ImageReference
-    from xgbpatch.registry.context import Services
+    from xgbpatch.registry import Services
     from xgbpatch.spec import Spec
 
 
@@ -37,9 +37,9 @@ def engine_builder(quiet: bool, no_cache: bool = False) -> Iterator[EngineBuilde
     from xgbpatch.engine.client import Engine
 
     def credentials_for(reference: ImageReference) -> Credentials | None:
-        from xgbpatch.registry.keychain import registry_keychain  # which not every command needs
+        from xgbpatch.registry.keychain import Keychain  # which not every command needs
 
-        return registry_keychain()(reference)
+        return Keychain()(reference)
 
     with progress.shown(quiet) as shown, Engine.connect() as engine:
         yield EngineBuilder(engine, credentials_for, cache_folder(), shown, source_date_epoch(), no_cache)
@@ -47,9 +47,9 @@ def engine_builder(quiet: bool, no_cache: bool = False) -> Iterator[EngineBuilde
 
 def connect_services(shown: Progress) -> Services:
     """Services with a progress that somebody else shows."""
-    from xgbpatch.registry import context
+    from xgbpatch import registry
 
-    return context.connect(cache_folder(), shown, source_date_epoch())
+    return registry.connect(cache_folder(), shown, source_date_epoch())
 
 
 def cache_folder() -> Path:

@@ -18,7 +18,7 @@ from xgbpatch.errors import ConfigurationError, FileError
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 
 if TYPE_CHECKING:
-    from xgbpatch.publish.signing import Signer
+    from xgbpatch.publish.attachments import Signer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -150,11 +150,11 @@ class Signature:
 
     def signer(self) -> Signer | None:
         """The cosign on PATH, asked for before anything is made; None where no signature is wanted."""
-        from xgbpatch.publish import signing
+        from xgbpatch.publish import attachments
 
         if self.key and not self.wanted:
             raise ConfigurationError("--sign-key is for --sign", "Give --sign as well.")
-        return signing.signer(self.key) if self.wanted else None
+        return attachments.signer(self.key) if self.wanted else None
 
 
 def sign_options(function: F) -> F:

@@ -14,7 +14,7 @@ from xgbpatch.commands._options import Selection
 from xgbpatch.errors import FileError, XgbpatchError
 
 if TYPE_CHECKING:
-    from xgbpatch.registry.context import Services
+    from xgbpatch.registry import Services
     from xgbpatch.spec import PublishTarget, Spec
     from xgbpatch.upkeep.plan import Plan
 

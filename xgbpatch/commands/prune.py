@@ -67,7 +67,7 @@ def command(
       xgbpatch prune team/fraud --registry registry.example.com:5000 --region us-west-2
     """
     from xgbpatch.registry.client import Registry
-    from xgbpatch.registry.keychain import registry_keychain
+    from xgbpatch.registry.keychain import Keychain
     from xgbpatch.upkeep.prune import Rules
 
     regions = Selection(Flags(config=config)).regions(regions)
@@ -77,7 +77,7 @@ def command(
     rules = Rules(keep, moment, tuple(spec.tag for spec in specs))
     with shown(quiet) as progress:
         places = _repositories(repositories, specs, regions, publish_target)
-        registry = Registry(registry_keychain())
+        registry = Registry(Keychain())
         pruned = _prune(places, rules, registry=registry, regions=regions, applied=applied, progress=progress)
     document = {"repositories": [_document(one) for one in pruned]}
     click.echo(json.dumps(document, indent=2) if as_json else _text(pruned))

@@ -81,13 +81,13 @@ def command(
     """
     from xgbpatch.aws import RepositoryOptions
     from xgbpatch.engine.client import Engine
+    from xgbpatch.publish import attachments
     from xgbpatch.publish import scan_gate as scan_gate_of
-    from xgbpatch.publish import signing
     from xgbpatch.publish.push import Publisher, PushRequest, PushResult
+    from xgbpatch.registry import Services
     from xgbpatch.registry.client import Registry
-    from xgbpatch.registry.context import Services
     from xgbpatch.registry.ecr import blob_store_for
-    from xgbpatch.registry.keychain import registry_keychain
+    from xgbpatch.registry.keychain import Keychain
 
     selection = Selection(Flags(config=config))
     if publish_target.registry and (regions or all_regions):
@@ -107,7 +107,7 @@ def command(
             )
         places = _destinations(name, publish_target, selection, regions, all_regions)
         requests = [PushRequest(local, place, moving, options, manifest_gate) for place in places]
-        keychain = registry_keychain()
+        keychain = Keychain()
         registry = Registry(keychain)
         services = Services(registry, blob_store_for(registry, keychain), _context.cache_folder(), progress)
         gate = (
@@ -122,7 +122,7 @@ def command(
             click.echo(json.dumps(_document(local, outcomes), indent=2))
         if signer:
             for pushed in (outcome for outcome in outcomes if isinstance(outcome, PushResult)):
-                signing.sign(signer, pushed.reference, keychain)
+                attachments.sign(signer, pushed.reference, keychain)
                 progress.line(f'signed "{pushed.reference.pinned}"')
     errors = [outcome.error for outcome in outcomes if not isinstance(outcome, PushResult)]
     _context.raise_first(errors, len(outcomes), "pushes failed")

@@ -23,8 +23,8 @@ from xgbpatch.oci.manifest import Manifest
 from xgbpatch.publish import test_record
 from xgbpatch.publish.test_record import TestRecord
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Services
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.context import Services
 
 PREVIOUS = ".previous"
 WITHDRAWN = ".withdrawn"

@@ -37,7 +37,7 @@ from xgbpatch.publish import aliases as publish_aliases
 from xgbpatch.publish import destination
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.keychain import Keychain
 
 INCOMING = "xgbpatch-incoming-"
 Gate = Callable[[ImageReference | None, ImageReference], None]  # the base and the image; raises what keeps aliases back
@@ -219,7 +219,7 @@ class Publisher:
 
 def push(engine: Engine, request: PushRequest, progress: Progress | None = None) -> PushResult:
     """Push `request` with this user's own credentials: what `xgbpatch push` does for one destination, as a call."""
-    return Publisher(engine, Registry(registry_keychain()), progress or Silent()).push(request)
+    return Publisher(engine, Registry(Keychain()), progress or Silent()).push(request)
 
 
 def ecr_destination(account: str, region: str, name: ImageReference) -> ImageReference:

@@ -21,9 +21,8 @@ from xgbpatch.errors import AwsError, RegistryError, ScanError
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import copy
+from xgbpatch.registry import Services, copy
 from xgbpatch.registry.client import load_image
-from xgbpatch.registry.context import Services
 
 BASE_TAG = "xgbpatch-base-"
 _FRESH = timedelta(hours=24)

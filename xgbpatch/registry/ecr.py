@@ -10,10 +10,9 @@ from xgbpatch.aws import EcrRepositoryApi, NewImage
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry.blobs import BlobStore, Upload, UploadLost, continued
+from xgbpatch.registry.blobs import BlobStore, HttpBlobs, Upload, UploadLost, continued
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.http import RetryPolicy
-from xgbpatch.registry.http_blobs import HttpBlobs
 from xgbpatch.registry.keychain import Keychain
 from xgbpatch.registry.transport import RegistrySession
 
@@ -94,11 +93,6 @@ class EcrUpload:
 # Which way a registry is spoken to: ECR by its own calls, any other by the HTTP API.
 
 
-def registry_of(keychain: Keychain) -> Registry:
-    """The HTTP API, with `PutImage` in the place of its PUT where a manifest goes to ECR."""
-    return _EcrAwareRegistry(keychain)
-
-
 def blob_store_for(registry: Registry, keychain: Keychain) -> Callable[[ImageReference], BlobStore]:
     """Blobs by repository; connections and authorizations are the registry's."""
 
@@ -114,7 +108,9 @@ def _layers(keychain: Keychain, reference: ImageReference) -> EcrRepositoryApi |
     return door.layers(reference.ecr.account, reference.repository) if door and reference.ecr else None
 
 
-class _EcrAwareRegistry(Registry):
+class EcrAwareRegistry(Registry):
+    """The HTTP API, with `PutImage` in the place of its PUT where a manifest goes to ECR."""
+
     def __init__(self, keychain: Keychain) -> None:
         super().__init__(keychain)
         self._keychain = keychain

@@ -86,8 +86,3 @@ def _from_helper(helper: str, key: str) -> Credentials | None:
         return Credentials(document["Username"], document["Secret"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError):
         return None
-
-
-def registry_keychain() -> Keychain:
-    """The keychain of this user on this machine, for builds (the base) and pushes."""
-    return Keychain()

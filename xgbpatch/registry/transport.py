@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import threading
 import time
@@ -14,13 +16,34 @@ import requests
 
 from xgbpatch.errors import RegistryError
 from xgbpatch.reference import Credentials, CredentialsFor, ImageReference
-from xgbpatch.registry.auth import Authorization, Challenge, basic, token
 from xgbpatch.registry.http import ATTEMPTS, Answer, Request, RetryPolicy, Stream, Unanswered, without_query
 
 _LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+)(:\d+)?")
 _LARGEST_BODY = 8 << 20  # manifests and configurations; distribution's own limit for a manifest is 4 MiB
 _PIECE = 1 << 18
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')  # of a challenge
+_NO_ADDRESS = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
+
+
+class Authorization(requests.auth.AuthBase):
+    """Exactly the header given: without an `auth` of its own requests would take one from ~/.netrc."""
+
+    def __init__(self, header: str) -> None:
+        self._header = header
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._header:
+            request.headers["Authorization"] = self._header
+        return request
+
+
+def basic(credentials: Credentials | None) -> str:
+    """The header's value (RFC 7617), empty for nobody."""
+    if credentials is None:
+        return ""
+    pair = f"{credentials.username}:{credentials.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
 
 
 class Connections(requests.Session):
@@ -38,7 +61,8 @@ class Connections(requests.Session):
 
     def answer_to(self, request: requests.Request, timeout: tuple[float, float]) -> requests.Response:
         """The answer with its body still to come: close it."""
-        with translated(_host_as_written(str(request.url))):
+        as_written = str(request.url).partition("://")[2].partition("/")[0].partition("?")[0]  # it may be no URL
+        with translated(as_written):
             prepared = self.prepare_request(request)
         require_private(str(prepared.url))
         where = urlsplit(str(prepared.url))[:2]
@@ -96,8 +120,12 @@ def translated(host: str) -> Iterator[None]:
         yield
     except requests.exceptions.RequestException as error:
         if is_distrust(error):
-            raise _distrusted(host, error) from None
-        if _is_no_address(error):
+            raise RegistryError(
+                f'the certificate of registry "{host}" is not trusted: {_cause(error)}',
+                "Point REQUESTS_CA_BUNDLE to a file with its CA certificate (the engine's own copy is "
+                f"/etc/docker/certs.d/{host}/ca.crt).",
+            ) from None
+        if isinstance(error, _NO_ADDRESS) and not isinstance(error, requests.exceptions.InvalidProxyURL):
             raise _nonsense(host, error) from None
         raise Unanswered(host, _cause(error)) from None
     except ValueError as error:  # of urllib and the encodings below `requests`
@@ -111,30 +139,11 @@ def is_distrust(error: requests.exceptions.RequestException) -> bool:
     return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-def _is_no_address(error: requests.exceptions.RequestException) -> bool:
-    """Whether the address itself is wrong, and not the proxy's, nor one answer that came garbled."""
-    wrong = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
-    return isinstance(error, wrong) and not isinstance(error, requests.exceptions.InvalidProxyURL)
-
-
 def _nonsense(host: str, error: Exception) -> RegistryError:
     """An address or a header that is none: another try would get it again."""
     return RegistryError(
         f'no HTTP with registry "{host}", for an address or a header is not valid: {without_query(error)}',
         "See what answers there: a proxy may stand between, or the registry has a fault of its own.",
-    )
-
-
-def _host_as_written(url: str) -> str:
-    """Also of what is no URL."""
-    return url.partition("://")[2].partition("/")[0].partition("?")[0]
-
-
-def _distrusted(host: str, error: Exception) -> RegistryError:
-    return RegistryError(
-        f'the certificate of registry "{host}" is not trusted: {_cause(error)}',
-        "Point REQUESTS_CA_BUNDLE to a file with its CA certificate (the engine's own copy is "
-        f"/etc/docker/certs.d/{host}/ca.crt).",
     )
 
 
@@ -274,21 +283,25 @@ class RegistrySession:
             if known != sent:  # another thread was faster
                 return True
             if response.status_code == 401:
-                new = self._answer_to(Challenge.parse(response.headers.get("WWW-Authenticate", "")), reference)
+                new = self._answer_to(response.headers.get("WWW-Authenticate", ""), reference)
                 self._authorizations[key] = new
             else:  # ECR refuses a token that has expired with 403
                 new = basic(self._credentials_for(reference)) if sent.startswith("Basic ") else ""
                 self._authorizations[key] = new or sent
             return bool(new) and new != sent
 
-    def _answer_to(self, challenge: Challenge, reference: ImageReference) -> str:
+    def _answer_to(self, challenge: str, reference: ImageReference) -> str:
+        """The authorization that a registry's `WWW-Authenticate` asks for; empty where it asks for none we know."""
         credentials = self._credentials_for(reference)
-        if challenge.scheme == "bearer":
-            return f"Bearer {self._bearer_token(challenge, credentials, reference.host)}"
-        return basic(credentials) if challenge.scheme == "basic" else ""
+        scheme, _, parameters = challenge.partition(" ")
+        if scheme.lower() == "bearer":
+            return f"Bearer {self._bearer_token(dict(_PARAMETER.findall(parameters)), credentials, reference.host)}"
+        return basic(credentials) if scheme.lower() == "basic" else ""
 
-    def _bearer_token(self, challenge: Challenge, credentials: Credentials | None, host: str) -> str:
-        realm = challenge.realm
+    def _bearer_token(self, challenge: dict[str, str], credentials: Credentials | None, host: str) -> str:
+        """From the issuer that the registry names (distribution's token authentication)."""
+        realm = challenge.get("realm", "")
+        query = {name: challenge[name] for name in ("service", "scope") if name in challenge}
         try:
             parts = urlsplit(realm)
             private = parts.port != 0 and (parts.scheme == "https" or is_loopback(host_of(realm)))
@@ -298,13 +311,23 @@ class RegistrySession:
             raise RegistryError(
                 f'registry "{host}" sends its clients to "{realm}" for a token, which is not https, or no address'
             )
-        request = requests.Request("GET", realm, params=challenge.query, auth=Authorization(basic(credentials)))
+        request = requests.Request("GET", realm, params=query, auth=Authorization(basic(credentials)))
 
         def ask() -> Answer:
             with self._http.answer_to(request, _TIMEOUT_SECONDS) as response:
                 return _read(response)
 
-        return token(realm, self._persistently(ask))
+        answer = self._persistently(ask)
+        try:
+            document = json.loads(answer.body)
+            token = document.get("token") or document.get("access_token")
+        except (ValueError, AttributeError):
+            token = None
+        if answer.status != 200 or not token:
+            raise RegistryError(
+                f'"{realm}" gave no token: HTTP {answer.status}', "Check the credentials: docker login."
+            )
+        return str(token)
 
 
 def address(reference: ImageReference) -> tuple[str, str]:

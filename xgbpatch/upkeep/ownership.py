@@ -15,11 +15,11 @@ from xgbpatch.oci import layer_index, manifest
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.layer_index import LayerReader
 from xgbpatch.oci.manifest import Descriptor
-from xgbpatch.patch.model import digest_of, files_digest_of
+from xgbpatch.patch.compose import digest_of, files_digest_of
 from xgbpatch.provenance import Provenance
+from xgbpatch.registry import Services
 from xgbpatch.registry.blobs import BlobStore
 from xgbpatch.registry.client import find_image
-from xgbpatch.registry.context import Services
 
 _PARENTS = frozenset({"/", "/.", "/opt"})
 _PIECE = 1 << 16

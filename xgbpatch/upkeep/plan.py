@@ -27,8 +27,8 @@ from xgbpatch.patch.packages import pins
 from xgbpatch.progress import Progress
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Services
 from xgbpatch.registry.client import load_image
-from xgbpatch.registry.context import Services
 from xgbpatch.spec import Spec
 from xgbpatch.upkeep import drift, published
 from xgbpatch.upkeep.drift import BaseSnapshot

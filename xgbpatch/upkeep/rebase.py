@@ -18,14 +18,12 @@ from xgbpatch.inspection.facts import Facts, UpstreamModule
 from xgbpatch.oci import image
 from xgbpatch.oci.image import ConfigAddition, RemoteImage
 from xgbpatch.patch import hooks
-from xgbpatch.patch.compose import extended
-from xgbpatch.patch.model import digest_of
+from xgbpatch.patch.compose import digest_of, extended
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import copy
+from xgbpatch.registry import Services, copy
 from xgbpatch.registry.blobs import Traffic
 from xgbpatch.registry.client import load_base, load_image
-from xgbpatch.registry.context import Services
 from xgbpatch.upkeep import drift, ownership
 from xgbpatch.upkeep.drift import BaseSnapshot, DriftFinding
 from xgbpatch.upkeep.ownership import OwnedImage

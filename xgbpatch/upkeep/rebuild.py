@@ -24,7 +24,7 @@ from xgbpatch.publish.attachments import Attachments
 from xgbpatch.publish.destination import ensure_repository
 from xgbpatch.publish.push import Publisher, PushRequest
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry.context import Services
+from xgbpatch.registry import Services
 from xgbpatch.spec import Spec
 from xgbpatch.upkeep import plan as upkeep_plan
 from xgbpatch.upkeep import rebase

@@ -20,8 +20,8 @@ from xgbpatch.provenance import Provenance
 from xgbpatch.publish import test_record
 from xgbpatch.publish.aliases import WITHDRAWN
 from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Services
 from xgbpatch.registry.client import find_image
-from xgbpatch.registry.context import Services
 from xgbpatch.upkeep.repository import ListedImage, RepositoryItem, list_repository, newer, repository
 
 _LONGEST_NAME = 63  # of a model and of an endpoint configuration

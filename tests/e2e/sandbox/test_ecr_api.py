@@ -16,8 +16,8 @@ from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, 
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
-from xgbpatch.registry.ecr import blob_store_for, registry_of
-from xgbpatch.registry.keychain import registry_keychain
+from xgbpatch.registry.ecr import EcrAwareRegistry, blob_store_for
+from xgbpatch.registry.keychain import Keychain
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -92,8 +92,8 @@ def test_our_own_transport_copies_an_image_from_aws_s_registry_and_reads_it_back
     """What `--builder registry` does, with a layer of several parts."""
     base, content = running.registries[0], secrets.token_bytes(25 * MIB)
     pushed(engine, base, repository, "base")
-    keychain = registry_keychain()
-    registry = registry_of(keychain)
+    keychain = Keychain()
+    registry = EcrAwareRegistry(keychain)
     blobs_of = blob_store_for(registry, keychain)
     source = ImageReference(base.host, repository, "base")
     target = ImageReference(own.host, repository, "copy")

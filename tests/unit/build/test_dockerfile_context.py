@@ -9,7 +9,7 @@ import pytest
 
 from xgbpatch.build import dockerfile
 from xgbpatch.patch import compose
-from xgbpatch.patch.model import Patch, PatchFile, tree
+from xgbpatch.patch.compose import Patch, PatchFile, tree
 
 
 def packed_bytes(patch: Patch) -> bytes:

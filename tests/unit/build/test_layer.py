@@ -20,7 +20,7 @@ from xgbpatch.build import dockerfile, layer
 from xgbpatch.build.layer import GzipWriter
 from xgbpatch.errors import BuildError
 from xgbpatch.oci.manifest import DOCKER_LAYER
-from xgbpatch.patch.model import Patch, PatchFile
+from xgbpatch.patch.compose import Patch, PatchFile
 
 LONG = "a" * 70
 FILES = (
@@ -121,7 +121,7 @@ def test_a_large_file_never_is_in_memory(tmp_path: Path):
 import resource
 from pathlib import Path
 from xgbpatch.build import layer
-from xgbpatch.patch.model import Patch, PatchFile
+from xgbpatch.patch.compose import Patch, PatchFile
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with layer.packed_layer(Patch((PatchFile("/opt/xgbpatch/lib/large", Path({str(path)!r})),), {{}})):
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

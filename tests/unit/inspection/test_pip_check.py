@@ -5,7 +5,7 @@ import pytest
 from xgbpatch.build import verify
 from xgbpatch.inspection import pip_check
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts
-from xgbpatch.patch.model import Patch, PatchFile
+from xgbpatch.patch.compose import Patch, PatchFile
 
 PYTHON = PythonFacts("3.7.10", "/miniconda3/bin/python", "/miniconda3", "/miniconda3/lib", "aarch64", "2.27")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xgbpatch.errors import ConfigurationError, SigningError
-from xgbpatch.publish import signing
+from xgbpatch.publish import attachments
 from xgbpatch.reference import Credentials, ImageReference
 
 IMAGE = ImageReference("registry.example:5000", "team/xgboost", "3.2-0", "sha256:" + "ab" * 32)
@@ -45,23 +45,23 @@ def anonymous(reference):
 
 
 def test_the_digest_is_signed_and_not_the_tag(cosign):
-    signing.sign(signing.signer(), IMAGE, anonymous)
+    attachments.sign(attachments.signer(), IMAGE, anonymous)
     assert cosign()["arguments"] == ["sign", "--yes", f"registry.example:5000/team/xgboost@{IMAGE.digest}"]
 
 
 def test_an_image_without_a_digest_is_not_signed(cosign, tmp_path):
     with pytest.raises(ConfigurationError, match="has no digest"):
-        signing.sign(signing.signer(), IMAGE.with_tag("3.2-0"), anonymous)
+        attachments.sign(attachments.signer(), IMAGE.with_tag("3.2-0"), anonymous)
     assert not (tmp_path / "record.json").exists()
 
 
 def test_a_key_is_named(cosign):
-    signing.sign(signing.signer("awskms:///alias/images"), IMAGE, anonymous)
+    attachments.sign(attachments.signer("awskms:///alias/images"), IMAGE, anonymous)
     assert cosign()["arguments"][2:4] == ["--key", "awskms:///alias/images"]
 
 
 def test_the_login_is_in_a_private_file_that_is_gone_afterwards_and_never_an_argument(cosign):
-    signing.sign(signing.signer(), IMAGE, lambda reference: Credentials("AWS", "a-token"))
+    attachments.sign(attachments.signer(), IMAGE, lambda reference: Credentials("AWS", "a-token"))
     seen = cosign()
     auth = seen["login"]["auths"][IMAGE.host]["auth"]
     assert (base64.b64decode(auth), seen["mode"]) == (b"AWS:a-token", "0o700")
@@ -72,20 +72,20 @@ def test_the_login_is_in_a_private_file_that_is_gone_afterwards_and_never_an_arg
 
 def test_the_password_stays_in_the_variable_that_cosign_reads(cosign, monkeypatch):
     monkeypatch.setenv("COSIGN_PASSWORD", "a-password")
-    signing.sign(signing.signer("cosign.key"), IMAGE, anonymous)
+    attachments.sign(attachments.signer("cosign.key"), IMAGE, anonymous)
     seen = cosign()
     assert seen["environment"]["COSIGN_PASSWORD"] == "a-password"
     assert "a-password" not in " ".join(seen["arguments"])
 
 
 def test_cosign_is_never_asked_a_question_it_would_wait_for(cosign):
-    signing.sign(signing.signer(), IMAGE, anonymous)
+    attachments.sign(attachments.signer(), IMAGE, anonymous)
     assert cosign()["input"] == ""
 
 
 def test_a_key_as_text_is_refused_before_it_reaches_a_command_line(cosign, tmp_path):
     with pytest.raises(SigningError, match="as text") as caught:
-        signing.signer("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nabc")
+        attachments.signer("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nabc")
     assert "env://" in caught.value.next_step
     assert "abc" not in str(caught.value)
     assert not (tmp_path / "record.json").exists()
@@ -96,7 +96,7 @@ def test_what_cosign_says_reaches_the_user_with_the_next_step(cosign, monkeypatc
     monkeypatch.setenv("SAYS", "Error: signing: getting signer: no identity")
     monkeypatch.setenv("ENDS", "1")
     with pytest.raises(SigningError, match=r"(?s)did not sign .*@sha256:.*no identity") as caught:
-        signing.sign(signing.signer(key), IMAGE, anonymous)
+        attachments.sign(attachments.signer(key), IMAGE, anonymous)
     assert hint in caught.value.next_step
     assert caught.value.exit_code == 15
 
@@ -104,7 +104,7 @@ def test_what_cosign_says_reaches_the_user_with_the_next_step(cosign, monkeypatc
 def test_without_cosign_the_next_step_is_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SigningError, match='"cosign" is not on PATH') as caught:
-        signing.signer()
+        attachments.signer()
     assert "--sign" in caught.value.next_step
 
 
@@ -113,8 +113,8 @@ def test_a_cosign_that_hangs_is_an_error_and_does_not_stay(tmp_path, monkeypatch
     program.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 60\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(signing, "_SECONDS", 1)
+    monkeypatch.setattr(attachments, "_SECONDS", 1)
     with pytest.raises(SigningError, match="in 1 s"):
-        signing.sign(signing.signer(), IMAGE, anonymous)
+        attachments.sign(attachments.signer(), IMAGE, anonymous)
     alive = subprocess.run(["kill", "-0", (tmp_path / "pid").read_text().strip()], capture_output=True, check=False)
     assert alive.returncode != 0
