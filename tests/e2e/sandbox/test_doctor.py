@@ -9,8 +9,8 @@ import pytest
 
 from support.bases import RUN_ID
 from support.doctor import XGBPATCH, findings_of, run_doctor
-from xgbpatch.commands import doctor
-from xgbpatch.commands.doctor import Level
+from xgbpatch import doctor
+from xgbpatch.doctor import Level
 from xgbpatch.engine import ownership
 from xgbpatch.sandbox import environment
 

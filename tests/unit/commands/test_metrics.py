@@ -6,8 +6,9 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from xgbpatch.commands.metrics import MOST, command, metrics_of
+from xgbpatch.commands.metrics import command
 from xgbpatch.errors import ConfigurationError
+from xgbpatch.metrics import MOST, metrics_of
 
 LINE = "[7]#011" + "#011".join([
     "train-rmse:1.5",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.doctor import findings_of, run_doctor
-from xgbpatch.commands import doctor
-from xgbpatch.commands.doctor import Level
+from xgbpatch import doctor
+from xgbpatch.doctor import Level
 from xgbpatch.engine.types import EngineInformation
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xgbpatch.commands.doctor import Level, judge_containers
+from xgbpatch.doctor import Level, judge_containers
 from xgbpatch.engine.ownership import Life
 from xgbpatch.engine.types import OwnedContainer
 
