@@ -118,12 +118,12 @@ def test_jobs_in_progress_are_uses(asked):
         {"ModelPackageSummaryList": []},
         {"AlgorithmSummaryList": []},
         {"TrainingJobSummaries": [{"TrainingJobName": "t"}]},
-        {"HyperParameterTuningJobSummaries": [{"HyperParameterTuningJobName": "h"}]},
-        {"ProcessingJobSummaries": [{"ProcessingJobName": "p"}]},
-        {"PipelineSummaries": []},
         training,
+        {"HyperParameterTuningJobSummaries": [{"HyperParameterTuningJobName": "h"}]},
         {"TrainingJobDefinition": training, "TrainingJobDefinitions": []},
+        {"ProcessingJobSummaries": [{"ProcessingJobName": "p"}]},
         {"AppSpecification": {"ImageUri": f"{ACCOUNT_IMAGE}:p"}},
+        {"PipelineSummaries": []},
     )
     assert {str(use): _names(use.images) for use in uses} == {
         f'training job "t" in {REGION}': [f"{ACCOUNT_IMAGE}:t"],
@@ -139,9 +139,9 @@ def test_algorithm_names_images_for_training_and_inference(asked):
         "other_uses",
         {"ModelPackageSummaryList": []},
         {"AlgorithmSummaryList": [{"AlgorithmName": "a"}]},
+        {"TrainingSpecification": training, "InferenceSpecification": inference},
         *({name: []} for name in JOBS),
         {"PipelineSummaries": []},
-        {"TrainingSpecification": training, "InferenceSpecification": inference},
     )
     assert str(use) == f'algorithm "a" in {REGION}'
     assert _names(use.images) == [

@@ -9,7 +9,6 @@ from xgbpatch.aws.ecr import (
     EcrImages,
     EcrRepositoryApi,
     Identity,
-    NewImage,
     RepositoryOptions,
     Scan,
     Vulnerability,
@@ -18,6 +17,6 @@ from xgbpatch.aws.ecr import (
 )
 
 __all__ = [
-    "AwsRegion", "EcrImage", "EcrImages", "EcrRepositoryApi", "Identity", "NewImage", "RepositoryOptions", "Scan",
+    "AwsRegion", "EcrImage", "EcrImages", "EcrRepositoryApi", "Identity", "RepositoryOptions", "Scan",
     "Vulnerability", "configured_region", "partition",
 ]  # fmt: skip

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from xgbpatch.aws.session import client_config, code, data_loader, session, translated
 from xgbpatch.errors import AwsError, ConfigurationError
+from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import Credentials, ImageReference
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_ecr import ECRClient
-    from mypy_boto3_ecr.type_defs import AuthorizationDataTypeDef, CreateRepositoryRequestTypeDef
+    from mypy_boto3_ecr.type_defs import CreateRepositoryRequestTypeDef
     from mypy_boto3_sts import STSClient
 
 _CREATION = Lock()  # clients are for many threads, the session that makes them is for one
@@ -79,8 +80,9 @@ class AwsRegion:
         """
         if account not in self._tokens or self._tokens[account][1] < datetime.now(timezone.utc):
             with translated("ecr:GetAuthorizationToken", self.registry_host(account)):
-                answer = self._ecr.get_authorization_token(registryIds=[account])
-                self._tokens[account] = _token(answer["authorizationData"])
+                data = self._ecr.get_authorization_token(registryIds=[account])["authorizationData"][0]
+                username, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+                self._tokens[account] = Credentials(username, password), data["expiresAt"] - _EARLY
         return self._tokens[account][0]
 
     def ensure_repository(self, account: str, name: str, options: RepositoryOptions) -> bool:
@@ -145,21 +147,12 @@ def partition(region: str) -> str:
 
 
 @cache
-def _partitions() -> list[dict[str, Any]]:
-    partitions: list[dict[str, Any]] = data_loader().load_data("partitions")["partitions"]
-    return partitions
-
-
 def _partition(region: str) -> dict[str, Any]:
-    for candidate in _partitions():
+    partitions: list[dict[str, Any]] = data_loader().load_data("partitions")["partitions"]
+    for candidate in partitions:
         if region in candidate["regions"] or re.match(candidate["regionRegex"], region):
             return candidate
     raise AwsError(f'"{region}" is not an AWS region', "Write it as us-west-2; `xgbpatch versions` lists regions.")
-
-
-def _token(data: list[AuthorizationDataTypeDef]) -> tuple[Credentials, datetime]:
-    username, _, password = base64.b64decode(data[0]["authorizationToken"]).decode().partition(":")
-    return Credentials(username, password), data[0]["expiresAt"] - _EARLY
 
 
 def _creation(account: str, name: str, options: RepositoryOptions) -> CreateRepositoryRequestTypeDef:
@@ -176,16 +169,6 @@ def _creation(account: str, name: str, options: RepositoryOptions) -> CreateRepo
 
 
 # Layers and manifests of one ECR repository, by ECR's own calls.
-
-
-@dataclass(frozen=True)
-class NewImage:
-    """A manifest to be put; without a tag it stands under its digest alone."""
-
-    content: bytes
-    media_type: str
-    digest: str
-    tag: str = ""
 
 
 class EcrRepositoryApi:
@@ -241,14 +224,15 @@ class EcrRepositoryApi:
                 pass
             return True
 
-    def put(self, image: NewImage) -> bool:
-        """Put a manifest; False where its tag is immutable and another image's. That it exists already is fine."""
-        tag: Any = {"imageTag": image.tag} if image.tag else {}
-        with translated("ecr:PutImage", f"{self._name}:{image.tag}" if image.tag else f"{self._name}@{image.digest}"):
+    def put(self, manifest: Manifest, tag: str) -> bool:
+        """Put a manifest under `tag`, or its digest alone where that is empty. False where the tag is immutable and
+        another image's; that it exists already is fine."""
+        tagged: Any = {"imageTag": tag} if tag else {}
+        with translated("ecr:PutImage", f"{self._name}:{tag}" if tag else f"{self._name}@{manifest.digest}"):
             try:
                 self._ecr.put_image(
-                    imageManifest=image.content.decode(), imageManifestMediaType=image.media_type,
-                    imageDigest=image.digest, **tag, **self._place,
+                    imageManifest=manifest.content.decode(), imageManifestMediaType=manifest.media_type,
+                    imageDigest=manifest.digest, **tagged, **self._place,
                 )  # fmt: skip
             except self._ecr.exceptions.ImageTagAlreadyExistsException:
                 return False
@@ -310,9 +294,18 @@ class EcrImages:
         with translated("ecr:DescribeImages", self.place.name):
             try:
                 pages = self._client.get_paginator("describe_images").paginate(**self._repository)
-                return tuple(_image(detail) for page in pages for detail in page["imageDetails"])
+                details: list[Any] = [detail for page in pages for detail in page["imageDetails"]]
             except self._client.exceptions.RepositoryNotFoundException:
                 return ()
+            return tuple(
+                EcrImage(
+                    digest=detail["imageDigest"],
+                    tags=tuple(detail.get("imageTags") or ()),
+                    pushed=detail["imagePushedAt"],
+                    size=int(detail.get("imageSizeInBytes") or 0),
+                )
+                for detail in details
+            )
 
     def delete(self, images: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
         """Delete images, given as their tags by digest; returns why ECR kept one, by digest. A missing one is no
@@ -373,13 +366,6 @@ class EcrImages:
     def _made(self, config: Any) -> ECRClient:
         with translated("ecr", self._region):
             return session(self._region).client("ecr", config=config)
-
-
-def _image(detail: Any) -> EcrImage:
-    return EcrImage(
-        detail["imageDigest"], tuple(detail.get("imageTags") or ()), detail["imagePushedAt"],
-        int(detail.get("imageSizeInBytes") or 0),
-    )  # fmt: skip
 
 
 def _scan(pages: Sequence[Any]) -> Scan:

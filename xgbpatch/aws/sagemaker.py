@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
 T = TypeVar("T")
+Answer = Mapping[str, Any]  # of a Describe call
 _AT_ONCE = 4  # SageMaker's Describe calls are throttled early; botocore's adaptive mode slows down by itself
 _IMAGE = re.compile(r'[^\s"\'\\{}(),]+\.dkr[.-]ecr[^\s"\'\\{}(),]+')  # in a pipeline's definition
 
@@ -87,11 +88,11 @@ class SageMaker:
 
     def models(self) -> tuple[Model, ...]:
         """Every model; those that name a model package get the package's images, and `lost` where it is deleted."""
-        return self._described(self._names("list_models", "Models"), self._model)
+        return self._described(self._names("model"), self._model)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint, whatever its state."""
-        return self._described(self._names("list_endpoints", "Endpoints"), self._endpoint)
+        return self._described(self._names("endpoint"), self._endpoint)
 
     def other_uses(self) -> tuple[Use, ...]:
         """Jobs that are in progress; and model packages, algorithms and pipelines, which name images for later ones.
@@ -99,92 +100,66 @@ class SageMaker:
         A transform job runs a model, and an endpoint configuration names models: they need no look of their own.
         """
         running = {"StatusEquals": "InProgress"}
-        every = {"ModelPackageType": "Both"}
-        packages = self._names("list_model_packages", "ModelPackageSummaryList", "ModelPackageArn", **every)
-        algorithms = self._names("list_algorithms", "AlgorithmSummaryList")
-        training = self._names("list_training_jobs", "TrainingJobSummaries", **running)
-        tuning = self._names("list_hyper_parameter_tuning_jobs", "HyperParameterTuningJobSummaries", **running)
-        processing = self._names("list_processing_jobs", "ProcessingJobSummaries", **running)
-        pipelines = self._names("list_pipelines", "PipelineSummaries")
         return (
-            *self._described(packages, self._package),
-            *self._described(algorithms, self._algorithm),
-            *self._described(training, self._training),
-            *self._described(tuning, self._tuning),
-            *self._described(processing, self._processing),
-            *self._described(pipelines, self._pipeline),
+            *self._uses(Kind.PACKAGE, "model_package", _offered, ModelPackageType="Both"),
+            *self._uses(Kind.ALGORITHM, "algorithm", _of_algorithm),
+            *self._uses(Kind.TRAINING, "training_job", _of_training, **running),
+            *self._uses(Kind.TUNING, "hyper_parameter_tuning_job", _of_tuning, **running),
+            *self._uses(Kind.PROCESSING, "processing_job", _of_processing, **running),
+            *self._uses(Kind.PIPELINE, "pipeline", _of_pipeline),
         )
 
+    def _uses(self, kind: Kind, thing: str, images: Callable[[Answer], list[str]], **members: str) -> tuple[Use, ...]:
+        """Whatever `_names` lists of a `thing`, with the `images` that its description names."""
+
+        def use(name: str) -> Use:
+            return Use(kind, name.rpartition("/")[2], self.region, _references(images(self._describe(thing, name))))
+
+        return self._described(self._names(thing, **members), use)
+
     def _model(self, name: str) -> Model:
-        answer = self._describe("describe_model", name)
+        answer = self._describe("model", name)
         containers = [answer.get("PrimaryContainer") or {}, *(answer.get("Containers") or ())]
         images = [str(item.get("Image", "")) for item in containers]
         lost = []
         for package in (str(item["ModelPackageName"]) for item in containers if item.get("ModelPackageName")):
             try:
-                images += map(str, self._package(package).images)
+                images += _offered(self._describe("model_package", package))
             except _MissingError:  # the package was deleted, the model still stands
                 lost.append(package)
         return Model(name, self.region, _references(images), self._request("CreateModel", answer), tuple(lost))
 
     def _endpoint(self, name: str) -> Endpoint:
-        answer = self._describe("describe_endpoint", name)
+        answer = self._describe("endpoint", name)
         config = str(answer.get("EndpointConfigName") or "")
-        request: Mapping[str, Any] = {}
+        request: Answer = {}
         with suppress(_MissingError):  # a configuration that was deleted: the endpoint runs on
             if config:
-                request = self._request("CreateEndpointConfig", self._describe("describe_endpoint_config", config))
+                request = self._request("CreateEndpointConfig", self._describe("endpoint_config", config))
         variants = [*_variants(answer), *_variants(answer.get("PendingDeploymentSummary") or {})]
         deployed = [image for variant in variants for image in variant.get("DeployedImages") or ()]
         images = [str(image.get(key, "")) for image in deployed for key in ("SpecifiedImage", "ResolvedImage")]
         models = [str(variant.get("ModelName", "")) for variant in _variants(request)]
         if not all(models) or not request:  # inference components name the images where a variant names no model
-            components = self._names("list_inference_components", "InferenceComponents", EndpointNameEquals=name)
+            components = self._names("inference_component", EndpointNameEquals=name)
             images += [image for several in self._described(components, self._component) for image in several]
         names = tuple(dict.fromkeys(filter(None, models)))
         return Endpoint(name, self.region, config, names, _references(images), request)
 
     def _component(self, name: str) -> list[str]:
-        specification = self._describe("describe_inference_component", name).get("Specification", {})
+        specification = self._describe("inference_component", name).get("Specification", {})
         deployed = specification.get("Container", {}).get("DeployedImage") or {}
         return [str(deployed.get(key, "")) for key in ("SpecifiedImage", "ResolvedImage")]
 
-    def _package(self, name: str) -> Use:
-        return self._use(Kind.PACKAGE, name, _offered(self._describe("describe_model_package", name)))
-
-    def _algorithm(self, name: str) -> Use:
-        answer = self._describe("describe_algorithm", name)
-        training = answer.get("TrainingSpecification") or {}
-        image, digest = str(training.get("TrainingImage", "")), str(training.get("TrainingImageDigest", ""))
-        return self._use(Kind.ALGORITHM, name, [image, _pinned(image, digest), *_offered(answer)])
-
-    def _training(self, name: str) -> Use:
-        return self._use(Kind.TRAINING, name, [_training_image(self._describe("describe_training_job", name))])
-
-    def _tuning(self, name: str) -> Use:
-        answer = self._describe("describe_hyper_parameter_tuning_job", name)
-        jobs = [answer.get("TrainingJobDefinition") or {}, *(answer.get("TrainingJobDefinitions") or ())]
-        return self._use(Kind.TUNING, name, [_training_image(job) for job in jobs])
-
-    def _processing(self, name: str) -> Use:
-        specification = self._describe("describe_processing_job", name).get("AppSpecification") or {}
-        return self._use(Kind.PROCESSING, name, [str(specification.get("ImageUri", ""))])
-
-    def _pipeline(self, name: str) -> Use:
-        answer = self._describe("describe_pipeline", name)
-        return self._use(Kind.PIPELINE, name, _IMAGE.findall(str(answer.get("PipelineDefinition", ""))))
-
-    def _use(self, kind: Kind, name: str, images: Sequence[str]) -> Use:
-        return Use(kind, name.rpartition("/")[2], self.region, _references(images))
-
-    def _names(self, method: str, listed: str, name: str = "", **members: str) -> list[str]:
-        """Every name once, of all pages; `listed` and `name` are the keys of the answer."""
+    def _names(self, thing: str, **members: str) -> list[str]:
+        """Every name once, of all pages; a model package has its ARN for one."""
+        method = f"list_{thing}s"
         action = self._client.meta.method_to_api_mapping[method]
-        key = name or f"{action.removeprefix('List').removesuffix('s')}Name"
+        key = f"{action.removeprefix('List').removesuffix('s')}{'Arn' if thing == 'model_package' else 'Name'}"
         with translated(f"sagemaker:{action}", self.region):
             paginator: Any = self._client.get_paginator(method)  # type: ignore[call-overload]
-            names = [str(item[key]) for page in paginator.paginate(**members) for item in page.get(listed) or ()]
-        return list(dict.fromkeys(names))
+            (listed,) = paginator.paginate(**members).result_key_iters()
+            return list(dict.fromkeys(str(item[key]) for item in listed))
 
     def _described(self, names: Sequence[str], describe: Callable[[str], T]) -> tuple[T, ...]:
         """Some at a time; what was deleted since it was listed is left out."""
@@ -197,12 +172,13 @@ class SageMaker:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return tuple(item for several in pool.map(one, names) for item in several)
 
-    def _describe(self, method: str, name: str) -> Mapping[str, Any]:
+    def _describe(self, thing: str, name: str) -> Answer:
         """The answer of a Describe call; raises `_MissingError` where there is no such thing (any more)."""
         from botocore.exceptions import ClientError
 
+        method = f"describe_{thing}"
         action = self._client.meta.method_to_api_mapping[method]
-        call: Callable[..., Mapping[str, Any]] = getattr(self._client, method)
+        call: Callable[..., Answer] = getattr(self._client, method)
         with translated(f"sagemaker:{action}", name):
             try:
                 return call(**{f"{action.removeprefix('Describe')}Name": name})
@@ -211,7 +187,7 @@ class SageMaker:
                     raise _MissingError(name) from error
                 raise
 
-    def _request(self, operation: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _request(self, operation: str, answer: Answer) -> Answer:
         """What `operation` takes of what a Describe call has answered."""
         shape = self._client.meta.service_model.operation_model(operation).input_shape
         members = shape.members if shape else ()
@@ -237,12 +213,12 @@ def _is_missing(error: Any) -> bool:
     )
 
 
-def _variants(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _variants(answer: Answer) -> Iterator[Answer]:
     for key in ("ProductionVariants", "ShadowProductionVariants"):
         yield from answer.get(key) or ()
 
 
-def _offered(answer: Mapping[str, Any]) -> list[str]:
+def _offered(answer: Answer) -> list[str]:
     """The images that a model package or an algorithm names for inference, and their digests where it tells them."""
     offers = [answer.get("InferenceSpecification") or {}, *(answer.get("AdditionalInferenceSpecifications") or ())]
     containers = [item for offer in offers for item in offer.get("Containers") or ()]
@@ -250,8 +226,27 @@ def _offered(answer: Mapping[str, Any]) -> list[str]:
     return images + [_pinned(str(item.get("Image", "")), str(item.get("ImageDigest", ""))) for item in containers]
 
 
-def _training_image(job: Mapping[str, Any]) -> str:
-    return str((job.get("AlgorithmSpecification") or {}).get("TrainingImage", ""))
+def _of_algorithm(answer: Answer) -> list[str]:
+    training = answer.get("TrainingSpecification") or {}
+    image, digest = str(training.get("TrainingImage", "")), str(training.get("TrainingImageDigest", ""))
+    return [image, _pinned(image, digest), *_offered(answer)]
+
+
+def _of_training(job: Answer) -> list[str]:
+    return [str((job.get("AlgorithmSpecification") or {}).get("TrainingImage", ""))]
+
+
+def _of_tuning(answer: Answer) -> list[str]:
+    jobs = [answer.get("TrainingJobDefinition") or {}, *(answer.get("TrainingJobDefinitions") or ())]
+    return [image for job in jobs for image in _of_training(job)]
+
+
+def _of_processing(answer: Answer) -> list[str]:
+    return [str((answer.get("AppSpecification") or {}).get("ImageUri", ""))]
+
+
+def _of_pipeline(answer: Answer) -> list[str]:
+    return _IMAGE.findall(str(answer.get("PipelineDefinition", "")))
 
 
 def _pinned(image: str, digest: str) -> str:

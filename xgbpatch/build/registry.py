@@ -23,7 +23,7 @@ from xgbpatch.build.verify import ConfigSummary
 from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
 from xgbpatch.inspection import layers
 from xgbpatch.oci import image as oci_image
-from xgbpatch.oci.image import ConfigAddition, RemoteImage
+from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services, copy
@@ -73,10 +73,13 @@ class RegistryBuilder(Builder):
         services.progress.line(f"Building {name}")
         base = load_base(services.registry, definition.base.reference, definition.base.architecture.value)
         with layer.packed_layer(definition.patch) as added:
-            addition = ConfigAddition(
-                [added.diff_id], definition.patch.environment, labels, definition.provenance.created
+            config = oci_image.patched_config(
+                base,
+                diff_ids=[added.diff_id],
+                environment=definition.patch.environment,
+                labels=labels,
+                created=definition.provenance.created,
             )
-            config = oci_image.patched_config(base, addition)
             _verify(definition, base, replace(base, config=json.loads(config)))
             manifest = oci_image.patched_manifest(
                 base.manifest, oci_image.config_descriptor(config), [added.descriptor]

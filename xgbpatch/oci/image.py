@@ -66,34 +66,31 @@ class RemoteImage:
 _OF_A_CONTAINER = ("container", "container_config")  # what a builder's last container was, not what the image is
 
 
-@dataclass(frozen=True)
-class ConfigAddition:
-    """What an image has beyond its base: layers by the digest of their uncompressed bytes, variables, labels, and the
-    moment it says it was created (RFC 3339)."""
-
-    diff_ids: Sequence[str]
-    environment: Mapping[str, str]
-    labels: Mapping[str, str]
-    created: str
-
-
-def patched_config(base: RemoteImage, addition: ConfigAddition) -> bytes:
-    """The configuration of `base` with `addition`: variables in place, new ones behind, as a Dockerfile's ENV would.
+def patched_config(
+    base: RemoteImage,
+    *,
+    diff_ids: Sequence[str],
+    environment: Mapping[str, str],
+    labels: Mapping[str, str],
+    created: str,
+) -> bytes:
+    """The configuration of `base` with more layers (by the digest of their uncompressed bytes), variables and labels,
+    `created` at another moment (RFC 3339). Variables change in place, new ones come behind, as with a Dockerfile's ENV.
 
     Everything else stands as the base has it; equal input gives equal bytes.
     """
     document: dict[str, Any] = {key: value for key, value in base.config.items() if key not in _OF_A_CONTAINER}
     section = dict(document.get("config") or {})
-    added = dict(addition.environment)
+    added = dict(environment)
     pairs = [pair.partition("=") for pair in section.get("Env") or ()]
     section["Env"] = [f"{name}={added.pop(name, value)}" for name, _, value in pairs]
     section["Env"] += [f"{name}={value}" for name, value in sorted(added.items())]
-    section["Labels"] = {**(section.get("Labels") or {}), **addition.labels}
-    rootfs = {"type": "layers", "diff_ids": [*base.diff_ids, *addition.diff_ids]}
-    document.update(config=section, created=addition.created, rootfs=rootfs)
+    section["Labels"] = {**(section.get("Labels") or {}), **labels}
+    rootfs = {"type": "layers", "diff_ids": [*base.diff_ids, *diff_ids]}
+    document.update(config=section, created=created, rootfs=rootfs)
     if document.get("history"):  # an entry a layer: one that tells of fewer layers is refused by some tools
-        entry = {"created": addition.created, "created_by": "xgbpatch", "comment": "adds /opt/xgbpatch"}
-        document["history"] = [*document["history"], *(entry for _ in addition.diff_ids)]
+        entry = {"created": created, "created_by": "xgbpatch", "comment": "adds /opt/xgbpatch"}
+        document["history"] = [*document["history"], *(entry for _ in diff_ids)]
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from threading import BoundedSemaphore
 
-from xgbpatch.aws import EcrRepositoryApi, NewImage
+from xgbpatch.aws import EcrRepositoryApi
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
@@ -120,7 +120,7 @@ class EcrAwareRegistry(Registry):
         layers = _layers(self._keychain, reference)
         if layers is None:
             return super().put_manifest(reference, manifest)
-        if not layers.put(NewImage(manifest.content, manifest.media_type, manifest.digest, reference.tag)):
+        if not layers.put(manifest, reference.tag):
             raise RegistryError(
                 f'"{reference.name}:{reference.tag}" is another image already, and the tags of this repository are '
                 "immutable",

@@ -16,7 +16,7 @@ from xgbpatch.errors import ConfigurationError, DriftError, PackageError, Xgbpat
 from xgbpatch.inspection import layers
 from xgbpatch.inspection.facts import Facts, UpstreamModule
 from xgbpatch.oci import image
-from xgbpatch.oci.image import ConfigAddition, RemoteImage
+from xgbpatch.oci.image import RemoteImage
 from xgbpatch.patch import hooks
 from xgbpatch.patch.compose import digest_of, extended
 from xgbpatch.provenance import Provenance
@@ -158,8 +158,8 @@ def rebase(services: Services, request: RebaseRequest) -> RebaseResult:
     if standing:
         return RebaseResult(standing.reference, base.reference, True, accepted)
     services.progress.line(f"Moving {owned.image.reference} onto {base.reference}")
-    addition = ConfigAddition([layer.diff_id for layer in owned.layers], environment, labels, created)
-    content = image.patched_config(base, addition)
+    diff_ids = [layer.diff_id for layer in owned.layers]
+    content = image.patched_config(base, diff_ids=diff_ids, environment=environment, labels=labels, created=created)
     manifest = image.patched_manifest(
         base.manifest, image.config_descriptor(content), [layer.blob for layer in owned.layers]
     )

@@ -28,9 +28,12 @@ DOCUMENT = {
     "history": [{"created_by": "a"}, {"created_by": "b", "empty_layer": True}],
     "rootfs": {"type": "layers", "diff_ids": ["sha256:a", "sha256:b"]},
 }
-ADDITION = oci_image.ConfigAddition(
-    ["sha256:c"], {"PATH": "/opt/xgbpatch/bin:/usr/bin:/bin", "B": "2", "A": "1=1"}, {"x": "y"}, "2026-11-01T00:00:00Z"
-)
+ADDITION = {
+    "diff_ids": ["sha256:c"],
+    "environment": {"PATH": "/opt/xgbpatch/bin:/usr/bin:/bin", "B": "2", "A": "1=1"},
+    "labels": {"x": "y"},
+    "created": "2026-11-01T00:00:00Z",
+}
 
 
 def image(document, media_type=OCI_MANIFEST):
@@ -43,14 +46,14 @@ def image(document, media_type=OCI_MANIFEST):
 
 
 def test_variables_change_in_place_and_new_ones_come_behind_in_order():
-    made = json.loads(oci_image.patched_config(image(DOCUMENT), ADDITION))
+    made = json.loads(oci_image.patched_config(image(DOCUMENT), **ADDITION))
     assert made["config"]["Env"] == [
         "PATH=/opt/xgbpatch/bin:/usr/bin:/bin", "EMPTY=", "LANG=C.UTF-8", "A=1=1", "B=2",
     ]  # fmt: skip
 
 
 def test_labels_layers_moment_and_history_are_added_and_the_rest_stands():
-    made = json.loads(oci_image.patched_config(image(DOCUMENT), ADDITION))
+    made = json.loads(oci_image.patched_config(image(DOCUMENT), **ADDITION))
     assert made["config"]["Labels"] == {"team": "base", "org.opencontainers.image.version": "22.04", "x": "y"}
     assert made["config"]["Entrypoint"] == ["/bin/entry"]
     assert made["rootfs"]["diff_ids"] == ["sha256:a", "sha256:b", "sha256:c"]
@@ -61,11 +64,11 @@ def test_labels_layers_moment_and_history_are_added_and_the_rest_stands():
 
 def test_a_base_without_a_history_gets_none():
     document = {key: value for key, value in DOCUMENT.items() if key != "history"}
-    assert "history" not in json.loads(oci_image.patched_config(image(document), ADDITION))
+    assert "history" not in json.loads(oci_image.patched_config(image(document), **ADDITION))
 
 
 def test_the_manifest_of_an_oci_base_is_one_that_sagemaker_takes():
-    content = oci_image.patched_config(image(DOCUMENT), ADDITION)
+    content = oci_image.patched_config(image(DOCUMENT), **ADDITION)
     made = oci_image.patched_manifest(image(DOCUMENT).manifest, oci_image.config_descriptor(content), [OURS])
     assert complaints(made) == ()
     assert [layer.digest for layer in made.layers] == [*(layer.digest for layer in LAYERS), OURS.digest]
@@ -86,15 +89,13 @@ VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size
 def test_whatever_base_and_patch_hold_the_promise_is_kept(held, added, labels):
     document = {**DOCUMENT, "config": {"Env": [f"{name}={value}" for name, value in held.items()], "Labels": labels}}
     base = image(document)
-    content = oci_image.patched_config(base, oci_image.ConfigAddition(["sha256:c"], added, {"io.xgbpatch.x": "y"}, ""))
+    addition = {"diff_ids": ["sha256:c"], "environment": added, "labels": {"io.xgbpatch.x": "y"}, "created": ""}
+    content = oci_image.patched_config(base, **addition)
     made = RemoteImage(base.reference, base.manifest, json.loads(content))
     seen = [ConfigSummary(one.diff_ids, one.environment, one.labels) for one in (base, made)]
     assert list(config_findings(*seen, added)) == []
     assert set(made.environment) == set(held) | set(added)
-    assert (
-        oci_image.patched_config(base, oci_image.ConfigAddition(["sha256:c"], added, {"io.xgbpatch.x": "y"}, ""))
-        == content
-    )
+    assert oci_image.patched_config(base, **addition) == content
 
 
 @pytest.mark.parametrize(
