@@ -17,8 +17,7 @@ from support.differential.budget import WHOLE_ZOO, hold
 from support.differential.comparing import ADDED, explained_difference
 from support.differential.grammar import CUSTOM, Subject, requests
 from support.differential.stage import Part, Player, Scene, Zoo
-from xgbpatch.contract.checks.against_base import ENGINE_HEADER, difference
-from xgbpatch.contract.http import Answer, Request
+from xgbpatch.contract.http import ENGINE_HEADER, Answer, Request, difference
 
 pytestmark = pytest.mark.timeout(7200 if WHOLE_ZOO else 900)
 

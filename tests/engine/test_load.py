@@ -14,8 +14,7 @@ from support.differential.stage import Part, Player, Scene, Zoo
 from support.load import raw
 from support.load.endurance import csv, endure
 from support.load.traffic import Exchange, Traffic, post
-from xgbpatch.contract.checks.against_base import difference
-from xgbpatch.contract.http import Request
+from xgbpatch.contract.http import Request, difference
 from xgbpatch.engine.types import Mount, Run
 
 pytestmark = pytest.mark.timeout(900)

@@ -15,8 +15,6 @@ from xgbpatch.errors import EngineError
 HOST = "algo-1"
 ROUNDS = 10
 TIMEOUT_SECONDS = 180
-
-
 DEFAULTS = {"num_round": str(ROUNDS), "objective": "reg:squarederror", "max_depth": "5", "eta": "0.3"}
 CHECKPOINTS = "/opt/ml/checkpoints"
 
@@ -115,16 +113,13 @@ def run(image: str, job: Job, root: Path) -> Run:
 
 def finish(container: Container, root: Path) -> Trained:
     """Wait for the job to end, three minutes at most."""
-    return Trained(_exit_code(container), container.stdout(), container.stderr(), root)
-
-
-def _exit_code(container: Container) -> int | None:
     try:
-        return container.wait(TIMEOUT_SECONDS)
+        exit_code: int | None = container.wait(TIMEOUT_SECONDS)
     except EngineError:
-        if container.running:
-            return None
-        raise
+        if not container.running:
+            raise
+        exit_code = None
+    return Trained(exit_code, container.stdout(), container.stderr(), root)
 
 
 # The training jobs that the checks ask for; each runs once, where a check that applies needs it.

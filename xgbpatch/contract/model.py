@@ -62,6 +62,10 @@ class Report:
     def passed(self) -> bool:
         return all(result.verdict is not Verdict.FAILED for result in self.results)
 
+    @property
+    def seconds(self) -> float:
+        return sum(result.seconds for result in self.results)
+
     def count(self, verdict: Verdict) -> int:
         return sum(result.verdict is verdict for result in self.results)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from xgbpatch.contract.http import Answer
 from xgbpatch.contract.model import Violation, require
-from xgbpatch.contract.payloads import Row, csv
+from xgbpatch.contract.payloads import Row, csv, vector
 from xgbpatch.engine.client import Container
 
 SAMPLE = 25  # rows, where their number does not matter; and as many are explained
@@ -186,11 +186,6 @@ def of_cells(cells: Row, features: int) -> Explained:
     return Explained(tuple(cells[at] for at in starts), tuple(cells[at + 1 : at + step] for at in starts))
 
 
-def vector(value: object) -> Row:
-    """A number, or a list of numbers, as a row."""
-    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)  # type: ignore[arg-type]
-
-
 def read_explained(answer: Answer, records: Callable[[], Sequence[Explained]]) -> Sequence[Explained]:
     """What `records` reads from `answer`; raises `Violation` where it is not there, or of another shape."""
     try:
@@ -204,16 +199,15 @@ def agree(answers: Sequence[Explained], truth: Truth, approximate: bool = False)
     rows = truth.approximations if approximate else truth.contributions
     require(len(answers) == len(truth.margins), f"{len(answers)} explanations came back for {len(truth.margins)} rows")
     for number, (record, margins) in enumerate(zip(answers, truth.margins, strict=True), 1):
-        _near(record.sums, margins, (f"row {number}: base value and SHAP values sum to", margins))
+        limit = TOLERANCE * max(1.0, *map(abs, margins))
+        _near(record.sums, margins, limit, f"row {number}: base value and SHAP values sum to")
         if rows:
-            _near(record.row, rows[number - 1], (f"row {number}: SHAP values, base value last, are", margins))
+            _near(record.row, rows[number - 1], limit, f"row {number}: SHAP values, base value last, are")
     own = ", equal to xgboost's own" if rows else ""
     return f"{len(answers)} rows of {truth.description.features} values, summing to the margin{own}"
 
 
-def _near(values: Row, expected: Row, truth: tuple[str, Row]) -> None:
-    what, margins = truth
-    limit = TOLERANCE * max(1.0, *map(abs, margins))
+def _near(values: Row, expected: Row, limit: float, what: str) -> None:
     pairs = enumerate(zip(values, expected, strict=False))
     wrong = next((at for at, (one, other) in pairs if not abs(one - other) <= limit), None)
     require(len(values) == len(expected), f"{what} {len(values)} numbers, and the booster says {len(expected)}")

@@ -21,7 +21,12 @@ _VARINT, _LENGTH_DELIMITED = 0, 2
 
 def recordio(rows: Iterable[Sequence[float]]) -> bytes:
     """Each row as one record: features["values"] = float32 tensor."""
-    return b"".join(_framed(_recordio_record(row)) for row in rows)
+    stream = bytearray()
+    for row in rows:
+        tensor = _field(_FLOAT32_TENSOR, _field(_VALUES, struct.pack(f"<{len(row)}f", *row)))
+        record = _field(_FEATURES, _field(_KEY, b"values") + _field(_VALUE, tensor))
+        stream += struct.pack("<II", _RECORDIO_MAGIC, len(record)) + record + b"\0" * (-len(record) % 4)
+    return bytes(stream)
 
 
 def recordio_count(stream: bytes) -> int:
@@ -81,16 +86,6 @@ def _read_varint(message: bytes, position: int) -> tuple[int, int]:
     raise ValueError("a number is cut off")
 
 
-def _recordio_record(row: Sequence[float]) -> bytes:
-    floats = _field(_VALUES, struct.pack(f"<{len(row)}f", *row))
-    value = _field(_FLOAT32_TENSOR, floats)
-    return _field(_FEATURES, _field(_KEY, b"values") + _field(_VALUE, value))
-
-
-def _framed(payload: bytes) -> bytes:
-    return struct.pack("<II", _RECORDIO_MAGIC, len(payload)) + payload + b"\0" * (-len(payload) % 4)
-
-
 def _field(number: int, content: bytes) -> bytes:
     return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
 
@@ -140,27 +135,15 @@ def npy_shape(content: bytes) -> tuple[int, ...]:
 
 ABALONE_CHANNELS = {"train": ("train_0", "train_1"), "validation": ("validation",)}
 ABALONE_NAMES = (
-    "sex",
-    "length",
-    "diameter",
-    "height",
-    "whole weight",
-    "shucked weight",
-    "viscera weight",
-    "shell weight",
-)
+    "sex", "length", "diameter", "height", "whole weight", "shucked weight", "viscera weight", "shell weight",
+)  # fmt: skip
 ABALONE_FEATURES = 9  # indices 1 to 8 in the files, and the column 0 that libsvm training sees in front of them
 _MEDIAN = 9  # rings
 
 
 def abalone_rows() -> tuple[Row, ...]:
     """The 626 rows of the validation file without labels, as the trained model counts columns: column 0 is 0."""
-    return tuple(row for _, row in _records("validation"))
-
-
-def abalone_ages() -> tuple[bool, ...]:
-    """Whether each of `rows` has more than 9 rings."""
-    return tuple(_old(label) for label, _ in _records("validation"))
+    return tuple(_abalone_record(line)[1] for line in _text("validation").splitlines())
 
 
 def write_channels(directory: Path, content_type: str, as_classes: bool = False) -> None:
@@ -168,35 +151,20 @@ def write_channels(directory: Path, content_type: str, as_classes: bool = False)
 
     The label is the number of rings, or `as_classes` 1 for more than 9 and 0.
     """
-    suffix, written = ("csv", _csv_line) if content_type == "text/csv" else ("libsvm", _libsvm_line)
+    as_csv = content_type == "text/csv"
     for channel, names in ABALONE_CHANNELS.items():
         (directory / channel).mkdir(parents=True)
         for name in names:
-            text = "".join(written(line, as_classes) for line in _text(name).splitlines())
-            (directory / channel / f"{name}.{suffix}").write_text(text, encoding="ascii")
-
-
-def _csv_line(line: str, as_classes: bool) -> str:
-    label, row = _abalone_record(line)
-    return f"{_label(label, as_classes)},{','.join(map(repr, row))}\n"
-
-
-def _libsvm_line(line: str, as_classes: bool) -> str:
-    """As published: indices are counted from 1."""
-    label, _, pairs = line.partition(" ")
-    return f"{_label(label, as_classes)} {pairs}\n"
-
-
-def _label(rings: str, as_classes: bool) -> str:
-    return str(int(_old(rings))) if as_classes else rings
-
-
-def _old(rings: str) -> bool:
-    return float(rings) > _MEDIAN
-
-
-def _records(name: str) -> list[tuple[str, Row]]:
-    return [_abalone_record(line) for line in _text(name).splitlines()]
+            lines = []
+            for line in _text(name).splitlines():
+                rings, row = _abalone_record(line)
+                label = str(int(float(rings) > _MEDIAN)) if as_classes else rings
+                # libsvm as published: its indices are counted from 1
+                lines.append(
+                    f"{label},{','.join(map(repr, row))}\n" if as_csv else f"{label} {line.partition(' ')[2]}\n"
+                )
+            path = directory / channel / f"{name}.{'csv' if as_csv else 'libsvm'}"
+            path.write_text("".join(lines), encoding="ascii")
 
 
 def _abalone_record(line: str) -> tuple[str, Row]:
@@ -241,6 +209,11 @@ CONTENT_TYPES = {
 }
 
 
+def vector(value: object) -> Row:
+    """A number, or a list of numbers, as a row."""
+    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)  # type: ignore[arg-type]
+
+
 def csv_scores(answer: Answer) -> list[Row]:
     """The numbers of a CSV answer, one row a line; raises `Violation` where a cell is none."""
     try:
@@ -253,7 +226,7 @@ def json_scores(answer: Answer, key: str = "score") -> list[Row]:
     """The numbers under `predictions[].<key>`, one row a record; raises `Violation` on another shape."""
     document = answer.json()
     try:
-        return [_row(record[key]) for record in document["predictions"]]
+        return [vector(record[key]) for record in document["predictions"]]
     except (KeyError, TypeError, ValueError) as error:
         raise Violation(f'answered {answer}, not {{"predictions": [{{"{key}": …}}]}}') from error
 
@@ -262,10 +235,6 @@ def json_lines_scores(answer: Answer, key: str = "score") -> list[Row]:
     """The numbers under `key` of each line; raises `Violation` on another shape."""
     lines = [Answer(answer.status, {}, b'{"predictions": [' + line + b"]}") for line in answer.body.splitlines()]
     return [score for line in lines for score in json_scores(line, key)]
-
-
-def _row(score: object) -> Row:
-    return tuple(map(float, score)) if isinstance(score, list) else (float(score),)  # type: ignore[arg-type]
 
 
 def _number(value: float) -> str:

@@ -1,80 +1,221 @@
-"""Runs the checks of one image in order and keeps what they found."""
+"""Every check in the order it runs, which of them a user's choice of names selects, and the run itself."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
-from xgbpatch.contract.checks.table import Check, selected
+from xgbpatch.contract import jobs, server
+from xgbpatch.contract.checks import against_base, fixes, image, multi_model, serve, shap, train
 from xgbpatch.contract.jobs import Job
 from xgbpatch.contract.model import CheckResult, NotApplicable, Options, Report, Verdict, Violation
+from xgbpatch.contract.payloads import CONTENT_TYPES
 from xgbpatch.contract.session import Need, Session, model_files
 from xgbpatch.engine.client import Engine
-from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import ConfigurationError, EngineError
 from xgbpatch.reference import ImageReference
+from xgbpatch.util import nearest_word
+
+AGAINST_BASE = "base"  # the group that runs on request
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check's stable name (`group.what`), its code, and the jobs and servers it needs, so that they start in time.
+
+    `feature` or `fix` is the one that it is about: it applies to images that carry it.
+    """
+
+    name: str
+    observe: Callable[[Session], str]
+    need: Need | tuple[Need, ...] = ()
+    purpose: str = ""
+    feature: str = ""
+    fix: str = ""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        return self.need if isinstance(self.need, tuple) else (self.need,)
+
+    @property
+    def group(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
+    def what(self) -> str:
+        """One line for `--list`."""
+        return self.purpose or (self.observe.__doc__ or "").partition("\n")[0]
+
+
+def _of(feature: str, what: str, observe: Callable[[Session], str], *needs: Need) -> Check:
+    """A check of a feature, in the group of its name."""
+    return Check(f"{feature}.{what}", observe, needs, feature=feature)
+
+
+def _fix(name: str, observe: Callable[[Session], str], *needs: Need) -> Check:
+    """The check of a fix."""
+    return Check(f"fix.{name}", observe, needs, fix=name)
+
+
+# By server, so that each runs as short as possible: a group's checks need not stand together.
+CHECKS = (
+    Check("image.commands", image.commands),
+    Check("image.labels", image.labels),
+    Check("image.platform", image.platform),
+    Check("image.size", image.size),
+    Check("train.model", train.model, jobs.ABALONE),
+    Check("train.metrics", train.printed_metrics, jobs.ABALONE),
+    Check("train.user-error", train.user_error, jobs.BAD),
+    Check("train.csv", train.csv_job, jobs.ABALONE_CSV),
+    _of("training", "files", train.written_files, jobs.ABALONE),
+    _of("training", "importance", train.importance, jobs.ABALONE),
+    _of("training", "hyperparameters", train.hyperparameters, jobs.OBSERVED),
+    _of("training", "metrics", train.own_metrics, jobs.OBSERVED),
+    _fix("custom-metrics", train.custom_metrics, jobs.LOGISTIC),
+    _fix("kfold-eval", train.kfold_eval, jobs.K_FOLD),
+    _fix("kfold-checkpoint", train.kfold_checkpoint, jobs.FOLDS, jobs.FOLDS_AGAIN),
+    _fix("eval-metric-without-objective", train.eval_metric_without_objective, jobs.UNSTATED),
+    _fix("checkpoint-resume", train.checkpoint_resume, jobs.INTERRUPTED, jobs.RESUMED),
+    Check("serve.cold-start", serve.cold_start, server.PLAIN),
+    Check("serve.ping", serve.ping, server.PLAIN),
+    Check("serve.execution-parameters", serve.execution_parameters, server.PLAIN),
+    *(
+        Check(f"serve.{name}", serve.content_type(name), server.PLAIN,
+              f"{kind.header} in: the scores are the booster's.")
+        for name, kind in CONTENT_TYPES.items()
+    ),
+    Check("serve.accept-csv", serve.accept_csv, server.PLAIN),
+    Check("serve.accept-json", serve.accept_json, server.PLAIN),
+    Check("serve.errors", serve.error_answers, server.PLAIN),
+    Check("serve.predictions", serve.predictions, server.PLAIN),
+    _fix("libsvm-skew", fixes.libsvm_skew, server.PLAIN),
+    _fix("jsonlines-accept", fixes.jsonlines_accept, server.PLAIN),
+    _of("shap", "off", shap.off, server.PLAIN),
+    _of("shap", "attributes", shap.attributes, server.PLAIN),
+    _of("shap", "accept", shap.accept, server.PLAIN),
+    _of("shap", "top-k", shap.top_k, server.PLAIN),
+    _of("shap", "interactions", shap.interactions, server.PLAIN),
+    _of("shap", "approximate", shap.approximate, server.PLAIN),
+    _of("shap", "column-names", shap.column_names, server.PLAIN),
+    _of("shap", "bad-option", shap.bad_option, server.PLAIN),
+    Check("serve.selectable", serve.selectable, server.SELECTABLE),
+    Check("serve.accept-jsonlines", serve.accept_jsonlines, server.SELECTABLE),
+    _fix("recordio-growth", fixes.recordio_growth, server.SELECTABLE),
+    Check("serve.bind-port", serve.bind_port, server.BOUND),
+    Check("batch.lines", serve.batch_lines, server.BATCH),
+    Check("batch.payload", serve.batch_payload, server.BATCH),
+    Check("ensemble.mean", serve.ensemble_mean, server.ENSEMBLE),
+    _of("shap", "mean", shap.ensemble_mean, server.ENSEMBLE),
+    _fix("ensemble-vote", fixes.ensemble_vote, server.VOTES),
+    Check("shap.vote", shap.ensemble_vote, server.VOTES, feature="shap", fix="ensemble-vote"),
+    _fix("mme-ensemble-vote", fixes.mme_ensemble_vote, server.VOTES_MULTI_MODEL),
+    Check("multi-model.ping", multi_model.ping, server.MULTI_MODEL),
+    Check("multi-model.load", multi_model.load, server.MULTI_MODEL),
+    Check("multi-model.list", multi_model.listing, server.MULTI_MODEL),
+    Check("multi-model.double-load", multi_model.double_load, server.MULTI_MODEL),
+    Check("multi-model.invoke", multi_model.invoke, server.MULTI_MODEL),
+    _fix("mme-errors", fixes.mme_errors, server.MULTI_MODEL),
+    _of("shap", "multi-model-attributes", shap.request_from_multi_model, server.MULTI_MODEL),
+    Check("multi-model.unknown", multi_model.unknown, server.MULTI_MODEL),
+    Check("multi-model.unload", multi_model.unload, server.MULTI_MODEL),
+    _of("shap", "csv", shap.appended_csv, server.SHAP),
+    _of("shap", "json", shap.appended_json, server.SHAP),
+    _of("shap", "batch", shap.appended_batch, server.SHAP_BATCH),
+    _of("shap", "multi-model", shap.appended_from_multi_model, server.SHAP_MULTI_MODEL),
+    _of("shap", "keys-json", shap.selected_json, server.SHAP_SELECTED),
+    _of("shap", "keys-jsonlines", shap.selected_json_lines, server.SHAP_SELECTED),
+    _of("shap", "keys-csv", shap.selected_csv, server.SHAP_SELECTED),
+    _of("shap", "keys-recordio-protobuf", shap.selected_recordio, server.SHAP_SELECTED),
+    _of("shap", "payload", shap.selected_payload, server.SHAP_SELECTED),
+    _of("shap-probability", "refused", shap.probability_refused, server.SHAP_SELECTED),
+    _of("shap-probability", "values", shap.probability_values, server.SHAP_PROBABILITY),
+    _of("shap-probability", "base-value", shap.probability_base_value, server.SHAP_PROBABILITY),
+    _of("daal4py", "engine", serve.engine, server.DAAL4PY),
+    _of("daal4py", "predictions", serve.engine_predictions, server.DAAL4PY),
+    _of("daal4py", "same-bytes", serve.engine_bytes, server.DAAL4PY, server.BOOSTER),
+    _fix("serve-exit-code", fixes.serve_exit_code, server.UNLOADABLE),
+    _fix("pickle-refused", fixes.pickle_refused, server.UNLOADABLE),
+    _of("training", "newer", train.newer, server.NEWER),
+    *(
+        Check(f"base.{stack.name}", against_base.same_answers(stack, questions), stack,
+              f"The {stack.name} server answers as the base's, byte for byte.")
+        for stack, questions in (
+            (server.PLAIN, against_base.plain), (server.SELECTED, against_base.limited),
+            (server.BATCH, against_base.reduced), (server.ENSEMBLE, against_base.reduced),
+        )
+    ),
+    Check("base.multi-model", against_base.same_answers(server.MULTI_MODEL, against_base.whole_life),
+          server.MULTI_MODEL, "A model's whole life on the multi-model server."),
+    Check("serve.stop", serve.stop, server.PLAIN),
+)  # fmt: skip
+
+
+def selected(options: Options) -> tuple[Check, ...]:
+    """The checks that `options` ask for; raises `ConfigurationError` that names an unknown one and the nearest."""
+    names = {*(check.name for check in CHECKS), *(check.group for check in CHECKS)}
+    for name in options.checks:
+        if name not in names:
+            meant = nearest_word(name, sorted(names))
+            raise ConfigurationError(
+                f'there is no check "{name}"' + (f'; did you mean "{meant}"?' if meant else ""),
+                "`xgbpatch test-local --list` names them all; a group (`serve`) stands for its checks.",
+            )
+    return tuple(
+        check for check in CHECKS
+        if not {check.name, check.group}.isdisjoint(options.checks)
+        or (options.against_base if check.group == AGAINST_BASE else not options.checks)
+    )  # fmt: skip
+
+
+# The checks of one image, run in order.
+
 
 _JOBS_AHEAD = 3  # at once, before the first check; the others begin one by one, before they are asked
 
 
-def check(engine: Engine, image: ImageReference | str, options: Options) -> Report:
-    """Prove a local `image` (a reference or an ID) under SageMaker's contract.
+def check(engine: Engine, reference: ImageReference | str, options: Options) -> Report:
+    """Prove a local image (by reference or ID) under SageMaker's contract.
 
     Raises `ConfigurationError` for an unknown check, image or model directory, before anything is started, and
     `EngineError` when the engine itself stops answering; what the image does wrong is in the report.
     """
     checks = selected(options)
-    local = _local(engine, image)
-    if options.model is not None:
-        model_files(options.model)
-    with Session.opened(engine, local, options) as session:
-        return Report(str(image), tuple(_results(session, checks)))
-
-
-def _local(engine: Engine, reference: ImageReference | str) -> LocalImage:
-    image = engine.image(reference)
-    if image is None:
+    local = engine.image(reference)
+    if local is None:
         raise ConfigurationError(
             f'the engine holds no image "{reference}"', f"Build it, or run: docker pull {reference}"
         )
-    return image
+    if options.model is not None:
+        model_files(options.model)
+    with Session.opened(engine, local, options) as session:
+        return Report(str(reference), tuple(_results(session, checks)))
 
 
 def _results(session: Session, checks: Sequence[Check]) -> Iterator[CheckResult]:
-    applicable = [check for check in checks if not check.missing(session.carried)]
-    for job in _jobs(applicable)[:_JOBS_AHEAD]:
+    missing = {check.name: session.carried.missing(check.feature, check.fix) for check in checks}
+    later = [check for check in checks if not missing[check.name]]
+    training = dict.fromkeys(need for check in later for need in check.needs if isinstance(need, Job))
+    for job in islice(training, _JOBS_AHEAD):
         session.warm(job)
     for position, current in enumerate(checks, 1):
         session.options.progress.line(f"[{position}/{len(checks)}] {current.name}")
-        missing = current.missing(session.carried)
-        if missing:
-            yield CheckResult(current.name, Verdict.SKIPPED, missing, 0.0)
+        if missing[current.name]:
+            yield CheckResult(current.name, Verdict.SKIPPED, missing[current.name], 0.0)
             continue
-        session.retain({need for later in applicable for need in later.needs})
-        yield _result(session, current)
-        applicable.remove(current)
-        _warm_next(session, current.needs, applicable)
-
-
-def _jobs(checks: Sequence[Check]) -> list[Job]:
-    return list(dict.fromkeys(need for check in checks for need in check.needs if isinstance(need, Job)))
-
-
-def _warm_next(session: Session, current: Sequence[Need], later: Sequence[Check]) -> None:
-    """The next server boots, or the next job trains, while this one is still asked."""
-    following = (need for check in later for need in check.needs if need not in current)
-    for need in islice(following, 1):
-        session.warm(need)
-
-
-def _result(session: Session, current: Check) -> CheckResult:
-    session.forget_used()
-    begun = time.monotonic()
-    verdict, reason = _verdict(session, current)
-    seconds = time.monotonic() - begun
-    log = session.save_logs() if verdict is Verdict.FAILED else ""
-    return CheckResult(current.name, verdict, reason, seconds, log)
+        session.retain({need for check in later for need in check.needs})
+        session.forget_used()
+        begun = time.monotonic()
+        verdict, reason = _verdict(session, current)
+        seconds = time.monotonic() - begun
+        log = session.save_logs() if verdict is Verdict.FAILED else ""
+        yield CheckResult(current.name, verdict, reason, seconds, log)
+        later.remove(current)
+        # The next server boots, or the next job trains, while this one is still asked.
+        following = (need for check in later for need in check.needs if need not in current.needs)
+        for need in islice(following, 1):
+            session.warm(need)
 
 
 def _verdict(session: Session, current: Check) -> tuple[Verdict, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 
 from xgbpatch.contract.http import Answer, Request, send
@@ -128,7 +129,10 @@ class Server:
     stack: Stack
     begun: float = field(default_factory=time.monotonic)
     cold_start: float | None = None
-    _address: str = ""
+
+    @cached_property
+    def address(self) -> str:
+        return self.container.address(self.stack.port)
 
     def wait(self, limit: float) -> None:
         """Block until /ping answers 200; raises `Violation` when it ended or is not ready `limit` seconds on."""
@@ -156,16 +160,12 @@ class Server:
         return self.container.wait(5)
 
     def ask(self, request: Request) -> Answer:
-        return send(self._where(), request)
+        return send(self.address, request)
 
     def _ping(self) -> int:
         try:
-            return send(self._where(), Request(path="/ping")).status if self.container.running else 0
+            return send(self.address, Request(path="/ping")).status if self.container.running else 0
         except EngineGoneError:
             raise
         except (Violation, EngineError):  # its port goes with a container that ends
             return 0
-
-    def _where(self) -> str:
-        self._address = self._address or self.container.address(self.stack.port)
-        return self._address

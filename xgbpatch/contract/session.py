@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import pickle
 import random
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -63,31 +63,31 @@ def assemble(models: Models, directory: Path, trained: Callable[[Job], Trained])
         return trained(ABALONE).model.parent
     folder = directory / f"served-{models.value}"
     if not folder.exists():
-        files, beside = _parts(models, trained)
+        content = _content(models, trained)
         (folder / BESIDE).mkdir(parents=True)
-        for path, content in {**files, **{f"{BESIDE}/{name}": data for name, data in beside.items()}}.items():
-            (folder / path).write_bytes(content)
+        for name, data in content.items():
+            (folder / name).write_bytes(data)
     return folder
 
 
-def _parts(models: Models, trained: Callable[[Job], Trained]) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The files of the folder, and those in BESIDE, by name."""
-    if models is Models.MEAN:
-        members = [trained(job).model for job in (ABALONE, ABALONE_CSV)]
-        return {f"xgboost-model-{number}": path.read_bytes() for number, path in enumerate(members)}, {}
-    if models is Models.VOTES:
-        members = sorted(trained(K_FOLD).root.glob("model/xgboost-model-*"))
-        return {path.name: path.read_bytes() for path in members}, {}
-    if models is Models.LOGISTIC:
-        return {"xgboost-model": trained(LOGISTIC).model.read_bytes()}, {
-            "background.npy": payloads.npy_float32(background())
-        }
-    if models in (Models.NAMED, Models.NEWER):
-        names = {"feature_names.json": json.dumps(NAMES).encode()}
-        newer = {"record.json": json.dumps({"xgboost": "99.0.0"}).encode()}
-        beside = names if models is Models.NAMED else newer
-        return {"xgboost-model": trained(ABALONE).model.read_bytes()}, beside
-    return {"xgboost-model": pickle.dumps(_Marker(), protocol=4)}, {}
+def _content(models: Models, trained: Callable[[Job], Trained]) -> dict[str, bytes]:
+    """The files of the folder, by their name in it."""
+    match models:
+        case Models.MEAN:
+            members = [trained(job).model for job in (ABALONE, ABALONE_CSV)]
+            return {f"xgboost-model-{number}": path.read_bytes() for number, path in enumerate(members)}
+        case Models.VOTES:
+            return {path.name: path.read_bytes() for path in sorted(trained(K_FOLD).root.glob("model/xgboost-model-*"))}
+        case Models.PICKLE:
+            return {"xgboost-model": pickle.dumps(_Marker(), protocol=4)}
+        case Models.LOGISTIC:
+            beside, data = "background.npy", payloads.npy_float32(background())
+        case Models.NAMED:
+            beside, data = "feature_names.json", json.dumps(NAMES).encode()
+        case _:
+            beside, data = "record.json", json.dumps({"xgboost": "99.0.0"}).encode()
+    model = trained(LOGISTIC if models is Models.LOGISTIC else ABALONE).model
+    return {"xgboost-model": model.read_bytes(), f"{BESIDE}/{beside}": data}
 
 
 def background() -> Sequence[Sequence[float]]:
@@ -104,12 +104,6 @@ _FOREIGN_ROWS_BYTES = 60_000
 _SAME = {Models.NAMED: Models.ABALONE}  # the same model
 
 
-@dataclass(frozen=True)
-class _Started:
-    container: Container
-    exits: ExitStack
-
-
 class Session:
     """Starts each job and server once, on demand or ahead of it; all of it ends with `opened`."""
 
@@ -119,9 +113,9 @@ class Session:
         self.options = options
         self._exits = ExitStack()
         self._directory = Path()
-        self._jobs: dict[Job, _Started] = {}
+        self._jobs: dict[Job, Container] = {}
         self._trained: dict[Job, Trained] = {}
-        self._servers: dict[tuple[str, Stack], tuple[Server, _Started]] = {}
+        self._servers: dict[tuple[str, Stack], tuple[Server, ExitStack]] = {}
         self._truths: dict[Models | None, Truth] = {}
         self._used: dict[str, Container] = {}
 
@@ -136,11 +130,10 @@ class Session:
 
     def trained(self, job: Job) -> Trained:
         """The outcome of `job`, which runs once."""
+        self._begin(job)
+        self._used[f"train.{job.name}"] = self._jobs[job]
         if job not in self._trained:
-            self._begin(job)
-            self._used[f"train.{job.name}"] = self._jobs[job].container
-            self._trained[job] = jobs.finish(self._jobs[job].container, self._root(job))
-        self._used[f"train.{job.name}"] = self._jobs[job].container
+            self._trained[job] = jobs.finish(self._jobs[job], self._directory / job.name)
         return self._trained[job]
 
     def server(self, stack: Stack, image: LocalImage | None = None) -> Server:
@@ -168,7 +161,7 @@ class Session:
     def retain(self, needs: Collection[Need | None]) -> None:
         """Stop every server that no remaining check needs."""
         for key in [key for key in self._servers if key[1] not in needs]:
-            self._servers.pop(key)[1].exits.close()
+            self._servers.pop(key)[1].close()
 
     def truth(self, stack: Stack, count: int) -> Truth:
         """The predictions of the image's own xgboost for the first `count` rows and the models that `stack` serves.
@@ -209,7 +202,8 @@ class Session:
 
         A disk that is full costs the logs, and not the report of minutes of work.
         """
-        folder = self.options.logs / _file_name(self.image)
+        name = self.image.tags[0] if self.image.tags else self.image.id
+        folder = self.options.logs / re.sub(r"[^\w.-]", "_", name)
         try:
             return ", ".join([str(save_log(container, folder, name)) for name, container in self._used.items()])
         except OSError as error:
@@ -220,21 +214,22 @@ class Session:
         if job not in self._jobs:
             if job.after:
                 self.trained(job.after)
-            root = self._root(job)
+            root = self._directory / job.name
             if not root.exists():
                 jobs.prepare(job, root)
-            self._jobs[job] = self._start(jobs.run(self.image.id, job, root))
+            self._jobs[job], _ = self._start(jobs.run(self.image.id, job, root))
 
     def _serve(self, stack: Stack, image: LocalImage) -> Server:
         key = (image.id, stack)
         if key not in self._servers:
-            started = self._start(stack.run(image.id, self._models(stack)))
-            self._servers[key] = Server(started.container, stack), started
+            container, exits = self._start(stack.run(image.id, self._models(stack)))
+            self._servers[key] = Server(container, stack), exits
         return self._servers[key][0]
 
-    def _start(self, run: Run) -> _Started:
+    def _start(self, run: Run) -> tuple[Container, ExitStack]:
+        """A container that ends with the session, or earlier, with the stack beside it."""
         exits = self._exits.enter_context(ExitStack())
-        return _Started(exits.enter_context(self.engine.container(run)), exits)
+        return exits.enter_context(self.engine.container(run)), exits
 
     def _own(self, stack: Stack) -> bool:
         """Whether `stack` serves the user's own model."""
@@ -251,9 +246,6 @@ class Session:
             raise Violation(f'no model to serve: training job "{job.name}": {outcome.ending}')
         return outcome
 
-    def _root(self, job: Job) -> Path:
-        return self._directory / job.name
-
 
 def model_files(directory: Path) -> list[Path]:
     """The files that `serve` would load; raises `ConfigurationError` for a directory without any."""
@@ -261,8 +253,3 @@ def model_files(directory: Path) -> list[Path]:
     if not files:
         raise ConfigurationError(f'"{directory}" holds no model file', "Name the unpacked folder of model.tar.gz.")
     return files
-
-
-def _file_name(image: LocalImage) -> str:
-    name = image.tags[0] if image.tags else image.id
-    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xgbpatch.contract.checks.against_base import ENGINE_HEADER, difference
-from xgbpatch.contract.http import Answer
+from xgbpatch.contract.http import ENGINE_HEADER, Answer, difference
 
 TOLERANCE = 1e-4  # times max(1, |margin|)
 NOT_ACCEPTABLE = 406

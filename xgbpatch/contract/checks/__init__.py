@@ -1,1 +1,1 @@
-"""The checks, by what they look at. `table` has all of them in order."""
+"""The checks, by what they look at. `contract/runner.py` has all of them in order."""

@@ -2,137 +2,53 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from xgbpatch.contract import payloads
-from xgbpatch.contract.checks import multi_model as checks_multi_model
-from xgbpatch.contract.checks import serve
+from xgbpatch.contract.checks import multi_model, serve
 from xgbpatch.contract.checks.image import base_of
-from xgbpatch.contract.http import Answer, Request, invocation
+from xgbpatch.contract.http import ENGINE_HEADER, Answer, Request, difference, invocation
 from xgbpatch.contract.model import Violation
 from xgbpatch.contract.payloads import CONTENT_TYPES, Row, csv, libsvm
 from xgbpatch.contract.server import MULTI_MODEL, SELECTED, SMALL_LIMIT, Stack, settled
 from xgbpatch.contract.session import Session
 
-
-@dataclass(frozen=True)
-class Exchange:
-    """A request to the server of `stack`, and what the base answered."""
-
-    stack: Stack
-    request: Request
-    base: Answer
-
-    def header(self, name: str) -> str:
-        return next((value for named, value in self.request.headers if named.lower() == name), "")
-
-
-def changed_by(exchange: Exchange, fixes: Iterable[str]) -> str:
-    """The one of `fixes` that may change the base's answer, or nothing."""
-    return next((name for name in sorted(fixes) if name in _RULES and _RULES[name](exchange)), "")
-
-
-def _shifted(exchange: Exchange) -> bool:
-    """A libsvm body in which no index is 0: the base that has the bug reads it shifted, whatever it answers."""
-    kind = exchange.header("content-type").partition(";")[0].strip().lower()
-    words = exchange.request.body.decode("utf-8", "replace").split()
-    indices = [word.partition(":")[0] for word in words if ":" in word]
-    invokes = exchange.request.path.endswith("/invocations") or exchange.request.path.endswith("/invoke")
-    libsvm = kind in ("", "libsvm", "text/libsvm", "text/x-libsvm")
-    return invokes and libsvm and bool(indices) and all(index.isdecimal() and int(index) > 0 for index in indices)
-
-
-def _unwritten(exchange: Exchange) -> bool:
-    """An answer in a type that the base accepts, and fails to write."""
-    accept = exchange.header("accept").lower()
-    types = ("application/jsonlines", "application/x-recordio-protobuf")
-    return exchange.base.status == 500 and accept in types and exchange.stack is not MULTI_MODEL
-
-
-def _repeating(exchange: Exchange) -> bool:
-    """recordio-protobuf of selected keys."""
-    recordio = exchange.header("accept").lower() == "application/x-recordio-protobuf"
-    return exchange.stack is SELECTED and recordio and exchange.base.status == 200
-
-
-def _unavailable(exchange: Exchange) -> bool:
-    """The 503 that a multi-model server answers to every bad request."""
-    return exchange.stack is MULTI_MODEL and exchange.base.status == 503
-
-
-_RULES: dict[str, Callable[[Exchange], bool]] = {
-    "libsvm-skew": _shifted,
-    "jsonlines-accept": _unwritten,
-    "recordio-growth": _repeating,
-    "mme-errors": _unavailable,
-}
-
-
-# Two answers held against each other, byte for byte.
-
-
-# Different on every request by their nature.
-_VOLATILE_HEADERS = frozenset({"date", "server-timing", "x-request-id", "x-amzn-requestid"})
-
-
-# Addresses of a C stack and the clock, which xgboost puts in the text of an error.
-_VOLATILE_TEXT = re.compile(rb"0x[0-9a-f]+|\[\d\d:\d\d:\d\d\]")
-_AROUND = 30
-ENGINE_HEADER = "x-xgbpatch-engine"  # of /ping: what the feature daal4py says of itself where it was switched on
-
-
-def difference(base: Answer, patched: Answer, added: frozenset[str] = frozenset()) -> str:
-    """What differs in status, headers or body, or nothing; a successful body may not differ in a single byte.
-
-    `added` are headers that a feature adds, and that may stand in `patched` alone.
-    """
-    if base.status != patched.status:
-        return f"status: base {base}, patched {patched}"
-    return _headers(base, patched, added) or _body(base, patched)
-
-
-def _headers(base: Answer, patched: Answer, added: frozenset[str]) -> str:
-    names = sorted({*base.headers, *patched.headers} - _VOLATILE_HEADERS - (added - {*base.headers}))
-    differing = [name for name in names if _header(base, name) != _header(patched, name)]
-    if differing == ["content-length"] and not _body(base, patched):
-        return ""  # the text of an error with an address one digit longer
-    return "; ".join(f"header {name}: base {_said(base, name)}, patched {_said(patched, name)}" for name in differing)
-
-
-def _body(base: Answer, patched: Answer) -> str:
-    left, right = _comparable(base), _comparable(patched)
-    if left == right:
-        return ""
-    pairs = enumerate(zip(left, right, strict=False))
-    shared = next((at for at, (one, other) in pairs if one != other), min(len(left), len(right)))
-    window = slice(max(0, shared - _AROUND), shared + _AROUND)
-    return f"body from byte {shared}: base {left[window]!r}, patched {right[window]!r}"
-
-
-def _comparable(answer: Answer) -> bytes:
-    return answer.body if answer.status == 200 else _VOLATILE_TEXT.sub(b"0x", answer.body)
-
-
-def _header(answer: Answer, name: str) -> str | None:
-    value = answer.headers.get(name)
-    if name == "allow" and value is not None:  # a set, in the order of this process's hash seed
-        return ", ".join(sorted(value.split(", ")))
-    return value
-
-
-def _said(answer: Answer, name: str) -> str:
-    return f'"{answer.headers[name]}"' if name in answer.headers else "absent"
-
-
-# The requests that `--against-base` sends to base and patched alike: one table a stack.
-
-
 JSON, LINES, CSV, RECORDIO = (
     "application/json", "application/jsonlines", "text/csv", "application/x-recordio-protobuf",
 )  # fmt: skip
 ACCEPTS = ("", "*/*", CSV, JSON, LINES, RECORDIO)
+_SHOWN = 3  # differences in one reason
+
+
+def changed_by(fixes: Iterable[str], stack: Stack, request: Request, base: Answer) -> str:
+    """The one of `fixes` that may change what the base answered to a request to the server of `stack`, or nothing."""
+    return next((fix for fix in sorted(fixes) if _shows_bug(fix, stack, request, base)), "")
+
+
+def _shows_bug(fix: str, stack: Stack, request: Request, base: Answer) -> bool:
+    """Whether the base's answer, or the request, shows the bug that `fix` repairs."""
+    headers = {name.lower(): value.lower() for name, value in request.headers}
+    accept = headers.get("accept", "")
+    match fix:
+        case "libsvm-skew":  # a body in which no index is 0: the base that has the bug reads it shifted
+            kind = headers.get("content-type", "").partition(";")[0].strip()
+            words = request.body.decode("utf-8", "replace").split()
+            indices = [word.partition(":")[0] for word in words if ":" in word]
+            from_one = bool(indices) and all(index.isdecimal() and int(index) > 0 for index in indices)
+            invokes = request.path.endswith(("/invocations", "/invoke"))
+            return invokes and kind in ("", "libsvm", "text/libsvm", "text/x-libsvm") and from_one
+        case "jsonlines-accept":  # an answer in a type that the base accepts, and fails to write
+            return base.status == 500 and accept in (LINES, RECORDIO) and stack is not MULTI_MODEL
+        case "recordio-growth":  # recordio-protobuf of selected keys
+            return stack is SELECTED and accept == RECORDIO and base.status == 200
+        case "mme-errors":  # the 503 that a multi-model server answers to every bad request
+            return stack is MULTI_MODEL and base.status == 503
+        case _:
+            return False
+
+
+# The requests that `--against-base` sends to base and patched alike: one table a stack.
 
 
 @dataclass(frozen=True)
@@ -160,23 +76,23 @@ def limited(rows: tuple[Row, ...]) -> list[Question]:
     return reduced(rows) + [Question(f"a body of {size} bytes", invocation(b"1" * size, CSV)) for size in sizes]
 
 
-def multi_model(rows: tuple[Row, ...], name: str, load: Request) -> list[Question]:
+def whole_life(rows: tuple[Row, ...]) -> list[Question]:
     """A model's life on a multi-model server, in order."""
-    path = f"/models/{name}"
-    invocations = [replace(question, request=replace(question.request, path=f"{path}/invoke"))
-             for question in [*matrix(rows[:3], ("", CSV, JSON)), *bodies(rows)[:4], *_refused(rows)]]  # fmt: skip
+    refused = [Question(case.why, case.request) for case in serve.refusals(rows[0]) if case.request.method == "POST"]
+    single = [*matrix(rows[:3], ("", CSV, JSON)), *bodies(rows)[:4], *refused]
+    invocations = [replace(each, request=replace(each.request, path=multi_model.INVOKE)) for each in single]
+    load = Question("load", multi_model.LOAD)
     return [
-        Question("list before", Request(path="/models")), Question("load", load), Question("load again", load),
-        Question("list", Request(path="/models")), *invocations,
+        Question("list before", Request(path="/models")),
+        load,
+        replace(load, name="load again"),
+        Question("list", Request(path="/models")),
+        *invocations,
         Question("execution parameters", Request(path="/execution-parameters")),
-        Question("unload", Request("DELETE", path)), Question("invoke after unload", Request("POST", f"{path}/invoke")),
+        Question("unload", Request("DELETE", f"/models/{multi_model.NAME}")),
+        Question("invoke after unload", Request("POST", multi_model.INVOKE)),
         Question("unload unknown", Request("DELETE", "/models/no-such")),
-    ]  # fmt: skip
-
-
-def _refused(rows: tuple[Row, ...]) -> list[Question]:
-    """Requests that a multi-model server refuses."""
-    return [Question(case.why, case.request) for case in serve.refusals(rows[0]) if case.request.method == "POST"]
+    ]
 
 
 def matrix(rows: tuple[Row, ...], accepts: Iterable[str]) -> list[Question]:
@@ -230,44 +146,31 @@ def refusals(rows: tuple[Row, ...]) -> list[Question]:
     return [Question(case.why, case.request) for case in serve.refusals(rows[0])] + paths
 
 
-# Checks that a patched image answers as its base does, byte for byte, to requests that ask for nothing new.
-
-
-_SHOWN = 3  # differences in one reason
+# The checks: nothing that was not asked for changes an answer.
 
 
 def same_answers(stack: Stack, table: Callable[[tuple[Row, ...]], list[Question]]) -> Callable[[Session], str]:
     """The check that `stack` answers `table` as the base does."""
 
     def observe(session: Session) -> str:
-        rows = session.rows if stack.foreign else payloads.abalone_rows()
-        return _compare(session, stack, table(rows))
+        base_image = base_of(session)
+        session.warm(stack, base_image)
+        base, patched = session.server(stack, base_image), session.server(stack)
+        added = frozenset({ENGINE_HEADER} if "daal4py" in session.carried.features else ())
+        questions = table(session.rows if stack.foreign else payloads.abalone_rows())
+        differences, repaired = [], 0
+        for question in questions:
+            answer = settled(base, question.request)
+            differs = difference(answer, settled(patched, question.request), added)
+            if differs and changed_by(session.carried.fixes, stack, question.request, answer):
+                repaired += 1
+            elif differs:
+                differences.append(f"{question.name} ({question.request}): {differs}")
+        if differences:
+            more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+            first = "; ".join(differences[:_SHOWN])
+            raise Violation(f"{len(differences)} of {len(questions)} answers differ: {first}{more}")
+        but = f", but for {repaired} that show a bug whose fix the image carries" if repaired else ""
+        return f"{len(questions)} answers, equal byte for byte{but}"
 
     return observe
-
-
-def same_multi_model(session: Session) -> str:
-    """A model's whole life on the multi-model server."""
-    table = multi_model(session.rows, checks_multi_model.NAME, checks_multi_model.LOAD)
-    return _compare(session, MULTI_MODEL, table)
-
-
-def _compare(session: Session, stack: Stack, questions: list[Question]) -> str:
-    base_image = base_of(session)
-    session.warm(stack, base_image)
-    base, patched = session.server(stack, base_image), session.server(stack)
-    asked = frozenset({ENGINE_HEADER} if "daal4py" in session.carried.features else ())
-    differences, repaired = [], 0
-    for question in questions:
-        answer = settled(base, question.request)
-        differs = difference(answer, settled(patched, question.request), asked)
-        if differs and changed_by(Exchange(stack, question.request, answer), session.carried.fixes):
-            repaired += 1
-        elif differs:
-            differences.append(f"{question.name} ({question.request}): {differs}")
-    if differences:
-        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        first = "; ".join(differences[:_SHOWN])
-        raise Violation(f"{len(differences)} of {len(questions)} answers differ: {first}{more}")
-    but = f", but for {repaired} that show a bug whose fix the image carries" if repaired else ""
-    return f"{len(questions)} answers, equal byte for byte{but}"

@@ -64,19 +64,14 @@ def labelled_base(engine: Engine, image: LocalImage) -> LocalImage | None:
 
 def base_of(session: Session) -> LocalImage:
     """The base to compare with: `--base`, or the labels'; raises `NotApplicable` or `Violation` where there is none."""
-    name = session.options.base
+    name, origin = session.options.base, provenance.read(session.image.labels)
     if name:
         image = session.engine.image(name)
-    elif provenance.read(session.image.labels) is None:
+    elif origin is None:
         raise NotApplicable("the image names no base in its labels; give --base IMAGE")
     else:
         image = labelled_base(session.engine, session.image)
+        name = f"{origin.base_name} ({origin.base_digest})"
     if image is None:
-        raise Violation(f"the engine does not hold the base {_base_name(session)}; pull it, or give --base IMAGE")
+        raise Violation(f'the engine does not hold the base "{name}"; pull it, or give --base IMAGE')
     return image
-
-
-def _base_name(session: Session) -> str:
-    origin = provenance.read(session.image.labels)
-    named = f"{origin.base_name} ({origin.base_digest})" if origin else ""
-    return f'"{session.options.base or named}"'

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from xgbpatch.contract.checks.serve import equal
-from xgbpatch.contract.http import Answer, Request, invocation
+from xgbpatch.contract.checks.serve import equal, ok, sample
+from xgbpatch.contract.http import Answer, Request
 from xgbpatch.contract.model import Violation, require
 from xgbpatch.contract.oracle import SAMPLE
-from xgbpatch.contract.payloads import Row, csv
-from xgbpatch.contract.server import MODEL_FOLDER, MULTI_MODEL
+from xgbpatch.contract.payloads import Row, vector
+from xgbpatch.contract.server import MODEL_FOLDER, MULTI_MODEL, Stack
 from xgbpatch.contract.session import Session
 
 NAME = MODEL_FOLDER
 URL = MULTI_MODEL.folder
-
+INVOKE = f"/models/{NAME}/invoke"
 LOAD = Request(
     "POST", "/models", (("Content-Type", "application/json"),), json.dumps({"model_name": NAME, "url": URL}).encode()
 )
@@ -30,7 +31,7 @@ def ping(session: Session) -> str:
 def load(session: Session) -> str:
     """POST /models loads a model by name and folder."""
     require(NAME not in _listed(session), f'the model "{NAME}" is listed before it was loaded')
-    _load(session)
+    load_model(session, MULTI_MODEL)
     return "200"
 
 
@@ -45,7 +46,7 @@ def listing(session: Session) -> str:
 def double_load(session: Session) -> str:
     """Loading a loaded model again is a conflict, which SageMaker takes for success."""
     ensure_loaded(session)
-    answer = _post_models(session)
+    answer = session.server(MULTI_MODEL).ask(LOAD)
     require(answer.status == 409, f"the second load answered {answer}, not 409")
     return "409"
 
@@ -53,14 +54,19 @@ def double_load(session: Session) -> str:
 def invoke(session: Session) -> str:
     """POST /models/<name>/invoke scores as the image's own xgboost does: a JSON list by default, CSV where asked."""
     ensure_loaded(session)
-    rows = session.rows[:SAMPLE]
-    expected = session.truth(MULTI_MODEL, len(rows)).served
-    as_json = _invoke(session, rows, "application/json")
+    expected = session.truth(MULTI_MODEL, SAMPLE).served
+    as_json, as_csv = (
+        ok(session, MULTI_MODEL, replace(sample(session, accept), path=INVOKE))
+        for accept in ("application/json", "text/csv")
+    )
     equal(scores(as_json), expected)
-    as_csv = _invoke(session, rows, "text/csv")
     if len(expected[0]) == 1:
-        equal(_line(as_csv), expected)
-    return f"{len(rows)} rows, equal to the booster's, as JSON and CSV"
+        try:
+            line = [(float(cell),) for cell in as_csv.text.strip().split(",")]
+        except ValueError as error:
+            raise Violation(f"answered {as_csv}, not one line of scores") from error
+        equal(line, expected)
+    return f"{len(expected)} rows, equal to the booster's, as JSON and CSV"
 
 
 def unknown(session: Session) -> str:
@@ -78,7 +84,7 @@ def unload(session: Session) -> str:
     answer = _ask(session, "DELETE", f"/models/{NAME}")
     require(answer.status == 200, f"DELETE answered {answer}, not 200")
     require(NAME not in _listed(session), "the model is still listed after DELETE")
-    gone = _ask(session, "POST", f"/models/{NAME}/invoke")
+    gone = _ask(session, "POST", INVOKE)
     require(gone.status == 404, f"invoke after DELETE answered {gone}, not 404")
     return "gone"
 
@@ -87,19 +93,16 @@ def _ask(session: Session, method: str, path: str) -> Answer:
     return session.server(MULTI_MODEL).ask(Request(method, path))
 
 
-def _post_models(session: Session) -> Answer:
-    return session.server(MULTI_MODEL).ask(LOAD)
-
-
-def _load(session: Session) -> None:
-    answer = _post_models(session)
+def load_model(session: Session, stack: Stack) -> None:
+    """Load the model on the multi-model server of `stack`."""
+    answer = session.server(stack).ask(LOAD)
     require(answer.status == 200, f"POST /models answered {answer}, not 200")
 
 
 def ensure_loaded(session: Session) -> None:
     """Load the model unless it is listed."""
     if NAME not in _listed(session):
-        _load(session)
+        load_model(session, MULTI_MODEL)
 
 
 def _listed(session: Session) -> dict[str, str]:
@@ -111,25 +114,10 @@ def _listed(session: Session) -> dict[str, str]:
         raise Violation(f"GET /models answered {answer}, not a list of models") from error
 
 
-def _invoke(session: Session, rows: tuple[Row, ...], accept: str) -> Answer:
-    single = invocation(csv(rows), "text/csv", accept)
-    request = Request("POST", f"/models/{NAME}/invoke", single.headers, single.body)
-    answer = session.server(MULTI_MODEL).ask(request)
-    require(answer.status == 200, f"{request}: answered {answer}, not 200")
-    return answer
-
-
 def scores(answer: Answer) -> list[Row]:
     """The numbers of a JSON list, one or a list of them a record; raises `Violation` on another shape."""
     document = answer.json()
     try:
-        return [tuple(map(float, row)) if isinstance(row, list) else (float(row),) for row in document]
+        return [vector(row) for row in document]
     except (TypeError, ValueError) as error:
         raise Violation(f"answered {answer}, not a JSON list of scores") from error
-
-
-def _line(answer: Answer) -> list[Row]:
-    try:
-        return [(float(cell),) for cell in answer.text.strip().split(",")]
-    except ValueError as error:
-        raise Violation(f"answered {answer}, not one line of scores") from error

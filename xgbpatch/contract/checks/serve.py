@@ -1,4 +1,4 @@
-"""The single-model server: health, execution parameters, content types, errors, ensembles and batches."""
+"""The single-model server: health, content types, errors, ensembles, batches, and the engine of `daal4py`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from xgbpatch.contract import payloads
-from xgbpatch.contract.http import Answer, Request, invocation
-from xgbpatch.contract.model import Violation, require
+from xgbpatch.contract import payloads, server
+from xgbpatch.contract.http import ENGINE_HEADER, Answer, Request, difference, invocation
+from xgbpatch.contract.model import NotApplicable, Violation, require
 from xgbpatch.contract.oracle import SAMPLE
-from xgbpatch.contract.payloads import CONTENT_TYPES, Row, csv, csv_scores, json_lines_scores, json_scores
-from xgbpatch.contract.server import BATCH, BOUND, ENSEMBLE, PAYLOAD_MEGABYTES, PLAIN, SELECTABLE, Stack, settled
+from xgbpatch.contract.payloads import CONTENT_TYPES, Row, csv, csv_scores, json_lines_scores, json_scores, vector
+from xgbpatch.contract.server import Stack, settled
 from xgbpatch.contract.session import Session
+from xgbpatch.spec import Architecture
 
 PING_SECONDS = 2  # SageMaker's limit for /ping
 UNSUPPORTED = "unsupported for selectable inference predictions"
@@ -22,21 +23,21 @@ UNSUPPORTED = "unsupported for selectable inference predictions"
 
 def cold_start(session: Session) -> str:
     """The seconds from the container's start to the first 200 of /ping."""
-    seconds = session.server(PLAIN).cold_start or 0.0
+    seconds = session.server(server.PLAIN).cold_start or 0.0
     require(seconds <= session.options.ready, f"{seconds:.1f} s to the first 200 of /ping")
     return f"{seconds:.1f} s to the first 200 of /ping"
 
 
 def ping(session: Session) -> str:
     """/ping answers 200 with an empty body."""
-    answer = session.server(PLAIN).ask(Request(path="/ping"))
+    answer = session.server(server.PLAIN).ask(Request(path="/ping"))
     require(answer.status == 200 and not answer.body, f"answered {answer}, not an empty 200")
     return "200, empty"
 
 
 def execution_parameters(session: Session) -> str:
     """/execution-parameters tells batch transform how much to send."""
-    parameters = execution(session, PLAIN)
+    parameters = execution(session, server.PLAIN)
     require(parameters.get("BatchStrategy") == "MULTI_RECORD", f"BatchStrategy is not MULTI_RECORD in {parameters}")
     for name in ("MaxConcurrentTransforms", "MaxPayloadInMB"):
         value = parameters.get(name)
@@ -58,48 +59,52 @@ def content_type(name: str) -> Callable[[Session], str]:
     def observe(session: Session) -> str:
         rows = session.rows[:SAMPLE]
         kind = CONTENT_TYPES[name]
-        answer = ok(session, PLAIN, invocation(kind.encode(rows), kind.header, "text/csv"))
-        return equal(csv_scores(answer), session.truth(PLAIN, len(rows)).served)
+        answer = ok(session, server.PLAIN, invocation(kind.encode(rows), kind.header, "text/csv"))
+        return equal(csv_scores(answer), session.truth(server.PLAIN, len(rows)).served)
 
     return observe
 
 
 def accept_csv(session: Session) -> str:
     """One row a line, each ended by a newline, labelled text/csv."""
-    rows = session.rows[:SAMPLE]
-    answer = ok(session, PLAIN, invocation(csv(rows), "text/csv", "text/csv"))
+    answer = ok(session, server.PLAIN, sample(session, "text/csv"))
     typed(answer, "text/csv")
     require(answer.body.endswith(b"\n"), f"answered {answer}, without a newline after the last row")
-    return equal(csv_scores(answer), session.truth(PLAIN, len(rows)).served)
+    return equal(csv_scores(answer), session.truth(server.PLAIN, SAMPLE).served)
 
 
 def accept_json(session: Session) -> str:
     """`{"predictions": [{"score": …}]}`, labelled application/json."""
-    rows = session.rows[:SAMPLE]
-    answer = ok(session, PLAIN, invocation(csv(rows), "text/csv", "application/json"))
+    answer = ok(session, server.PLAIN, sample(session, "application/json"))
     typed(answer, "application/json")
-    return equal(json_scores(answer), session.truth(PLAIN, len(rows)).served)
+    return equal(json_scores(answer), session.truth(server.PLAIN, SAMPLE).served)
 
 
 def predictions(session: Session) -> str:
     """Every row scores over HTTP exactly as the image's own xgboost scores it in the container."""
     rows = session.rows
-    answer = ok(session, PLAIN, invocation(csv(rows), "text/csv", "text/csv"))
-    return equal(csv_scores(answer), session.truth(PLAIN, len(rows)).served)
+    answer = ok(session, server.PLAIN, invocation(csv(rows), "text/csv", "text/csv"))
+    return equal(csv_scores(answer), session.truth(server.PLAIN, len(rows)).served)
 
 
 def selectable(session: Session) -> str:
     """SAGEMAKER_INFERENCE_OUTPUT: the chosen key carries the score, the inapplicable one NaN, in three formats."""
     answer = _select(session, "application/json")
     if answer.status == 500 and UNSUPPORTED in answer.text:
-        return f"refused as documented: objective {session.description(SELECTABLE).objective}"
+        return f"refused as documented: objective {session.description(server.SELECTABLE).objective}"
     key, other = _keys(session)
     expected = _selected(session)
     equal(json_scores(answer, key), expected)
     require(all(math.isnan(row[0]) for row in json_scores(answer, other)), f'"{other}" does not apply but is not NaN')
     columns = csv_scores(_select(session, "text/csv"))
     equal([(row[0 if key == "predicted_score" else -1],) for row in columns], expected)
-    _counted(_select(session, "application/x-recordio-protobuf"), len(expected))
+    answer = _select(session, "application/x-recordio-protobuf")
+    require(answer.status == 200, f"answered {answer}, not 200")
+    try:
+        records = payloads.recordio_count(answer.body)
+    except ValueError as error:
+        raise Violation(f"no recordio-protobuf: {error}") from error
+    require(records == len(expected), f"{records} records came back for {len(expected)} rows")
     return f"{key} in JSON, CSV and recordio-protobuf, {len(expected)} rows"
 
 
@@ -107,7 +112,7 @@ def accept_jsonlines(session: Session) -> str:
     """JSON Lines, which the base speaks with SAGEMAKER_INFERENCE_OUTPUT only: one object a line."""
     answer = _select(session, "application/jsonlines")
     if answer.status == 500 and UNSUPPORTED in answer.text:
-        return f"refused as documented: objective {session.description(SELECTABLE).objective}"
+        return f"refused as documented: objective {session.description(server.SELECTABLE).objective}"
     require(answer.status == 200, f"answered {answer}, not 200")
     typed(answer, "application/jsonlines")
     return equal(json_lines_scores(answer, _keys(session)[0]), _selected(session))
@@ -116,18 +121,18 @@ def accept_jsonlines(session: Session) -> str:
 def bind_port(session: Session) -> str:
     """SAGEMAKER_BIND_TO_PORT moves the server, as inference pipelines need it."""
     rows = session.rows[:SAMPLE]
-    answer = ok(session, BOUND, invocation(csv(rows), "text/csv"))
+    answer = ok(session, server.BOUND, invocation(csv(rows), "text/csv"))
     require(len(csv_scores(answer)) == len(rows), f"answered {answer}, not {len(rows)} rows")
-    return f"serves on port {BOUND.port}"
+    return f"serves on port {server.BOUND.port}"
 
 
 def stop(session: Session) -> str:
     """SIGTERM ends the container within SageMaker's grace time, so that no SIGKILL is needed."""
-    server = session.server(PLAIN)
-    seconds = server.container.stop("SIGTERM", session.options.grace)
+    plain = session.server(server.PLAIN)
+    seconds = plain.container.stop("SIGTERM", session.options.grace)
     if seconds is None:
         raise Violation(f"still running {session.options.grace:g} s after SIGTERM: SageMaker would kill it")
-    return f"ended {seconds:.1f} s after SIGTERM with exit code {server.container.wait(5)}"
+    return f"ended {seconds:.1f} s after SIGTERM with exit code {plain.container.wait(5)}"
 
 
 def ok(session: Session, stack: Stack, request: Request) -> Answer:
@@ -135,6 +140,11 @@ def ok(session: Session, stack: Stack, request: Request) -> Answer:
     answer = session.server(stack).ask(request)
     require(answer.status == 200, f"{request}: answered {answer}, not 200")
     return answer
+
+
+def sample(session: Session, accept: str) -> Request:
+    """The first rows as CSV."""
+    return invocation(csv(session.rows[:SAMPLE]), "text/csv", accept)
 
 
 def typed(answer: Answer, expected: str) -> None:
@@ -147,13 +157,11 @@ def equal(scores: Sequence[Row], expected: Sequence[Row], tolerance: float = 0.0
     """Hold scores to the truth, `tolerance` relative to max(1, |value|); returns the reason for a pass."""
     require(len(scores) == len(expected), f"{len(scores)} rows came back for {len(expected)}")
     for number, (row, true) in enumerate(zip(scores, expected, strict=True), 1):
-        close = len(row) == len(true) and all(_close(a, b, tolerance) for a, b in zip(row, true, strict=True))
+        close = len(row) == len(true) and all(
+            abs(score - value) <= tolerance * max(1.0, abs(value)) for score, value in zip(row, true, strict=True)
+        )
         require(close, f"row {number} scores {_shown(row)}, and the booster says {_shown(true)}")
     return f"{len(scores)} rows, equal to the booster's"
-
-
-def _close(score: float, expected: float, tolerance: float) -> bool:
-    return abs(score - expected) <= tolerance * max(1.0, abs(expected))
 
 
 def _shown(row: Row) -> str:
@@ -161,27 +169,18 @@ def _shown(row: Row) -> str:
 
 
 def _select(session: Session, accept: str) -> Answer:
-    return session.server(SELECTABLE).ask(invocation(csv(session.rows[:SAMPLE]), "text/csv", accept))
+    return session.server(server.SELECTABLE).ask(sample(session, accept))
 
 
 def _keys(session: Session) -> tuple[str, str]:
     """The key that applies to the objective, and the one that does not."""
-    regression = session.description(SELECTABLE).objective.startswith("reg:")
+    regression = session.description(server.SELECTABLE).objective.startswith("reg:")
     return ("predicted_score", "raw_score") if regression else ("raw_score", "predicted_score")
 
 
 def _selected(session: Session) -> list[Row]:
     """A vector of class probabilities has its largest as raw score (facts 2.5)."""
-    return [(max(row),) for row in session.truth(SELECTABLE, SAMPLE).served]
-
-
-def _counted(answer: Answer, expected: int) -> None:
-    require(answer.status == 200, f"answered {answer}, not 200")
-    try:
-        records = payloads.recordio_count(answer.body)
-    except ValueError as error:
-        raise Violation(f"no recordio-protobuf: {error}") from error
-    require(records == expected, f"{records} records came back for {expected} rows")
+    return [(max(row),) for row in session.truth(server.SELECTABLE, SAMPLE).served]
 
 
 # The check of every documented error code of the single-model server (facts 2.4).
@@ -221,9 +220,9 @@ def refusals(row: Row) -> tuple[Refusal, ...]:
 
 def error_answers(session: Session) -> str:
     """Each refused request gets its documented status; an image that answers 200 to anything fails here."""
-    server = session.server(PLAIN)
-    answers = [(refusal, server.ask(refusal.request)) for refusal in refusals(session.rows[0])]
-    answers.append((TOO_LARGE, settled(server, TOO_LARGE.request)))
+    plain = session.server(server.PLAIN)
+    answers = [(refusal, plain.ask(refusal.request)) for refusal in refusals(session.rows[0])]
+    answers.append((TOO_LARGE, settled(plain, TOO_LARGE.request)))
     wrong = [f"{refusal.why}: answered {answer}, not {refusal.status}"
              for refusal, answer in answers if answer.status != refusal.status]  # fmt: skip
     require(not wrong, "; ".join(wrong))
@@ -239,9 +238,9 @@ _FLOAT32 = 1e-6  # the server takes the mean in single precision
 def ensemble_mean(session: Session) -> str:
     """Two regression models in the model directory are served as the mean of both (facts 2.2)."""
     rows = payloads.abalone_rows()[:SAMPLE]
-    truth = session.truth(ENSEMBLE, len(rows))
+    truth = session.truth(server.ENSEMBLE, len(rows))
     require(len(truth.members) == 2, f"{len(truth.members)} models lie in the model directory, not 2")
-    answer = ok(session, ENSEMBLE, invocation(csv(rows), "text/csv", "text/csv"))
+    answer = ok(session, server.ENSEMBLE, invocation(csv(rows), "text/csv", "text/csv"))
     equal(csv_scores(answer), truth.mean, _FLOAT32)
     return f"{len(rows)} rows, equal to the mean of 2 models"
 
@@ -255,9 +254,9 @@ _DIGITS = 300  # a column of the large body, in characters
 def batch_lines(session: Session) -> str:
     """One line a record, each ended by a newline, for every content type and whatever the Accept (facts 2.4)."""
     rows = session.rows[:SAMPLE]
-    expected = session.truth(BATCH, len(rows)).served
+    expected = session.truth(server.BATCH, len(rows)).served
     for kind, accept in product(CONTENT_TYPES.values(), ("", "text/csv", "application/json")):
-        answer = ok(session, BATCH, invocation(kind.encode(rows), kind.header, accept))
+        answer = ok(session, server.BATCH, invocation(kind.encode(rows), kind.header, accept))
         require(answer.body.endswith(b"\n"), f"{kind.header}: answered {answer}, without a newline after the last row")
         equal(_scores(answer), expected)
     return f"{len(rows)} lines for {len(rows)} rows, equal to the booster's, in {', '.join(CONTENT_TYPES)}"
@@ -265,11 +264,11 @@ def batch_lines(session: Session) -> str:
 
 def batch_payload(session: Session) -> str:
     """MAX_CONTENT_LENGTH is what MaxPayloadInMB announces, and a body of that size passes every hop."""
-    announced = execution(session, BATCH).get("MaxPayloadInMB")
-    require(announced == PAYLOAD_MEGABYTES, f"MaxPayloadInMB is {announced}, not {PAYLOAD_MEGABYTES}")
+    announced = execution(session, server.BATCH).get("MaxPayloadInMB")
+    require(announced == server.PAYLOAD_MEGABYTES, f"MaxPayloadInMB is {announced}, not {server.PAYLOAD_MEGABYTES}")
     line = ",".join(f"{value:.{_DIGITS}f}" for value in session.rows[0]).encode()
     count = (LIMIT + 2**20) // (len(line) + 1)
-    answer = ok(session, BATCH, invocation(b"\n".join([line] * count), "text/csv"))
+    answer = ok(session, server.BATCH, invocation(b"\n".join([line] * count), "text/csv"))
     lines = len(answer.body.splitlines())
     require(lines == count, f"{lines} lines came back for {count} rows of a {LIMIT // 2**20 + 1} MiB body")
     return f"{announced} MB announced, {count} rows in {LIMIT // 2**20 + 1} MiB scored"
@@ -278,7 +277,46 @@ def batch_payload(session: Session) -> str:
 def _scores(answer: Answer) -> list[Row]:
     """A line is a number, or a list of them for several classes."""
     try:
-        values = [ast.literal_eval(line) for line in answer.text.splitlines()]
-        return [tuple(map(float, value)) if isinstance(value, list) else (float(value),) for value in values]
+        return [vector(ast.literal_eval(line)) for line in answer.text.splitlines()]
     except (ValueError, SyntaxError, TypeError) as error:
         raise Violation(f"answered {answer}, which is not one number or list a line") from error
+
+
+# Checks of the feature `daal4py`: another engine, the same bytes.
+
+
+def engine(session: Session) -> str:
+    """XGBPATCH_ENGINE=daal4py: /ping tells that oneDAL predicts, or why the booster does; for abalone oneDAL must."""
+    engine = session.server(server.DAAL4PY).ask(Request(path="/ping")).headers.get(ENGINE_HEADER, "")
+    require(bool(engine), f"/ping carries no header {ENGINE_HEADER}")
+    fell_back = engine.startswith("booster")
+    if fell_back and (session.options.model or session.image.architecture == Architecture.ARM64.value):
+        raise NotApplicable(engine)
+    require(engine.startswith("daal4py"), engine)
+    return engine
+
+
+def engine_predictions(session: Session) -> str:
+    """XGBPATCH_ENGINE=daal4py: scores exactly as the image's own xgboost, the same bytes for every content type."""
+    rows = session.rows
+    kinds = CONTENT_TYPES.values()
+    answers = [ok(session, server.DAAL4PY, invocation(kind.encode(rows), kind.header, "text/csv")) for kind in kinds]
+    for other in answers[1:]:
+        differs = difference(answers[0], other)
+        require(not differs, f"content types disagree: {differs}")
+    return equal(csv_scores(answers[0]), session.truth(server.DAAL4PY, len(rows)).served)
+
+
+def engine_bytes(session: Session) -> str:
+    """XGBPATCH_ENGINE=booster and =daal4py answer the same bytes, for every content type, in CSV and JSON."""
+    engine = session.server(server.BOOSTER).ask(Request(path="/ping")).headers.get(ENGINE_HEADER, "")
+    require(engine.startswith("booster"), f'with XGBPATCH_ENGINE=booster /ping says "{engine}"')
+    requests = [
+        invocation(kind.encode(rows), kind.header, accept)
+        for kind in CONTENT_TYPES.values() for accept in ("text/csv", "application/json")
+        for rows in (session.rows[:1], session.rows)
+    ]  # fmt: skip
+    for request in requests:
+        differs = difference(ok(session, server.BOOSTER, request), ok(session, server.DAAL4PY, request))
+        require(not differs, f"{request}: {differs}")
+    return f"{len(requests)} answers, equal byte for byte"

@@ -9,24 +9,8 @@ import re
 from typing import Any
 
 from xgbpatch import provenance
-from xgbpatch.contract import payloads
-from xgbpatch.contract.jobs import (
-    ABALONE,
-    ABALONE_CSV,
-    BAD,
-    FOLDS,
-    FOLDS_AGAIN,
-    INTERRUPTED,
-    K_FOLD,
-    LOGISTIC,
-    NAMES,
-    OBSERVED,
-    OBSERVED_BACKGROUND,
-    RESUMED,
-    ROUNDS,
-    UNSTATED,
-    Trained,
-)
+from xgbpatch.contract import jobs, payloads
+from xgbpatch.contract.jobs import Trained
 from xgbpatch.contract.model import Violation, require
 from xgbpatch.contract.server import NEWER
 from xgbpatch.contract.session import BESIDE, Session
@@ -37,28 +21,29 @@ METRIC = r".*\[[0-9]+\].*#011{dataset}-{metric}:(\S+)"
 
 def model(session: Session) -> str:
     """A libsvm job ends with exit code 0 and leaves `/opt/ml/model/xgboost-model`."""
-    return completed(session.trained(ABALONE))
+    return completed(session.trained(jobs.ABALONE))
 
 
 def csv_job(session: Session) -> str:
     """The same data as a CSV channel."""
-    return completed(session.trained(ABALONE_CSV))
+    return completed(session.trained(jobs.ABALONE_CSV))
 
 
 def printed_metrics(session: Session) -> str:
     """stdout carries one line a round that the published metric regexes read."""
-    _, values = (printed_metric(session.trained(ABALONE), name, "rmse") for name in payloads.ABALONE_CHANNELS)
-    require(len(values) == ROUNDS, f"stdout has the metrics of {len(values)} rounds, not of {ROUNDS}")
+    _, values = (printed_metric(session.trained(jobs.ABALONE), name, "rmse") for name in payloads.ABALONE_CHANNELS)
+    require(len(values) == jobs.ROUNDS, f"stdout has the metrics of {len(values)} rounds, not of {jobs.ROUNDS}")
     require(values[-1] < values[0], f"validation-rmse does not fall: {values[0]} to {values[-1]}")
-    return f"{ROUNDS} rounds, validation-rmse {values[0]:g} to {values[-1]:g}"
+    return f"{jobs.ROUNDS} rounds, validation-rmse {values[0]:g} to {values[-1]:g}"
 
 
 def user_error(session: Session) -> str:
     """A hyperparameter out of range: exit code not 0, `/opt/ml/output/failure` names it, no model."""
-    outcome = session.trained(BAD)
+    outcome = session.trained(jobs.BAD)
     require(outcome.exit_code is not None, outcome.ending)
     require(
-        outcome.exit_code != 0, f'exit code 0, although the hyperparameter "eta" was "{BAD.hyperparameters["eta"]}"'
+        outcome.exit_code != 0,
+        f'exit code 0, although the hyperparameter "eta" was "{jobs.BAD.hyperparameters["eta"]}"',
     )
     require(bool(outcome.failure), "/opt/ml/output/failure was not written")
     require("eta" in outcome.failure, f'/opt/ml/output/failure does not name "eta": {outcome.failure[-200:]!r}')
@@ -70,7 +55,14 @@ def printed_metric(outcome: Trained, dataset: str, name: str) -> list[float]:
     """The values of a metric that the published regex finds in stdout, one a line, in order."""
     lines = outcome.stdout.replace("\t", "#011").splitlines()
     pattern = METRIC.format(dataset=dataset, metric=name)
-    values = [_number(match[1].partition("#011")[0]) for line in lines if (match := re.match(pattern, line))]
+    printed = [match[1].partition("#011")[0] for line in lines if (match := re.match(pattern, line))]
+    values = []
+    for text in printed:
+        try:
+            values.append(float(text))
+        except ValueError as error:
+            raise Violation(f'the metric value "{text}" is no number') from error
+        require(math.isfinite(values[-1]), f'the metric value "{text}" is not finite')
     require(bool(values), f'0 lines of stdout match "{pattern}": {outcome.failure.strip()[-300:] or outcome.ending}')
     return values
 
@@ -84,15 +76,6 @@ def completed(outcome: Trained) -> str:
     return f"model of {written / 1000:.0f} kB"
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise Violation(f'the metric value "{text}" is no number') from error
-    require(math.isfinite(value), f'the metric value "{text}" is not finite')
-    return value
-
-
 # Checks of the feature `training`: what a job leaves beside its model, and the hyperparameters that tune it.
 
 
@@ -102,7 +85,7 @@ _PRINTED_METRIC = 2e-5  # two metrics of five decimals
 
 def written_files(session: Session) -> str:
     """Beside the model: feature names, background rows and a record, of the width that the model has."""
-    outcome = session.trained(ABALONE)
+    outcome = session.trained(jobs.ABALONE)
     names = _json(outcome, "feature_names.json")
     require(
         len(names) == payloads.ABALONE_FEATURES,
@@ -110,17 +93,21 @@ def written_files(session: Session) -> str:
     )
     _background(outcome, (_BACKGROUND_ROWS, payloads.ABALONE_FEATURES))
     record = _json(outcome, "record.json")
-    expected = {"objective": "reg:squarederror", "features": payloads.ABALONE_FEATURES, "rounds": [ABALONE.rounds]}
+    expected = {"objective": "reg:squarederror", "features": payloads.ABALONE_FEATURES, "rounds": [jobs.ABALONE.rounds]}
     wrong = [f"{name} is {record.get(name)!r}, not {value!r}" for name, value in expected.items()
              if record.get(name) != value]  # fmt: skip
     require(not wrong, f"record.json: {', '.join(wrong)}")
-    _traceable(session, record)
+    require(bool(record.get("xgboost")), "record.json names no xgboost")
+    origin = provenance.read(session.image.labels)
+    if origin is not None:
+        said, digest = record.get("base"), origin.base_digest
+        require(digest in str(said), f'record.json names the base "{said}", and the label "{digest}"')
     return f"{len(names)} names, {_BACKGROUND_ROWS} background rows, xgboost {record['xgboost']}"
 
 
 def importance(session: Session) -> str:
     """Global SHAP importance of each feature on validation, strongest first, the same in CSV and JSON."""
-    outcome = session.trained(ABALONE)
+    outcome = session.trained(jobs.ABALONE)
     importance = _json(outcome, "importance.json")
     try:
         pairs = [(str(row["name"]), float(row["importance"])) for row in importance["features"]]
@@ -140,18 +127,18 @@ def importance(session: Session) -> str:
 
 def hyperparameters(session: Session) -> str:
     """Hyperparameters `xgbpatch_…` are taken and obeyed: names, rows of the background, importance switched off."""
-    outcome = session.trained(OBSERVED)
+    outcome = session.trained(jobs.OBSERVED)
     said = completed(outcome)
     names = tuple(_json(outcome, "feature_names.json"))
-    require(names == NAMES, f"feature_names.json says {names}, and the hyperparameter {NAMES}")
-    _background(outcome, (OBSERVED_BACKGROUND, payloads.ABALONE_FEATURES))
+    require(names == jobs.NAMES, f"feature_names.json says {names}, and the hyperparameter {jobs.NAMES}")
+    _background(outcome, (jobs.OBSERVED_BACKGROUND, payloads.ABALONE_FEATURES))
     require(not (outcome.beside / "importance.json").exists(), "importance.json was written for 0 rows")
     return said
 
 
 def own_metrics(session: Session) -> str:
     """A metric by its dotted path is printed in each round: scikit-learn's mean absolute error is the base's mae."""
-    outcome = session.trained(OBSERVED)
+    outcome = session.trained(jobs.OBSERVED)
     ours, base = (printed_metric(outcome, "validation", name) for name in ("mean_absolute_error", "mae"))
     require(len(ours) == len(base), f"{len(ours)} rounds print it, of {len(base)}")
     far = [(one, other) for one, other in zip(ours, base, strict=True) if abs(one - other) > _PRINTED_METRIC]
@@ -165,14 +152,6 @@ def newer(session: Session) -> str:
     log = ended.stdout + ended.stderr
     require("99.0" in log, "`serve` did not load the model, and its log does not name the xgboost that made it")
     return "refused, and the log says why"
-
-
-def _traceable(session: Session, record: dict[str, Any]) -> None:
-    require(bool(record.get("xgboost")), "record.json names no xgboost")
-    origin = provenance.read(session.image.labels)
-    if origin is not None:
-        said, digest = record.get("base"), origin.base_digest
-        require(digest in str(said), f'record.json names the base "{said}", and the label "{digest}"')
 
 
 def _background(outcome: Trained, expected: tuple[int, int]) -> None:
@@ -201,40 +180,42 @@ def _text(outcome: Trained, name: str) -> str:
 # One check for each fix of training that an image carries: the base's bug is gone.
 
 
-_PRINTED_EVALUATION = 2e-5  # two metrics of five decimals
-
-
 def custom_metrics(session: Session) -> str:
     """custom-metrics: accuracy is 1 - error in each round, on train and validation."""
-    outcome = session.trained(LOGISTIC)
+    outcome = session.trained(jobs.LOGISTIC)
     for dataset in ("train", "validation"):
         pairs = zip(
             printed_metric(outcome, dataset, "accuracy"), printed_metric(outcome, dataset, "error"), strict=True
         )
         for number, (accuracy, error) in enumerate(pairs):
-            right = abs(accuracy + error - 1) <= _PRINTED_EVALUATION
+            right = abs(accuracy + error - 1) <= _PRINTED_METRIC
             require(right, f"[{number}] {dataset}-accuracy is {accuracy}, and {dataset}-error {error}")
     return f"validation-accuracy {printed_metric(outcome, 'validation', 'accuracy')[-1]:g}"
 
 
 def kfold_eval(session: Session) -> str:
     """kfold-eval: a k-fold job reports the error on the rows that each fold left out, as predictions.csv has it."""
-    outcome = session.trained(K_FOLD)
+    outcome = session.trained(jobs.K_FOLD)
     require(len(outcome.models) == 3, f"{len(outcome.models)} models lie in the model folder of 3 folds")
     printed = printed_metric(outcome, "validation", "error")[-1]  # the summary of all folds
-    written, rows = _predicted_error(outcome)
+    path = outcome.root / "output" / "data" / "predictions.csv"
+    require(path.is_file(), "the k-fold job wrote no output/data/predictions.csv")
+    rows = [[float(cell) for cell in row] for row in csv.reader(path.read_text(encoding="ascii").splitlines())]
+    numbers = bool(rows) and not any(math.isnan(cell) for row in rows for cell in row)
+    require(numbers, "predictions.csv holds no numbers")
+    written = sum(row[0] != row[-1] for row in rows) / len(rows)
     # Folds differ by a row or two, so the mean over folds is not quite the mean over rows.
     require(abs(printed - written) <= 0.002, f"stdout says validation-error {printed}, predictions.csv {written:.5f}")
-    return f"validation-error {printed:g}, on {rows} rows that were left out in turn"
+    return f"validation-error {printed:g}, on {len(rows)} rows that were left out in turn"
 
 
 def checkpoint_resume(session: Session) -> str:
     """checkpoint-resume: a job of 10 rounds that finds checkpoints of 4 trains the other 6, from where they end."""
-    before, after = session.trained(INTERRUPTED), session.trained(RESUMED)
+    before, after = session.trained(jobs.INTERRUPTED), session.trained(jobs.RESUMED)
     completed(before)
     completed(after)
     first, second = (printed_metric(outcome, "validation", "rmse") for outcome in (before, after))
-    left = RESUMED.rounds - INTERRUPTED.rounds
+    left = jobs.RESUMED.rounds - jobs.INTERRUPTED.rounds
     require(len(second) == left, f"the resumed job trained {len(second)} rounds, not the {left} that were left")
     require(second[0] < first[-1], f"validation-rmse was {first[-1]} at the end, and {second[0]} after the resumption")
     return f"{left} rounds more, validation-rmse {first[-1]:g} to {second[-1]:g}"
@@ -242,7 +223,7 @@ def checkpoint_resume(session: Session) -> str:
 
 def kfold_checkpoint(session: Session) -> str:
     """kfold-checkpoint: a k-fold job with a checkpoint configuration ends well, and so does its restart."""
-    for job in (FOLDS, FOLDS_AGAIN):
+    for job in (jobs.FOLDS, jobs.FOLDS_AGAIN):
         outcome = session.trained(job)
         require(outcome.exit_code == 0, outcome.failure.strip()[-300:] or outcome.ending)
         require(len(outcome.models) == 2, f'{len(outcome.models)} models lie in the model folder of job "{job.name}"')
@@ -251,18 +232,6 @@ def kfold_checkpoint(session: Session) -> str:
 
 def eval_metric_without_objective(session: Session) -> str:
     """eval-metric-without-objective: a job that leaves the objective to xgboost may still name its metric."""
-    outcome = session.trained(UNSTATED)
+    outcome = session.trained(jobs.UNSTATED)
     said = completed(outcome)
     return f"{said}, validation-mae {printed_metric(outcome, 'validation', 'mae')[-1]:g}"
-
-
-def _predicted_error(outcome: Trained) -> tuple[float, int]:
-    """The share of wrong labels in predictions.csv (label, probability and predicted label), and its rows."""
-    path = outcome.root / "output" / "data" / "predictions.csv"
-    if not path.is_file():
-        raise Violation("the k-fold job wrote no output/data/predictions.csv")
-    rows = [[float(cell) for cell in row] for row in csv.reader(path.read_text(encoding="ascii").splitlines())]
-    require(
-        bool(rows) and not any(math.isnan(cell) for row in rows for cell in row), "predictions.csv holds no numbers"
-    )
-    return sum(row[0] != row[-1] for row in rows) / len(rows), len(rows)

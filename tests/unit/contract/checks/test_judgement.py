@@ -7,7 +7,7 @@ import pytest
 
 from xgbpatch.contract import oracle, payloads
 from xgbpatch.contract.checks import shap
-from xgbpatch.contract.checks.against_base import Exchange, changed_by
+from xgbpatch.contract.checks.against_base import changed_by
 from xgbpatch.contract.checks.train import printed_metric
 from xgbpatch.contract.http import Answer, Request, invocation
 from xgbpatch.contract.jobs import Trained
@@ -155,9 +155,8 @@ OK, FAILED, UNAVAILABLE = (Answer(status, {}, b"") for status in (200, 500, 503)
     ids=str,
 )
 def test_a_fix_may_change_the_answers_that_show_its_bug_and_no_other(fix, stack, request_, base, allowed):
-    exchange = Exchange(stack, request_, base)
-    assert changed_by(exchange, [fix, "custom-metrics"]) == (fix if allowed else "")
-    assert changed_by(exchange, ["custom-metrics"]) == ""
+    assert changed_by([fix, "custom-metrics"], stack, request_, base) == (fix if allowed else "")
+    assert changed_by(["custom-metrics"], stack, request_, base) == ""
 
 
 def test_a_check_says_which_feature_or_fix_an_image_lacks():

@@ -6,7 +6,7 @@ import pytest
 
 from xgbpatch.contract import CHECKS, Options, payloads
 from xgbpatch.contract.checks import against_base
-from xgbpatch.contract.checks.table import selected
+from xgbpatch.contract.runner import selected
 from xgbpatch.contract.server import PLAIN, Stack
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.patch.features import FEATURES

@@ -2,8 +2,7 @@
 
 import pytest
 
-from xgbpatch.contract.checks.against_base import difference
-from xgbpatch.contract.http import Answer
+from xgbpatch.contract.http import Answer, difference
 
 HEADERS = {"content-type": "text/csv", "date": "Mon", "content-length": "4"}
 
