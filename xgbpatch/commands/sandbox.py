@@ -13,7 +13,7 @@ import click
 from xgbpatch import progress
 from xgbpatch.commands._options import json_option, quiet_option
 from xgbpatch.errors import SandboxError
-from xgbpatch.sandbox.options import SandboxOptions
+from xgbpatch.sandbox.state import SandboxOptions
 
 if TYPE_CHECKING:
     from xgbpatch.sandbox.lifecycle import Observation

@@ -8,26 +8,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xgbpatch.sandbox.options import SandboxOptions
+from xgbpatch.sandbox.state import SandboxOptions, SandboxState
 
 if TYPE_CHECKING:
     from xgbpatch.sandbox.lifecycle import Observation, down, environment, status, up
-    from xgbpatch.sandbox.state import SandboxState
 
 __all__ = ["Observation", "SandboxOptions", "SandboxState", "down", "environment", "status", "up"]
-
-_HOMES = {
-    "Observation": "lifecycle",
-    "SandboxState": "state",
-    "down": "lifecycle",
-    "environment": "lifecycle",
-    "status": "lifecycle",
-    "up": "lifecycle",
-}
 
 
 def __getattr__(name: str) -> Any:
     """PEP 562: `xgbpatch --help` needs the options alone."""
-    if name in _HOMES:
-        return getattr(import_module(f"xgbpatch.sandbox.{_HOMES[name]}"), name)
+    if name in __all__:
+        return getattr(import_module("xgbpatch.sandbox.lifecycle"), name)
     raise AttributeError(f"module 'xgbpatch.sandbox' has no attribute {name!r}")

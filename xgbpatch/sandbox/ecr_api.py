@@ -117,130 +117,29 @@ def _read(link: Path) -> str:
     return text if _DIGEST.fullmatch(text) else ""
 
 
-# moto's records of a repository's images, made to agree with the registry's store.
-#
-# moto keeps what images were put through its API; docker pushes to the registry without a word to it. The store is
-# right about what there is, and moto about what was deleted, and about scans.
-
-
-Record = Any  # moto's Repository: what its attributes may hold differs from what they are declared as
-_moto: Any = models
-
-
-@dataclass(frozen=True)
-class Names:
-    """The images of a repository at some moment."""
-
-    tags: frozenset[str] = frozenset()
-    digests: frozenset[str] = frozenset()
-
-
-def find_record(registry: RegistryHost, name: str) -> Record | None:
-    """moto's record of that repository."""
-    return _moto.ecr_backends[registry.account][registry.region].repositories.get(name)
-
-
-def agree_with_registry(record: Record, repository: Repository) -> Names:
-    """Make the record that of the repository's images; what moto knows of their scans stays."""
-    tags, known = repository.tags(), {image.image_digest: image for image in record.images}
-    record.images = [
-        known.get(digest) or _recorded(record, repository, digest, pushed)
-        for digest, pushed in repository.images().items()
-    ]
-    for image in record.images:
-        image.image_tags = sorted(tag for tag, digest in tags.items() if digest == image.image_digest)
-        image.image_tag = image.image_tags[-1] if image.image_tags else None
-    return _names(record)
-
-
-def settle_records(record: Record | None, repository: Repository, before: Names) -> None:
-    """Take out of the repository what moto has deleted of its record since; None: all of it."""
-    if record is None:
-        repository.drop()
-    else:
-        after = _names(record)
-        repository.remove(before.tags - after.tags, before.digests - after.digests)
-
-
-def is_immutable(record: Record, tag: str) -> bool:
-    """Whether that tag, once put, cannot be put on another image."""
-    excluded = any(fnmatchcase(tag, one["filter"]) for one in record.image_tag_mutability_exclusion_filters or ())
-    return bool(record.is_tag_immutable() != excluded)
-
-
-def _names(record: Record) -> Names:
-    tags = frozenset(tag for image in record.images for tag in image.image_tags)
-    return Names(tags, frozenset(image.image_digest for image in record.images))
-
-
-def _recorded(record: Record, repository: Repository, digest: str, pushed: float) -> Any:
-    manifest = repository.manifest(digest)
-    image = _moto.Image(
-        record.account_id, None, manifest, record.name, media_type(manifest), digest, record.registry_id
-    )
-    image.image_pushed_at = int(pushed)
-    if record.image_scanning_configuration.get("scanOnPush"):
-        image.last_scan = datetime.fromtimestamp(pushed)  # moto compares it with the local day
-    return image
-
-
 # What ECR's API writes goes into the registry by the registry's own HTTP API, which checks it.
 
 
 _SECONDS = 120
 
 
-class Writer:
-    """Writes into one registry of the sandbox."""
-
-    def __init__(self, registry: RegistryHost, state: SandboxState) -> None:
-        self._url = f"https://{registry.host}/v2"
-        self._settings: dict[str, Any] = {
-            "auth": ("AWS", registry.password),
-            "verify": str(state.authority),
-            "timeout": _SECONDS,
-        }
-
-    def begin(self, repository: str) -> str:
-        """The address of a new upload."""
-        answer = self._send("POST", f"{self._url}/{repository}/blobs/uploads/")
-        answer.raise_for_status()
-        return answer.headers["Location"]
-
-    def append(self, location: str, piece: bytes) -> str:
-        """Where the upload goes on after `piece`."""
-        answer = self._send("PATCH", location, headers={"Content-Type": "application/octet-stream"}, data=piece)
-        answer.raise_for_status()
-        return answer.headers["Location"]
-
-    def finish(self, location: str, digest: str) -> bool:
-        """Whether the registry found that digest in what was uploaded."""
-        answer = self._send("PUT", f"{location}{'&' if '?' in location else '?'}digest={digest}")
-        if answer.status_code == 400:
-            return False
-        answer.raise_for_status()
-        return True
-
-    def put(self, repository: str, name: str, manifest: str, media_type: str) -> str:
-        """Put a manifest under a tag or digest; the registry's words of refusal, or nothing."""
-        url = f"{self._url}/{repository}/manifests/{name}"
-        answer = self._send("PUT", url, headers={"Content-Type": media_type}, data=manifest.encode())
-        return "" if answer.ok else answer.text
-
-    def _send(self, method: str, url: str, **what: Any) -> requests.Response:
-        with requests.Session() as session:
-            session.trust_env = False  # neither a proxy nor another bundle of certificates
-            return session.request(method, url, **self._settings, **what)
+def send(registry: RegistryHost, state: SandboxState, method: str, path: str, **what: Any) -> requests.Response:
+    """A request to the registry's API; `path` is below /v2, or the address that an earlier answer gave."""
+    url = path if path.startswith("https:") else f"https://{registry.host}/v2/{path}"
+    with requests.Session() as session:
+        session.trust_env = False  # neither a proxy nor another bundle of certificates
+        login, authority = ("AWS", registry.password), str(state.authority)
+        return session.request(method, url, auth=login, verify=authority, timeout=_SECONDS, **what)
 
 
 class Upload:
     """An upload so far: `parts` are the sizes of those that came. A client that gave up waiting may send one twice."""
 
-    def __init__(self, repository: str, writer: Writer) -> None:
+    def __init__(self, registry: RegistryHost, repository: str, state: SandboxState) -> None:
         self.repository = repository
         self.parts: list[int] = []
-        self._writer = writer
-        self._location = writer.begin(repository)
+        self._send = partial(send, registry, state)
+        self._location = self._next("POST", f"{repository}/blobs/uploads/")
         self._lock = Lock()
 
     @property
@@ -252,13 +151,24 @@ class Upload:
         with self._lock:
             if first_byte != self.size:
                 return False
-            self._location = self._writer.append(self._location, piece)
+            binary = {"Content-Type": "application/octet-stream"}
+            self._location = self._next("PATCH", self._location, headers=binary, data=piece)
             self.parts.append(len(piece))
             return True
 
     def finish(self, digest: str) -> bool:
-        """Whether the registry found that digest; the upload is over in either case."""
-        return self._writer.finish(self._location, digest)
+        """Whether the registry found that digest in what was uploaded; the upload is over in either case."""
+        answer = self._send("PUT", f"{self._location}{'&' if '?' in self._location else '?'}digest={digest}")
+        if answer.status_code == 400:
+            return False
+        answer.raise_for_status()
+        return True
+
+    def _next(self, method: str, path: str, **what: Any) -> str:
+        """Where the upload goes on after that request."""
+        answer = self._send(method, path, **what)
+        answer.raise_for_status()
+        return answer.headers["Location"]
 
 
 # ECR's calls on layers and images, answered from the registry itself.
@@ -268,11 +178,12 @@ class Upload:
 
 
 _NAME = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
-_DIGEST_PARAMETER = re.compile(r"sha256:[0-9a-f]{64}")
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"  # what ECR says of every layer
 _ADVISED_PART, _LARGEST_PART, _SMALLEST_PART = 10 << 20, 20 << 20, 5 << 20
 
 Answer = dict[str, Any]
+Record = Any  # moto's Repository: what its attributes may hold differs from what they are declared as
+_moto: Any = models
 
 
 class Refusal(Exception):
@@ -285,10 +196,36 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True)
+class Names:
+    """The images of a repository at some moment."""
+
+    tags: frozenset[str] = frozenset()
+    digests: frozenset[str] = frozenset()
+
+
+def _names(record: Record) -> Names:
+    tags = frozenset(tag for image in record.images for tag in image.image_tags)
+    return Names(tags, frozenset(image.image_digest for image in record.images))
+
+
+def _is_immutable(record: Record, tag: str) -> bool:
+    """Whether that tag, once put, cannot be put on another image."""
+    excluded = any(fnmatchcase(tag, one["filter"]) for one in record.image_tag_mutability_exclusion_filters or ())
+    return bool(record.is_tag_immutable() != excluded)
+
+
+def _record(registry: RegistryHost, name: str) -> Record | None:
+    """moto's record of that repository."""
+    return _moto.ecr_backends[registry.account][registry.region].repositories.get(name)
+
+
+@dataclass(frozen=True)
 class Call:
     """A call that names a repository of one of the sandbox's registries: AWS's own (`in_base`), or the user's.
 
-    `record` is moto's; None where moto knows no such repository, as in AWS's account.
+    `record` is moto's; None where moto knows no such repository, as in AWS's account. It has what images were put
+    through moto's API; docker pushes to the registry without a word to it. The registry's store is right about what
+    there is, and moto about what was deleted, and about scans.
     """
 
     arguments: Mapping[str, Any]
@@ -310,13 +247,39 @@ class Call:
         return f"in the repository with name '{self.name}' in the registry with id '{self.registry.account}'"
 
     def agree(self) -> Names:
-        """Make moto know what the registry holds now; returns the names of that."""
-        return agree_with_registry(self.record, self.repository) if self.record else Names()
+        """Make moto know what the registry holds now; returns the names of that. What it knows of scans stays."""
+        if self.record is None:
+            return Names()
+        tags, known = self.repository.tags(), {image.image_digest: image for image in self.record.images}
+        self.record.images = [
+            known.get(digest) or self._recorded(digest, pushed) for digest, pushed in self.repository.images().items()
+        ]
+        for image in self.record.images:
+            image.image_tags = sorted(tag for tag, digest in tags.items() if digest == image.image_digest)
+            image.image_tag = image.image_tags[-1] if image.image_tags else None
+        return _names(self.record)
 
     def settle(self, before: Names) -> None:
-        """Make the registry forget what moto forgot since."""
-        if self.record:
-            settle_records(find_record(self.registry, self.name), self.repository, before)
+        """Make the registry forget what moto forgot since: images, or the whole repository."""
+        if self.record is None:
+            return
+        record = _record(self.registry, self.name)
+        if record is None:
+            self.repository.drop()
+        else:
+            after = _names(record)
+            self.repository.remove(before.tags - after.tags, before.digests - after.digests)
+
+    def _recorded(self, digest: str, pushed: float) -> Any:
+        record: Any = self.record
+        manifest = self.repository.manifest(digest)
+        image = _moto.Image(
+            record.account_id, None, manifest, record.name, media_type(manifest), digest, record.registry_id
+        )
+        image.image_pushed_at = int(pushed)
+        if record.image_scanning_configuration.get("scanOnPush"):
+            image.last_scan = datetime.fromtimestamp(pushed)  # moto compares it with the local day
+        return image
 
     def answer(self, **fields: Any) -> Answer:
         """An answer that says which repository it is about, as most do."""
@@ -340,7 +303,7 @@ class Calls:
             return None
         repository = Repository(registries.store(found[0], self.state), name)
         in_base = registries.is_base(found[0], self.state)
-        return Call(arguments, found[0], repository, None if in_base else find_record(found[0], name), in_base)
+        return Call(arguments, found[0], repository, None if in_base else _record(found[0], name), in_base)
 
     def handler(self, operation: str, call: Call) -> Callable[[Call], Answer] | None:
         """What answers that operation here; None where moto does."""
@@ -368,7 +331,7 @@ class Calls:
 
     def _begin_upload(self, call: Call) -> Answer:
         name = secrets.token_hex(16)
-        self.uploads[name] = Upload(call.name, self._writer(call))
+        self.uploads[name] = Upload(call.registry, call.name, self.state)
         return {"uploadId": name, "partSize": _ADVISED_PART}
 
     def _append_part(self, call: Call) -> Answer:
@@ -409,20 +372,19 @@ class Calls:
         _require_new(call, digest, tag)
         _require_parts(call, manifest)
         kind = call.arguments.get("imageManifestMediaType") or media_type(manifest)
-        if refused := self._writer(call).put(call.name, tag or digest, manifest, kind):
-            raise Refusal("InvalidParameterException", f"The registry refused the manifest: {refused}")
+        path, headers = f"{call.name}/manifests/{tag or digest}", {"Content-Type": str(kind)}
+        answer = send(call.registry, self.state, "PUT", path, headers=headers, data=manifest.encode())
+        if not answer.ok:
+            raise Refusal("InvalidParameterException", f"The registry refused the manifest: {answer.text}")
         with self.lock:
             call.agree()
         return {"image": _image(call, digest, tag)}
-
-    def _writer(self, call: Call) -> Writer:
-        return Writer(call.registry, self.state)
 
 
 def _check_layers(call: Call) -> Answer:
     layers, failures = [], []
     for digest in call.arguments["layerDigests"]:
-        if not _DIGEST_PARAMETER.fullmatch(digest):
+        if not _DIGEST.fullmatch(digest):
             words = f"Invalid layer digest '{digest}'"
             failures.append({"layerDigest": digest, "failureCode": "InvalidLayerDigest", "failureReason": words})
         elif file := call.repository.layer(digest):
@@ -458,7 +420,7 @@ def _require_new(call: Call, digest: str, tag: str) -> None:
     if standing == digest or (not tag and digest in call.repository.images()):
         words = f"Image with digest '{digest}' and tag '{tag or 'null'}' already exists {call.place}"
         raise Refusal("ImageAlreadyExistsException", words)
-    if standing and call.record and is_immutable(call.record, tag):
+    if standing and call.record and _is_immutable(call.record, tag):
         words = f"The image tag '{tag}' already exists {call.place} and cannot be overwritten because it is immutable"
         raise Refusal("ImageTagAlreadyExistsException", words)
 

@@ -84,21 +84,16 @@ def _replace(path: Path, content: bytes) -> None:
         os.utime(draft)  # Go's resolver, and so dockerd, reads a file anew by its time and size alone
         owner = path.stat()
         os.chown(draft, owner.st_uid, owner.st_gid)
-        _rename(draft, path, content)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _rename(draft: Path, path: Path, content: bytes) -> None:
-    """Rename over `path`; inside a container the hosts file is a mount, which only takes a write in place."""
-    try:
         os.replace(draft, path)
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
+        # Inside a container the hosts file is a mount, which only takes a write in place.
         with path.open("r+b", buffering=0) as file:  # never empty in between: others resolve names meanwhile
             file.write(content)
             file.truncate()
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def owner(path: Path, host: str) -> str:
@@ -117,19 +112,14 @@ def publish_names(journal: Journal) -> None:
     state = journal.state
     write(state.hosts, state.directory, state.registries)
     for registry in state.registries:
-        address = _resolve(registry.host)
+        address = ""
+        with suppress(socket.gaierror):
+            address = socket.gethostbyname(registry.host)
         if address != registry.address:
             raise SandboxError(
                 f'"{registry.host}" resolves to {address or "nothing"}, not to the sandbox\'s {registry.address}',
                 f'Does "{state.hosts}" hold another line for it, and does /etc/nsswitch.conf say "hosts: files"?',
             )
-
-
-def _resolve(host: str) -> str:
-    try:
-        return socket.gethostbyname(host)
-    except socket.gaierror:
-        return ""
 
 
 def trust_authority(journal: Journal, certificates_directory: Path) -> None:
@@ -144,7 +134,9 @@ def trust_authority(journal: Journal, certificates_directory: Path) -> None:
             if target.exists():
                 raise _taken(state, registry.host, target)
             try:
-                _make_parents(journal, target.parent)
+                for folder in reversed(target.parents):
+                    if not folder.exists():
+                        journal.create(folder).mkdir()
                 journal.create(target).write_bytes(state.authority.read_bytes())
             except OSError as error:
                 message = f'"{target}" cannot be written: {error.strerror}'
@@ -160,12 +152,6 @@ def distrust_authority(state: SandboxState) -> None:
                     path.rmdir()
             else:
                 path.unlink(missing_ok=True)
-
-
-def _make_parents(journal: Journal, directory: Path) -> None:
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        journal.create(path).mkdir()
 
 
 def _taken(state: SandboxState, host: str, target: Path) -> SandboxError:

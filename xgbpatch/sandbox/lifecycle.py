@@ -20,12 +20,16 @@ from xgbpatch.progress import Progress, Silent
 from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.sandbox import hosts, registries
 from xgbpatch.sandbox import state as sandbox_state
-from xgbpatch.sandbox.options import SandboxOptions
-from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxState, locked, read
+from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxOptions, SandboxState, locked, read
 
 
 def environment(state: SandboxState) -> dict[str, str]:
-    """What the CLI, boto3, the AWS CLI and requests read. The keys are made up: moto takes any."""
+    """What the CLI, boto3, the AWS CLI and requests read. The keys are made up: moto takes any.
+
+    No proxy is asked for the sandbox's hosts, nor for those that this process reaches without one already.
+    """
+    direct = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",")
+    ours = ["127.0.0.1", *(registry.host for registry in state.registries)]
     return {
         "AWS_ENDPOINT_URL": state.endpoint,
         "AWS_ACCESS_KEY_ID": "sandbox",
@@ -34,15 +38,8 @@ def environment(state: SandboxState) -> dict[str, str]:
         "AWS_REGION": state.region,
         "AWS_CA_BUNDLE": str(state.bundle),
         "REQUESTS_CA_BUNDLE": str(state.bundle),
-        "NO_PROXY": _past_proxies(state),
+        "NO_PROXY": ",".join(dict.fromkeys([*filter(None, direct), *ours])),
     }
-
-
-def _past_proxies(state: SandboxState) -> str:
-    """The hosts to reach without a proxy: those declared already, then the sandbox's."""
-    declared = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    ours = ["127.0.0.1", *(registry.host for registry in state.registries)]
-    return ",".join(dict.fromkeys([*filter(None, declared.split(",")), *ours]))
 
 
 # AWS's control plane (ECR, STS, SageMaker, …) on a free loopback port: moto, with ECR's images from the registries.
@@ -54,10 +51,16 @@ _START_SECONDS = 60.0
 
 def start(journal: Journal) -> None:
     """Start it and wait until it answers; raises `SandboxError` with the end of its log."""
-    port = _free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
     state = journal.update(endpoint=f"http://127.0.0.1:{port}")
     command = [sys.executable, "-m", "xgbpatch.sandbox.ecr_server", str(state.directory)]
-    variables = {**_environment(state.account), "MOTO_PORT": str(port)}
+    # This process's variables, without what belongs to the user's own AWS.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
+    variables["MOTO_PORT"] = str(port)
+    if state.account != _DEFAULT_ACCOUNT:  # moto tells accounts by key unless one is forced
+        variables["MOTO_ACCOUNT_ID"] = state.account
     process = sandbox_state.start("aws", command, variables, state.directory / "aws.log")
     state = journal.update(processes=(*state.processes, process))
     deadline = time.monotonic() + _START_SECONDS
@@ -76,18 +79,6 @@ def answers(state: SandboxState) -> bool:
     except (urllib.error.URLError, OSError):
         return False
     return True
-
-
-def _environment(account: str) -> dict[str, str]:
-    """This process's, without what belongs to the user's own AWS; moto tells accounts by key unless one is forced."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
-    return own if account == _DEFAULT_ACCOUNT else {**own, "MOTO_ACCOUNT_ID": account}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # The engine's Go resolver keeps the hosts file for 5 s: a name that was just written may be unknown to it.
@@ -134,9 +125,18 @@ def push(journal: Journal, versions: tuple[str, ...], progress: Progress) -> Non
     missing = [version for version in versions if version not in journal.state.bases]
     if not missing:
         return
+    from xgbpatch import catalogue
+    from xgbpatch.standin.build import build_standin
+
+    registry = journal.state.registries[0]
     with Engine.connect() as engine:
         for version in missing:
-            _push_one(engine, journal.state, version, progress)
+            reference = catalogue.image_uri(version, registry.region)
+            progress.line(f"{reference}: building the stand-in")
+            image = build_standin(engine, version, progress)
+            with _tagged(engine, image.id, reference):
+                digest = engine.push(reference, _credentials(registry), progress)
+            progress.line(f"{reference}@{digest}: pushed")
             journal.update(bases=(*journal.state.bases, version))
 
 
@@ -149,19 +149,6 @@ def remove_images(state: SandboxState) -> None:
                 reference = ImageReference.parse(name)
                 if reference.host in ours:
                     engine.remove(reference)
-
-
-def _push_one(engine: Engine, state: SandboxState, version: str, progress: Progress) -> None:
-    from xgbpatch import catalogue
-    from xgbpatch.standin.build import build_standin
-
-    registry = state.registries[0]
-    reference = catalogue.image_uri(version, registry.region)
-    progress.line(f"{reference}: building the stand-in")
-    image = build_standin(engine, version, progress)
-    with _tagged(engine, image.id, reference):
-        digest = engine.push(reference, _credentials(registry), progress)
-    progress.line(f"{reference}@{digest}: pushed")
 
 
 @contextmanager
@@ -212,7 +199,7 @@ def up(options: SandboxOptions, progress: Progress) -> SandboxState:
         try:
             if running is None:
                 _make(journal, options, progress)
-            _push_bases(journal, options, progress)
+            push(journal, options.versions, progress)
         except BaseException:
             if running is None:
                 _remove(journal.state)
@@ -283,9 +270,9 @@ def _make(journal: Journal, options: SandboxOptions, progress: Progress) -> None
     journal.update(registries=registries.plan(options))
     registries.require_free_addresses(journal.state.registries)
     binary = registries.find_registry(options.state / "program", progress)
-    installation = registries.Installation.make(binary, journal.state)
+    registries.write_certificates(journal.state)
     for registry in journal.state.registries:
-        process = installation.start(registry, registries.store(registry, journal.state))
+        process = registries.start(binary, registry, journal.state)
         journal.update(processes=(*journal.state.processes, process))
     hosts.trust_authority(journal, options.certificates)
     hosts.publish_names(journal)
@@ -296,22 +283,13 @@ def _make(journal: Journal, options: SandboxOptions, progress: Progress) -> None
     progress.line(f"sandbox: up, AWS endpoint {journal.state.endpoint}, {len(journal.state.registries)} registries")
 
 
-def _push_bases(journal: Journal, options: SandboxOptions, progress: Progress) -> None:
-    if options.versions:
-        push(journal, options.versions, progress)
-
-
 def _remove(state: SandboxState) -> None:
     """The state stays until everything else is gone, so that `down` can be repeated; raises `SandboxError`."""
-    _try_all(
+    steps: tuple[Callable[[], None], ...] = (
         lambda: sandbox_state.stop(state.processes),
         lambda: hosts.write(state.hosts, state.directory, ()),
         lambda: hosts.distrust_authority(state),
     )
-    shutil.rmtree(state.directory)
-
-
-def _try_all(*steps: Callable[[], None]) -> None:
     failures: list[Exception] = []
     for step in steps:
         try:
@@ -322,3 +300,4 @@ def _try_all(*steps: Callable[[], None]) -> None:
         raise SandboxError(
             f"not all of the sandbox could be removed: {failures[0]}", "Run `xgbpatch sandbox down` as root."
         ) from failures[0]
+    shutil.rmtree(state.directory)

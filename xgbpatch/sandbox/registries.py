@@ -14,8 +14,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +21,7 @@ from typing import TYPE_CHECKING
 from xgbpatch.errors import SandboxError
 from xgbpatch.progress import Progress
 from xgbpatch.sandbox import state as sandbox_state
-from xgbpatch.sandbox.options import SandboxOptions
-from xgbpatch.sandbox.state import Process, RegistryHost, SandboxState
+from xgbpatch.sandbox.state import Process, RegistryHost, SandboxOptions, SandboxState
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -71,46 +68,61 @@ _LIFETIME = timedelta(days=365)
 _NAME = "xgbpatch sandbox"
 
 
-@dataclass(frozen=True)
-class ServerCertificate:
-    """PEM texts: the authority's certificate, the server's certificate and its private key."""
-
-    authority: bytes
-    certificate: bytes
-    key: bytes
-
-
-def make_certificate(names: Iterable[str]) -> ServerCertificate:
-    """A certificate for the DNS `names` (wildcards allowed), signed by a new authority whose key is not kept."""
+def write_certificates(state: SandboxState) -> None:
+    """Put the authority, a server certificate for all registries with its key, and the bundle into the sandbox's
+    directory. The authority's key is not kept."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     identifier = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
-    issuer = _subject(f"{_NAME} CA")
+    names = sorted({f"*.{registry.host.partition('.')[2]}" for registry in state.registries})
     authority = (
-        _builder(issuer, issuer)
+        _certificate(f"{_NAME} CA", signs_others=True)
         .public_key(authority_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(identifier, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    certificate = (
-        _builder(_subject(_NAME), issuer)
+    server = (
+        _certificate(_NAME, signs_others=False)
         .public_key(key.public_key())
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([x509.OID_SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    _write_private(state.directory / "server.key", private)
+    (state.directory / "server.crt").write_bytes(server.public_bytes(pem))
+    state.authority.write_bytes(authority.public_bytes(pem))
+    state.bundle.write_bytes(machine_authorities() + b"\n" + authority.public_bytes(pem))
+
+
+def _certificate(name: str, signs_others: bool) -> x509.CertificateBuilder:
+    """What both certificates have in common; the authority's own is the one that `signs_others`."""
+    from cryptography import x509
+
+    subject, issuer = (
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in (name, f"{_NAME} CA")
     )
-    return ServerCertificate(_pem(authority), _pem(certificate), private)
+    begin = datetime.now(timezone.utc) - timedelta(hours=1)  # clocks differ
+    usage = x509.KeyUsage(
+        digital_signature=not signs_others, key_cert_sign=signs_others, crl_sign=signs_others,
+        content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + _LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=signs_others, path_length=0 if signs_others else None), critical=True)
+        .add_extension(usage, critical=True)
+    )
 
 
 def machine_authorities() -> bytes:
@@ -120,42 +132,6 @@ def machine_authorities() -> bytes:
         if candidate and Path(candidate).is_file():
             return Path(candidate).read_bytes()
     return b""
-
-
-def _subject(name: str) -> x509.Name:
-    from cryptography import x509
-
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-
-
-def _builder(subject: x509.Name, issuer: x509.Name) -> x509.CertificateBuilder:
-    from cryptography import x509
-
-    begin = datetime.now(timezone.utc) - timedelta(hours=1)  # clocks differ
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin + _LIFETIME)
-    )
-
-
-def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
-    from cryptography import x509
-
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
-        content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
-        encipher_only=False, decipher_only=False,
-    )  # fmt: skip
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    from cryptography.hazmat.primitives import serialization
-
-    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 # The distribution registry under ECR's host names: one process, address, password and store for each registry.
@@ -170,21 +146,17 @@ def plan(options: SandboxOptions) -> tuple[RegistryHost, ...]:
 
     Raises `ConfigurationError` for a region that AWS publishes no image in.
     """
+    from xgbpatch import catalogue
+
+    newest = catalogue.versions()[-1].version
     names = []
     for region in options.regions:
-        base, _, domain = _base_host(region).partition(".")
+        base, _, domain = catalogue.image_uri(newest, region).host.partition(".")
         names += [(account, f"{account}.{domain}", region) for account in (base, options.account)]
     return tuple(
         RegistryHost(host, options.address(number), account, region)
         for number, (account, host, region) in enumerate(names)
     )
-
-
-def _base_host(region: str) -> str:
-    from xgbpatch import catalogue
-
-    newest = catalogue.versions()[-1].version
-    return catalogue.image_uri(newest, region).host
 
 
 def is_base(registry: RegistryHost, state: SandboxState) -> bool:
@@ -199,65 +171,40 @@ def store(registry: RegistryHost, state: SandboxState) -> Path:
 
 def require_free_addresses(registries: tuple[RegistryHost, ...]) -> None:
     """Raises `SandboxError` where port 443 of an address is taken, or is not ours to take."""
+    steps = {
+        errno.EADDRINUSE: "See what listens there (ss -ltnp 'sport = :443'), stop it, or give another --address.",
+        errno.EACCES: "Run the sandbox as root.",
+        errno.EADDRNOTAVAIL: "The sandbox needs Linux, where the whole of 127.0.0.0/8 is loopback.",
+    }
     for registry in registries:
         try:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((registry.address, _PORT))
         except OSError as error:
-            raise _refusal(registry.address, error) from error
+            message = f'port {_PORT} of "{registry.address}" cannot be used: {error.strerror}'
+            raise SandboxError(message, steps.get(error.errno or 0, "")) from error
 
 
-def _refusal(address: str, error: OSError) -> SandboxError:
-    steps = {
-        errno.EADDRINUSE: "See what listens there (ss -ltnp 'sport = :443'), stop it, or give another --address.",
-        errno.EACCES: "Run the sandbox as root.",
-        errno.EADDRNOTAVAIL: "The sandbox needs Linux, where the whole of 127.0.0.0/8 is loopback.",
+def start(program: str, registry: RegistryHost, state: SandboxState) -> Process:
+    """Start the process that answers under `registry.host`, with the sandbox's certificate."""
+    import bcrypt  # the only hash that the registry takes
+
+    home = state.directory / registry.host
+    home.mkdir()
+    secret = bcrypt.hashpw(registry.password.encode(), bcrypt.gensalt(rounds=5))
+    _write_private(home / "htpasswd", b"AWS:" + secret + b"\n")
+    tls = {"certificate": str(state.directory / "server.crt"), "key": str(state.directory / "server.key")}
+    configuration = {
+        "version": "0.1",
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(store(registry, state))}, "delete": {"enabled": True}},
+        "http": {"addr": f"{registry.address}:{_PORT}", "secret": secrets.token_hex(16), "tls": tls},
+        "auth": {"htpasswd": {"realm": "ecr", "path": str(home / "htpasswd")}},
     }
-    return SandboxError(
-        f'port {_PORT} of "{address}" cannot be used: {error.strerror}', steps.get(error.errno or 0, "")
-    )
-
-
-@dataclass(frozen=True)
-class Installation:
-    """What all registries of a sandbox share: the program and the server's certificate."""
-
-    program: str
-    directory: Path
-
-    @classmethod
-    def make(cls, program: str, state: SandboxState) -> Installation:
-        """Write the certificate, its key, the authority and the bundle into the sandbox's directory."""
-        names = sorted({f"*.{registry.host.partition('.')[2]}" for registry in state.registries})
-        pair = make_certificate(names)
-        (state.directory / "server.crt").write_bytes(pair.certificate)
-        _private(state.directory / "server.key", pair.key)
-        state.authority.write_bytes(pair.authority)
-        state.bundle.write_bytes(machine_authorities() + b"\n" + pair.authority)
-        return cls(program, state.directory)
-
-    def start(self, registry: RegistryHost, store: Path) -> Process:
-        """Start the process that answers under `registry.host`, with its images in the directory `store`."""
-        home = self.directory / registry.host
-        home.mkdir()
-        _private(home / "htpasswd", _htpasswd(registry.password))
-        _private(home / "config.yml", json.dumps(self._configuration(registry, store), indent=2).encode())
-        command = [self.program, "serve", str(home / "config.yml")]
-        return sandbox_state.start(registry.host, command, {"OTEL_TRACES_EXPORTER": "none"}, home / "log")
-
-    def _configuration(self, registry: RegistryHost, store: Path) -> dict[str, object]:
-        tls = {"certificate": str(self.directory / "server.crt"), "key": str(self.directory / "server.key")}
-        return {
-            "version": "0.1",
-            "log": {"level": "warn", "accesslog": {"disabled": True}},
-            "storage": {
-                "filesystem": {"rootdirectory": str(store)},
-                "delete": {"enabled": True},
-            },
-            "http": {"addr": f"{registry.address}:{_PORT}", "secret": secrets.token_hex(16), "tls": tls},
-            "auth": {"htpasswd": {"realm": "ecr", "path": str(self.directory / registry.host / "htpasswd")}},
-        }
+    _write_private(home / "config.yml", json.dumps(configuration, indent=2).encode())
+    command = [program, "serve", str(home / "config.yml")]
+    return sandbox_state.start(registry.host, command, {"OTEL_TRACES_EXPORTER": "none"}, home / "log")
 
 
 def wait_until_all_answer(state: SandboxState) -> None:
@@ -283,12 +230,6 @@ def _problem(registry: RegistryHost, state: SandboxState) -> str:
     return ""
 
 
-def _htpasswd(password: str) -> bytes:
-    import bcrypt  # the only hash that the registry takes
-
-    return b"AWS:" + bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=5)) + b"\n"
-
-
-def _private(path: Path, content: bytes) -> None:
+def _write_private(path: Path, content: bytes) -> None:
     path.touch(mode=0o600)
     path.write_bytes(content)

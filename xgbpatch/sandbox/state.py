@@ -1,24 +1,74 @@
-"""What the sandbox made and runs: its journal, and the processes in it."""
+"""What a sandbox is asked to be, what it made, and the processes that it runs."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xgbpatch.errors import SandboxError
-from xgbpatch.sandbox.options import SandboxOptions
+from xgbpatch.engine.ownership import start_of
+from xgbpatch.errors import ConfigurationError, SandboxError
 from xgbpatch.util import locked_path
 
 _GRACE_SECONDS = 5.0
 _LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class SandboxOptions:
+    """`account` is the user's own; `versions` the stand-in bases to push; `first_address` the first loopback address.
+
+    Every registry host (two a region: the base's account and the user's) takes one address, counted from
+    `first_address`, port 443: ECR's host names carry no port, and each account has a password of its own. The
+    directory `state` (absolute) is the sandbox's identity. Raises `ConfigurationError` for what cannot be.
+    """
+
+    account: str = "123456789012"
+    regions: tuple[str, ...] = ("us-west-2", "eu-west-1")
+    versions: tuple[str, ...] = ("1.5-1", "3.2-0")
+    first_address: str = "127.0.0.2"
+    state: Path = field(default_factory=lambda: _state_home() / "xgbpatch" / "sandbox")
+    hosts: Path = Path("/etc/hosts")
+    certificates: Path = Path("/etc/docker/certs.d")
+
+    def __post_init__(self) -> None:
+        _require(bool(re.fullmatch(r"\d{12}", self.account)), "account", self.account, "twelve digits")
+        _require(bool(self.regions), "regions", "", "at least one region")
+        _require(_is_loopback(self.first_address), "address", self.first_address, "an address in 127.0.0.0/8")
+        _require(self.state.is_absolute(), "state directory", str(self.state), "an absolute path")
+
+    def address(self, number: int) -> str:
+        """The loopback address of the `number`th registry host."""
+        return str(ipaddress.IPv4Address(self.first_address) + number)
+
+
+def _state_home() -> Path:
+    """Where programs keep state (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _require(condition: bool, what: str, value: str, allowed: str) -> None:
+    if not condition:
+        raise ConfigurationError(f'"{value}" is no sandbox {what}', f"Give {allowed}.")
+
+
+# The processes of a sandbox.
 
 
 def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
@@ -67,13 +117,13 @@ def _signal(processes: Sequence[Process], number: signal.Signals) -> None:
 
 
 def _started(pid: int) -> str:
-    """Boot and clock tick at which `pid` started (proc(5), field 22 of stat); empty when it is gone or a zombie."""
+    """Boot and clock tick at which `pid` started; empty when it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        start = start_of(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace"))
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-    return "" if fields[0] in "ZX" else f"{boot}/{fields[19]}"
+    return f"{boot}/{start}" if start else ""
 
 
 # What a sandbox has made, written down before it is made, so that `down` finds it after any interruption.
