@@ -13,7 +13,6 @@ from support.pipeline import build_spec
 from xgbpatch import layout, provenance
 from xgbpatch.build import dockerfile, verify
 from xgbpatch.build.resolve import resolve
-from xgbpatch.engine.client import BuildRequest
 from xgbpatch.engine.types import Run
 from xgbpatch.errors import BaseImageError, ContractError, PackageError, ReplacementError
 from xgbpatch.inspection import container
@@ -232,4 +231,4 @@ def derived(engine, base, instruction):
         member.size = len(text)
         archive.addfile(member, io.BytesIO(text))
     stream.seek(0)
-    return engine.build(BuildRequest(stream, "linux/amd64", no_cache=True), Silent())
+    return engine.build(stream, "linux/amd64", Silent(), no_cache=True)

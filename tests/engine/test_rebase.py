@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from support.rebasing import NEW, OLD
 from xgbpatch.build import dockerfile
-from xgbpatch.engine.client import BuildRequest
 from xgbpatch.progress import Silent
 from xgbpatch.registry.client import load_image
 
@@ -19,7 +18,7 @@ def test_an_image_that_the_engine_built_is_moved_as_well(repositories, engine, e
     pulled = engine.pull(base, None, Silent())
     try:
         with dockerfile.packed_context(dockerfile.of_definition(made), made.patch) as stream:
-            built = engine.build(BuildRequest(stream, "linux/amd64"), Silent())
+            built = engine.build(stream, "linux/amd64", Silent())
         engine.tag(built.id, destination)
         image = destination.with_digest(engine.push(destination, None, Silent()))
     finally:

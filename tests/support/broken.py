@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from support.bases import RUN_ID
-from xgbpatch.engine.client import BuildRequest, Engine
+from xgbpatch.engine.client import Engine
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, FEATURES, FIXES, SPEC_DIGEST
 from xgbpatch.reference import ImageReference
@@ -72,7 +72,7 @@ def built(engine: Engine, base: str, breakage: Breakage) -> Iterator[str]:
     """The name of the derived image, which is gone again when the block ends."""
     tag = ImageReference.parse(f"xgbpatch-tests/broken-{RUN_ID}:{breakage.name}")
     context = _context(base, breakage)
-    engine.build(BuildRequest(context, platform="linux/amd64", tag=tag), Silent())
+    engine.build(context, "linux/amd64", Silent(), tag=tag)
     try:
         yield str(tag)
     finally:

@@ -17,7 +17,7 @@ from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts
 from xgbpatch.patch import hooks
 from xgbpatch.patch.compose import Patch, compose, overlay_digest
-from xgbpatch.patch.packages import Provision, provision
+from xgbpatch.patch.packages import provision
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
@@ -103,7 +103,8 @@ def define(
 
     Raises `ReplacementError`, `PackageError` and `ConfigurationError`.
     """
-    spec = replace(spec, features=_set(spec.features), fixes=_set(spec.fixes))
+    # The order of features and fixes must not name another image.
+    spec = replace(spec, features=tuple(sorted({*spec.features})), fixes=tuple(sorted({*spec.fixes})))
     if spec.replacements:
         from xgbpatch.patch import replacements
 
@@ -113,13 +114,30 @@ def define(
     patch = compose(
         spec, facts, packages=packages.folder, base=str(base.reference), release=installed_version("xgbpatch")
     )
-    origin = replace(
-        _provenance(spec, base, patch),
-        **_package_labels(packages, facts),
-        created=rfc3339(created),
-        hooks=hooks.recorded(spec.features, spec.fixes, [item.module for item in spec.replacements], facts),
+    python = facts.python
+    origin = provenance.Provenance(
+        base_name=str(replace(base.reference, digest="")),
+        base_digest=base.reference.digest,
+        version=spec.version,
+        tool_version=installed_version("xgbpatch"),
         spec_digest=spec_digest(spec, [f"{pin} {pin.sha256}" for pin in packages.pins]),
+        patch_digest=f"sha256:{patch.digest}",
+        overlay_digest=f"sha256:{overlay_digest()}",
+        features=spec.features,
+        fixes=spec.fixes,
+        packages=tuple(str(pin) for pin in packages.pins),
+        created=rfc3339(created),
+        image=spec.name,
+        asked_digest=asked_digest(spec),
+        files_digest=f"sha256:{patch.files_digest}",
+        hooks=hooks.recorded(spec.features, spec.fixes, [item.module for item in spec.replacements], facts),
     )
+    if packages.pins:  # what their resolution rests on
+        origin = replace(
+            origin,
+            python=f"{python.version} {python.machine} glibc-{python.glibc}",
+            base_packages=tuple(f"{package.name}=={package.version}" for package in facts.distributions.values()),
+        )
     reference = ImageReference("", spec.repository, image_tag(spec, base, origin.spec_digest))
     return ImageDefinition(spec, base, facts, patch, origin, reference, packages.pins)
 
@@ -141,38 +159,3 @@ def image_tag(spec: Spec, base: Base, digest: str) -> str:
 def rfc3339(moment: datetime) -> str:
     """In UTC, to the second."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _set(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Their order must not name another image."""
-    return tuple(sorted(set(names)))
-
-
-def _package_labels(packages: Provision, facts: Facts) -> dict[str, Any]:
-    if not packages.pins:
-        return {}
-    python = facts.python
-    return {
-        "packages": tuple(str(pin) for pin in packages.pins),
-        "python": f"{python.version} {python.machine} glibc-{python.glibc}",
-        "base_packages": tuple(f"{package.name}=={package.version}" for package in facts.distributions.values()),
-    }
-
-
-def _provenance(spec: Spec, base: Base, patch: Patch) -> provenance.Provenance:
-    return provenance.Provenance(
-        base_name=str(replace(base.reference, digest="")),
-        base_digest=base.reference.digest,
-        version=spec.version,
-        tool_version=installed_version("xgbpatch"),
-        spec_digest="",
-        patch_digest=f"sha256:{patch.digest}",
-        overlay_digest=f"sha256:{overlay_digest()}",
-        features=spec.features,
-        fixes=spec.fixes,
-        packages=(),
-        created="",
-        image=spec.name,
-        asked_digest=asked_digest(spec),
-        files_digest=f"sha256:{patch.files_digest}",
-    )

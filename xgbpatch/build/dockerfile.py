@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from xgbpatch import layout, provenance
 from xgbpatch.build import layer
 from xgbpatch.build.definition import ImageDefinition
-from xgbpatch.errors import BuildError, ConfigurationError
+from xgbpatch.errors import ConfigurationError
 from xgbpatch.patch.compose import Patch
 
 CONTEXT_FOLDER = "xgbpatch"  # where the overlay's files lie in the build context
@@ -71,29 +71,18 @@ def packed_context(dockerfile: str, patch: Patch) -> Iterator[IO[bytes]]:
 
     Sorted names, owner 0:0, modes 0644 and 0755, all times zero. Raises `BuildError` when it cannot be written.
     """
-    with _write_context(dockerfile, patch) as stream:
-        stream.seek(0)
-        yield stream
-
-
-def _write_context(dockerfile: str, patch: Patch) -> IO[bytes]:
     stream: IO[bytes] | None = None
     try:
-        stream = tempfile.TemporaryFile(prefix="xgbpatch-context-")  # noqa: SIM115 — closed by `packed_context`
-        _fill_context(stream, dockerfile, patch)
+        stream = tempfile.TemporaryFile(prefix="xgbpatch-context-")  # noqa: SIM115 — closed below
+        with layer.tar_writer(stream) as tar:
+            layer.add_bytes(tar, "Dockerfile", dockerfile.encode())
+            layer.add_patch(tar, patch, CONTEXT_FOLDER)
+        stream.flush()
     except OSError as error:
         with suppress(OSError):  # closing writes what is left, which fails on a full disk again
             if stream is not None:
                 stream.close()
-        raise BuildError(
-            f'the build context could not be written to "{tempfile.gettempdir()}": {error.strerror or error}',
-            "Free some space there, or set TMPDIR to a folder with room.",
-        ) from error
-    return stream
-
-
-def _fill_context(stream: IO[bytes], dockerfile: str, patch: Patch) -> None:
-    with layer.tar_writer(stream) as tar:
-        layer.add_bytes(tar, "Dockerfile", dockerfile.encode())
-        layer.add_patch(tar, patch, CONTEXT_FOLDER)
-    stream.flush()
+        raise layer.unwritable("build context", error) from error
+    with stream:
+        stream.seek(0)
+        yield stream

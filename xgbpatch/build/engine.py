@@ -12,7 +12,7 @@ from xgbpatch import provenance
 from xgbpatch.build import dockerfile, verify
 from xgbpatch.build.definition import Builder, BuildResult, ImageDefinition, define
 from xgbpatch.build.resolve import Base
-from xgbpatch.engine.client import BuildRequest, Engine
+from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import EngineError
 from xgbpatch.inspection import container
@@ -62,8 +62,10 @@ class EngineBuilder(Builder):
         `EngineError`; however it ends, no container and no unverified image is left.
         """
         existing = self.engine.image(name)
-        if existing and not self.no_cache and _is_of(definition, existing):
-            return EngineBuildResult(name, up_to_date=True, image=existing)
+        if existing and not self.no_cache:
+            origin = provenance.read(existing.labels)  # equal but for the moment of making?
+            if origin and replace(origin, created=definition.provenance.created) == definition.provenance:
+                return EngineBuildResult(name, up_to_date=True, image=existing)
         image = self._build_verified(definition, name)
         self.engine.tag(image.id, name)
         return EngineBuildResult(name, up_to_date=False, image=_require(self.engine.image(name), name))
@@ -83,29 +85,18 @@ class EngineBuilder(Builder):
         base = self.pull(definition.base)
         self.progress.line(f"Building {name}")
         with dockerfile.packed_context(dockerfile.of_definition(definition), definition.patch) as stream:
-            request = BuildRequest(stream, definition.spec.architecture.platform, no_cache=self.no_cache)
-            image = self.engine.build(request, self.progress)
+            platform = definition.spec.architecture.platform
+            image = self.engine.build(stream, platform, self.progress, no_cache=self.no_cache)
         try:
             self.progress.line("Verifying that nothing of the base changed")
             verify.verify(self.engine, definition, base=base, image=image, cache=self.cache / "facts")
         except BaseException:
-            _discard(self.engine, image)
+            with suppress(EngineError):  # what led here matters more than an error of the removal
+                current = self.engine.image(image.id)
+                if current and not current.tags:
+                    self.engine.remove(image.id)
             raise
         return image
-
-
-def _discard(engine: Engine, image: LocalImage) -> None:
-    """Remove an image that has no name; the error that led here matters more than one that this may raise."""
-    with suppress(EngineError):
-        current = engine.image(image.id)
-        if current and not current.tags:
-            engine.remove(image.id)
-
-
-def _is_of(definition: ImageDefinition, image: LocalImage) -> bool:
-    """Equal but for the moment of making."""
-    origin = provenance.read(image.labels)
-    return origin is not None and replace(origin, created=definition.provenance.created) == definition.provenance
 
 
 def _require(image: LocalImage | None, reference: ImageReference) -> LocalImage:

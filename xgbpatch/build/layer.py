@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from xgbpatch import layout
@@ -34,12 +35,14 @@ def tar_writer(stream: Sink) -> tarfile.TarFile:
 
 def add_patch(archive: tarfile.TarFile, patch: Patch, folder: str) -> None:
     """Add the patch's folders, `folder` in the place of `/opt/xgbpatch`, and then its files, read in pieces."""
-    for name in _folders(patch, folder):
+    paths = [PurePosixPath(folder + file.target.removeprefix(layout.ROOT)) for file in patch.files]
+    folders = {folder, *(str(above) for path in paths for above in path.parents if above.is_relative_to(folder))}
+    for name in sorted(folders):
         member = _tar_member(name)
         member.type, member.mode = tarfile.DIRTYPE, 0o755
         archive.addfile(member)
-    for file in patch.files:
-        member = _tar_member(_path_inside(file.target, folder))
+    for file, path in zip(patch.files, paths, strict=True):
+        member = _tar_member(str(path))
         member.mode = 0o755 if file.executable else 0o644
         with io.BytesIO(file.content) if isinstance(file.content, bytes) else file.content.open("rb") as content:
             member.size = content.seek(0, io.SEEK_END)
@@ -58,18 +61,6 @@ def _tar_member(name: str) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)  # its defaults are owner 0:0, mode 0644 and time 0
     member.mtime = 0
     return member
-
-
-def _folders(patch: Patch, folder: str) -> list[str]:
-    found = {folder}
-    for file in patch.files:
-        parts = file.target.removeprefix(f"{layout.ROOT}/").split("/")[:-1]
-        found.update("/".join([folder, *parts[: depth + 1]]) for depth in range(len(parts)))
-    return sorted(found)
-
-
-def _path_inside(target: str, folder: str) -> str:
-    return folder + target.removeprefix(layout.ROOT)
 
 
 # Gzip (RFC 1952) whose bytes depend on the content alone, as far as that can be had.
@@ -178,12 +169,17 @@ def packed_layer(patch: Patch) -> Iterator[Layer]:
     except OSError as error:
         with suppress(OSError):  # closing writes what is left, which fails on a full disk again
             stream.close()
-        raise BuildError(
-            f'the layer could not be written to "{tempfile.gettempdir()}": {error.strerror or error}',
-            "Free some space there, or set TMPDIR to a folder with room.",
-        ) from error
+        raise unwritable("layer", error) from error
     with stream:
         yield layer
+
+
+def unwritable(what: str, error: OSError) -> BuildError:
+    """The error for a temporary file that could not be written, as a rule because the disk is full."""
+    return BuildError(
+        f'the {what} could not be written to "{tempfile.gettempdir()}": {error.strerror or error}',
+        "Free some space there, or set TMPDIR to a folder with room.",
+    )
 
 
 def _write_layer(stream: IO[bytes], patch: Patch) -> Layer:

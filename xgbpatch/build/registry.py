@@ -17,7 +17,6 @@ from datetime import datetime, timezone
 from xgbpatch import provenance
 from xgbpatch.build import layer, verify
 from xgbpatch.build.definition import Builder, BuildResult, ImageDefinition, define
-from xgbpatch.build.layer import Layer
 from xgbpatch.build.resolve import Base
 from xgbpatch.build.verify import ConfigSummary
 from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
@@ -84,18 +83,12 @@ class RegistryBuilder(Builder):
             manifest = oci_image.patched_manifest(
                 base.manifest, oci_image.config_descriptor(config), [added.descriptor]
             )
-            traffic = self._copy_layers(definition, base, added, name)
-        traffic += copy.put(services.blobs_of(name), io.BytesIO(config), manifest.config, services.progress)
+            source, target = services.blobs_of(definition.base.reference), services.blobs_of(name)
+            traffic = copy.copy(source, target, base.layers, services.progress)
+            with added.opened() as stream:
+                traffic += copy.put(target, stream, added.descriptor, services.progress)
+        traffic += copy.put(target, io.BytesIO(config), manifest.config, services.progress)
         return RegistryBuildResult(put_tag(services, manifest, name), up_to_date=False, traffic=traffic)
-
-    def _copy_layers(
-        self, definition: ImageDefinition, base: RemoteImage, added: Layer, name: ImageReference
-    ) -> Traffic:
-        services = self.services
-        source, target = services.blobs_of(definition.base.reference), services.blobs_of(name)
-        traffic = copy.copy(source, target, base.layers, services.progress)
-        with added.opened() as stream:
-            return traffic + copy.put(target, stream, added.descriptor, services.progress)
 
 
 def created_of(image: RemoteImage) -> datetime:
@@ -132,15 +125,11 @@ def put_tag(services: Services, manifest: Manifest, name: ImageReference) -> Ima
 
 
 def _verify(definition: ImageDefinition, base: RemoteImage, image: RemoteImage) -> None:
-    findings = list(verify.config_findings(config_summary(base), config_summary(image), definition.patch.environment))
+    before, after = (ConfigSummary(each.diff_ids, each.environment, each.labels) for each in (base, image))
+    findings = list(verify.config_findings(before, after, definition.patch.environment))
     complaints = verify.added_complaints(definition.facts, definition.patch)
     findings += [f"pip check would say: {line}" for line in complaints]
     if findings:
         raise ContractError(
             "the image would break the promise that nothing unasked changes:\n  " + "\n  ".join(findings)
         )
-
-
-def config_summary(image: RemoteImage) -> ConfigSummary:
-    """What verification compares."""
-    return ConfigSummary(image.diff_ids, image.environment, image.labels)

@@ -33,8 +33,7 @@ def resolve(spec: Spec, registry: Registry | None, engine: Engine | None = None)
     """The base that `spec` names; only the registry is asked, nothing is pulled.
 
     A base image without a registry host is looked up in `engine`, and needs no `registry`.
-    Raises `BaseImageError` where there is no such image,
-    `RegistryError` where the registry refuses.
+    Raises `BaseImageError` where there is no such image, `RegistryError` where the registry refuses.
     """
     wanted = spec.base_image or catalogue.image_uri(spec.version, spec.region, spec.architecture)
     held = engine.image(wanted.pinned) if engine and wanted.host and wanted.digest else None

@@ -55,8 +55,9 @@ def verify(
 
     `cache` is a folder that keeps the list of the base's files, or None.
     """
+    before, after = (ConfigSummary(each.layers, each.environment, each.labels) for each in (base, image))
     findings = [
-        *config_findings(_summary_of(base), _summary_of(image), definition.patch.environment),
+        *config_findings(before, after, definition.patch.environment),
         *_files(engine, definition.patch, base, image, cache),
         *_python(engine, definition, image),
     ]
@@ -66,10 +67,6 @@ def verify(
             "the built image breaks the promise that nothing unasked changes:\n  " + "\n  ".join(shown),
             "The image was discarded. Please report this with the output of: xgbpatch render",
         )
-
-
-def _summary_of(image: LocalImage) -> ConfigSummary:
-    return ConfigSummary(image.layers, image.environment, image.labels)
 
 
 def _files(engine: Engine, patch: Patch, base: LocalImage, image: LocalImage, cache: Path | None) -> Iterator[str]:

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ import urllib3
 from xgbpatch.engine import ownership
 from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run
 from xgbpatch.errors import BuildError, EngineError, RegistryError, XgbpatchError
-from xgbpatch.progress import Progress, Silent
+from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
@@ -90,29 +89,28 @@ def afterwards(clean_up: Callable[[], None]) -> Iterator[None]:
         try:
             clean_up()
         except Exception as second:
-            _add_note(error, f"{second}. {second.next_step}" if isinstance(second, XgbpatchError) else str(second))
+            note = f"{second}. {second.next_step}" if isinstance(second, XgbpatchError) else str(second)
+            # `BaseException.add_note`, which Python 3.10 lacks
+            error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]
         raise
     clean_up()
-
-
-def _add_note(error: BaseException, note: str) -> None:
-    """`BaseException.add_note`, which Python 3.10 lacks."""
-    error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]
 
 
 # The engine reports failures inside a stream that HTTP already called a success: this reads it to the end.
 
 
-class StreamFailure(Exception):
-    """An `error` record found in the stream (docker-py issues 1772, 2555, 3050)."""
+def drain(
+    stream: Iterable[Mapping[str, Any]], progress: Progress, failure: type[RegistryError | BuildError], what: str
+) -> dict[str, Any]:
+    """Consume a decoded build, pull or push stream; returns the merged `aux` records.
 
-
-def drain(stream: Iterable[Mapping[str, Any]], progress: Progress) -> dict[str, Any]:
-    """Consume a decoded build, pull or push stream; returns the merged `aux` records; raises on the first `error`."""
+    Raises `failure`, `what` followed by the engine's words, on the first `error` (docker-py issues 1772, 2555, 3050).
+    """
     aux: dict[str, Any] = {}
     for record in stream:
         if "error" in record:
-            raise StreamFailure(str(record.get("errorDetail", {}).get("message") or record["error"]).strip())
+            words = str(record.get("errorDetail", {}).get("message") or record["error"]).strip()
+            raise failure(f"{what}: {words}")
         aux.update(record.get("aux") or {})
         text = str(record.get("stream", "")).strip()
         if text:
@@ -206,16 +204,6 @@ _LOST_RACE = ("unknown parent image ID", 'unable to find image "sha256:')
 _TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s
 
 
-@dataclass(frozen=True)
-class BuildRequest:
-    """A context (an uncompressed tar, Dockerfile at its root) and how it is built; without `tag` it stays nameless."""
-
-    context: IO[bytes]
-    platform: str
-    tag: ImageReference | None = None
-    no_cache: bool = False
-
-
 class Engine:
     """A reachable Docker Engine. Construct with `Engine.connect()`; usable as a context manager."""
 
@@ -280,7 +268,7 @@ class Engine:
             with translated(f'pull "{source}"'):
                 name, tag = source.name, source.digest or source.tag
                 stream = self._client.api.pull(name, tag=tag, stream=True, decode=True, auth_config=_auth(credentials))
-                _drain_or_raise(stream, progress, RegistryError(f'could not pull "{source}"'))
+                drain(stream, progress, RegistryError, f'could not pull "{source}"')
         except EngineGoneError:
             raise
         except EngineError as error:  # a registry's refusal before the stream begins comes as one of the engine
@@ -290,28 +278,34 @@ class Engine:
             raise RegistryError(f'"{source}" was pulled but the engine does not hold it')
         return image
 
-    def build(self, request: BuildRequest, progress: Progress) -> LocalImage:
-        """Build with the classic builder, never pulling; raises `BuildError` with the failing step's message."""
+    def build(
+        self, context: IO[bytes], platform: str, progress: Progress, *,
+        tag: ImageReference | None = None, no_cache: bool = False,
+    ) -> LocalImage:  # fmt: skip
+        """Build `context` (an uncompressed tar, Dockerfile at its root) with the classic builder, never pulling.
+
+        Without `tag` the image stays nameless. Raises `BuildError` with the failing step's message.
+        """
+
+        def attempt() -> Mapping[str, Any]:
+            context.seek(0)
+            with translated("build"):
+                stream = self._client.api.build(
+                    fileobj=context, custom_context=True, encoding=None, decode=True, tag=str(tag) if tag else None,
+                    platform=platform, nocache=no_cache, rm=True, forcerm=True, pull=False,
+                )  # fmt: skip
+                return drain(stream, progress, BuildError, "the build failed")
+
         try:
-            aux = self._build(request, progress)
+            aux = attempt()
         except BuildError as error:
             if not any(words in error.message for words in _LOST_RACE):
                 raise
-            aux = self._build(request, progress)
-        image = self.image(str(aux.get("ID") or request.tag))
+            aux = attempt()
+        image = self.image(str(aux.get("ID") or tag))
         if image is None:
             raise BuildError("the engine reported a successful build but holds no such image")
         return image
-
-    def _build(self, request: BuildRequest, progress: Progress) -> Mapping[str, Any]:
-        request.context.seek(0)
-        with translated("build"):
-            stream = self._client.api.build(
-                fileobj=request.context, custom_context=True, encoding=None, decode=True,
-                tag=str(request.tag) if request.tag else None, platform=request.platform, nocache=request.no_cache,
-                rm=True, forcerm=True, pull=False,
-            )  # fmt: skip
-            return _drain_or_raise(stream, progress, BuildError("the build failed"))
 
     def tag(self, image: str, reference: ImageReference) -> None:
         with translated(f'tag "{image}" as "{reference}"'):
@@ -332,7 +326,7 @@ class Engine:
             stream = self._client.api.push(
                 reference.name, tag=reference.tag, stream=True, decode=True, auth_config=_auth(credentials)
             )
-            aux = _drain_or_raise(stream, progress, RegistryError(f'could not push "{reference}"'))
+            aux = drain(stream, progress, RegistryError, f'could not push "{reference}"')
         if "Digest" not in aux:
             raise RegistryError(f'the push of "{reference}" ended without a digest')
         return str(aux["Digest"])
@@ -418,15 +412,6 @@ def _remove(container: Any) -> None:
 def _auth(credentials: Credentials | None) -> dict[str, str]:
     """Per call, never stored: a stale credential helper would win over a login (docker-py issue 3281)."""
     return {"username": credentials.username, "password": credentials.password} if credentials else {}
-
-
-def _drain_or_raise(stream: Any, progress: Progress, failure: RegistryError | BuildError) -> Mapping[str, Any]:
-    try:
-        return drain(stream, progress or Silent())
-    except StreamFailure as error:
-        failure.message += f": {error}"
-        failure.args = (failure.message,)
-        raise failure from error
 
 
 def _local_image(attrs: Mapping[str, Any]) -> LocalImage:

@@ -6,31 +6,22 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO
 
-from xgbpatch.engine.client import BuildRequest, Engine
+from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import BuildError, EngineError
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
-from xgbpatch.standin.os_tree import debian_tree, this_debian, write_tree
+from xgbpatch.standin import parts
+from xgbpatch.standin.parts import Interpreter, Prefix, Wheelhouse, cache_folder, fill_wheelhouse
 from xgbpatch.standin.versions import StandinVersion, standin_version
-from xgbpatch.standin.wheels import (
-    Interpreter,
-    Prefix,
-    Wheelhouse,
-    cache_folder,
-    fill_wheelhouse,
-    find_interpreter,
-    install_wheel,
-    write_own_wheel,
-)
 from xgbpatch.util import locked_path
 
 _MTIME = 1704067200  # 2024-01-01: bytecode records it, so it must not be the day of the build
@@ -78,15 +69,13 @@ class TreeWriter:
         entry.type, entry.linkname = tarfile.SYMTYPE, target
         self._tar.addfile(entry)
 
-    def folder(self, name: str, source: Path, keep: Callable[[Path], bool]) -> None:
+    def folder(self, name: str, source: Path, keep: Callable[[Path], bool] = lambda _: True) -> None:
         """Everything below `source` whose path relative to it `keep` accepts, in sorted order."""
         for path in sorted(source.iterdir()):
             self._member(f"{name}/{path.name}", path, Path(path.name), keep)
 
     def _member(self, name: str, path: Path, relative: Path, keep: Callable[[Path], bool]) -> None:
-        if not keep(relative):
-            return
-        if path.is_symlink() and not path.exists():
+        if not keep(relative) or (path.is_symlink() and not path.exists()):
             return
         if path.is_dir():
             for child in sorted(path.iterdir()):
@@ -105,16 +94,8 @@ def _entry(name: str, mode: int) -> tarfile.TarInfo:
 
 
 _NOT_WANTED = {
-    "__pycache__",
-    "test",
-    "tests",
-    "idlelib",
-    "tkinter",
-    "turtledemo",
-    "ensurepip",
-    "lib2to3",
-    "site-packages",
-}
+    "__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "site-packages",
+}  # fmt: skip
 _NOT_WANTED_FILE = re.compile(r".*\.(pyc|a)|_tkinter.*|turtle\.py|sitecustomize\.py|EXTERNALLY-MANAGED")
 
 _TOLERANT_JAVA = """#!/bin/sh
@@ -140,17 +121,17 @@ def write_interpreter(tree: TreeWriter, layout: Layout, folder: str) -> None:
 def write_packages(tree: TreeWriter, layout: Layout, wheelhouse: Wheelhouse, scratch: Path) -> None:
     """Every wheel, installed; `scratch` is an empty folder with room for a gigabyte."""
     for wheel in wheelhouse.wheels:
-        install_wheel(wheel, layout.prefix, scratch)
-    tree.folder("packages", scratch, _keep_all)
+        parts.install_wheel(wheel, layout.prefix, scratch)
+    tree.folder("packages", scratch)
     tree.text(f"packages{PLUGIN_SOURCE}/ExecutionParameters.java", template_text("ExecutionParameters.java"))
 
 
 def write_own(tree: TreeWriter, layout: Layout, scratch: Path) -> None:
     """AWS's packages as we wrote them, whose `serve` replaces that of sagemaker-containers, and what MMS reads."""
     root = scratch / "root"
-    install_wheel(write_own_wheel(scratch), layout.prefix, root)
-    tree.folder("own", root, _keep_all)
-    if _needs_tolerant_java(layout):
+    parts.install_wheel(parts.write_own_wheel(scratch), layout.prefix, root)
+    tree.folder("own", root)
+    if layout.version.java == 8:
         tree.text("own/usr/local/bin/java", _TOLERANT_JAVA, mode=0o755)
     tree.text("own/home/model-server/config.properties.tmp", template_text("config.properties.tmp"))
 
@@ -163,17 +144,9 @@ def _write_venv(tree: TreeWriter, layout: Layout, folder: str) -> None:
     tree.text(f"{folder}{prefix.path}/pyvenv.cfg", configuration)
 
 
-def _needs_tolerant_java(layout: Layout) -> bool:
-    return layout.version.java == 8
-
-
 def _keep(path: Path) -> bool:
     debug = path.name.startswith("config-") and len(path.parts) == 1
     return path.name not in _NOT_WANTED and not debug and not _NOT_WANTED_FILE.fullmatch(path.name)
-
-
-def _keep_all(_: Path) -> bool:
-    return True
 
 
 # The Dockerfiles of a stand-in base, rendered from `templates/`; values in, text out.
@@ -291,14 +264,6 @@ _PLATFORM = "linux/amd64"
 _REVISION = "1"  # raise it when a part's content changes by code and not by its inputs
 
 
-@dataclass(frozen=True)
-class _Site:
-    """Where a build happens and where it tells."""
-
-    engine: Engine
-    progress: Progress
-
-
 def standin_reference(version: str) -> ImageReference:
     """The local name of a version's stand-in base."""
     return ImageReference("", "xgbpatch-standin/sagemaker-xgboost", version)
@@ -311,29 +276,31 @@ def build_standin(engine: Engine, version: str, progress: Progress) -> LocalImag
     Raises `ConfigurationError` for an unknown version, `SandboxError` where this machine lacks what it takes, and
     `BuildError` with the engine's words.
     """
-    site = _Site(engine, progress)
     row = standin_version(version)
-    layout = Layout(row, find_interpreter(row.python))
-    _tell_substitute(layout, progress)
+    layout = Layout(row, parts.find_interpreter(row.python))
+    if layout.interpreter.minor != row.python:
+        instead = f"the stand-in base of {version} runs on {layout.interpreter.version}, the nearest"
+        progress.line(f"no Python {row.python} here: {instead}")
     cache_folder().mkdir(parents=True, exist_ok=True)
     with locked_path(cache_folder()):
-        return _image(site, layout, _runtime(site, layout, _os_image(site)))
+        runtime = _runtime(engine, progress, layout, _os_image(engine, progress))
+        return _image(engine, progress, layout, runtime)
 
 
-def _os_image(site: _Site) -> LocalImage:
-    debian = this_debian()
-    inputs = _digest(debian.suite.name, *debian.suite.packages, render_os(""))
-    tag = ImageReference("", "xgbpatch-standin/os", debian.suite.name)
+def _os_image(engine: Engine, progress: Progress) -> LocalImage:
+    debian = parts.this_debian()
+    inputs = _digest(debian.name, *debian.packages, render_os(""))
+    tag = ImageReference("", "xgbpatch-standin/os", debian.name)
 
     def write(context: TreeWriter) -> None:
-        with debian_tree(debian, site.progress) as root, TemporaryFile() as tar:
-            write_tree(root, tar)
+        with parts.debian_tree(debian, progress) as root, TemporaryFile() as tar:
+            parts.write_tree(root, tar)
             context.stream("root.tar", tar)
 
-    return _built(site, _Part(tag, inputs, render_os(inputs), write))
+    return _built(engine, progress, tag, inputs, dockerfile=render_os(inputs), write=write)
 
 
-def _runtime(site: _Site, layout: Layout, os_image: LocalImage) -> LocalImage:
+def _runtime(engine: Engine, progress: Progress, layout: Layout, os_image: LocalImage) -> LocalImage:
     version = layout.version
     dockerfile = render_runtime(layout, os_image.id, "")
     python = (layout.interpreter.version, str(layout.interpreter.executable))
@@ -341,81 +308,55 @@ def _runtime(site: _Site, layout: Layout, os_image: LocalImage) -> LocalImage:
     tag = ImageReference("", "xgbpatch-standin/runtime", version.name)
 
     def write(context: TreeWriter) -> None:
-        wheelhouse = fill_wheelhouse(version.packages, layout.interpreter, site.progress)
+        wheelhouse = fill_wheelhouse(version.packages, layout.interpreter, progress)
         write_interpreter(context, layout, "interpreter")
         with TemporaryDirectory(prefix="xgbpatch-packages-") as scratch:
             write_packages(context, layout, wheelhouse, Path(scratch))
 
-    return _built(site, _Part(tag, inputs, render_runtime(layout, os_image.id, inputs), write))
+    dockerfile = render_runtime(layout, os_image.id, inputs)
+    return _built(engine, progress, tag, inputs, dockerfile=dockerfile, write=write)
 
 
-def _image(site: _Site, layout: Layout, runtime: LocalImage) -> LocalImage:
-    moved = fill_wheelhouse(layout.version.packages, layout.interpreter, site.progress).moved
+def _image(engine: Engine, progress: Progress, layout: Layout, runtime: LocalImage) -> LocalImage:
+    moved = fill_wheelhouse(layout.version.packages, layout.interpreter, progress).moved
     labels = {VERSION_LABEL: layout.version.name, DIFFERENCES_LABEL: differences(layout, moved)}
-    inputs = _digest(render_image(layout, runtime.id, labels), template_text("config.properties.tmp"), _own_digest())
+    with TemporaryDirectory(prefix="xgbpatch-own-") as folder:
+        own = hashlib.sha256(parts.write_own_wheel(Path(folder)).read_bytes()).hexdigest()
+    inputs = _digest(render_image(layout, runtime.id, labels), template_text("config.properties.tmp"), own)
     dockerfile = render_image(layout, runtime.id, {**labels, INPUTS_LABEL: inputs})
 
     def write(context: TreeWriter) -> None:
         with TemporaryDirectory(prefix="xgbpatch-own-") as scratch:
             write_own(context, layout, Path(scratch))
 
-    return _built(site, _Part(standin_reference(layout.version.name), inputs, dockerfile, write))
+    tag = standin_reference(layout.version.name)
+    return _built(engine, progress, tag, inputs, dockerfile=dockerfile, write=write)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One image to build: its tag, the digest of all it is made of, its Dockerfile, and what writes the rest."""
-
-    tag: ImageReference
-    inputs: str
-    dockerfile: str
-    write: Callable[[TreeWriter], None]
-
-
-def _built(site: _Site, part: _Part) -> LocalImage:
-    held = site.engine.image(part.tag)
-    if held is not None and held.labels.get(INPUTS_LABEL) == part.inputs:
-        return held
-    site.progress.line(f"building {part.tag}")
-    with _context(part) as context:
-        built = site.engine.build(BuildRequest(context, _PLATFORM, part.tag), site.progress)
-    if held is not None and held.id != built.id:
-        _drop_superseded(site.engine, held)
-    return built
-
-
-def _drop_superseded(engine: Engine, image: LocalImage) -> None:
-    """Free its gigabyte, unless something still stands on it: then the engine refuses, and that is right."""
-    with suppress(EngineError):
-        engine.remove(image.id)
-
-
-@contextmanager
-def _context(part: _Part) -> Iterator[IO[bytes]]:
-    """The build context in a file without a name, so that nothing of it outlives the process."""
-    with TemporaryFile(prefix="xgbpatch-context-") as file:
+def _built(
+    engine: Engine, progress: Progress, tag: ImageReference, inputs: str, *, dockerfile: str,
+    write: Callable[[TreeWriter], None],
+) -> LocalImage:  # fmt: skip
+    """The image `tag`, made of the Dockerfile and what `write` adds; built where the engine's is of other `inputs`."""
+    earlier = engine.image(tag)
+    if earlier is not None and earlier.labels.get(INPUTS_LABEL) == inputs:
+        return earlier
+    progress.line(f"building {tag}")
+    with TemporaryFile(prefix="xgbpatch-context-") as context:  # no name, so that it never outlives the process
         try:
-            with TreeWriter(file) as tree:
-                tree.text("Dockerfile", part.dockerfile)
-                part.write(tree)
-            file.seek(0)
+            with TreeWriter(context) as tree:
+                tree.text("Dockerfile", dockerfile)
+                write(tree)
         except OSError as error:
             raise BuildError(
-                f'the context of "{part.tag}" could not be written: {error}', "It takes 3 GB in TMPDIR; is there room?"
+                f'the context of "{tag}" could not be written: {error}', "It takes 3 GB in TMPDIR; is there room?"
             ) from error
-        yield file
-
-
-def _own_digest() -> str:
-    with TemporaryDirectory(prefix="xgbpatch-own-") as folder:
-        return hashlib.sha256(write_own_wheel(Path(folder)).read_bytes()).hexdigest()
+        image = engine.build(context, _PLATFORM, progress, tag=tag)
+    if earlier is not None and earlier.id != image.id:
+        with suppress(EngineError):  # where something still stands on it, the engine refuses, and that is right
+            engine.remove(earlier.id)
+    return image
 
 
 def _digest(*inputs: str) -> str:
     return hashlib.sha256("\n".join((_REVISION, *inputs)).encode()).hexdigest()
-
-
-def _tell_substitute(layout: Layout, progress: Progress) -> None:
-    have, want = layout.interpreter.version, layout.version.python
-    if layout.interpreter.minor != want:
-        progress.line(f"no Python {want} here: the stand-in base of {layout.version.name} runs on {have}, the nearest")

@@ -1,4 +1,4 @@
-"""The stand-in's interpreter and wheels: found, downloaded or built, and installed."""
+"""What a stand-in base takes from this machine: its Debian, a Python, and wheels, downloaded or built."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import base64
 import hashlib
 import json
 import os
-import re
+import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from xgbpatch.errors import SandboxError
 from xgbpatch.progress import Progress
+from xgbpatch.standin.versions import SUITES
 
 
 def cache_folder() -> Path:
@@ -49,13 +53,95 @@ def _apt_get(*arguments: str) -> str:
         done = subprocess.run(["apt-get", *arguments], capture_output=True, text=True, env=environment, check=False)
     except FileNotFoundError:
         return "this is no Debian"
-    return " / ".join(done.stderr.strip().splitlines()[-3:]) or "apt-get failed" if done.returncode else ""
+    return (_last_lines(done.stderr) or "apt-get failed") if done.returncode else ""
+
+
+def _last_lines(text: str) -> str:
+    return " / ".join(text.strip().splitlines()[-3:])
+
+
+# The operating system below a stand-in base: this machine's own Debian release, as small as it goes.
+
+
+_OMITTED = ("usr/share/man/", "usr/share/locale/", "usr/share/info/", "var/cache/", "var/lib/apt/lists/")
+_MOUNTED = ("dev/", "proc/", "sys/", "run/", "tmp/")
+
+
+@dataclass(frozen=True)
+class Debian:
+    """A Debian release, the packages that a stand-in takes from it beyond the minimum, and this machine's mirror."""
+
+    name: str
+    packages: tuple[str, ...]
+    mirror: str
+
+
+def this_debian() -> Debian:
+    """The release and mirror of this machine; raises `SandboxError` where it is no Debian that the table knows."""
+    release = {"PRETTY_NAME": "this system"}
+    with suppress(OSError):
+        release = platform.freedesktop_os_release()
+    name = release.get("VERSION_CODENAME", "")
+    if release.get("ID") != "debian" or name not in SUITES:
+        raise SandboxError(
+            f'a stand-in base cannot be made on "{release["PRETTY_NAME"]}"',
+            f"Use Debian ({', '.join(SUITES)}), or name a base of yours with --base-image.",
+        )
+    return Debian(name, SUITES[name], _mirror(name))
+
+
+@contextmanager
+def debian_tree(debian: Debian, progress: Progress) -> Iterator[Path]:
+    """A root file system of that release, removed when the block ends; raises `SandboxError` when debootstrap fails."""
+    if os.geteuid() != 0:
+        raise SandboxError("making a stand-in base needs root: debootstrap changes its root folder", "Use sudo.")
+    if not shutil.which("debootstrap"):
+        install(["debootstrap"], progress)
+    cache = cache_folder() / "debian" / debian.name  # so that a second time is quick
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="xgbpatch-os-") as folder:
+        root = Path(folder) / "root"
+        progress.line(f"debootstrap {debian.name}: about a minute, once")
+        options = ["--variant=minbase", f"--cache-dir={cache}", f"--include={','.join(debian.packages)}"]
+        command = ["debootstrap", *options, debian.name, str(root), debian.mirror]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SandboxError(
+                f'debootstrap of "{debian.name}" from "{debian.mirror}" failed: {_last_lines(done.stdout)}',
+                "Is the mirror reachable, and is there 1 GB of room in the temporary folder?",
+            )
+        yield root
+
+
+def write_tree(root: Path, target: IO[bytes]) -> None:
+    """The file system at `root` as a tar, owners and modes kept, manuals, translations and caches left out."""
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        tar.add(root, arcname=".", filter=_without_omitted)
+
+
+def _without_omitted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    name = entry.name.removeprefix("./")
+    if name.startswith(_OMITTED + _MOUNTED):
+        return None
+    manual = name.startswith("usr/share/doc/") and entry.isfile() and not name.endswith("/copyright")
+    return None if manual else entry
+
+
+def _mirror(suite: str) -> str:
+    """The first archive that apt is configured with for that release."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for line in done.stdout.splitlines():
+        uri, release, component = line.split()
+        if release == suite and component == "main" and "security" not in uri:
+            return uri
+    return "http://deb.debian.org/debian/"
 
 
 # The Python of this machine that a stand-in base takes in.
 
 
-_OLDEST = (3, 7)
+_OLDEST = 7  # Python 3.7
 _ASK = """
 import json, os, sys, sysconfig
 print(json.dumps({
@@ -93,34 +179,14 @@ class Interpreter:
 
 def find_interpreter(minor: str) -> Interpreter:
     """The machine's Python of that minor, else the nearest one; raises `SandboxError` where there is none at all."""
-    exact = next(_found((minor,)), None)
-    if exact is not None:
-        return exact
-    others = sorted(_found(_minors()), key=lambda found: _distance(found.minor, minor))
-    if not others:
-        raise SandboxError(
-            f'no Python for a stand-in base that wants "{minor}"', "apt-get install python3 python3-venv"
-        )
-    return others[0]
-
-
-def _minors() -> tuple[str, ...]:
-    return tuple(f"3.{minor}" for minor in range(_OLDEST[1], 20))
-
-
-def _distance(minor: str, base_minor: str) -> tuple[int, int]:
-    """Nearest first; of two equally near ones the newer, for which wheels are likelier."""
-    gap = int(minor.split(".")[1]) - int(base_minor.split(".")[1])
-    return abs(gap), -gap
-
-
-def _found(minors: tuple[str, ...]) -> Iterator[Interpreter]:
-    for minor in minors:
-        for candidate in _candidates(minor):
-            found = _ask(candidate)
-            if found is not None and found.minor == minor:
-                yield found
-                break
+    number = int(minor.split(".")[1])
+    # Nearest first; of two equally near ones the newer, for which wheels are likelier.
+    for other in sorted(range(_OLDEST, 20), key=lambda each: (abs(each - number), -each)):
+        for candidate in _candidates(f"3.{other}"):
+            interpreter = _ask(candidate)
+            if interpreter is not None and interpreter.minor == f"3.{other}":
+                return interpreter
+    raise SandboxError(f'no Python for a stand-in base that wants "{minor}"', "apt-get install python3 python3-venv")
 
 
 def _candidates(minor: str) -> Iterator[str]:
@@ -142,8 +208,11 @@ def _ask(executable: str) -> Interpreter | None:
     said = json.loads(answer)
     library = Path(said["library"])
     shared = library.suffix != ".a" and library.is_file()
-    found = Interpreter(said["version"], Path(said["executable"]), Path(said["stdlib"]), library if shared else None)
-    return found if found.executable.is_file() and (found.stdlib / "os.py").is_file() else None
+    interpreter = Interpreter(
+        said["version"], Path(said["executable"]), Path(said["stdlib"]), library if shared else None
+    )
+    whole = interpreter.executable.is_file() and (interpreter.stdlib / "os.py").is_file()
+    return interpreter if whole else None
 
 
 def _output(command: list[str]) -> str:
@@ -167,25 +236,22 @@ _MOMENT = (2024, 1, 1, 0, 0, 0)
 def write_own_wheel(folder: Path) -> Path:
     """The wheel, in `folder`; the same bytes for the same sources."""
     path = folder / f"{_NAME}-2.0-py2.py3-none-any.whl"
-    members = [*_sources(), (f"{_INFO}/METADATA", _METADATA.encode()), (f"{_INFO}/WHEEL", _WHEEL.encode())]
+    members = []
+    with as_file(files(__package__) / "source") as source:
+        for file in sorted(source.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc":
+                members.append((file.relative_to(source).as_posix(), file.read_bytes()))
+    members += [(f"{_INFO}/METADATA", _METADATA.encode()), (f"{_INFO}/WHEEL", _WHEEL.encode())]
     members.append((f"{_INFO}/entry_points.txt", _SCRIPTS.encode()))
-    record = "".join(f"{name},sha256={_hash(content)},{len(content)}\n" for name, content in members)
+    record = ""
+    for name, content in members:
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        record += f"{name},sha256={digest},{len(content)}\n"
     members.append((f"{_INFO}/RECORD", f"{record}{_INFO}/RECORD,,\n".encode()))
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members:
             archive.writestr(zipfile.ZipInfo(name, _MOMENT), content)
     return path
-
-
-def _sources() -> Iterator[tuple[str, bytes]]:
-    with as_file(files(__package__) / "source") as source:
-        for path in sorted(source.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
-                yield path.relative_to(source).as_posix(), path.read_bytes()
-
-
-def _hash(content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 # Wheels unpacked the way pip would, into a folder of this machine that mirrors the image.
@@ -270,8 +336,10 @@ def fill_wheelhouse(pins: Sequence[str], interpreter: Interpreter, progress: Pro
         progress.line(f"wheels for Python {interpreter.version}: about a minute, once")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="wheels-", dir=folder.parent) as scratch:
-            _fill(Path(scratch), pins, interpreter)
-            shutil.move(str(Path(scratch) / "wheels"), folder)
+            python, wheels = _environment(Path(scratch) / "venv", interpreter), str(Path(scratch) / "wheels")
+            if _pip(python, "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, *pins):
+                _relax(python, wheels, pins)
+            shutil.move(wheels, folder)
     return Wheelhouse(folder, _moved(pins, folder))
 
 
@@ -284,14 +352,6 @@ def _require_compiler(interpreter: Interpreter, progress: Progress) -> None:
     missing += [] if headers else [f"python{interpreter.minor}-dev"]
     if missing:
         install(missing, progress)
-
-
-def _fill(scratch: Path, pins: Sequence[str], interpreter: Interpreter) -> None:
-    python = _environment(scratch / "venv", interpreter)
-    wheels = str(scratch / "wheels")
-    failure = _pip(python, "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, *pins)
-    if failure:
-        _relax(python, wheels, pins)
 
 
 def _relax(python: Path, wheels: str, pins: Sequence[str]) -> None:
@@ -335,25 +395,16 @@ def _pip(python: Path, *arguments: str) -> str:
 
 
 def _moved(pins: Sequence[str], folder: Path) -> tuple[str, ...]:
-    held = dict(_name_and_version(wheel.name) for wheel in folder.glob("*.whl"))
-    wanted = {_canonical(name): version for name, version in (pin.split("==") for pin in pins)}
-    gone = (f"{name} {version} -> {held.get(name, 'none')}" for name, version in wanted.items())
-    return tuple(text for text, name in zip(gone, wanted, strict=True) if not _same(held.get(name), wanted[name]))
-
-
-def _same(installed: str | None, pinned: str) -> bool:
+    from packaging.utils import canonicalize_name, parse_wheel_filename
     from packaging.version import Version
 
-    return installed is not None and Version(installed) == Version(pinned)
-
-
-def _name_and_version(file_name: str) -> tuple[str, str]:
-    name, version = file_name.split("-")[:2]
-    return _canonical(name), version
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    versions = {name: version for name, version, *_ in (parse_wheel_filename(w.name) for w in folder.glob("*.whl"))}
+    wanted = {canonicalize_name(name): version for name, version in (pin.split("==") for pin in pins)}
+    return tuple(
+        f"{name} {version} -> {versions.get(name, 'none')}"
+        for name, version in wanted.items()
+        if versions.get(name) != Version(version)
+    )
 
 
 def _last_line(text: str) -> str:

@@ -46,14 +46,6 @@ class StandinVersion:
         return dict(pin.split("==") for pin in self.packages)["xgboost"]
 
 
-@dataclass(frozen=True)
-class Suite:
-    """A Debian release and the packages beyond the minimum that the image takes from it."""
-
-    name: str
-    packages: tuple[str, ...]
-
-
 def standin_version(name: str) -> StandinVersion:
     """The row of that name; raises `ConfigurationError` with the allowed names."""
     try:
@@ -64,29 +56,23 @@ def standin_version(name: str) -> StandinVersion:
         ) from None
 
 
-def _load() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = tomllib.loads(files(__package__).joinpath("versions.toml").read_text(encoding="utf-8"))
-    return table
-
-
-def _version(name: str, row: Mapping[str, Any], common: Mapping[str, Any]) -> StandinVersion:
-    return StandinVersion(
+_TABLE: Mapping[str, Any] = tomllib.loads(files(__package__).joinpath("versions.toml").read_text(encoding="utf-8"))
+_COMMON = _TABLE["common"]
+VERSIONS: Mapping[str, StandinVersion] = MappingProxyType({
+    name: StandinVersion(
         name=name,
         python=row["python"],
         prefix=row["prefix"],
         venv=row.get("venv", False),
         java=row.get("java", 8),
         packages=tuple(row["packages"]),
-        environment=MappingProxyType({**common["environment"], **row.get("environment", {})}),
-        labels=MappingProxyType({**common["labels"], **row.get("labels", {})}),
-        differences=(*common["differences"], *row.get("differences", ())),
+        environment=MappingProxyType({**_COMMON["environment"], **row.get("environment", {})}),
+        labels=MappingProxyType({**_COMMON["labels"], **row.get("labels", {})}),
+        differences=(*_COMMON["differences"], *row.get("differences", ())),
     )
-
-
-_TABLE = _load()
-VERSIONS: Mapping[str, StandinVersion] = MappingProxyType(
-    {name: _version(name, row, _TABLE["common"]) for name, row in _TABLE["versions"].items()}
-)
-SUITES: Mapping[str, Suite] = MappingProxyType(
-    {name: Suite(name, tuple(packages)) for name, packages in _TABLE["suites"].items()}
+    for name, row in _TABLE["versions"].items()
+})  # fmt: skip
+# The Debian releases, and the packages beyond the minimum that the image takes from each.
+SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {name: tuple(packages) for name, packages in _TABLE["suites"].items()}
 )

@@ -14,7 +14,7 @@ import pytest
 from support.bases import RUN_ID, TEST_BASE
 from support.loopback_aws import ACCOUNT, REGION
 from xgbpatch import catalogue
-from xgbpatch.engine.client import BuildRequest, Engine
+from xgbpatch.engine.client import Engine
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import SPEC_DIGEST
 from xgbpatch.reference import Credentials, ImageReference
@@ -79,7 +79,7 @@ def moved(engine: Engine, base: ImageReference, instruction: str) -> Iterator[st
     """The base's tag on another image for a while: the stand-in with one more layer; gives its digest."""
     credentials = Credentials("AWS", f"{base.ecr.account}-auth-token")
     standin = str(standin_reference(VERSION))
-    image = engine.build(BuildRequest(context(f"FROM {standin}\nRUN {instruction}\n"), "linux/amd64"), Silent())
+    image = engine.build(context(f"FROM {standin}\nRUN {instruction}\n"), "linux/amd64", Silent())
     try:
         yield put(engine, image.id, base, credentials)
     finally:

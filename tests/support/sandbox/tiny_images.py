@@ -5,7 +5,6 @@ import tarfile
 from contextlib import contextmanager
 
 from xgbpatch.aws import AwsRegion
-from xgbpatch.engine.client import BuildRequest
 from xgbpatch.progress import Silent
 
 
@@ -20,8 +19,7 @@ def tiny_image(engine, reference, label="probe"):
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     context.seek(0)
-    request = BuildRequest(context=context, tag=reference, platform="linux/amd64", no_cache=True)  # shares no step
-    image = engine.build(request, Silent())
+    image = engine.build(context, "linux/amd64", Silent(), tag=reference, no_cache=True)  # shares no step
     try:
         yield image
     finally:

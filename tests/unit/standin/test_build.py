@@ -11,7 +11,7 @@ def test_two_builds_at_once_take_turns(monkeypatch, tmp_path):
     """The second finds what the first made; at once, each would make all of it and remove the other's as superseded."""
     both = Barrier(2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(build, "_os_image", lambda site: both.wait(timeout=1))
+    monkeypatch.setattr(build, "_os_image", lambda *_: both.wait(timeout=1))
     monkeypatch.setattr(build, "_runtime", lambda *_: None)
     monkeypatch.setattr(build, "_image", lambda *_: None)
     with ThreadPoolExecutor(2) as pool:
