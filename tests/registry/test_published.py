@@ -30,6 +30,10 @@ class Repositories:
         self.services = services
         self.place = loopback.reference(f"ml/fraud-{next(NUMBERS)}")
 
+    def withdrawn(self, alias):
+        """What the last rollback took the alias away from."""
+        return aliases.withdrawn_digest(self.services.registry, self.place.with_tag(alias))
+
     def put(self, tag, aliases=(), **changes):
         """An image of a spec on a base, by its labels alone."""
         made = replace(MADE, **changes)
@@ -184,7 +188,7 @@ def test_after_a_rollback_the_newest_is_what_the_alias_was_taken_away_from(repos
     """A rebuild would else find newer packages, make that image, and move the alias to it again."""
     assert repositories.newest(PROD) == rolled_back[1]
     image = published.newest(repositories.services.registry, repositories.place, PROD, on(NEW))
-    assert published.was_withdrawn(repositories.services.registry, repositories.place, "prod", image)
+    assert repositories.withdrawn("prod") == image.manifest.digest
 
 
 def test_what_only_the_memory_of_the_alias_names_is_found_too(repositories, rolled_back):
@@ -204,7 +208,7 @@ def test_what_was_withdrawn_counts_no_longer_once_the_alias_has_moved_forward(re
     image = published.newest(repositories.services.registry, repositories.place, PROD, on(NEW))
     assert image.manifest.digest == rolled_back[1]  # the spec went back to that
     assert published.stragglers(repositories.services.registry, repositories.place, PROD, image) == ("prod",)
-    assert not published.was_withdrawn(repositories.services.registry, repositories.place, "prod", image)
+    assert repositories.withdrawn("prod") != image.manifest.digest
 
 
 def test_a_hundred_tags_cost_two_requests_for_each_that_may_be_it(repositories):

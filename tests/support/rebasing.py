@@ -16,7 +16,6 @@ from xgbpatch.registry import copy
 from xgbpatch.registry.client import load_image
 from xgbpatch.spec import Architecture, Spec
 from xgbpatch.upkeep import rebase
-from xgbpatch.upkeep.rebase import RebaseRequest
 
 OLD = HandBase()
 NEW = HandBase(
@@ -48,8 +47,8 @@ class Repositories:
         made = self.defined(base, **fields)
         return RegistryBuilder(self.services).build(made, (place or self.images).with_tag(made.reference.tag)).reference
 
-    def rebase(self, image, **request):
-        return rebase.rebase(self.services, RebaseRequest(image, **request))
+    def rebase(self, image, **options):
+        return rebase.rebase(self.services, image, **options)
 
     def forge(self, image, change=lambda config: None, layers=None):
         """Put the image's tag on one with another configuration, and other layers (blob, diff ID) where given."""

@@ -56,7 +56,7 @@ def command(
     reference = ImageReference.parse(image)
     tag = ImageReference.parse(f"{reference.name}:{tag}").tag if tag else ""
     with _context.services(quiet) as services:
-        rebased = rebase.rebase(services, rebase.RebaseRequest(reference, _base(to), tag, accept_drift))
+        rebased = rebase.rebase(services, reference, _base(to), tag=tag, accept_drift=accept_drift)
         services.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
         moved: tuple[MovedAlias, ...] = ()
         if aliases:

@@ -76,11 +76,6 @@ def stragglers(registry: Registry, place: ImageReference, spec: Spec, image: Rem
     return tuple(alias for alias, head in pairs if head is None or head.digest != image.manifest.digest)
 
 
-def was_withdrawn(registry: Registry, place: ImageReference, alias: str, image: RemoteImage) -> bool:
-    """Whether the last rollback of `alias` took it away from `image`: then a person wants it where it is."""
-    return aliases.withdrawn_digest(registry, place.with_tag(alias)) == image.manifest.digest
-
-
 def _left(registry: Registry, names: Sequence[ImageReference]) -> list[ImageReference]:
     """What the last rollback took these aliases away from, by the tags that remember it."""
     with ThreadPoolExecutor(_READERS) as pool:

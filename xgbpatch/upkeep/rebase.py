@@ -1,9 +1,16 @@
-"""A patch carried over to another base: variables and labels as a build on that base would write them. Pure."""
+"""A published image moved onto a new base without an engine: the same layers, and a new configuration.
+
+The sequence, and why it has no bad moment: the image is held to what it claims, the two bases are compared, then
+the new base's blobs that the repository lacks are mounted or streamed, the configuration follows, and the manifest
+comes last and in one step. The result is byte for byte what the registry builder makes of the same spec on the new
+base.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from packaging.utils import canonicalize_name
@@ -14,8 +21,8 @@ from xgbpatch.build import registry as registry_builder
 from xgbpatch.build.definition import rfc3339
 from xgbpatch.errors import ConfigurationError, DriftError, PackageError, XgbpatchError
 from xgbpatch.inspection import layers
-from xgbpatch.inspection.facts import Facts, UpstreamModule
-from xgbpatch.oci import image
+from xgbpatch.inspection.facts import Facts
+from xgbpatch.oci import image as oci_image
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.patch import hooks
 from xgbpatch.patch.compose import digest_of, extended
@@ -25,20 +32,133 @@ from xgbpatch.registry import Services, copy
 from xgbpatch.registry.blobs import Traffic
 from xgbpatch.registry.client import load_base, load_image
 from xgbpatch.upkeep import drift, ownership
-from xgbpatch.upkeep.drift import BaseSnapshot, DriftFinding
+from xgbpatch.upkeep.drift import BaseSnapshot
 from xgbpatch.upkeep.ownership import OwnedImage
+
+
+@dataclass(frozen=True)
+class RebaseResult:
+    """Where the image stands now, by tag and digest, on which base, and what had to be moved for it. `up_to_date` means
+    that it stood there already; `accepted` are the differences of the bases that were accepted, in words."""
+
+    reference: ImageReference
+    base: ImageReference
+    up_to_date: bool = False
+    accepted: tuple[str, ...] = ()
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+def rebase(
+    services: Services, image: ImageReference, to: ImageReference | None = None, *,
+    tag: str = "", accept_drift: bool = False,
+) -> RebaseResult:  # fmt: skip
+    """Put `image` onto the new base, in its own repository; an image that stands there stays as it is.
+
+    `to` is the new base (None: the old one's tag as it stands now; a digest without a repository: the old one's
+    repository), `tag` the new tag (empty: the old one with the new base's digest in it). `accept_drift` goes on where a
+    person has read the difference.
+
+    Raises `DriftError` with every broken clause, `PackageError` where its packages were resolved for another base, the
+    errors of `claims`, `BaseImageError`, `RegistryError` and `AwsError`.
+    """
+    owned = ownership.verify_ownership(services, load_image(services.registry, image))
+    base = load_base(services.registry, _new_base(owned.provenance, to), owned.image.architecture or "amd64")
+    if base.reference.digest == owned.base.reference.digest:
+        return RebaseResult(owned.image.reference, base.reference, up_to_date=True)
+    destination = owned.image.reference.with_tag(tag or _new_tag(services, owned, base.reference))
+    patch = ownership.patch_contents(services, owned)
+    old, new = _snapshots(services, owned, base, patch.replaced)
+    broken = drift.compare(old, new)
+    if broken:
+        differences = "\n".join(f"  {clause.words}\n{clause.difference}".rstrip() for clause in broken)
+        if not accept_drift:
+            raise DriftError(
+                f'the new base of "{image}" differs in what its patch relies on:\n{differences}',
+                "Where the patch still holds on it, go on with --accept-drift; test-local tells.",
+            )
+        services.progress.line(f"The new base differs in what the patch relies on, which was accepted:\n{differences}")
+    accepted = tuple(clause.words for clause in broken)
+    environment = moved_environment(owned, patch.environment, base)
+    created = rfc3339(services.created or registry_builder.created_of(base))
+    labels = moved_labels(owned, base.reference, environment=environment, hooks=new.entries, created=created)
+    standing = registry_builder.existing_image(services, destination, labels, owned.image.architecture or "amd64")
+    if standing:
+        return RebaseResult(standing.reference, base.reference, True, accepted)
+    services.progress.line(f"Moving {owned.image.reference} onto {base.reference}")
+    diff_ids = [layer.diff_id for layer in owned.layers]
+    content = oci_image.patched_config(base, diff_ids=diff_ids, environment=environment, labels=labels, created=created)
+    manifest = oci_image.patched_manifest(
+        base.manifest, oci_image.config_descriptor(content), [layer.blob for layer in owned.layers]
+    )
+    target = services.blobs_of(destination)
+    traffic = copy.copy(services.blobs_of(base.reference), target, base.layers, services.progress)
+    traffic += copy.put(target, io.BytesIO(content), manifest.config, services.progress)
+    reference = registry_builder.put_tag(services, manifest, destination)
+    return RebaseResult(reference, base.reference, False, accepted, traffic)
+
+
+def _new_base(provenance: Provenance, to: ImageReference | None) -> ImageReference:
+    old = ImageReference.parse(provenance.base_name)
+    if to is None:
+        if not old.tag:
+            raise ConfigurationError(f'the base "{old}" was named without a tag, which could move', "Name one: --to.")
+        return old
+    if not to.repository:
+        return old.with_digest(to.digest)
+    if not to.host:
+        raise ConfigurationError(f'the base "{to}" names no registry', "Write host/repository:tag or a digest.")
+    return to
+
+
+def _new_tag(services: Services, owned: OwnedImage, base: ImageReference) -> str:
+    """The image's version tag with the new base's digest for the old one's. Where it was named by another tag, an alias
+    for one, its version tag is looked for."""
+    image, old = owned.image.reference, rebase_mark(owned.base.reference.digest)
+    if old in image.tag:
+        return image.tag.replace(old, rebase_mark(base.digest))
+    for tag in services.registry.tags(image):
+        manifest = services.registry.head(image.with_tag(tag)) if old in tag else None
+        if manifest and manifest.digest == image.digest:
+            return tag.replace(old, rebase_mark(base.digest))
+    raise ConfigurationError(
+        f'no tag of "{image}" names its base ("{old}"), so none follows for the new one', "Name it: --tag TAG."
+    )
+
+
+def _snapshots(
+    services: Services, owned: OwnedImage, base: RemoteImage, replaced: tuple[str, ...]
+) -> tuple[BaseSnapshot, BaseSnapshot]:
+    """The old base and the new one as the patch stands on them; raises `PackageError` where its packages do not fit.
+
+    What the old base was like is in the image's label. Its layers are read only where the label does not tell all, and
+    for the difference where there is one.
+    """
+    labels, facts = owned.provenance, _facts(services, base)
+    check_packages(labels, facts)
+    entries = labels.hooks
+    if not entries or not set(replaced) <= set(hooks.replaced(entries)):
+        entries = hooks.recorded(labels.features, labels.fixes, replaced, _facts(services, owned.base))
+    old, new = BaseSnapshot(entries), drift.snapshot_of(facts, entries)
+    if drift.compare(old, new):
+        with suppress(XgbpatchError):  # a base that cannot be read must not hide that there is a difference
+            old = BaseSnapshot(entries, _facts(services, owned.base).modules)
+    return old, new
+
+
+def _facts(services: Services, base: RemoteImage) -> Facts:
+    return layers.inspect(base, services.blobs_of(base.reference), services.cache, services.progress)
 
 
 def moved_environment(owned: OwnedImage, variables: Mapping[str, str], new: RemoteImage) -> dict[str, str]:
     """The patch's variables on the new base. What extends one of the base's extends the new base's; a value of the
     user's own stays as it is."""
-    old, environment = owned.base, dict(variables)
-    for name, moved in (
-        ("PATH", _moved_path(environment.get("PATH", ""), old.environment.get("PATH"), new.environment.get("PATH"))),
-        ("PYTHONPATH", _imports(environment.get("PYTHONPATH", ""), old.environment, new.environment)),
-    ):
-        if moved is not None:
-            environment[name] = moved
+    environment, old_path = dict(variables), owned.base.environment.get("PATH")
+    ours = {layout.search_path(old_path)} if old_path else {layout.search_path(old_path), layout.BIN}  # older images
+    if environment.get("PATH") in ours:
+        environment["PATH"] = layout.search_path(new.environment.get("PATH"))
+    imports = _imports(environment.get("PYTHONPATH", ""), owned.base.environment, new.environment)
+    if imports is not None:
+        environment["PYTHONPATH"] = imports
     if environment.get("XGBPATCH_BASE") == str(owned.provenance.base):
         environment["XGBPATCH_BASE"] = str(new.reference)
     return environment
@@ -90,12 +210,6 @@ def check_packages(provenance: Provenance, facts: Facts) -> None:
         )
 
 
-def _moved_path(value: str, old: str | None, new: str | None) -> str | None:
-    """`composition` puts our folder first; any other value is the user's."""
-    ours = {layout.search_path(old)} if old else {layout.search_path(old), layout.BIN}  # alone, in older images
-    return layout.search_path(new) if value in ours else None
-
-
 def _imports(value: str, old: Mapping[str, str], new: Mapping[str, str]) -> str | None:
     """`composition` puts our folders last; any other value is the user's."""
     before = old.get("PYTHONPATH")
@@ -103,139 +217,3 @@ def _imports(value: str, old: Mapping[str, str], new: Mapping[str, str]) -> str 
         return None
     folders = (value if before is None else value.removeprefix(f"{before}:")).split(":")
     return extended(new.get("PYTHONPATH"), folders) if folders[0] == layout.OVERLAYS else None
-
-
-# A published image moved onto a new base without an engine: the same layers, and a new configuration.
-#
-# The sequence, and why it has no bad moment: the image is held to what it claims, the two bases are compared, then
-# the new base's blobs that the repository lacks are mounted or streamed, the configuration follows, and the manifest
-# comes last and in one step. The result is byte for byte what the registry builder makes of the same spec on the new
-# base.
-
-
-@dataclass(frozen=True)
-class RebaseRequest:
-    """What is asked: `to` is the new base (None: the old one's tag as it stands now; a digest without a repository: the
-    old one's repository), `tag` the new tag (empty: the old one with the new base's digest in it). `accept_drift` goes
-    on where a person has read the difference."""
-
-    image: ImageReference
-    to: ImageReference | None = None
-    tag: str = ""
-    accept_drift: bool = False
-
-
-@dataclass(frozen=True)
-class RebaseResult:
-    """Where the image stands now, by tag and digest, on which base, and what had to be moved for it. `up_to_date` means
-    that it stood there already; `accepted` are the differences of the bases that were accepted, in words."""
-
-    reference: ImageReference
-    base: ImageReference
-    up_to_date: bool = False
-    accepted: tuple[str, ...] = ()
-    traffic: Traffic = field(default_factory=Traffic)
-
-
-def rebase(services: Services, request: RebaseRequest) -> RebaseResult:
-    """Put the image of `request` onto the new base, in its own repository; an image that stands there stays as it is.
-
-    Raises `DriftError` with every broken clause, `PackageError` where its packages were resolved for another base, the
-    errors of `claims`, `BaseImageError`, `RegistryError` and `AwsError`.
-    """
-    owned = ownership.verify_ownership(services, load_image(services.registry, request.image))
-    base = load_base(services.registry, _new_base(owned.provenance, request.to), owned.image.architecture or "amd64")
-    if base.reference.digest == owned.base.reference.digest:
-        return RebaseResult(owned.image.reference, base.reference, up_to_date=True)
-    destination = owned.image.reference.with_tag(request.tag or _new_tag(services, owned, base.reference))
-    patch = ownership.patch_contents(services, owned)
-    old, new = _snapshots(services, owned, base, patch.replaced)
-    accepted = _accepted(services, request, drift.compare(old, new))
-    environment = moved_environment(owned, patch.environment, base)
-    created = rfc3339(services.created or registry_builder.created_of(base))
-    labels = moved_labels(owned, base.reference, environment=environment, hooks=new.entries, created=created)
-    standing = registry_builder.existing_image(services, destination, labels, owned.image.architecture or "amd64")
-    if standing:
-        return RebaseResult(standing.reference, base.reference, True, accepted)
-    services.progress.line(f"Moving {owned.image.reference} onto {base.reference}")
-    diff_ids = [layer.diff_id for layer in owned.layers]
-    content = image.patched_config(base, diff_ids=diff_ids, environment=environment, labels=labels, created=created)
-    manifest = image.patched_manifest(
-        base.manifest, image.config_descriptor(content), [layer.blob for layer in owned.layers]
-    )
-    target = services.blobs_of(destination)
-    traffic = copy.copy(services.blobs_of(base.reference), target, base.layers, services.progress)
-    traffic += copy.put(target, io.BytesIO(content), manifest.config, services.progress)
-    reference = registry_builder.put_tag(services, manifest, destination)
-    return RebaseResult(reference, base.reference, False, accepted, traffic)
-
-
-def _new_base(provenance: Provenance, to: ImageReference | None) -> ImageReference:
-    old = ImageReference.parse(provenance.base_name)
-    if to is None:
-        if not old.tag:
-            raise ConfigurationError(f'the base "{old}" was named without a tag, which could move', "Name one: --to.")
-        return old
-    if not to.repository:
-        return old.with_digest(to.digest)
-    if not to.host:
-        raise ConfigurationError(f'the base "{to}" names no registry', "Write host/repository:tag or a digest.")
-    return to
-
-
-def _new_tag(services: Services, owned: OwnedImage, base: ImageReference) -> str:
-    """The image's version tag with the new base's digest for the old one's. Where it was named by another tag, an alias
-    for one, its version tag is looked for."""
-    image, old = owned.image.reference, rebase_mark(owned.base.reference.digest)
-    if old in image.tag:
-        return image.tag.replace(old, rebase_mark(base.digest))
-    for tag in services.registry.tags(image):
-        manifest = services.registry.head(image.with_tag(tag)) if old in tag else None
-        if manifest and manifest.digest == image.digest:
-            return tag.replace(old, rebase_mark(base.digest))
-    raise ConfigurationError(
-        f'no tag of "{image}" names its base ("{old}"), so none follows for the new one', "Name it: --tag TAG."
-    )
-
-
-def _snapshots(
-    services: Services, owned: OwnedImage, base: RemoteImage, replaced: tuple[str, ...]
-) -> tuple[BaseSnapshot, BaseSnapshot]:
-    """The old base and the new one as the patch stands on them; raises `PackageError` where its packages do not fit.
-
-    What the old base was like is in the image's label. Its layers are read only where the label does not tell all, and
-    for the difference where there is one.
-    """
-    labels, facts = owned.provenance, _facts(services, base)
-    check_packages(labels, facts)
-    entries = labels.hooks
-    if not entries or not set(replaced) <= set(hooks.replaced(entries)):
-        entries = hooks.recorded(labels.features, labels.fixes, replaced, _facts(services, owned.base))
-    old, new = BaseSnapshot(entries), drift.snapshot_of(facts, entries)
-    return (BaseSnapshot(entries, _texts(services, owned.base)) if drift.compare(old, new) else old), new
-
-
-def _texts(services: Services, base: RemoteImage) -> Mapping[str, UpstreamModule]:
-    """Only to show a difference: a base that cannot be read must not hide that there is one."""
-    try:
-        return _facts(services, base).modules
-    except XgbpatchError:
-        return {}
-
-
-def _facts(services: Services, base: RemoteImage) -> Facts:
-    return layers.inspect(base, services.blobs_of(base.reference), services.cache, services.progress)
-
-
-def _accepted(services: Services, request: RebaseRequest, broken: tuple[DriftFinding, ...]) -> tuple[str, ...]:
-    """The broken clauses in words; raises `DriftError` with all of them unless they were accepted."""
-    if not broken:
-        return ()
-    told = "\n".join(f"  {clause.words}\n{clause.difference}".rstrip() for clause in broken)
-    if not request.accept_drift:
-        raise DriftError(
-            f'the new base of "{request.image}" differs in what its patch relies on:\n{told}',
-            "Where the patch still holds on it, go on with --accept-drift; test-local tells.",
-        )
-    services.progress.line(f"The new base differs in what the patch relies on, which was accepted:\n{told}")
-    return tuple(clause.words for clause in broken)

@@ -29,7 +29,6 @@ from xgbpatch.spec import Spec
 from xgbpatch.upkeep import plan as upkeep_plan
 from xgbpatch.upkeep import rebase
 from xgbpatch.upkeep.plan import Plan, State
-from xgbpatch.upkeep.rebase import RebaseRequest
 
 Maker = Callable[[Plan, ImageReference], ImageReference]
 Gate = Callable[[ImageReference, ImageReference], None]
@@ -159,9 +158,9 @@ def _rebased(services: Services, plan: Plan, definition: ImageDefinition, accept
     before = published and published.provenance
     if not (published and before and plan.base_alone and before.spec_digest == definition.provenance.spec_digest):
         return None
-    request = RebaseRequest(published.reference, plan.base.reference, definition.reference.tag, accept_drift)
+    old, base, tag = published.reference, plan.base.reference, definition.reference.tag
     try:
-        return rebase.rebase(services, request).reference
+        return rebase.rebase(services, old, base, tag=tag, accept_drift=accept_drift).reference
     except (PackageError, BaseImageError, ContractError, ConfigurationError) as error:
         # its packages were resolved for another base, or that base is gone, or nothing proves what is whose
         services.progress.line(f"{error.message}: building instead")

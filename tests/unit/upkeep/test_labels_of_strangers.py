@@ -67,7 +67,7 @@ def test_no_label_is_ever_a_traceback(labels):
     assert made is not None
     assert made.base is None or made.base.digest
     assert provenance.read(provenance.write(made)) == made
-    plan.newer_in_words(made)
+    plan.labelled_facts(made)
 
 
 def test_packages_that_are_none_never_reach_the_resolver():
@@ -81,7 +81,7 @@ def test_packages_that_are_none_never_reach_the_resolver():
     assert made is not None
     assert made.packages == ("shap==0.46.0",)
     assert made.base_packages == ("numpy==2.1.0", "torch==2.4.0+cpu")
-    assert plan.newer_in_words(made) is not None
+    assert plan.labelled_facts(made) is not None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_packages_that_are_none_never_reach_the_resolver():
 def test_a_python_of_another_form_is_none(python):
     made = provenance.read({**OURS, provenance.PYTHON: python, provenance.BASE_PACKAGES: "numpy==2.1.0"})
     assert made is not None
-    assert plan.newer_in_words(made) is None
+    assert plan.labelled_facts(made) is None
 
 
 BAD_CONFIGURATIONS = {
