@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from string import Formatter
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -16,12 +16,52 @@ from xgbpatch.catalogue import refuse_moving
 from xgbpatch.config.settings import Given, Settings, blamed_on
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.patch.features import FEATURES
-from xgbpatch.patch.fixes import ALL, fix
+from xgbpatch.patch.fixes import ALL, FIXES
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Architecture, Replacement, UserFile
 from xgbpatch.util import did_you_mean
 
-_NAMES = {bool: "true or false", str: "text", int: "a number", float: "a number", list: "a list", dict: "a table"}
+REPLACEABLE = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
+TAG_FIELDS = MappingProxyType({"version": "3.2-0", "base": "0" * 12, "spec": "0" * 8})  # with values of usual length
+RESERVED = MappingProxyType({
+    "PATH": "the base's commands are found through it",
+    "PYTHONPATH": "the overlay extends it",
+    "LD_LIBRARY_PATH": "the base finds its libraries through it",
+    "HOME": "SageMaker sets it",
+    "SAGEMAKER_SERVING_MODULE": "the overlay is switched in through it",
+    "SAGEMAKER_TRAINING_MODULE": "the overlay is switched in through it",
+    "XGBPATCH_FEATURES": "the features of the image are written there",
+    "XGBPATCH_FIXES": "the fixes of the image are written there",
+    "XGBPATCH_BASE": "the base of the image is written there",
+    "XGBPATCH_RELEASE": "the xgbpatch that made the image is written there",
+})  # fmt: skip
+
+_SHAPES = {bool: "true or false", str: "text", int: "a number", float: "a number", list: "a list", dict: "a table"}
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d{1,2}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_MODULE = re.compile(rf"(?:{'|'.join(REPLACEABLE)})(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_SHA256 = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+_CREDENTIAL_NAME = re.compile(r"AWS_.*KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
+_ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NOT_IN_A_PATH = re.compile(r"[\x00-\x1f\x7f\\]")
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
+_OPTION = re.compile(r"(?:^|\s)(-{1,2}[A-Za-z][\w-]*)")
+_PATTERN_HELP = 'Write it as "{version}-{base}-{spec}".'
+
+
+def parse(given: Mapping[str, Given], folder: Path) -> Settings:
+    """Check every value; relative paths start at `folder`. Raises `ConfigurationError` that names the origin.
+
+    Flags, variables and the file all pass through here, so they obey the same rules.
+    """
+    values: dict[str, Any] = {}
+    for key, item in given.items():
+        with blamed_on(item.origin):
+            values[key] = PARSERS[key](item.value, folder)
+    return Settings(**values, origins={key: item.origin for key, item in given.items()})
 
 
 def text_of(value: Any) -> str:
@@ -40,94 +80,67 @@ def texts_of(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text_of(item) for item in value))
 
 
-def table_of(value: Any, required: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
-    """A table that has all of `required` and nothing beyond `optional`."""
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"must be a table, not {_shape(value)}")
-    allowed = (*required, *optional)
-    for key in value:
-        if key not in allowed:
-            raise ConfigurationError(f'"{key}" is not a key here', did_you_mean(key, allowed))
-    for key in required:
-        if key not in value:
-            raise ConfigurationError(f'"{key}" is missing', f"Every entry needs {', '.join(required)}.")
+def tables_of(value: Any, required: Collection[str], optional: Collection[str] = ()) -> list[dict[str, Any]]:
+    """An array of tables, as `[[files]]` writes it; each has all of `required` and nothing beyond `optional`."""
+    if not isinstance(value, list):
+        raise ConfigurationError(f"must be an array of tables, not {_shape(value)}", "Write it with double brackets.")
+    for table in value:
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"must be a table, not {_shape(table)}")
+        _among(table, (*required, *optional), "a key here")
+        for key in required:
+            if key not in table:
+                raise ConfigurationError(f'"{key}" is missing', f"Every entry needs {', '.join(required)}.")
     return value
 
 
-def tables_of(value: Any, required: Collection[str], optional: Collection[str] = ()) -> list[dict[str, Any]]:
-    """An array of tables, as `[[files]]` writes it."""
-    if not isinstance(value, list):
-        raise ConfigurationError(f"must be an array of tables, not {_shape(value)}", "Write it with double brackets.")
-    return [table_of(entry, required, optional) for entry in value]
-
-
 def _shape(value: Any) -> str:
-    return _NAMES.get(type(value), type(value).__name__)
+    return _SHAPES.get(type(value), type(value).__name__)
 
 
-# Which variables a user may put into an image. Everyone who pulls the image can read them.
+_Words = TypeVar("_Words", bound=Iterable[str])
 
 
-_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
-_CREDENTIAL_NAME = re.compile(r"AWS_.*KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
-_ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-RESERVED = MappingProxyType({
-    "PATH": "the base's commands are found through it",
-    "PYTHONPATH": "the overlay extends it",
-    "LD_LIBRARY_PATH": "the base finds its libraries through it",
-    "HOME": "SageMaker sets it",
-    "SAGEMAKER_SERVING_MODULE": "the overlay is switched in through it",
-    "SAGEMAKER_TRAINING_MODULE": "the overlay is switched in through it",
-    "XGBPATCH_FEATURES": "the features of the image are written there",
-    "XGBPATCH_FIXES": "the fixes of the image are written there",
-    "XGBPATCH_BASE": "the base of the image is written there",
-    "XGBPATCH_RELEASE": "the xgbpatch that made the image is written there",
-})  # fmt: skip
+def _among(words: _Words, allowed: Collection[str], what: str) -> _Words:
+    """`words`, each of which must be one of `allowed`; `what` such a word is called, in the error."""
+    for word in words:
+        if word not in allowed:
+            raise ConfigurationError(f'"{word}" is not {what}', did_you_mean(word, allowed))
+    return words
+
+
+def _matching(value: Any, form: re.Pattern[str], refusal: str, next_step: str) -> str:
+    """Text of that form."""
+    text = text_of(value)
+    if not form.fullmatch(text):
+        raise ConfigurationError(f'"{text}" {refusal}', next_step)
+    return text
 
 
 def environment_of(value: Any) -> Mapping[str, str]:
-    """Names and values for the image; raises `ConfigurationError` for a reserved name or a secret."""
+    """Names and values for the image; raises `ConfigurationError` for a reserved name, and for a secret: everyone who
+    pulls the image can read its variables."""
     if not isinstance(value, dict):
         raise ConfigurationError("must be a table of NAME = value", 'Write it as { OMP_NUM_THREADS = "4" }.')
-    return {_variable_name(name): _variable_value(name, entry) for name, entry in value.items()}
-
-
-def _variable_name(name: str) -> str:
-    if not _VARIABLE_NAME.fullmatch(name):
-        raise ConfigurationError(
-            f'"{name}" is not a variable name', "Use capital letters, digits and underscores, no digit first."
-        )
-    if name in RESERVED:
-        raise ConfigurationError(f'"{name}" cannot be set: {RESERVED[name]}', f"Not allowed: {', '.join(RESERVED)}.")
-    if _CREDENTIAL_NAME.search(name):
-        raise _secret(name)
-    return name
-
-
-def _variable_value(name: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ConfigurationError(f'the value of "{name}" must be text or a number', f'Write it as {name} = "…".')
-    written = str(value)
-    if _UNPRINTABLE.search(written):
-        raise ConfigurationError(f'the value of "{name}" holds a line break or a control character')
-    if _ACCESS_KEY.search(written):
-        raise _secret(name)
-    return written
-
-
-def _secret(name: str) -> ConfigurationError:
-    return ConfigurationError(
-        f'"{name}" looks like a credential, and variables can be read by everyone who pulls the image',
-        "Give it to the endpoint or the training job when it is created, or let its role do the work.",
-    )
-
-
-# PEP 508 requirements, one by one and from a requirements file.
-
-
-_COMMENT = re.compile(r"(?:^|\s)#.*$")
-_OPTION = re.compile(r"(?:^|\s)(-{1,2}[A-Za-z][\w-]*)")
+    for name, entry in value.items():
+        if not _VARIABLE_NAME.fullmatch(name):
+            raise ConfigurationError(
+                f'"{name}" is not a variable name', "Use capital letters, digits and underscores, no digit first."
+            )
+        if name in RESERVED:
+            raise ConfigurationError(
+                f'"{name}" cannot be set: {RESERVED[name]}', f"Not allowed: {', '.join(RESERVED)}."
+            )
+        if _CREDENTIAL_NAME.search(name) or (isinstance(entry, str) and _ACCESS_KEY.search(entry)):
+            raise ConfigurationError(
+                f'"{name}" looks like a credential, and variables can be read by everyone who pulls the image',
+                "Give it to the endpoint or the training job when it is created, or let its role do the work.",
+            )
+        if isinstance(entry, bool) or not isinstance(entry, str | int | float):
+            raise ConfigurationError(f'the value of "{name}" must be text or a number', f'Write it as {name} = "…".')
+        if _UNPRINTABLE.search(str(entry)):
+            raise ConfigurationError(f'the value of "{name}" holds a line break or a control character')
+    return {name: str(entry) for name, entry in value.items()}
 
 
 def requirement(written: str) -> str:
@@ -177,15 +190,6 @@ def _lines(content: str) -> Iterator[tuple[int, str]]:
         begun, collected = 0, ""
 
 
-# The user's own files and replacements: from paths as written to files that exist.
-
-
-REPLACEABLE = ("sagemaker_xgboost_container", "sagemaker_algorithm_toolkit")
-_MODULE = re.compile(rf"(?:{'|'.join(REPLACEABLE)})(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
-
-
 def user_files(value: Any, folder: Path) -> tuple[UserFile, ...]:
     """`[[files]]` tables with `source` (relative to `folder`) and `target`; a directory stands for all files below it.
 
@@ -210,10 +214,17 @@ def replacements(value: Any, folder: Path) -> tuple[Replacement, ...]:
         source = existing(entry["source"], folder)
         if not source.is_file():
             raise ConfigurationError(f'"{entry["source"]}" is not a file', "One file replaces one module.")
-        item = Replacement(_module(entry["module"]), source, _sha256(entry["sha256"]))
-        if item.module in by_module:
-            raise ConfigurationError(f'"{item.module}" is replaced twice', "Keep one of the two.")
-        by_module[item.module] = item
+        module = _matching(
+            entry["module"], _MODULE, "is not a module of the official packages",
+            f"Modules start with {' or '.join(REPLACEABLE)}.",
+        )  # fmt: skip
+        sha256 = _matching(
+            entry["sha256"], _SHA256, "is not a sha256",
+            "Write 64 hexadecimal digits; `xgbpatch inspect` prints those of the base.",
+        )  # fmt: skip
+        if module in by_module:
+            raise ConfigurationError(f'"{module}" is replaced twice', "Keep one of the two.")
+        by_module[module] = Replacement(module, source, sha256.removeprefix("sha256:"))
     return tuple(by_module.values())
 
 
@@ -233,14 +244,14 @@ def _expanded(entry: dict[str, Any], folder: Path) -> Iterator[UserFile]:
     if source.is_file():
         yield UserFile(source, target)
         return
-    files = list(_below(source))
+    files = list(_files_below(source))
     if not files:
         raise ConfigurationError(f'"{entry["source"]}" holds no file', "Hidden files and __pycache__ are left out.")
     for file in files:
         yield UserFile(file, _target(f"{target}/{file.relative_to(source).as_posix()}"))
 
 
-def _below(root: Path) -> Iterator[Path]:
+def _files_below(root: Path) -> Iterator[Path]:
     """Regular files, without hidden ones and caches; links to directories are not followed."""
     for folder, names, files in os.walk(root):
         names[:] = sorted(name for name in names if not name.startswith(".") and name != "__pycache__")
@@ -252,7 +263,7 @@ def _below(root: Path) -> Iterator[Path]:
 
 def _target(written: str) -> str:
     path = PurePosixPath(written)
-    if _FORBIDDEN.search(written) or path.is_absolute() or ".." in path.parts or not path.parts:
+    if _NOT_IN_A_PATH.search(written) or path.is_absolute() or ".." in path.parts or not path.parts:
         raise ConfigurationError(
             f'target "{written}" does not stay inside the image\'s folder for user files',
             'Write a relative path with "/" and without "..", such as "mypackage/module.py".',
@@ -260,81 +271,21 @@ def _target(written: str) -> str:
     return path.as_posix()
 
 
-def _module(written: Any) -> str:
-    module = text_of(written)
-    if not _MODULE.fullmatch(module):
-        raise ConfigurationError(
-            f'"{module}" is not a module of the official packages', f"Modules start with {' or '.join(REPLACEABLE)}."
-        )
-    return module
+def _version(value: Any) -> str:
+    refuse_moving(text_of(value))
+    return _matching(value, _VERSION, "cannot be a version", 'Versions look like "3.2-0": xgbpatch versions.')
 
 
-def _sha256(written: Any) -> str:
-    digest = text_of(written).removeprefix("sha256:")
-    if not _SHA256.fullmatch(digest):
-        raise ConfigurationError(
-            f'"{written}" is not a sha256', "Write 64 hexadecimal digits; `xgbpatch inspect` prints those of the base."
-        )
-    return digest
+def _region(value: Any) -> str:
+    return _matching(value, _REGION, "is not a region", 'Regions look like "eu-central-1".')
 
 
-# What each setting may hold. Flags, variables and the file all pass through here, so they obey the same rules.
+def _architecture(value: Any) -> Architecture:
+    names = [architecture.value for architecture in Architecture]
+    return Architecture(*_among([text_of(value)], names, "an architecture"))
 
 
-TAG_FIELDS = MappingProxyType({"version": "3.2-0", "base": "0" * 12, "spec": "0" * 8})  # with values of usual length
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
-_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d{1,2}")
-
-
-def parse(given: Mapping[str, Given], folder: Path) -> Settings:
-    """Check every value; relative paths start at `folder`. Raises `ConfigurationError` that names the origin."""
-    values: dict[str, Any] = {}
-    for key, item in given.items():
-        with blamed_on(item.origin):
-            values[key] = PARSERS[key](item.value, folder)
-    return Settings(**values, origins={key: item.origin for key, item in given.items()})
-
-
-def _version(value: Any, _: Path) -> str:
-    version = text_of(value)
-    refuse_moving(version)
-    if not _VERSION.fullmatch(version):
-        raise ConfigurationError(f'"{version}" cannot be a version', 'Versions look like "3.2-0": xgbpatch versions.')
-    return version
-
-
-def _region(value: Any, _: Path) -> str:
-    region = text_of(value)
-    if not _REGION.fullmatch(region):
-        raise ConfigurationError(f'"{region}" is not a region', 'Regions look like "eu-central-1".')
-    return region
-
-
-def _architecture(value: Any, _: Path) -> Architecture:
-    name, allowed = text_of(value), [architecture.value for architecture in Architecture]
-    if name not in allowed:
-        raise ConfigurationError(f'"{name}" is not an architecture', did_you_mean(name, allowed))
-    return Architecture(name)
-
-
-def _features(value: Any, _: Path) -> tuple[str, ...]:
-    names = texts_of(value)
-    for name in names:
-        if name not in FEATURES:
-            raise ConfigurationError(f'"{name}" is not a feature', did_you_mean(name, tuple(FEATURES)))
-    return names
-
-
-def _fixes(value: Any, _: Path) -> tuple[str, ...]:
-    names = texts_of(value)
-    for name in names:
-        if name != ALL:
-            fix(name)
-    return names
-
-
-def _repository(value: Any, _: Path) -> str:
+def _repository(value: Any) -> str:
     reference = ImageReference.parse(text_of(value))
     if reference.host or reference.tag or reference.digest:
         raise ConfigurationError(
@@ -344,29 +295,22 @@ def _repository(value: Any, _: Path) -> str:
     return reference.repository
 
 
-def _tag_pattern(value: Any, _: Path) -> str:
+def _tag_pattern(value: Any) -> str:
     pattern = text_of(value)
-    for name in _fields(pattern):
-        if name not in TAG_FIELDS:
-            raise ConfigurationError(f'"{{{name}}}" is not a field of a tag pattern', did_you_mean(name, TAG_FIELDS))
-    _check_tag(pattern.format(**TAG_FIELDS), pattern)
-    return pattern
-
-
-def _fields(pattern: str) -> list[str]:
     try:
         pieces = list(Formatter().parse(pattern))
     except ValueError as error:
         raise ConfigurationError(f'"{pattern}" is not a tag pattern: {error}', _PATTERN_HELP) from error
     if any(format_spec or conversion for _, _, format_spec, conversion in pieces):
         raise ConfigurationError(f'"{pattern}" formats a field, which tag patterns cannot', _PATTERN_HELP)
-    return [name for _, name, _, _ in pieces if name is not None]
+    for _, name, _, _ in pieces:
+        if name is not None and name not in TAG_FIELDS:
+            raise ConfigurationError(f'"{{{name}}}" is not a field of a tag pattern', did_you_mean(name, TAG_FIELDS))
+    _check_tag(pattern.format(**TAG_FIELDS), pattern)
+    return pattern
 
 
-_PATTERN_HELP = 'Write it as "{version}-{base}-{spec}".'
-
-
-def _aliases(value: Any, _: Path) -> tuple[str, ...]:
+def _aliases(value: Any) -> tuple[str, ...]:
     aliases = texts_of(value)
     for alias in aliases:
         _check_tag(alias, alias)
@@ -382,18 +326,18 @@ def _check_tag(tag: str, written: str) -> None:
 
 
 PARSERS: Mapping[str, Callable[[Any, Path], Any]] = MappingProxyType({
-    "version": _version,
-    "region": _region,
-    "architecture": _architecture,
+    "version": lambda value, _: _version(value),
+    "region": lambda value, _: _region(value),
+    "architecture": lambda value, _: _architecture(value),
     "base_image": lambda value, _: ImageReference.parse(text_of(value)),
-    "features": _features,
-    "fixes": _fixes,
+    "features": lambda value, _: _among(texts_of(value), FEATURES, "a feature"),
+    "fixes": lambda value, _: _among(texts_of(value), (ALL, *FIXES), "a fix"),
     "packages": lambda value, _: tuple(requirement(item) for item in texts_of(value)),
     "requirements": lambda value, folder: requirements_in(existing(value, folder)),
     "files": user_files,
     "replace": replacements,
     "environment": lambda value, _: environment_of(value),
-    "repository": _repository,
-    "tag": _tag_pattern,
-    "aliases": _aliases,
+    "repository": lambda value, _: _repository(value),
+    "tag": lambda value, _: _tag_pattern(value),
+    "aliases": lambda value, _: _aliases(value),
 })  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.util import did_you_mean, load_data
+from xgbpatch.util import load_data
 
 ALL = "all"  # in the place of a name: every fix that is known for the version
 
@@ -28,14 +28,6 @@ class Fix:
     def page(self) -> str:
         """Its page, relative to the project's root."""
         return f"docs/fixes/{self.name}.md"
-
-
-def fix(name: str) -> Fix:
-    """The fix of that name; raises `ConfigurationError` with the nearest match and the allowed names."""
-    try:
-        return FIXES[name]
-    except KeyError:
-        raise ConfigurationError(f'"{name}" is not a fix', did_you_mean(name, (ALL, *FIXES))) from None
 
 
 def fixes_of(version: str) -> tuple[Fix, ...]:

@@ -18,7 +18,7 @@ from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.overlays import fixes, settings
 from xgbpatch.patch.compose import compose
-from xgbpatch.patch.fixes import FIXES, fix, fixes_of
+from xgbpatch.patch.fixes import FIXES, fixes_of
 from xgbpatch.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -116,7 +116,7 @@ def run(*arguments):
 @pytest.mark.parametrize("name", FIXES)
 def test_the_command_says_what_each_bug_looks_like_and_where_its_page_is(name):
     (paragraph,) = (part for part in run().stdout.split("\n\n") if part.startswith(f"{name}\n"))
-    found = fix(name)
+    found = FIXES[name]
     for said in (found.symptom, found.summary, found.page, ", ".join(found.versions)):
         assert said in paragraph
 
@@ -160,7 +160,7 @@ def test_where_every_fix_acts_is_known_without_importing_it():
 
 @pytest.mark.parametrize("name", FIXES)
 def test_a_page_tells_the_symptom_the_versions_and_how_to_see_the_fix(name):
-    text = (ROOT / fix(name).page).read_text(encoding="utf-8")
+    text = (ROOT / FIXES[name].page).read_text(encoding="utf-8")
     assert text.startswith(f"# {name}\n")
     assert re.findall(r"^## (.*)$", text, re.M) == [
         "Symptom",
@@ -170,7 +170,7 @@ def test_a_page_tells_the_symptom_the_versions_and_how_to_see_the_fix(name):
         "How to see it",
     ]
     versions = re.search(r"^## Versions\n+(.*?)\n\n", text, re.M | re.S)
-    assert re.findall(r"\d+\.\d+-\d", versions[1]) == list(fix(name).versions)
+    assert re.findall(r"\d+\.\d+-\d", versions[1]) == list(FIXES[name].versions)
     assert f"--fix {name}" in text
 
 
