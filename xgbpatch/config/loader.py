@@ -18,6 +18,11 @@ from xgbpatch.patch.features import features_of
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 from xgbpatch.util import TOMLDecodeError, did_you_mean, loads
 
+DEFAULT_NAME = "default"
+_IMAGES = "images"
+_IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_VERSION_IN_TAG = re.compile(r"\d+\.\d+-\d+(?:-\d+)?(?=-|$)")
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -50,28 +55,19 @@ VARIABLES = (
 
 def variable_settings(environ: Mapping[str, str]) -> dict[str, Given]:
     """The settings that `environ` holds; an empty variable counts as unset."""
-    found = (variable for variable in VARIABLES if variable.key and environ.get(variable.name, "").strip())
-    return {variable.key: Given(_variable_value(variable, environ[variable.name]), variable.name) for variable in found}
+    settings = {}
+    for variable in VARIABLES:
+        text = environ.get(variable.name, "").strip()
+        if variable.key and text:
+            separator = ";" if variable.key == "packages" else ","  # a requirement may hold commas: "shap>=0.44,<1"
+            value = split_list(text, separator) if variable.is_list else text
+            settings[variable.key] = Given(value, variable.name)
+    return settings
 
 
 def split_list(text: str, separator: str = ",") -> list[str]:
     """The parts of `text`, without surrounding blanks and without empty ones."""
     return [part.strip() for part in text.split(separator) if part.strip()]
-
-
-def _variable_value(variable: Variable, text: str) -> Any:
-    if not variable.is_list:
-        return text.strip()
-    return split_list(
-        text, ";" if variable.key == "packages" else ","
-    )  # a requirement may hold commas: "shap>=0.44,<1"
-
-
-# Reading `xgbpatch.toml`: defaults at the top, and a table for each image.
-
-
-_IMAGES = "images"
-_IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -125,15 +121,14 @@ def _settings_of(table: Mapping[str, Any], path: Path, heading: str, allowed: tu
     return parse({key: Given(value, f'"{key}" in {place}') for key, value in table.items()}, path.parent)
 
 
-# The AWS region where nobody named one: from AWS's own variables and file (botocore would be slow to load).
-
-
 def region_from_aws(environ: Mapping[str, str]) -> str | None:
-    """`AWS_REGION`, else `AWS_DEFAULT_REGION`, else the region of the profile in AWS's config file, else None."""
-    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or _of_profile(environ)
+    """`AWS_REGION`, else `AWS_DEFAULT_REGION`, else the region of the profile in AWS's config file, else None.
 
-
-def _of_profile(environ: Mapping[str, str]) -> str | None:
+    Read here, for botocore is slow to load.
+    """
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    if region:
+        return region
     named, home = environ.get("AWS_CONFIG_FILE", ""), environ.get("HOME")
     if named and not named.startswith("~/"):
         path = Path(named)
@@ -155,13 +150,6 @@ def _of_profile(environ: Mapping[str, str]) -> str | None:
     return next((file.get(name, "region") for name in sections if file.has_option(name, "region")), None) or None
 
 
-# From flags, `XGBPATCH_*` variables, `xgbpatch.toml` and defaults, in this order, to specs.
-
-
-DEFAULT_NAME = "default"
-_VERSION_IN_TAG = re.compile(r"\d+\.\d+-\d+(?:-\d+)?(?=-|$)")
-
-
 def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...]:
     """The images asked for, in the file's order; all of the file's where none is named.
 
@@ -170,10 +158,16 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...
     """
     above = parse(_given(flags), cwd).over(parse(variable_settings(environ), cwd))
     file = _file_in_use(flags.config, environ, cwd)
-    known = _known(file)
+    defaults = file.defaults if file else Settings()
+    known = {name: settings.over(defaults) for name, settings in file.images.items()} if file else {}
+    known = known or {DEFAULT_NAME: defaults}
     names = flags.images or tuple(split_list(environ.get(IMAGE.name, "")))
-    chosen = {name: above.over(known[name]) for name in _chosen(file, known, names)}
-    _check_aliases({**known, **chosen}, frozenset(chosen), environ)
+    for name in names:
+        if name not in known:
+            place = f'"{file.path}"' if file else f'"{DEFAULT_NAME}" alone, for want of a file {FILE_NAME}'
+            raise ConfigurationError(f'there is no image "{name}" in {place}', did_you_mean(name, tuple(known)))
+    chosen = {name: above.over(settings) for name, settings in known.items() if name in (names or known)}
+    _check_aliases({**known, **chosen}, chosen.keys(), environ)
     return tuple(_spec(name, settings, environ) for name, settings in chosen.items())
 
 
@@ -193,22 +187,6 @@ def _file_in_use(named: Path | None, environ: Mapping[str, str], cwd: Path) -> T
     return read_toml(usual) if usual.exists() else None
 
 
-def _known(file: TomlFile | None) -> dict[str, Settings]:
-    if file is None:
-        return {DEFAULT_NAME: Settings()}
-    images = {name: settings.over(file.defaults) for name, settings in file.images.items()}
-    return images or {DEFAULT_NAME: file.defaults}
-
-
-def _chosen(file: TomlFile | None, known: Iterable[str], names: Iterable[str]) -> list[str]:
-    for name in names:
-        if name not in known:
-            place = f'"{file.path}"' if file else f'"{DEFAULT_NAME}" alone, for want of a file {FILE_NAME}'
-            raise ConfigurationError(f'there is no image "{name}" in {place}', did_you_mean(name, tuple(known)))
-    chosen = frozenset(names) or frozenset(known)
-    return [name for name in known if name in chosen]
-
-
 def _check_aliases(images: Mapping[str, Settings], selected: Set[str], environ: Mapping[str, str]) -> None:
     """One of `selected` must share no alias with another image of its repository: each would take it from the other."""
     owners: dict[tuple[str, str, str], str] = {}
@@ -226,14 +204,18 @@ def _check_aliases(images: Mapping[str, Settings], selected: Set[str], environ: 
 
 def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
     architecture = settings.architecture or Architecture.AMD64
+    version = _version(settings, architecture)
+    expand_fixes = fixes.chosen if settings.base_image is None else fixes.chosen_for_own_base
+    with blamed_on(settings.origin("fixes")):
+        chosen_fixes = expand_fixes(settings.fixes or (), version)
     return Spec(
         name=name,
-        version=_version(settings, architecture),
+        version=version,
         region=_region(settings, environ),
         architecture=architecture,
         base_image=settings.base_image,
         features=_features(settings),
-        fixes=_fixes(settings, _version(settings, architecture)),
+        fixes=chosen_fixes,
         packages=tuple(dict.fromkeys((settings.packages or ()) + (settings.requirements or ()))),
         files=settings.files or (),
         replacements=settings.replace or (),
@@ -281,14 +263,6 @@ def _features(settings: Settings) -> tuple[str, ...]:
     return features
 
 
-def _fixes(settings: Settings, version: str) -> tuple[str, ...]:
-    names = settings.fixes or ()
-    if settings.base_image is not None:
-        return fixes.chosen_for_own_base(names, version)
-    with blamed_on(settings.origin("fixes")):
-        return fixes.chosen(names, version)
-
-
 def _region(settings: Settings, environ: Mapping[str, str]) -> str:
     """Empty only for a base outside ECR where nobody names a region: such an image can be built, not pushed to ECR."""
     region = _region_named(settings, environ)
@@ -312,7 +286,7 @@ def _region_named(settings: Settings, environ: Mapping[str, str]) -> str:
 
 def _given(flags: Flags) -> dict[str, Given]:
     """The flags in the shape that the file's values have."""
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "--version": ("version", flags.version),
         "--region": ("region", flags.region),
         "--arch": ("architecture", flags.architecture),
@@ -321,22 +295,20 @@ def _given(flags: Flags) -> dict[str, Given]:
         "--fix": ("fixes", _listed(flags.fixes)),
         "--package": ("packages", list(flags.packages)),
         "--requirements": ("requirements", flags.requirements),
-        "--file": ("files", [_file_entry(text) for text in flags.files]),
+        "--file": (
+            "files",
+            [dict(zip(("source", "target"), text.split(":", 1), strict=False)) for text in flags.files],
+        ),
         "--env": ("environment", dict(_assignment(text) for text in flags.environment)),
         "--repository": ("repository", flags.repository),
         "--tag-pattern": ("tag", flags.tag),
         "--alias": ("aliases", _listed(flags.aliases)),
     }
-    return {key: Given(value, flag) for flag, (key, value) in found.items() if value not in (None, [], {})}
+    return {key: Given(value, flag) for flag, (key, value) in values.items() if value not in (None, [], {})}
 
 
 def _listed(values: Iterable[str]) -> list[str]:
     return [part for value in values for part in split_list(value)]
-
-
-def _file_entry(text: str) -> dict[str, str]:
-    source, colon, target = text.partition(":")
-    return {"source": source, "target": target} if colon else {"source": source}
 
 
 def _assignment(text: str) -> tuple[str, str]:
