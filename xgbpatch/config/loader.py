@@ -205,16 +205,17 @@ def _check_aliases(images: Mapping[str, Settings], selected: Set[str], environ: 
 def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
     architecture = settings.architecture or Architecture.AMD64
     version = _version(settings, architecture)
+    region, features = _region(settings, environ), _features(settings)
     expand_fixes = fixes.chosen if settings.base_image is None else fixes.chosen_for_own_base
     with blamed_on(settings.origin("fixes")):
         chosen_fixes = expand_fixes(settings.fixes or (), version)
     return Spec(
         name=name,
         version=version,
-        region=_region(settings, environ),
+        region=region,
         architecture=architecture,
         base_image=settings.base_image,
-        features=_features(settings),
+        features=features,
         fixes=chosen_fixes,
         packages=tuple(dict.fromkeys((settings.packages or ()) + (settings.requirements or ()))),
         files=settings.files or (),
@@ -295,10 +296,7 @@ def _given(flags: Flags) -> dict[str, Given]:
         "--fix": ("fixes", _listed(flags.fixes)),
         "--package": ("packages", list(flags.packages)),
         "--requirements": ("requirements", flags.requirements),
-        "--file": (
-            "files",
-            [dict(zip(("source", "target"), text.split(":", 1), strict=False)) for text in flags.files],
-        ),
+        "--file": ("files", [_file_entry(text) for text in flags.files]),
         "--env": ("environment", dict(_assignment(text) for text in flags.environment)),
         "--repository": ("repository", flags.repository),
         "--tag-pattern": ("tag", flags.tag),
@@ -309,6 +307,10 @@ def _given(flags: Flags) -> dict[str, Given]:
 
 def _listed(values: Iterable[str]) -> list[str]:
     return [part for value in values for part in split_list(value)]
+
+
+def _file_entry(text: str) -> dict[str, str]:
+    return dict(zip(("source", "target"), text.split(":", 1), strict=False))
 
 
 def _assignment(text: str) -> tuple[str, str]:
