@@ -15,7 +15,7 @@ from xgbpatch import layout
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts
 from xgbpatch.patch.features import feature
-from xgbpatch.spec import Replacement, Spec
+from xgbpatch.spec import Spec
 
 SERVE_SCRIPT = "bin_serve.py"  # the overlay that stands first on PATH, for multi-model endpoints
 FINDER = "sitecustomize.py"  # the overlay that finds replaced modules
@@ -102,15 +102,6 @@ def compose(spec: Spec, facts: Facts, *, packages: Path | None = None, base: str
     `training` is told of the image: its base, and the version of xgbpatch that made it. Raises `ConfigurationError`
     where a file of the user's would hide a module of the base: `[[replace]]` is the way.
     """
-    _refuse_hiding(spec, facts)
-    added = sorted(_files(spec, facts, packages), key=lambda file: file.target)
-    variables = _environment(spec, facts, packages)
-    if "training" in spec.features:
-        variables.update(XGBPATCH_BASE=base, XGBPATCH_RELEASE=release)
-    return Patch(tuple(added), {**variables, **_feature_variables(spec), **dict(spec.environment)})
-
-
-def _refuse_hiding(spec: Spec, facts: Facts) -> None:
     for file in spec.files:
         name = file.target.split("/")[0].split(".")[0]
         if name in facts.top_levels or name == layout.OVERLAY_PACKAGE:
@@ -118,6 +109,13 @@ def _refuse_hiding(spec: Spec, facts: Facts) -> None:
                 f'the file "{file.target}" would hide the base\'s module "{name}" from the whole image',
                 "Give it another target; to change a module of the base on purpose, use [[replace]].",
             )
+    added = sorted(_files(spec, facts, packages), key=lambda file: file.target)
+    variables = _environment(spec, facts, packages)
+    if "training" in spec.features:
+        variables.update(XGBPATCH_BASE=base, XGBPATCH_RELEASE=release)
+    for name in spec.features:
+        variables.update(feature(name).environment)
+    return Patch(tuple(added), {**variables, **dict(spec.environment)})
 
 
 def overlay_files() -> tuple[PatchFile, ...]:
@@ -138,25 +136,17 @@ def overlay_digest() -> str:
 def _files(spec: Spec, facts: Facts, packages: Path | None) -> Iterator[PatchFile]:
     yield from overlay_files()
     if spec.features or spec.fixes:
-        yield _serve_script(facts)
+        script = f"#!{facts.python.executable}\n".encode() + _overlay_text(SERVE_SCRIPT)
+        yield PatchFile(f"{layout.BIN}/serve", script, executable=True)
     if packages:
         yield from tree(packages, layout.PACKAGES)
     for file in spec.files:
         yield PatchFile(f"{layout.USER}/{file.target}", file.source)
     for replacement in spec.replacements:
-        yield PatchFile(replacement_target(replacement), replacement.source)
+        # where the finder looks for the module: the folder is flat, the name is the dotted one
+        yield PatchFile(f"{layout.REPLACEMENTS}/{replacement.module}.py", replacement.source)
     if spec.replacements:
         yield PatchFile(f"{layout.OVERLAYS}/{FINDER}", _overlay_text(FINDER))
-
-
-def replacement_target(replacement: Replacement) -> str:
-    """Where the finder looks for the module: the folder is flat, the name is the dotted one."""
-    return f"{layout.REPLACEMENTS}/{replacement.module}.py"
-
-
-def _serve_script(facts: Facts) -> PatchFile:
-    script = f"#!{facts.python.executable}\n".encode() + _overlay_text(SERVE_SCRIPT)
-    return PatchFile(f"{layout.BIN}/serve", script, executable=True)
 
 
 def _overlay_text(name: str) -> bytes:
@@ -165,10 +155,15 @@ def _overlay_text(name: str) -> bytes:
 
 def _environment(spec: Spec, facts: Facts, packages: Path | None) -> dict[str, str]:
     base = facts.environment
+    folders = [layout.OVERLAYS]
+    if spec.files:
+        folders.append(layout.USER)
+    if packages:
+        folders.append(f"{layout.PACKAGES}/{layout.site(facts.python.minor)}")
     added = {
         "SAGEMAKER_SERVING_MODULE": f"{layout.OVERLAY_PACKAGE}.serve:main",
         "SAGEMAKER_TRAINING_MODULE": f"{layout.OVERLAY_PACKAGE}.train:main",
-        "PYTHONPATH": extended(base.get("PYTHONPATH"), _import_folders(spec, facts, packages)),
+        "PYTHONPATH": extended(base.get("PYTHONPATH"), folders),
     }
     if spec.features or spec.fixes:
         added["PATH"] = layout.search_path(base.get("PATH"))
@@ -179,18 +174,6 @@ def _environment(spec: Spec, facts: Facts, packages: Path | None) -> dict[str, s
     return added
 
 
-def _feature_variables(spec: Spec) -> dict[str, str]:
-    return {name: value for item in spec.features for name, value in feature(item).environment.items()}
-
-
 def extended(existing: str | None, folders: list[str]) -> str:
     """`existing` with `folders` after it. An empty element means the working directory and is kept as it stands."""
     return ":".join(folders) if existing is None else ":".join([existing, *folders])
-
-
-def _import_folders(spec: Spec, facts: Facts, packages: Path | None) -> list[str]:
-    folders = [layout.OVERLAYS]
-    folders += [layout.USER] if spec.files else []
-    if packages:
-        folders.append(f"{layout.PACKAGES}/{layout.site(facts.python.minor)}")
-    return folders

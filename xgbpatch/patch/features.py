@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
@@ -13,12 +11,7 @@ from packaging.specifiers import SpecifierSet
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts
-from xgbpatch.util import did_you_mean
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from xgbpatch.util import did_you_mean, load_data
 
 
 @dataclass(frozen=True)
@@ -80,12 +73,17 @@ class Feature:
             return Pins()
         if facts.python.machine != self.machine:
             return Pins(reason=f'its packages exist for {self.machine}, the base is "{facts.python.machine}"')
-        return self._chosen(_subjects(facts))
-
-    def _chosen(self, versions: Mapping[str, str]) -> Pins:
-        fitting = [choice.pins for choice in self.packages if choice.fits(versions)]
-        seen = ", ".join(f"{subject} {version or 'unknown'}" for subject, version in versions.items())
-        return fitting[0] if fitting else Pins(reason=f"no release is known to work with {seen}")
+        sklearn = facts.distributions.get("scikit-learn")
+        versions = {
+            "python": facts.python.version,
+            "scikit-learn": sklearn.version if sklearn else "",
+            "glibc": facts.python.glibc,
+        }
+        for choice in self.packages:
+            if choice.fits(versions):
+                return choice.pins
+        known = ", ".join(f"{subject} {version or 'unknown'}" for subject, version in versions.items())
+        return Pins(reason=f"no release is known to work with {known}")
 
 
 def feature(name: str) -> Feature:
@@ -102,15 +100,6 @@ def features_of(version: str) -> tuple[Feature, ...]:
 
     expected = {info.version: info.xgboost for info in catalogue.versions()}
     return tuple(found for found in FEATURES.values() if found.works_with(expected.get(version, "")))
-
-
-def _subjects(facts: Facts) -> Mapping[str, str]:
-    sklearn = facts.distributions.get("scikit-learn")
-    return {
-        "python": facts.python.version,
-        "scikit-learn": sklearn.version if sklearn else "",
-        "glibc": facts.python.glibc,
-    }
 
 
 def _feature(name: str, row: Mapping[str, Any]) -> Feature:
@@ -130,9 +119,6 @@ def _packages(choice: Mapping[str, Any], row: Mapping[str, Any]) -> _Packages:
     return _Packages(conditions, Pins(tuple(choice["requirements"]), tuple(row["slim"]), tuple(row.get("partial", ()))))
 
 
-def _load() -> Mapping[str, Feature]:
-    table = tomllib.loads(files("xgbpatch").joinpath("data/features.toml").read_text(encoding="utf-8"))
-    return MappingProxyType({name: _feature(name, row) for name, row in table.items()})
-
-
-FEATURES: Mapping[str, Feature] = _load()
+FEATURES: Mapping[str, Feature] = MappingProxyType({
+    name: _feature(name, row) for name, row in load_data("features.toml").items()
+})  # fmt: skip

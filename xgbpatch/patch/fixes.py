@@ -64,11 +64,7 @@ def _expanded(names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]
     return tuple(sorted(expanded))
 
 
-def _load() -> Mapping[str, Fix]:
-    rows = load_data("fixes.toml")
-    return MappingProxyType({
-        name: Fix(name, row["symptom"], row["summary"], tuple(row["versions"])) for name, row in rows.items()
-    })  # fmt: skip
-
-
-FIXES: Mapping[str, Fix] = _load()
+FIXES: Mapping[str, Fix] = MappingProxyType({
+    name: Fix(name, row["symptom"], row["summary"], tuple(row["versions"]))
+    for name, row in load_data("fixes.toml").items()
+})  # fmt: skip

@@ -272,7 +272,11 @@ def replaced(entries: Sequence[str]) -> tuple[str, ...]:
 
 
 def _seam(name: str, row: Mapping[str, Any]) -> Seam:
-    hooks = (_hook(module, text) for module, names in row["modules"].items() for text in names)
+    hooks = (
+        Hook(module, text.removesuffix(_OPTIONAL), text.endswith(_OPTIONAL))
+        for module, names in row["modules"].items()
+        for text in names
+    )
     return Seam(
         name=name,
         images=row.get("images", ""),
@@ -281,7 +285,3 @@ def _seam(name: str, row: Mapping[str, Any]) -> Seam:
         overlays=tuple(row["overlays"]),
         hooks=tuple(hooks),
     )
-
-
-def _hook(module: str, text: str) -> Hook:
-    return Hook(module, text.removesuffix(_OPTIONAL), text.endswith(_OPTIONAL))

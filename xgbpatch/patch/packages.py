@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +52,7 @@ def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Prov
     folder = cache / "packages" / f"{selection.digest[:32]}-{facts.python.version}"
     try:
         if not folder.exists():
-            _unpack(selection, facts, (folder, cache, progress))
+            _unpack(selection, facts, folder, cache=cache, progress=progress)
     except OSError as error:
         raise ConfigurationError(
             f'packages cannot be unpacked in "{cache}": {error}', "XDG_CACHE_HOME names another folder for the cache."
@@ -70,6 +69,8 @@ def pins(spec: Spec, facts: Facts, progress: Progress) -> tuple[Pin, ...]:
 
 
 def _selection(spec: Spec, facts: Facts, progress: Progress) -> _Selection:
+    from xgbpatch.patch.resolver import resolve
+
     pins: tuple[Pin, ...] = ()
     slim: tuple[str, ...] = ()
     partial: tuple[str, ...] = ()
@@ -79,32 +80,19 @@ def _selection(spec: Spec, facts: Facts, progress: Progress) -> _Selection:
             progress.line(f'Feature "{name}" brings no packages for this base: {needs.reason}')
         if needs.requirements:
             progress.line(f"Resolving {' '.join(needs.requirements)}")
-            pins += _resolve(needs.requirements, facts, alone=True)
+            pins += resolve(needs.requirements, facts, alone=True)
             slim += needs.slim
             partial += needs.partial
     if spec.packages:
         progress.line(f"Resolving {' '.join(spec.packages)}")
-        pins += _new(_resolve(spec.packages, facts, beside=pins), pins)
+        names = {pin.name for pin in pins}
+        pins += tuple(pin for pin in resolve(spec.packages, facts, beside=pins) if pin.name not in names)
     return _Selection(tuple(sorted(pins, key=lambda pin: pin.name)), slim, partial)
 
 
-def _resolve(
-    requirements: Sequence[str], facts: Facts, *, alone: bool = False, beside: tuple[Pin, ...] = ()
-) -> tuple[Pin, ...]:
-    from xgbpatch.patch import resolver
-
-    return resolver.resolve(resolver.Request(tuple(requirements), alone=alone, beside=beside), facts)
-
-
-def _new(pins: Sequence[Pin], known: Sequence[Pin]) -> tuple[Pin, ...]:
-    names = {pin.name for pin in known}
-    return tuple(pin for pin in pins if pin.name not in names)
-
-
-def _unpack(packages: _Selection, facts: Facts, places: tuple[Path, Path, Progress]) -> None:
+def _unpack(packages: _Selection, facts: Facts, folder: Path, *, cache: Path, progress: Progress) -> None:
     from xgbpatch.patch import wheels
 
-    folder, cache, progress = places
     files = [wheels.fetch(pin, cache / "wheels", progress) for pin in packages.pins]
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,46 +36,35 @@ class Pin:
         return f"{self.name}=={self.version}"
 
 
-@dataclass(frozen=True)
-class Request:
-    """PEP 508 requirements for one base; `alone` takes just these and no dependency of theirs.
-
-    `beside` are pins already chosen, which the answer must not contradict.
-    """
-
-    requirements: tuple[str, ...]
-    alone: bool = False
-    beside: tuple[Pin, ...] = ()
-
-
-def resolve(request: Request, facts: Facts) -> tuple[Pin, ...]:
-    """The wheels to put beside the base, by name; distributions that the base already holds are left out.
+def resolve(
+    requirements: tuple[str, ...], facts: Facts, *, alone: bool = False, beside: tuple[Pin, ...] = ()
+) -> tuple[Pin, ...]:
+    """The wheels to put beside the base for PEP 508 `requirements`, by name; distributions that the base already holds
+    are left out. `alone` takes just these and no dependency of theirs; the pins `beside` are not contradicted.
 
     Raises `PackageError` with the resolver's words (they name both sides) when a base distribution would have to move
     or no wheel fits; `ExtraMissingError` without uv.
     """
-    if not request.requirements:
+    if not requirements:
         return ()
-    lock = _lock(request, facts)
-    wanted = [entry for entry in lock if canonicalize_name(entry["name"]) not in facts.distributions]
-    return tuple(_pin(entry, facts.python) for entry in sorted(wanted, key=lambda entry: str(entry["name"])))
+    # Every base distribution and earlier pin at its version. What is taken alone may differ from the base's metadata
+    # only by what it leaves out, so it is held to the same lines.
+    constraints = [*(f"{each.name}=={each.version}" for each in facts.distributions.values()), *map(str, beside)]
+    lock = _lock(requirements, constraints, facts.python, alone=alone)
+    missing = [entry for entry in lock if canonicalize_name(entry["name"]) not in facts.distributions]
+    return tuple(_pin(entry, facts.python) for entry in sorted(missing, key=lambda entry: str(entry["name"])))
 
 
 def supported_tags(python: PythonFacts) -> list[Tag]:
     """The wheel tags that the base's interpreter takes, best first (PEP 425, PEP 600), from its own glibc."""
-    platforms = _platforms(python)
-    return [*cpython_tags(python.minor, platforms=platforms), *compatible_tags(python.minor, platforms=platforms)]
-
-
-def _platforms(python: PythonFacts) -> list[str]:
-    newest = _glibc_minor(python)
     oldest = 5 if python.machine == "x86_64" else 17
-    tags: list[str] = []
-    for minor in range(newest, oldest - 1, -1):
-        tags.append(f"manylinux_2_{minor}_{python.machine}")
+    platforms: list[str] = []
+    for minor in range(_glibc_minor(python), oldest - 1, -1):
+        platforms.append(f"manylinux_2_{minor}_{python.machine}")
         legacy = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}.get(minor)
-        tags += [f"{legacy}_{python.machine}"] if legacy else []
-    return [*tags, f"linux_{python.machine}"]
+        platforms += [f"{legacy}_{python.machine}"] if legacy else []
+    platforms.append(f"linux_{python.machine}")
+    return [*cpython_tags(python.minor, platforms=platforms), *compatible_tags(python.minor, platforms=platforms)]
 
 
 def _glibc_minor(python: PythonFacts) -> int:
@@ -86,31 +76,29 @@ def _glibc_minor(python: PythonFacts) -> int:
         ) from None
 
 
-def _lock(request: Request, facts: Facts) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="xgbpatch-packages-") as folder:
-        requirements, constraints = Path(folder, "requirements.in"), Path(folder, "base.txt")
-        lock = Path(folder, "pylock.toml")
-        requirements.write_text("\n".join(request.requirements) + "\n", encoding="utf-8")
-        constraints.write_text(_constraints(request, facts), encoding="utf-8")
-        arguments = ["pip", "compile", str(requirements), "--constraint", str(constraints), "--output-file", str(lock)]
-        _run([_uv(), *arguments, *_options(request, facts.python)], request)
-        return list(loads(lock.read_text(encoding="utf-8"))["packages"])
-
-
-def _options(request: Request, python: PythonFacts) -> list[str]:
+def _lock(
+    requirements: Sequence[str], constraints: Sequence[str], python: PythonFacts, *, alone: bool
+) -> list[dict[str, Any]]:
+    """The packages of the lock file (PEP 751) that uv writes."""
     level = max(level for level in _UV_LEVELS if level <= max(17, _glibc_minor(python)))
-    return [
-        "--quiet", "--no-header", "--no-config", "--no-python-downloads", "--format=pylock.toml", "--only-binary=:all:",
-        f"--python-version={python.version}", f"--python-platform={python.machine}-manylinux_2_{level}",
-        *(["--no-deps"] if request.alone else []),
-    ]  # fmt: skip
-
-
-def _constraints(request: Request, facts: Facts) -> str:
-    """Every base distribution and earlier pin at its version. A request that is taken alone may differ from the base's
-    metadata only by what it leaves out, so it is held to the same lines."""
-    pins = [f"{d.name}=={d.version}" for d in facts.distributions.values()] + [str(pin) for pin in request.beside]
-    return "\n".join(pins) + "\n"
+    with tempfile.TemporaryDirectory(prefix="xgbpatch-packages-") as folder:
+        source, base, lock = (Path(folder, name) for name in ("requirements.in", "base.txt", "pylock.toml"))
+        source.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+        base.write_text("\n".join(constraints) + "\n", encoding="utf-8")
+        command = [
+            _uv(), "pip", "compile", str(source), "--constraint", str(base), "--output-file", str(lock), "--quiet",
+            "--no-header", "--no-config", "--no-python-downloads", "--format=pylock.toml",
+            "--only-binary=:all:", f"--python-version={python.version}",
+            f"--python-platform={python.machine}-manylinux_2_{level}", *(["--no-deps"] if alone else []),
+        ]  # fmt: skip
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise PackageError(
+                f'"{" ".join(requirements)}" cannot be put beside the base, whose distributions stay as they are:\n'
+                f"{result.stderr.strip()}",
+                "Ask for a version that fits the base (xgbpatch inspect lists what it holds).",
+            )
+        return list(loads(lock.read_text(encoding="utf-8"))["packages"])
 
 
 def _uv() -> str:
@@ -119,20 +107,10 @@ def _uv() -> str:
 
         return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-    if not found:
+        program = shutil.which("uv")
+    if not program:
         raise ExtraMissingError("resolving packages", "packages")
-    return found
-
-
-def _run(command: list[str], request: Request) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise PackageError(
-            f'"{" ".join(request.requirements)}" cannot be put beside the base, whose distributions stay as they are:\n'
-            f"{result.stderr.strip()}",
-            "Ask for a version that fits the base (xgbpatch inspect lists what it holds).",
-        )
+    return program
 
 
 def _pin(entry: dict[str, Any], python: PythonFacts) -> Pin:

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from xgbpatch import layout
@@ -14,9 +13,6 @@ from xgbpatch.errors import PackageError
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.patch.resolver import Pin
 from xgbpatch.progress import Progress
-
-if TYPE_CHECKING:
-    from installer.sources import WheelFile
 
 _CHUNK = 1 << 20
 
@@ -29,7 +25,15 @@ def fetch(pin: Pin, cache: Path, progress: Progress) -> Path:
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
             _download(pin, part, progress)
-            _check(pin, part)
+            total = hashlib.sha256()
+            with part.open("rb") as stream:
+                while chunk := stream.read(_CHUNK):
+                    total.update(chunk)
+            if total.hexdigest() != pin.sha256:
+                raise PackageError(
+                    f'"{pin.filename}" has sha256 {total.hexdigest()} instead of the pinned {pin.sha256}',
+                    "The index or the connection changed the file; nothing of it was used.",
+                )
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -45,10 +49,23 @@ def unpack(wheels: Sequence[Path], prefix: Path, python: PythonFacts) -> None:
     from installer.destinations import SchemeDictionaryDestination
     from installer.sources import WheelFile
 
-    destination = SchemeDictionaryDestination(_scheme(prefix, python), python.executable, "posix")
+    site = str(prefix / layout.site(python.minor))
+    scheme = {
+        "purelib": site,
+        "platlib": site,
+        "scripts": str(prefix / "bin"),
+        "data": str(prefix),
+        "headers": str(prefix / "include"),
+    }
+    destination = SchemeDictionaryDestination(scheme, python.executable, "posix")
     for wheel in wheels:
         with WheelFile.open(wheel) as source:
-            _validate(source, wheel)
+            try:
+                source.validate_record()
+            except WheelFile.validation_error as error:
+                raise PackageError(
+                    f'"{wheel.name}" does not hold what its RECORD says: {error}', "It was not used."
+                ) from error
             install(source, destination, {"INSTALLER": b"xgbpatch\n"})
 
 
@@ -86,26 +103,6 @@ def refuse_shadowing(prefix: Path, facts: Facts) -> None:
             )
 
 
-def _validate(source: WheelFile, wheel: Path) -> None:
-    from installer.sources import WheelFile
-
-    try:
-        source.validate_record()
-    except WheelFile.validation_error as error:
-        raise PackageError(f'"{wheel.name}" does not hold what its RECORD says: {error}', "It was not used.") from error
-
-
-def _scheme(prefix: Path, python: PythonFacts) -> dict[str, str]:
-    site = str(prefix / layout.site(python.minor))
-    return {
-        "purelib": site,
-        "platlib": site,
-        "scripts": str(prefix / "bin"),
-        "data": str(prefix),
-        "headers": str(prefix / "include"),
-    }
-
-
 def _download(pin: Pin, part: Path, progress: Progress) -> None:
     parts = urlsplit(pin.url)
     if parts.scheme == "file":
@@ -124,18 +121,6 @@ def _download(pin: Pin, part: Path, progress: Progress) -> None:
                     progress.update(f"Downloading {pin.filename}", done, total)
     except (requests.RequestException, OSError) as error:
         raise PackageError(f'"{pin.filename}" could not be downloaded: {error}', "Try again.") from error
-
-
-def _check(pin: Pin, part: Path) -> None:
-    total = hashlib.sha256()
-    with part.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            total.update(chunk)
-    if total.hexdigest() != pin.sha256:
-        raise PackageError(
-            f'"{pin.filename}" has sha256 {total.hexdigest()} instead of the pinned {pin.sha256}',
-            "The index or the connection changed the file; nothing of it was used.",
-        )
 
 
 def _delete(path: Path) -> int:
