@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from xgbpatch.contract import jobs, server
-from xgbpatch.contract.checks import against_base, fixes, image, multi_model, serve, shap, train
+from xgbpatch.contract.checks import against_base, image, multi_model, serve, shap, train
 from xgbpatch.contract.jobs import Job
 from xgbpatch.contract.model import CheckResult, NotApplicable, Options, Report, Verdict, Violation
 from xgbpatch.contract.payloads import CONTENT_TYPES
-from xgbpatch.contract.session import Need, Session, model_files
+from xgbpatch.contract.session import Need, Session
 from xgbpatch.engine.client import Engine
 from xgbpatch.errors import ConfigurationError, EngineError
 from xgbpatch.reference import ImageReference
@@ -90,8 +90,8 @@ CHECKS = (
     Check("serve.accept-json", serve.accept_json, server.PLAIN),
     Check("serve.errors", serve.error_answers, server.PLAIN),
     Check("serve.predictions", serve.predictions, server.PLAIN),
-    _fix("libsvm-skew", fixes.libsvm_skew, server.PLAIN),
-    _fix("jsonlines-accept", fixes.jsonlines_accept, server.PLAIN),
+    _fix("libsvm-skew", serve.libsvm_skew, server.PLAIN),
+    _fix("jsonlines-accept", serve.jsonlines_accept, server.PLAIN),
     _of("shap", "off", shap.off, server.PLAIN),
     _of("shap", "attributes", shap.attributes, server.PLAIN),
     _of("shap", "accept", shap.accept, server.PLAIN),
@@ -102,21 +102,21 @@ CHECKS = (
     _of("shap", "bad-option", shap.bad_option, server.PLAIN),
     Check("serve.selectable", serve.selectable, server.SELECTABLE),
     Check("serve.accept-jsonlines", serve.accept_jsonlines, server.SELECTABLE),
-    _fix("recordio-growth", fixes.recordio_growth, server.SELECTABLE),
+    _fix("recordio-growth", serve.recordio_growth, server.SELECTABLE),
     Check("serve.bind-port", serve.bind_port, server.BOUND),
     Check("batch.lines", serve.batch_lines, server.BATCH),
     Check("batch.payload", serve.batch_payload, server.BATCH),
     Check("ensemble.mean", serve.ensemble_mean, server.ENSEMBLE),
     _of("shap", "mean", shap.ensemble_mean, server.ENSEMBLE),
-    _fix("ensemble-vote", fixes.ensemble_vote, server.VOTES),
+    _fix("ensemble-vote", serve.ensemble_vote, server.VOTES),
     Check("shap.vote", shap.ensemble_vote, server.VOTES, feature="shap", fix="ensemble-vote"),
-    _fix("mme-ensemble-vote", fixes.mme_ensemble_vote, server.VOTES_MULTI_MODEL),
+    _fix("mme-ensemble-vote", multi_model.mme_ensemble_vote, server.VOTES_MULTI_MODEL),
     Check("multi-model.ping", multi_model.ping, server.MULTI_MODEL),
     Check("multi-model.load", multi_model.load, server.MULTI_MODEL),
     Check("multi-model.list", multi_model.listing, server.MULTI_MODEL),
     Check("multi-model.double-load", multi_model.double_load, server.MULTI_MODEL),
     Check("multi-model.invoke", multi_model.invoke, server.MULTI_MODEL),
-    _fix("mme-errors", fixes.mme_errors, server.MULTI_MODEL),
+    _fix("mme-errors", multi_model.mme_errors, server.MULTI_MODEL),
     _of("shap", "multi-model-attributes", shap.request_from_multi_model, server.MULTI_MODEL),
     Check("multi-model.unknown", multi_model.unknown, server.MULTI_MODEL),
     Check("multi-model.unload", multi_model.unload, server.MULTI_MODEL),
@@ -135,8 +135,8 @@ CHECKS = (
     _of("daal4py", "engine", serve.engine, server.DAAL4PY),
     _of("daal4py", "predictions", serve.engine_predictions, server.DAAL4PY),
     _of("daal4py", "same-bytes", serve.engine_bytes, server.DAAL4PY, server.BOOSTER),
-    _fix("serve-exit-code", fixes.serve_exit_code, server.UNLOADABLE),
-    _fix("pickle-refused", fixes.pickle_refused, server.UNLOADABLE),
+    _fix("serve-exit-code", serve.serve_exit_code, server.UNLOADABLE),
+    _fix("pickle-refused", serve.pickle_refused, server.UNLOADABLE),
     _of("training", "newer", train.newer, server.NEWER),
     *(
         Check(f"base.{stack.name}", against_base.same_answers(stack, questions), stack,
@@ -188,7 +188,11 @@ def check(engine: Engine, reference: ImageReference | str, options: Options) -> 
             f'the engine holds no image "{reference}"', f"Build it, or run: docker pull {reference}"
         )
     if options.model is not None:
-        model_files(options.model)
+        names = [path.name for path in options.model.iterdir() if path.is_file()]
+        if all(name.startswith(".") for name in names):
+            raise ConfigurationError(
+                f'"{options.model}" holds no model file', "Name the unpacked folder of model.tar.gz."
+            )
     with Session.opened(engine, local, options) as session:
         return Report(str(reference), tuple(_results(session, checks)))
 

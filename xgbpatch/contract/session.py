@@ -19,9 +19,9 @@ from xgbpatch.contract.model import Carried, Options, Violation
 from xgbpatch.contract.oracle import Description, Truth, describe, predict
 from xgbpatch.contract.payloads import Row
 from xgbpatch.contract.server import PLAIN, Models, Server, Stack
-from xgbpatch.engine.client import Container, Engine, afterwards, save_log
+from xgbpatch.engine.client import Container, Engine, afterwards
 from xgbpatch.engine.types import Completed, LocalImage, Mount, Run
-from xgbpatch.errors import ConfigurationError, EngineError
+from xgbpatch.errors import EngineError
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def _content(models: Models, trained: Callable[[Job], Trained]) -> dict[str, byt
             beside, data = "background.npy", payloads.npy_float32(background())
         case Models.NAMED:
             beside, data = "feature_names.json", json.dumps(NAMES).encode()
-        case _:
+        case _:  # NEWER
             beside, data = "record.json", json.dumps({"xgboost": "99.0.0"}).encode()
     model = trained(LOGISTIC if models is Models.LOGISTIC else ABALONE).model
     return {"xgboost-model": model.read_bytes(), f"{BESIDE}/{beside}": data}
@@ -205,7 +205,10 @@ class Session:
         name = self.image.tags[0] if self.image.tags else self.image.id
         folder = self.options.logs / re.sub(r"[^\w.-]", "_", name)
         try:
-            return ", ".join([str(save_log(container, folder, name)) for name, container in self._used.items()])
+            folder.mkdir(parents=True, exist_ok=True)
+            for used, container in self._used.items():
+                (folder / f"{used}.log").write_text(container.stdout() + container.stderr(), encoding="utf-8")
+            return ", ".join(str(folder / f"{used}.log") for used in self._used)
         except OSError as error:
             self.options.progress.line(f'the logs could not be kept in "{folder}": {error.strerror or error}')
             return ""
@@ -245,11 +248,3 @@ class Session:
         if outcome.exit_code != 0 or not outcome.models:
             raise Violation(f'no model to serve: training job "{job.name}": {outcome.ending}')
         return outcome
-
-
-def model_files(directory: Path) -> list[Path]:
-    """The files that `serve` would load; raises `ConfigurationError` for a directory without any."""
-    files = [path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    if not files:
-        raise ConfigurationError(f'"{directory}" holds no model file', "Name the unpacked folder of model.tar.gz.")
-    return files

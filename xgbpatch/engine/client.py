@@ -427,11 +427,3 @@ def _local_image(attrs: Mapping[str, Any]) -> LocalImage:
         created=str(attrs.get("Created", "")),
         architecture=str(attrs.get("Architecture", "")),
     )
-
-
-def save_log(container: Container, directory: Path, name: str) -> Path:
-    """Keep what the container printed, as `directory/name.log`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{name}.log"
-    path.write_text(container.stdout() + container.stderr(), encoding="utf-8")
-    return path

@@ -41,13 +41,10 @@ class TreeWriter:
 
     def text(self, name: str, content: str, mode: int = 0o644) -> None:
         """A file with that content."""
-        self.content(name, content.encode(), mode)
-
-    def content(self, name: str, content: bytes, mode: int = 0o644) -> None:
-        """A file with these bytes."""
+        encoded = content.encode()
         entry = _entry(name, mode)
-        entry.size = len(content)
-        self._tar.addfile(entry, io.BytesIO(content))
+        entry.size = len(encoded)
+        self._tar.addfile(entry, io.BytesIO(encoded))
 
     def file(self, name: str, source: Path) -> None:
         """A copy of `source`, executable where that is."""

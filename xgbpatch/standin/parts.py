@@ -13,7 +13,7 @@ import sys
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -273,16 +273,6 @@ class Prefix:
         """The real folder, links followed."""
         return f"{self.path}/lib/python{self.minor}/site-packages"
 
-    def scheme(self, distribution: str) -> Mapping[str, str]:
-        """The installation paths of Python's `posix_prefix` scheme."""
-        return {
-            "purelib": self.site_packages,
-            "platlib": self.site_packages,
-            "scripts": f"{self.path}/bin",
-            "data": self.path,
-            "headers": f"{self.path}/include/python{self.minor}/{distribution}",
-        }
-
 
 def install_wheel(wheel: Path, prefix: Prefix, root: Path) -> None:
     """Unpack `wheel` below `root` as if that were `/`; scripts of an earlier wheel with the same name are replaced."""
@@ -291,8 +281,15 @@ def install_wheel(wheel: Path, prefix: Prefix, root: Path) -> None:
     from installer.sources import WheelFile
 
     with WheelFile.open(wheel) as source:
+        scheme = {  # Python's `posix_prefix`
+            "purelib": prefix.site_packages,
+            "platlib": prefix.site_packages,
+            "scripts": f"{prefix.path}/bin",
+            "data": prefix.path,
+            "headers": f"{prefix.path}/include/python{prefix.minor}/{source.distribution}",
+        }
         destination = SchemeDictionaryDestination(
-            dict(prefix.scheme(source.distribution)),
+            scheme,
             interpreter=prefix.executable,
             script_kind="posix",
             destdir=str(root),

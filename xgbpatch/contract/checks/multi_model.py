@@ -1,4 +1,4 @@
-"""Checks of the multi-model server: load, list, invoke, unload, as SageMaker calls it."""
+"""Checks of the multi-model server: load, list, invoke, unload, as SageMaker calls it, and the fixes of it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 
 from xgbpatch.contract.checks.serve import equal, ok, sample
-from xgbpatch.contract.http import Answer, Request
+from xgbpatch.contract.http import Answer, Request, invocation
 from xgbpatch.contract.model import Violation, require
 from xgbpatch.contract.oracle import SAMPLE
-from xgbpatch.contract.payloads import Row, vector
-from xgbpatch.contract.server import MODEL_FOLDER, MULTI_MODEL, Stack
+from xgbpatch.contract.payloads import Row, csv, vector
+from xgbpatch.contract.server import MODEL_FOLDER, MULTI_MODEL, VOTES_MULTI_MODEL, Stack
 from xgbpatch.contract.session import Session
 
 NAME = MODEL_FOLDER
@@ -87,6 +87,34 @@ def unload(session: Session) -> str:
     gone = _ask(session, "POST", INVOKE)
     require(gone.status == 404, f"invoke after DELETE answered {gone}, not 404")
     return "gone"
+
+
+def mme_errors(session: Session) -> str:
+    """mme-errors: a multi-model server answers a bad request with its own status and says what is wrong."""
+    ensure_loaded(session)
+    good, wide = csv(session.rows[:1]), csv([(*session.rows[0], 1.0, 2.0, 3.0)])
+    cases = (
+        ("an unknown content type", invocation(good, "application/x-unknown"), 415),
+        ("a CSV body that is none", invocation(b"junk, not numbers", "text/csv"), 415),
+        ("an unknown accept type", invocation(good, "text/csv", "image/png"), 406),
+        ("more columns than the model has", invocation(wide, "text/csv"), 400),
+    )
+    wrong = []
+    for why, request, status in cases:
+        answer = session.server(MULTI_MODEL).ask(replace(request, path=INVOKE))
+        says_more = answer.body.strip() and b"Prediction failed" not in answer.body
+        if answer.status != status or not says_more:
+            wrong.append(f"{why}: answered {answer}, not {status}")
+    require(not wrong, "; ".join(wrong))
+    return ", ".join(str(status) for *_, status in cases)
+
+
+def mme_ensemble_vote(session: Session) -> str:
+    """mme-ensemble-vote: a multi-model server serves what most of the models of an ensemble say, not their mean."""
+    load_model(session, VOTES_MULTI_MODEL)
+    answer = ok(session, VOTES_MULTI_MODEL, replace(sample(session, "application/json"), path=INVOKE))
+    equal(scores(answer), session.truth(VOTES_MULTI_MODEL, SAMPLE).served)
+    return f"{SAMPLE} rows, equal to the vote"
 
 
 def _ask(session: Session, method: str, path: str) -> Answer:

@@ -1,4 +1,4 @@
-"""The single-model server: health, content types, errors, ensembles, batches, and the engine of `daal4py`."""
+"""The single-model server: health, content types, errors, ensembles, batches, the engine of `daal4py`, and fixes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xgbpatch.contract.model import NotApplicable, Violation, require
 from xgbpatch.contract.oracle import SAMPLE
 from xgbpatch.contract.payloads import CONTENT_TYPES, Row, csv, csv_scores, json_lines_scores, json_scores, vector
 from xgbpatch.contract.server import Stack, settled
-from xgbpatch.contract.session import Session
+from xgbpatch.contract.session import UNPICKLED, Session
 from xgbpatch.spec import Architecture
 
 PING_SECONDS = 2  # SageMaker's limit for /ping
@@ -320,3 +320,56 @@ def engine_bytes(session: Session) -> str:
         differs = difference(ok(session, server.BOOSTER, request), ok(session, server.DAAL4PY, request))
         require(not differs, f"{request}: {differs}")
     return f"{len(requests)} answers, equal byte for byte"
+
+
+# One check for each fix of this server that an image carries: the base's bug is gone.
+
+
+def libsvm_skew(session: Session) -> str:
+    """libsvm-skew: libsvm rows whose indices begin at 1 score as the booster scores them, column 0 being absent."""
+    rows = [(float("nan"), *row[1:]) for row in session.rows[:SAMPLE]]
+    truth = ok(session, server.PLAIN, invocation(csv(rows), "text/csv", "text/csv"))
+    from_one = (" ".join(f"{at}:{value!r}" for at, value in enumerate(row) if at) for row in rows)
+    answer = ok(session, server.PLAIN, invocation("\n".join(from_one).encode(), "text/libsvm", "text/csv"))
+    return equal(csv_scores(answer), csv_scores(truth))
+
+
+def jsonlines_accept(session: Session) -> str:
+    """jsonlines-accept: `Accept: application/jsonlines` gets one `{"score": …}` a line."""
+    answer = ok(session, server.PLAIN, sample(session, "application/jsonlines"))
+    typed(answer, "application/jsonlines")
+    return equal(json_lines_scores(answer), session.truth(server.PLAIN, SAMPLE).served)
+
+
+def recordio_growth(session: Session) -> str:
+    """recordio-growth: of recordio-protobuf answers of selectable inference each record holds its own keys only."""
+    accept = "application/x-recordio-protobuf"
+    rows = session.rows[:SAMPLE]
+    many, one = (ok(session, server.SELECTABLE, invocation(csv(part), "text/csv", accept)) for part in (rows, rows[:1]))
+    require(len(many.body) == len(rows) * len(one.body),
+            f"{len(rows)} records take {len(many.body)} bytes, and the first alone {len(one.body)}")  # fmt: skip
+    return f"{len(rows)} records, {len(many.body)} bytes"
+
+
+def ensemble_vote(session: Session) -> str:
+    """ensemble-vote: models that say 0 or 1 are served as what most of them say."""
+    truth = session.truth(server.VOTES, SAMPLE)
+    answer = ok(session, server.VOTES, invocation(csv(payloads.abalone_rows()[:SAMPLE]), "text/csv", "text/csv"))
+    equal(csv_scores(answer), truth.served)
+    return f"{SAMPLE} rows, equal to the vote of {len(truth.members)} models"
+
+
+def serve_exit_code(session: Session) -> str:
+    """serve-exit-code: `serve` of a model that cannot be loaded does not end with 0, as if it had been asked to."""
+    ended = session.ended(server.UNLOADABLE)
+    require(ended.exit_code != 0, "`serve` of a file that is no model ended with exit code 0")
+    return f"exit code {ended.exit_code}"
+
+
+def pickle_refused(session: Session) -> str:
+    """pickle-refused: a model file that is a pickle is not loaded, which would run its code, and the log says why."""
+    ended = session.ended(server.UNLOADABLE)
+    log = ended.stdout + ended.stderr
+    require(UNPICKLED not in log, "`serve` unpickled the model file, and so ran the code in it")
+    require("pickle" in log, "`serve` did not load the pickle, and its log does not say that it was one")
+    return "the pickle was not loaded, and the log says why"
