@@ -42,7 +42,7 @@ def report(image, **verdicts):
 
 
 def give_record(services, image):
-    return aliases.record_test(services, image, report(image), NOON)
+    return test_record.record(services, image, report(image), NOON)
 
 
 class Examined(list):
@@ -79,7 +79,7 @@ def test_an_image_without_a_record_is_tested_first_and_gets_one(services, images
     assert aliases.promote(services, images[0], ["prod"], seen.tester()).tested_now
     aliases.promote(services, images[0], ["other"], seen.tester())
     assert seen == [images[0].digest]
-    record = test_record.latest_pass(services.registry, services.blobs_of(images[0]), images[0])
+    record = test_record.latest_pass(services, images[0])
     assert (record.digest, record.date) == (images[0].digest, "2026-11-21T12:00:00Z")
     assert record.verdicts == {"serve.ping": Verdict.PASSED}
 
@@ -92,7 +92,7 @@ def test_an_image_that_fails_leaves_the_alias_where_it_is_and_gets_no_record(ser
     found = names(services, images[0])
     assert found["prod"] == images[0].digest
     assert "prod.previous" not in found
-    assert test_record.latest_pass(services.registry, services.blobs_of(images[1]), images[1]) is None
+    assert test_record.latest_pass(services, images[1]) is None
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_is_attached_and_proves_nothing_counts_for_nothing(services, images
         content = json.dumps({"image": images[0].digest, "xgbpatch": "1", "date": "2026", **content}).encode()
     artifact = Artifact(test_record.TEST_REPORT, test_record.TEST_REPORT, content)
     referrers.attach(services.registry, services.blobs_of(images[0]), images[0], artifact)
-    assert test_record.latest_pass(services.registry, services.blobs_of(images[0]), images[0]) is None
+    assert test_record.latest_pass(services, images[0]) is None
 
 
 def test_an_alias_that_moves_remembers_where_it_was_and_a_rollback_swaps_the_two(services, images):

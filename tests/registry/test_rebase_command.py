@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from support.commands import xgbpatch
 from support.rebasing import HOOKED, NEW, OLD
 from xgbpatch.contract.model import CheckResult, Report, Verdict
-from xgbpatch.publish import aliases
+from xgbpatch.publish import test_record
 
 
 def test_the_command_rebases_and_says_what_it_moved(repositories, tmp_path, monkeypatch):
@@ -37,7 +37,7 @@ def test_an_alias_moves_to_the_result_once_there_is_a_record_that_it_passed(repo
     assert rebased.up_to_date
     assert "prod" not in repositories.services.registry.tags(image)
     report = Report("", (CheckResult("serve.ping", Verdict.PASSED, "200", 0.1),))
-    aliases.record_test(repositories.services, rebased.reference, report, datetime.now(timezone.utc))
+    test_record.record(repositories.services, rebased.reference, report, datetime.now(timezone.utc))
     tested = xgbpatch("rebase", str(image), "--alias", "prod", "--json", "-q")
     assert tested.returncode == 0, tested.stderr
     assert [alias["alias"] for alias in json.loads(tested.stdout)["aliases"]] == ["prod"]

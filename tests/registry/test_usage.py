@@ -43,7 +43,7 @@ def base(services, space):
 def passing(services, image):
     """The image, once `test-local` has passed on it."""
     record = test_record.TestRecord(image.digest, "1", "2026-11-21T12:00:00Z", {"serve.ping": Verdict.PASSED})
-    test_record.keep(services.registry, services.blobs_of(image), image, record)
+    test_record.keep(services, image, record)
     return image
 
 
@@ -169,7 +169,7 @@ def test_record_of_a_run_that_failed_is_none(services, place, base):
     new = patched(services, place, **stands)
     verdicts = {"serve.ping": Verdict.PASSED, "serve.csv": Verdict.FAILED}
     record = test_record.TestRecord(new.digest, "1", "2026-11-21T12:00:00Z", verdicts)
-    test_record.keep(services.registry, services.blobs_of(new), new, record)
+    test_record.keep(services, new, record)
     (item,) = run()["behind"]
     assert item["commands"] == []
 

@@ -99,17 +99,13 @@ def _settings(tree: Tree, executable: str) -> dict[str, str]:
 
 def _base(tree: Tree, folder: str, minor: str) -> tuple[str, str]:
     """The prefix above `folder`, and its library folder: `lib64` where the distribution builds Python so."""
-    for prefix in _upwards(folder):
+    prefix = folder
+    while prefix not in ("/", ""):
         for library in ("lib", "lib64"):
             if tree.is_file(f"{prefix}/{library}/python{minor}/os.py"):
                 return prefix, library
+        prefix = posixpath.dirname(prefix)
     raise _unknown(f'no standard library of Python {minor} stands above "{folder}"')
-
-
-def _upwards(folder: str) -> Iterator[str]:
-    while folder not in ("/", ""):
-        yield folder
-        folder = posixpath.dirname(folder)
 
 
 def _version(tree: Tree, interpreter: tuple[str, str, str, str]) -> str:
@@ -147,17 +143,26 @@ def distributions(tree: Tree, places: Iterable[str]) -> Iterator[CoreMetadata]:
 
 def complaints(tree: Tree, places: Iterable[str], python: PythonFacts) -> tuple[str, ...]:
     """What `pip check` says of it, which knows the requirements of eggs too."""
-    found: list[Distribution] = []
+    installed: list[Distribution] = []
     for path in _metadata_files(tree, places):
         metadata = pip_check.parse_metadata(tree.read(path))
-        requires = metadata.requires or tuple(_egg_requirements(tree, path))
-        found.append(Distribution(canonicalize_name(metadata.name), metadata.version, requires))
-    return pip_check.complaints(found, python)
+        requires, eggs_own = metadata.requires, f"{posixpath.dirname(path)}/requires.txt"
+        if not requires and path.endswith(".egg-info/PKG-INFO") and tree.is_file(eggs_own):
+            requires = tuple(pip_check.egg_requirements(tree.read(eggs_own)))
+        installed.append(Distribution(canonicalize_name(metadata.name), metadata.version, requires))
+    return pip_check.complaints(installed, python)
 
 
 def top_levels(tree: Tree, places: Iterable[str]) -> set[str]:
     """The importable names in the folders `places`."""
-    return {entry.split(".")[0] for folder in places for entry in tree.list(folder) if _importable(tree, folder, entry)}
+    names: set[str] = set()
+    for folder in places:
+        for entry in tree.list(folder):
+            name = entry.split(".")[0]
+            is_package = "." not in entry and tree.is_folder(f"{folder}/{entry}")
+            if name.isidentifier() and (is_package or entry.endswith((".py", ".so"))):
+                names.add(name)
+    return names
 
 
 def package_root(tree: Tree, paths: Iterable[str], package: str) -> str:
@@ -195,18 +200,6 @@ def _metadata_files(tree: Tree, places: Iterable[str]) -> Iterator[str]:
         paths = [f"{folder}/{name}/METADATA" for name in names if name.endswith(".dist-info")]
         eggs = [f"{folder}/{name}" for name in names if name.endswith(".egg-info")]
         yield from sorted(path for path in (*paths, *eggs, *(f"{egg}/PKG-INFO" for egg in eggs)) if tree.is_file(path))
-
-
-def _egg_requirements(tree: Tree, metadata: str) -> Iterator[str]:
-    path = f"{posixpath.dirname(metadata)}/requires.txt"
-    if metadata.endswith(".egg-info/PKG-INFO") and tree.is_file(path):
-        yield from pip_check.egg_requirements(tree.read(path))
-
-
-def _importable(tree: Tree, folder: str, entry: str) -> bool:
-    if not entry.split(".", maxsplit=1)[0].isidentifier():
-        return False
-    return entry.endswith((".py", ".so")) or ("." not in entry and tree.is_folder(f"{folder}/{entry}"))
 
 
 def _python_files(tree: Tree, folder: str) -> Iterator[str]:

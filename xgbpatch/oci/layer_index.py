@@ -32,11 +32,6 @@ class FileTooLargeError(ValueError):
     """A file is much larger than any of its kind."""
 
 
-def keeper_for(path: str) -> FileReader | None:
-    """What keeps the content of the file at `path` (relative to the root); None for the many that tell nothing."""
-    return next((keep for pattern, keep in _KEEPERS if pattern.search(path)), None)
-
-
 def _whole(stream: IO[bytes]) -> bytes:
     content = stream.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
@@ -54,10 +49,6 @@ def _header(stream: IO[bytes]) -> bytes:
         if len(content) > LARGEST_FILE:
             raise FileTooLargeError(f"fields of more than {LARGEST_FILE >> 20} MiB")
     return bytes(content)
-
-
-def _first_line(stream: IO[bytes]) -> bytes:
-    return stream.readline(1024)
 
 
 def _debian_libc(stream: IO[bytes]) -> bytes:
@@ -91,7 +82,7 @@ _KEEPERS: tuple[tuple[re.Pattern[str], FileReader], ...] = (
     (re.compile(r"\.dist-info/METADATA$|\.egg-info(/PKG-INFO)?$"), _header),
     (re.compile(r"\.egg-info/requires\.txt$|(^|/)pyvenv\.cfg$|/python3\.\d+m?/patchlevel\.h$"), _whole),
     (re.compile(r"(^|/)(sagemaker_xgboost_container|sagemaker_algorithm_toolkit)/.*\.py$"), _whole),
-    (re.compile(r"(^|/)(serve|train)$"), _first_line),
+    (re.compile(r"(^|/)(serve|train)$"), lambda stream: stream.readline(1024)),
     (re.compile(r"^var/lib/dpkg/status$"), _debian_libc),
     (re.compile(r"(^|/)libc(\.so\.6|-2\.\d+\.so)$"), _matches(_LIBC)),
     (re.compile(r"(^|/)(python3\.\d+m?|libpython3\.\d+m?\.so(\.1\.0)?)$"), _matches(_PYTHON)),
@@ -171,19 +162,12 @@ class LayerReader:
             if not piece:
                 return b""
             if self._decoder is None:
-                piece = self._beginning(piece)
-                self._decoder = self._decoder_for(piece)
+                while len(piece) < 4 and (more := self._next_piece()):
+                    piece += more
+                if piece.startswith(_ZSTD):
+                    raise self.refused("it is compressed with Zstandard")
+                self._decoder = _Gzip() if piece.startswith(_GZIP) else _Plain()
             self._decoder.feed(piece)
-
-    def _beginning(self, piece: bytes) -> bytes:
-        while len(piece) < 4 and (more := self._next_piece()):
-            piece += more
-        return piece
-
-    def _decoder_for(self, beginning: bytes) -> _Decoder:
-        if beginning.startswith(_ZSTD):
-            raise self.refused("it is compressed with Zstandard")
-        return _Gzip() if beginning.startswith(_GZIP) else _Plain()
 
     def _next_piece(self) -> bytes:
         for piece in self._pieces:
@@ -305,9 +289,12 @@ def index_layer(pieces: Iterator[bytes], descriptor: Descriptor) -> LayerIndex:
     Raises `RegistryError` when they are not the announced bytes, `BaseImageError` when they are no tar or pass a bound.
     """
     unpacked = LayerReader(pieces, descriptor)
+    unpacked.limit = LARGEST_HEADER + _BUFFER
     draft = _Draft()
     try:
-        _read_member(unpacked, draft)
+        with opened(cast("IO[bytes]", unpacked)) as archive:
+            for member in members(archive, unpacked):
+                draft.add(member, archive)
     except (tarfile.TarError, ValueError, ArithmeticError, RecursionError, EOFError) as error:
         raise unpacked.refused(str(error) or type(error).__name__) from error
     unpacked.finish()
@@ -322,17 +309,13 @@ def opened(stream: IO[bytes]) -> tarfile.TarFile:
 def members(archive: tarfile.TarFile, unpacked: LayerReader) -> Iterator[tarfile.TarInfo]:
     """The members of `archive`, whose bytes `unpacked` gives: no header is larger than `LARGEST_HEADER`, and none is
     remembered."""
+    memory: Any = archive  # of every member and every global header
     for member in archive:
         unpacked.limit = archive.offset + LARGEST_HEADER + _BUFFER
         yield member
-        _forget(archive)
+        memory.members.clear()
+        memory.pax_headers.clear()
     unpacked.limit = None
-
-
-def _forget(archive: Any) -> None:
-    """A tar file remembers every member and every global header that it has seen."""
-    archive.members.clear()
-    archive.pax_headers.clear()
 
 
 class _Member(tarfile.TarInfo):
@@ -346,14 +329,6 @@ class _Member(tarfile.TarInfo):
             if any(buf):  # no end, which is a block of zeros or nothing
                 raise tarfile.ReadError(f"a member's header is damaged: {error}") from error
             raise
-
-
-def _read_member(unpacked: LayerReader, draft: _Draft) -> None:
-    unpacked.limit = LARGEST_HEADER + _BUFFER
-    stream = cast("IO[bytes]", unpacked)
-    with opened(stream) as archive:
-        for member in members(archive, unpacked):
-            draft.add(member, archive)
 
 
 class _Draft:
@@ -398,7 +373,8 @@ class _Draft:
             folder = posixpath.dirname(folder)
 
     def _keep(self, path: str, member: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        keep = keeper_for(path) if member.isreg() else None
+        """Most files tell nothing, and are passed over."""
+        keep = next((keep for pattern, keep in _KEEPERS if pattern.search(path)), None) if member.isreg() else None
         stream = archive.extractfile(member) if keep else None
         if keep and stream:
             self._take(path, keep(stream))

@@ -39,6 +39,14 @@ class Descriptor:
     media_type: str
     size: int
 
+    @classmethod
+    def parse(cls, entry: Any, owner: str) -> Descriptor:
+        """Of an entry of a JSON document; raises `RegistryError`, which says what its `owner` does without."""
+        try:
+            return cls(str(entry["digest"]), str(entry["mediaType"]), int(entry["size"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryError(f"{owner} without digest, type or size") from error
+
     @property
     def document(self) -> dict[str, Any]:
         """As a manifest writes it."""
@@ -141,11 +149,8 @@ def _platform(entry: Mapping[str, Any]) -> str:
     return f"{platform.get('os', 'unknown')}/{platform.get('architecture', 'unknown')}"
 
 
-def _descriptor(manifest: Manifest, value: Any) -> Descriptor:
-    try:
-        return Descriptor(str(value["digest"]), str(value["mediaType"]), int(value["size"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RegistryError(f'manifest "{manifest.digest}" has a descriptor without digest, type or size') from error
+def _descriptor(manifest: Manifest, entry: Any) -> Descriptor:
+    return Descriptor.parse(entry, f'manifest "{manifest.digest}" has a descriptor')
 
 
 def _complaint(what: str, actual: str, expected: str) -> str:

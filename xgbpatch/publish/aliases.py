@@ -182,19 +182,11 @@ def promote(services: Services, image: ImageReference, names: Sequence[str], tes
     """
     for name in names:
         alias_reference(image, name)  # a name that cannot be is refused before minutes of testing
-    pinned = _pinned(services, image)
-    known = latest_pass(services, pinned)
-    record = known or record_test(services, pinned, tester.try_out(pinned), tester.moment)
+    pinned = image.with_digest(services.registry.manifest(image).digest)
+    known = test_record.latest_pass(services, pinned)
+    record = known or test_record.record(services, pinned, tester.try_out(pinned), tester.moment)
     services.progress.line(f'"{pinned.pinned}" passed test-local ({record.date}, xgbpatch {record.version})')
     return Promotion(pinned, record, known is None, tuple(promote_alias(services, pinned, name) for name in names))
-
-
-def record_test(services: Services, image: ImageReference, report: Report, moment: datetime) -> TestRecord:
-    """The record of `report`, attached to the image that `image` names by digest; raises `ContractError` unless it
-    passed."""
-    record = test_record.record(image, report, moment)
-    test_record.keep(services.registry, services.blobs_of(image), image, record)
-    return record
 
 
 def rollback(services: Services, place: ImageReference, name: str, to: str = "") -> MovedAlias:
@@ -202,18 +194,9 @@ def rollback(services: Services, place: ImageReference, name: str, to: str = "")
     if to:
         image = replace(place, tag="", digest=to)
         previous = services.registry.head(memory_tag(alias_reference(place, name), PREVIOUS))
-        if (previous is None or previous.digest != to) and latest_pass(services, _pinned(services, image)) is None:
-            raise ContractError(f'"{image}" was never promoted or tested', f"xgbpatch promote {image} --alias {name}")
+        if previous is None or previous.digest != to:
+            services.registry.manifest(image)  # one that is not there cannot have been tested
+            if test_record.latest_pass(services, image) is None:
+                next_step = f"xgbpatch promote {image} --alias {name}"
+                raise ContractError(f'"{image}" was never promoted or tested', next_step)
     return rollback_alias(services, place, name, to)
-
-
-def latest_pass(services: Services, image: ImageReference) -> TestRecord | None:
-    """The newest record that the image, named by digest, has passed; None where there is none."""
-    return test_record.latest_pass(services.registry, services.blobs_of(image), image)
-
-
-def _pinned(services: Services, image: ImageReference) -> ImageReference:
-    head = services.registry.head(image)
-    if head is None:
-        raise RegistryError(f'"{image}" does not exist', "Check the repository, the tag and the region.")
-    return image.with_digest(head.digest)

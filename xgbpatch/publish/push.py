@@ -106,7 +106,9 @@ class Publisher:
                 self._registry.put_manifest(request.destination, manifest)
         reference = request.destination.with_digest(manifest.digest)
         self._progress.line(f'"{reference}" {"is up to date" if present else "stands"}')
-        behind = self._behind(request, manifest)
+        places = [request.destination.with_tag(alias) for alias in request.aliases]
+        digests = {place: head.digest for place in places if (head := self._registry.head(place))}
+        behind = [place for place in places if digests.get(place) != manifest.digest]
         if self._gate and (behind or repaired or present is None):
             labels = provenance.read(request.image.labels)
             self._gate(labels.base if labels else None, reference)
@@ -209,12 +211,6 @@ class Publisher:
             return manifest, False
         self._progress.line(f"SageMaker would refuse the manifest, so it is written anew: {'; '.join(complaints)}")
         return oci_manifest.repaired(manifest), True
-
-    def _behind(self, request: PushRequest, manifest: Manifest) -> list[ImageReference]:
-        """The aliases that do not point to `manifest` yet."""
-        places = [request.destination.with_tag(alias) for alias in request.aliases]
-        heads = [self._registry.head(place) for place in places]
-        return [place for place, head in zip(places, heads, strict=True) if not head or head.digest != manifest.digest]
 
 
 def push(engine: Engine, request: PushRequest, progress: Progress | None = None) -> PushResult:

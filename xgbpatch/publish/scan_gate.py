@@ -128,8 +128,10 @@ class _Waiting:
     def begun(cls, images: EcrImages, digest: str) -> _Waiting:
         """Begin a scan where there is no fresh one and none under way."""
         scan = images.scan(digest)
-        if scan is not None and (scan.status in _UNDER_WAY or _is_fresh(scan)):
-            return cls(images, digest, None, "")
+        if scan is not None:
+            is_fresh = scan.completed is not None and datetime.now(timezone.utc) - scan.completed < _FRESH
+            if is_fresh or scan.status in _UNDER_WAY:
+                return cls(images, digest, None, "")
         refused = images.start_scan(digest)
         return cls(images, digest, scan.completed if scan and not refused else None, refused)
 
@@ -165,10 +167,6 @@ class _Waiting:
             "Push again, which waits again (--scan-timeout); with enhanced scanning, see that a filter of the registry "
             f"covers the repository; {_WITHOUT}",
         )
-
-
-def _is_fresh(scan: Scan) -> bool:
-    return scan.completed is not None and datetime.now(timezone.utc) - scan.completed < _FRESH
 
 
 @contextmanager

@@ -15,8 +15,7 @@ from xgbpatch.contract.model import Report, Verdict
 from xgbpatch.engine.client import afterwards
 from xgbpatch.errors import ContractError
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import referrers
-from xgbpatch.registry.blobs import BlobStore
+from xgbpatch.registry import Services, referrers
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.referrers import Artifact
 
@@ -47,13 +46,14 @@ class TestRecord:
         return sum(each is verdict for each in self.verdicts.values())
 
 
-def latest_pass(registry: Registry, blobs: BlobStore, image: ImageReference) -> TestRecord | None:
+def latest_pass(services: Services, image: ImageReference) -> TestRecord | None:
     """The newest record of a run that passed, attached to the image that `image` names by digest; or None.
 
     What is no such record, or speaks of another image, is passed over.
     """
-    attached = referrers.attached(registry, image, TEST_REPORT)
-    records = [_parsed(referrers.read(registry, blobs, item)) for item in attached]
+    blobs = services.blobs_of(image)
+    attached = referrers.attached(services.registry, image, TEST_REPORT)
+    records = [_parsed(referrers.read(services.registry, blobs, item)) for item in attached]
     passing = [record for record in records if record and record.passed and record.digest == image.pinned.digest]
     return max(passing, key=lambda record: record.date, default=None)
 
@@ -69,12 +69,16 @@ def run_test_local(engine: Engine, registry: Registry, image: ImageReference, op
         return contract.check(engine, reference, options)
 
 
-def record(image: ImageReference, report: Report, moment: datetime) -> TestRecord:
-    """What is worth keeping of a report; raises `ContractError` unless every check passed or did not apply."""
+def record(services: Services, image: ImageReference, report: Report, moment: datetime) -> TestRecord:
+    """The record of `report`, attached to the image that `image` names by digest.
+
+    Raises `ContractError` unless every check passed or did not apply.
+    """
     verdicts = {result.name: result.verdict for result in report.results}
     test = TestRecord(image.pinned.digest, installed_version("xgbpatch"), rfc3339(moment), verdicts)
     if not test.passed:
         raise failure(image.pinned, report)
+    keep(services, image, test)
     return test
 
 
@@ -88,10 +92,10 @@ def failure(image: ImageReference | str, report: Report) -> ContractError:
     )
 
 
-def keep(registry: Registry, blobs: BlobStore, image: ImageReference, record: TestRecord) -> None:
+def keep(services: Services, image: ImageReference, record: TestRecord) -> None:
     """Attach the record to its image."""
     content = json.dumps(document(record), indent=2).encode()
-    referrers.attach(registry, blobs, image, Artifact(TEST_REPORT, TEST_REPORT, content))
+    referrers.attach(services.registry, services.blobs_of(image), image, Artifact(TEST_REPORT, TEST_REPORT, content))
 
 
 def document(record: TestRecord) -> dict[str, Any]:

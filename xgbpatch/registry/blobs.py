@@ -6,7 +6,7 @@ Downloads are by range (RFC 9110, section 14), and go on where they were cut; la
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -105,13 +105,8 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 _STANDS = re.compile(r"(?:bytes=)?0-(\d+)")
 
 
-def range_header(offset: int) -> Mapping[str, str]:
-    """For all from `offset` on, as the bytes they are: offsets into a compressed answer would mean something else."""
-    return {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
-
-
 def body_from(stream: Stream, offset: int) -> Iterator[bytes]:
-    """The bytes from `offset` on of an answer to `range_header(offset)`, also where the server sends all of them."""
+    """The bytes from `offset` on of an answer to a request for them, also where the server sends all of them."""
     if stream.answer.status == 200:
         return _skipped(stream.pieces, offset)
     found = _CONTENT_RANGE.match(stream.answer.headers.get("Content-Range", ""))
@@ -163,28 +158,174 @@ def continued(opened: Opened, offset: int, patience: RetryPolicy) -> Generator[b
 # Blobs of any registry over its HTTP API, with uploads in pieces.
 
 
-@dataclass(frozen=True)
-class UploadCalls:
-    """The single calls on one repository."""
+class WholeUpload:
+    """A blob that is one piece: begun anew for each try, for a registry may keep a part of what was cut."""
 
-    reference: ImageReference
-    session: RegistrySession
+    piece_bytes = PIECE_BYTES
+
+    def __init__(self, blobs: HttpBlobs) -> None:
+        self._blobs = blobs
+        self._content = b""
+
+    def send(self, piece: bytes) -> None:
+        """Kept until the digest is known."""
+        self._content += piece
+
+    def finish(self, digest: str) -> None:
+        """All in one request; nothing is left of a try that fails."""
+        patience = self._blobs.session.patience()
+        while True:
+            location = self._blobs.begin_upload().location
+            try:
+                return self._blobs.finish_upload(location, digest, self._content)
+            except Retriable as error:
+                if self._blobs.has(digest):  # the answer alone was lost
+                    return None
+                self._blobs.abandon_upload(location)
+                if not patience.wait(error.asked_pause):
+                    raise
+            except BaseException:
+                self._blobs.abandon_upload(location)
+                raise
+
+    def cancel(self) -> None:
+        """Nothing was sent."""
+
+
+class ChunkedUpload:
+    """A blob in pieces. After a failure the registry says how many bytes it has, and the rest follows."""
+
+    def __init__(self, blobs: HttpBlobs) -> None:
+        begun = blobs.begin_upload()
+        self._blobs = blobs
+        self._location = begun.location
+        self._stands = 0
+        self._piece_bytes = self._agreed(begun.headers.get("OCI-Chunk-Min-Length", ""))
+
+    @property
+    def piece_bytes(self) -> int:
+        return self._piece_bytes
+
+    def _agreed(self, least: str) -> int:
+        wanted = float(least) if is_number(least) else 0.0
+        if wanted > _LARGEST_PIECE:
+            self.cancel()
+            raise RegistryError(
+                f'the registry of "{self._blobs.reference.name}" takes no pieces below {wanted / (1 << 20):.0f} MiB',
+                _ENGINE,
+            )
+        return max(PIECE_BYTES, int(wanted))
+
+    def send(self, piece: bytes) -> None:
+        """Append `piece`, whatever it takes."""
+        start, patience = self._stands, self._blobs.session.patience()
+        goal = start + len(piece)
+        while self._stands < goal:
+            before = self._stands
+            try:
+                answer = self._blobs.append_piece(self._location, before, piece[before - start :])
+                self._move(answer, goal, answer.headers.get("Range", f"0-{goal - 1}"))
+                if self._stands == before and not patience.wait():
+                    raise self._lost()
+            except Retriable as error:
+                if not patience.wait(error.asked_pause):
+                    raise
+                answer = self._blobs.upload_status(self._location)
+                self._move(answer, goal, answer.headers.get("Range", ""))
+            if self._stands > before:
+                patience.progressed()
+
+    def _move(self, answer: Answer, goal: int, position: str) -> None:
+        now = received_bytes(position)
+        if not self._stands <= now <= goal:
+            raise self._lost()
+        self._stands, self._location = now, answer.location or self._location
+
+    def _lost(self) -> UploadLost:
+        name = self._blobs.reference.name
+        return UploadLost(f'the registry has lost a part of an upload into "{name}"', "Try again.")
+
+    def finish(self, digest: str) -> None:
+        """Where the answer is lost, the blob itself tells."""
+        patience = self._blobs.session.patience()
+        while True:
+            try:
+                return self._blobs.finish_upload(self._location, digest)
+            except (Retriable, UploadLost) as error:
+                if self._blobs.has(digest):
+                    return None
+                if isinstance(error, UploadLost) or not patience.wait(error.asked_pause):
+                    raise
+
+    def cancel(self) -> None:
+        """At the registry too."""
+        self._blobs.abandon_upload(self._location)
+
+
+# Blobs of any registry, by the OCI distribution specification 1.1.
+
+
+class HttpBlobs:
+    """Blobs of the repository of `reference`. Raises nothing but `RegistryError`, and what asking for credentials does.
+
+    Reading follows redirections to a store, and goes on by itself from the byte where a connection was cut.
+    """
+
+    def __init__(self, reference: ImageReference, session: RegistrySession) -> None:
+        self.reference = reference
+        self.session = session
 
     def has(self, digest: str) -> bool:
-        """Asked by HEAD."""
+        """A repository that is not there has nothing."""
         answer = self.session.send(Request(self.reference, "HEAD", f"blobs/{digest}"))
         require_status(answer, (200, 404), f'look up blob "{digest}" of "{self.reference.name}"')
         return answer.status == 200
 
-    def begin(self) -> Answer:
-        """An answer with the new upload's location."""
+    @contextmanager
+    def opened(self, digest: str, offset: int = 0) -> Iterator[Iterator[bytes]]:
+        """The blob's bytes from `offset` on, in pieces of up to 256 KiB."""
+        patience = self.session.patience()
+        with closing(continued(lambda at: self.opened_once(f"blobs/{digest}", at), offset, patience)) as pieces:
+            yield pieces
+
+    @contextmanager
+    def opened_once(self, path: str, offset: int) -> Iterator[Iterator[bytes]]:
+        """What lies at `path` of the repository, or at a URL, from `offset` on; raises `Retriable` where it is cut."""
+        # the bytes as they are: an offset into a compressed answer would mean something else
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        with self.session.opened(Request(self.reference, "GET", path, headers)) as stream:
+            if offset and stream.answer.status == 416:  # cut behind its last byte: there is no more
+                yield iter(())
+            else:
+                require_status(stream.answer, (200, 206), f'send a blob of "{self.reference.name}"')
+                yield body_from(stream, offset)
+
+    def mount(self, digest: str, source: ImageReference) -> bool:
+        """Within one registry only. One that begins an upload instead has it cancelled."""
+        if len({host_of(f"https://{address(place)[0]}") for place in (source, self.reference)}) > 1:
+            return False
+        query = urlencode({"mount": digest, "from": address(source)[1]}, safe="/:")
+        answer = self.session.send(Request(self.reference, "POST", f"blobs/uploads/?{query}"))
+        if answer.status == 202 and answer.location:
+            self.abandon_upload(answer.location)
+        require_status(answer, (201, 202, 400, 401, 403, 404, 405), f'mount a blob into "{self.reference.name}"')
+        return answer.status == 201
+
+    def begin(self, size: int) -> Upload:
+        """In one request where it fits into a piece, else in pieces that the registry acknowledges one by one."""
+        return WholeUpload(self) if size <= PIECE_BYTES else ChunkedUpload(self)
+
+    # The single calls that an upload is made of.
+
+    def begin_upload(self) -> Answer:
+        """The answer has the new upload's location."""
         answer = self.session.send(Request(self.reference, "POST", "blobs/uploads/"))
         require_status(answer, (202,), f'begin an upload into "{self.reference.name}"')
         if not answer.location:
             raise wrong_header(answer, "Location")
         return answer
 
-    def patch(self, location: str, offset: int, piece: bytes) -> Answer:
+    def append_piece(self, location: str, offset: int, piece: bytes) -> Answer:
         """Append once; raises `Retriable` where the upload may have become longer or not, or `UploadLost`."""
         headers = {**_BYTES, "Content-Range": f"{offset}-{offset + len(piece) - 1}"}
         answer = self.session.send_once(Request(self.reference, "PATCH", location, headers, piece))
@@ -203,7 +344,7 @@ class UploadCalls:
         require_status(answer, (201, 202, 204), f'take a piece of a blob of "{self.reference.name}"')
         return answer
 
-    def status(self, location: str) -> Answer:
+    def upload_status(self, location: str) -> Answer:
         """Of an upload in progress; raises `UploadLost` where the registry has forgotten it."""
         answer = self.session.send(Request(self.reference, "GET", location))
         if answer.status in (400, 404, 405, 410, 416):
@@ -211,7 +352,7 @@ class UploadCalls:
         require_status(answer, (200, 202, 204), f'continue an upload into "{self.reference.name}"')
         return answer
 
-    def put(self, location: str, digest: str, body: bytes = b"") -> None:
+    def finish_upload(self, location: str, digest: str, body: bytes = b"") -> None:
         """Finish an upload with `body` as its last bytes, once; raises `Retriable` where it may be finished or not."""
         path = f"{location}{'&' if '?' in location else '?'}digest={digest}"
         slow = not body  # gigabytes came before, which many registries hash and move now
@@ -220,163 +361,7 @@ class UploadCalls:
             raise UploadLost(f'the registry has lost an upload into "{self.reference.name}"', "Try again.")
         require_status(answer, (200, 201, 202, 204), f'finish blob "{digest}" of "{self.reference.name}"')
 
-    def abandon(self, location: str) -> None:
+    def abandon_upload(self, location: str) -> None:
         """Give an upload up; a registry that cannot collects it by itself, some day."""
         with suppress(XgbpatchError):
             self.session.send(Request(self.reference, "DELETE", location, hasty=True))
-
-
-class WholeUpload:
-    """A blob that is one piece: begun anew for each try, for a registry may keep a part of what was cut."""
-
-    piece_bytes = PIECE_BYTES
-
-    def __init__(self, calls: UploadCalls) -> None:
-        self._calls = calls
-        self._content = b""
-
-    def send(self, piece: bytes) -> None:
-        """Kept until the digest is known."""
-        self._content += piece
-
-    def finish(self, digest: str) -> None:
-        """All in one request; nothing is left of a try that fails."""
-        patience = self._calls.session.patience()
-        while True:
-            location = self._calls.begin().location
-            try:
-                return self._calls.put(location, digest, self._content)
-            except Retriable as error:
-                if self._calls.has(digest):  # the answer alone was lost
-                    return None
-                self._calls.abandon(location)
-                if not patience.wait(error.asked_pause):
-                    raise
-            except BaseException:
-                self._calls.abandon(location)
-                raise
-
-    def cancel(self) -> None:
-        """Nothing was sent."""
-
-
-class ChunkedUpload:
-    """A blob in pieces. After a failure the registry says how many bytes it has, and the rest follows."""
-
-    def __init__(self, calls: UploadCalls) -> None:
-        begun = calls.begin()
-        self._calls = calls
-        self._location = begun.location
-        self._stands = 0
-        self._piece_bytes = self._agreed(begun.headers.get("OCI-Chunk-Min-Length", ""))
-
-    @property
-    def piece_bytes(self) -> int:
-        return self._piece_bytes
-
-    def _agreed(self, least: str) -> int:
-        wanted = float(least) if is_number(least) else 0.0
-        if wanted > _LARGEST_PIECE:
-            self.cancel()
-            raise RegistryError(
-                f'the registry of "{self._calls.reference.name}" takes no pieces below {wanted / (1 << 20):.0f} MiB',
-                _ENGINE,
-            )
-        return max(PIECE_BYTES, int(wanted))
-
-    def send(self, piece: bytes) -> None:
-        """Append `piece`, whatever it takes."""
-        start, patience = self._stands, self._calls.session.patience()
-        goal = start + len(piece)
-        while self._stands < goal:
-            before = self._stands
-            try:
-                answer = self._calls.patch(self._location, before, piece[before - start :])
-                self._move(answer, goal, answer.headers.get("Range", f"0-{goal - 1}"))
-                if self._stands == before and not patience.wait():
-                    raise self._lost()
-            except Retriable as error:
-                if not patience.wait(error.asked_pause):
-                    raise
-                answer = self._calls.status(self._location)
-                self._move(answer, goal, answer.headers.get("Range", ""))
-            if self._stands > before:
-                patience.progressed()
-
-    def _move(self, answer: Answer, goal: int, position: str) -> None:
-        now = received_bytes(position)
-        if not self._stands <= now <= goal:
-            raise self._lost()
-        self._stands, self._location = now, answer.location or self._location
-
-    def _lost(self) -> UploadLost:
-        name = self._calls.reference.name
-        return UploadLost(f'the registry has lost a part of an upload into "{name}"', "Try again.")
-
-    def finish(self, digest: str) -> None:
-        """Where the answer is lost, the blob itself tells."""
-        patience = self._calls.session.patience()
-        while True:
-            try:
-                return self._calls.put(self._location, digest)
-            except (Retriable, UploadLost) as error:
-                if self._calls.has(digest):
-                    return None
-                if isinstance(error, UploadLost) or not patience.wait(error.asked_pause):
-                    raise
-
-    def cancel(self) -> None:
-        """At the registry too."""
-        self._calls.abandon(self._location)
-
-
-# Blobs of any registry, by the OCI distribution specification 1.1.
-
-
-class HttpBlobs:
-    """Blobs of the repository of `reference`. Raises nothing but `RegistryError`, and what asking for credentials does.
-
-    Reading follows redirections to a store, and goes on by itself from the byte where a connection was cut.
-    """
-
-    def __init__(self, reference: ImageReference, session: RegistrySession) -> None:
-        self.reference = reference
-        self._session = session
-        self._calls = UploadCalls(reference, session)
-
-    def has(self, digest: str) -> bool:
-        """A repository that is not there has nothing."""
-        return self._calls.has(digest)
-
-    @contextmanager
-    def opened(self, digest: str, offset: int = 0) -> Iterator[Iterator[bytes]]:
-        """The blob's bytes from `offset` on, in pieces of up to 256 KiB."""
-        patience = self._session.patience()
-        with closing(continued(lambda at: self.opened_once(f"blobs/{digest}", at), offset, patience)) as pieces:
-            yield pieces
-
-    @contextmanager
-    def opened_once(self, path: str, offset: int) -> Iterator[Iterator[bytes]]:
-        """What lies at `path` of the repository, or at a URL, from `offset` on; raises `Retriable` where it is cut."""
-        request = Request(self.reference, "GET", path, range_header(offset))
-        with self._session.opened(request) as stream:
-            if offset and stream.answer.status == 416:  # cut behind its last byte: there is no more
-                yield iter(())
-            else:
-                require_status(stream.answer, (200, 206), f'send a blob of "{self.reference.name}"')
-                yield body_from(stream, offset)
-
-    def mount(self, digest: str, source: ImageReference) -> bool:
-        """Within one registry only. One that begins an upload instead has it cancelled."""
-        if len({host_of(f"https://{address(place)[0]}") for place in (source, self.reference)}) > 1:
-            return False
-        query = urlencode({"mount": digest, "from": address(source)[1]}, safe="/:")
-        answer = self._session.send(Request(self.reference, "POST", f"blobs/uploads/?{query}"))
-        if answer.status == 202 and answer.location:
-            self._calls.abandon(answer.location)
-        require_status(answer, (201, 202, 400, 401, 403, 404, 405), f'mount a blob into "{self.reference.name}"')
-        return answer.status == 201
-
-    def begin(self, size: int) -> Upload:
-        """In one request where it fits into a piece, else in pieces that the registry acknowledges one by one."""
-        return WholeUpload(self._calls) if size <= PIECE_BYTES else ChunkedUpload(self._calls)

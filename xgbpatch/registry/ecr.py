@@ -16,9 +16,8 @@ from xgbpatch.registry.http import RetryPolicy
 from xgbpatch.registry.keychain import Keychain
 from xgbpatch.registry.transport import RegistrySession
 
-_PART_BYTES = (
-    5 << 20
-)  # the least ECR takes (but for the last): boto3 holds a part several times over, as base64 in JSON
+# The least ECR takes (but for the last): boto3 holds a part several times over, as base64 in JSON.
+_PART_BYTES = 5 << 20
 _ENCODING = BoundedSemaphore(2)  # for the same reason
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from xgbpatch.aws import AwsRegion
 from xgbpatch.errors import RegistryError
-from xgbpatch.reference import Credentials, EcrRegistry, ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 
 _DOCKER_HUB = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 30
@@ -37,24 +37,27 @@ class Keychain:
     def amazon(self, reference: ImageReference) -> AwsRegion | None:
         """The door to the ECR registry that `reference` lies in, None where its registry is none of Amazon's."""
         registry = reference.ecr
-        return self.door(registry.region) if registry and self._is_amazons(reference.host, registry) else None
+        if registry is None:
+            return None
+        door = self.door(registry.region)
+        own = door.registry_host(registry.account)  # a host that only looks like ECR must never be sent a token
+        return door if reference.host in (own, own.replace(".dkr.ecr.", ".dkr.ecr-fips.", 1)) else None
 
     def door(self, region: str) -> AwsRegion:
         """The region's door, kept so that its tokens are."""
         return self._doors.setdefault(region, AwsRegion(region))
-
-    def _is_amazons(self, host: str, registry: EcrRegistry) -> bool:
-        """A host that only looks like ECR must never be sent a token."""
-        own = self.door(registry.region).registry_host(registry.account)
-        return host in (own, own.replace(".dkr.ecr.", ".dkr.ecr-fips.", 1))
 
 
 def _stored(host: str) -> Credentials | None:
     config = _docker_config()
     key = _DOCKER_HUB if host in ("docker.io", "index.docker.io") else host
     helper = config.get("credHelpers", {}).get(key) or config.get("credsStore")
-    found = _from_helper(str(helper), key) if helper else None
-    return found or _from_auths(config.get("auths", {}), key)
+    if helper and (credentials := _from_helper(str(helper), key)):
+        return credentials
+    auths = config.get("auths", {})
+    entry = auths.get(key) or auths.get(f"https://{key}") or {}
+    username, _, password = base64.b64decode(entry.get("auth", "")).decode("utf-8", "replace").partition(":")
+    return Credentials(username, password) if username else None
 
 
 def _docker_config() -> Mapping[str, Any]:
@@ -69,12 +72,6 @@ def _docker_config() -> Mapping[str, Any]:
             f'Docker\'s configuration cannot be read: "{path}": {error}', "Correct or remove it."
         ) from error
     return document if isinstance(document, dict) else {}
-
-
-def _from_auths(auths: Mapping[str, Any], key: str) -> Credentials | None:
-    entry = auths.get(key) or auths.get(f"https://{key}") or {}
-    username, _, password = base64.b64decode(entry.get("auth", "")).decode("utf-8", "replace").partition(":")
-    return Credentials(username, password) if username else None
 
 
 def _from_helper(helper: str, key: str) -> Credentials | None:

@@ -66,7 +66,8 @@ def attached(registry: Registry, subject: ImageReference, artifact_type: str) ->
     """The manifests of that type which point to the image `subject` names by digest, in the registry's order."""
     listed = _listed_by_api(registry, subject)
     entries = _tagged(registry, subject) if listed is None else listed
-    return tuple(_descriptor(entry) for entry in entries if entry.get("artifactType") == artifact_type)
+    matching = [entry for entry in entries if entry.get("artifactType") == artifact_type]
+    return tuple(Descriptor.parse(entry, "the registry lists an attached artifact") for entry in matching)
 
 
 def read(registry: Registry, blobs: BlobStore, descriptor: Descriptor) -> bytes:
@@ -149,10 +150,3 @@ def _entries(index: Manifest) -> list[Mapping[str, Any]]:
 
 def _annotations(artifact: Artifact) -> dict[str, Any]:
     return {"annotations": dict(artifact.annotations)} if artifact.annotations else {}
-
-
-def _descriptor(entry: Mapping[str, Any]) -> Descriptor:
-    try:
-        return Descriptor(str(entry["digest"]), str(entry["mediaType"]), int(entry["size"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RegistryError("the registry lists an attached artifact without digest, type or size") from error

@@ -18,7 +18,7 @@ from xgbpatch.build.engine import EngineBuilder
 from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.engine.client import Engine
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, FileError, PackageError, XgbpatchError
-from xgbpatch.publish import aliases, attachments
+from xgbpatch.publish import aliases, attachments, test_record
 from xgbpatch.publish.aliases import Tester
 from xgbpatch.publish.attachments import Attachments
 from xgbpatch.publish.destination import ensure_repository
@@ -98,7 +98,7 @@ def rebuild(steps: RebuildSteps, spec: Spec) -> RebuildResult:
 
 def _test_current(steps: RebuildSteps, plan: Plan, image: ImageReference) -> RebuildResult:
     """What nobody has tested, or what failed the last time, is tested now: that a build gave it proves nothing."""
-    if steps.tester is None or aliases.latest_pass(steps.services, image):
+    if steps.tester is None or test_record.latest_pass(steps.services, image):
         return RebuildResult(plan.spec.name, Outcome.CURRENT, plan, image)
     if steps.gate:
         steps.gate(plan.base.reference, image)

@@ -134,9 +134,7 @@ class Assessment:
             return False
         image = item.image.reference
         if image not in self._passed:
-            self._passed[image] = (
-                test_record.latest_pass(self._registry, self._services.blobs_of(image), image) is not None
-            )
+            self._passed[image] = test_record.latest_pass(self._services, image) is not None
         return self._passed[image]
 
     def _later(self, image: RemoteImage) -> tuple[RepositoryItem, ...]:
