@@ -22,6 +22,7 @@ from xgbpatch.util import did_you_mean, load_data
 SDK = "sagemaker-core"
 SCOPES = {Architecture.AMD64: "training", Architecture.ARM64: "inference_graviton"}  # training and inference agree
 REFUSED = ("1", "latest")
+NOTICE = datetime.timedelta(days=90)
 
 
 class ImageTable(Protocol):
@@ -120,12 +121,6 @@ def _installed_sdk() -> str | None:
         return None
 
 
-# The official images: which versions and regions there are, where each lies, and what it is expected to hold.
-
-
-NOTICE = datetime.timedelta(days=90)
-
-
 class Support(Enum):
     """Whether AWS patches a version. `ENDING` begins `NOTICE` before the last day; `UNKNOWN`: AWS names no date."""
 
@@ -173,7 +168,15 @@ def regions() -> tuple[str, ...]:
 def versions() -> tuple[VersionInfo, ...]:
     """Every version, oldest first."""
     table, described = _table(), _descriptions()
-    return tuple(_info(version, table, described) for version in table.versions(Architecture.AMD64))
+    published = {architecture: table.versions(architecture) for architecture in Architecture}
+    return tuple(
+        VersionInfo(
+            version=version,
+            architectures=tuple(one for one in Architecture if version in published[one]),
+            **described.get(version, {}),
+        )
+        for version in published[Architecture.AMD64]
+    )
 
 
 def image_uri(version: str, region: str, architecture: Architecture = Architecture.AMD64) -> ImageReference:
@@ -223,8 +226,3 @@ def _table() -> ImageTable:
 @cache
 def _descriptions() -> Mapping[str, Any]:
     return load_data("versions.toml")
-
-
-def _info(version: str, table: ImageTable, described: Mapping[str, Any]) -> VersionInfo:
-    built_for = tuple(architecture for architecture in Architecture if version in table.versions(architecture))
-    return VersionInfo(version=version, architectures=built_for, **described.get(version, {}))

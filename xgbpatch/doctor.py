@@ -23,7 +23,7 @@ _SKEW_WARNING_SECONDS = 60
 _ANY_REGION = "us-east-1"
 _BRIDGE = Path("/sys/class/net/docker0")
 _NET_ADDR_SET = "3"  # linux/netdevice.h: somebody chose the address
-_SCRIPT = "Start Docker; on Debian scripts/engine installs and starts it."
+_START = "Start Docker; on Debian scripts/engine installs and starts it."
 
 
 class Level(Enum):
@@ -46,7 +46,17 @@ class Finding:
 
 def examine(region: str = "") -> Iterator[Finding]:
     """Every finding, as it is made. `region` is the one asked for; else the configured one counts. Never raises."""
-    yield from _engine_findings()
+    from xgbpatch.engine.client import Engine
+
+    try:
+        with Engine.connect() as engine:
+            about = engine.information()
+            yield judge_engine(about)
+            yield check_disk(about.root)
+            yield check_bridge()
+            yield judge_containers(engine.containers())
+    except XgbpatchError as error:
+        yield Finding("engine", Level.MISSING, error.message, _START)
     chosen, finding = find_region(region)
     yield finding
     yield check_credentials(chosen or _ANY_REGION)
@@ -202,20 +212,6 @@ def check_sandbox() -> Finding:
     return Finding(
         "sandbox", Level.WARNING, "does not run as a whole", "xgbpatch sandbox up mends it, down removes it."
     )
-
-
-def _engine_findings() -> Iterator[Finding]:
-    from xgbpatch.engine.client import Engine
-
-    try:
-        with Engine.connect() as engine:
-            about = engine.information()
-            yield judge_engine(about)
-            yield check_disk(about.root)
-            yield check_bridge()
-            yield judge_containers(engine.containers())
-    except XgbpatchError as error:
-        yield Finding("engine", Level.MISSING, error.message, _SCRIPT)
 
 
 def _failure(name: str, error: XgbpatchError) -> Finding:

@@ -13,6 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+if sys.version_info >= (3, 11):
+    from tomllib import TOMLDecodeError, loads
+else:
+    from tomli import TOMLDecodeError, loads
+
+__all__ = ["TOMLDecodeError", "load_data", "loads"]
+
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Put `content` at `path` in one step; its folder is made where it is missing.
@@ -39,39 +46,20 @@ def write_new_file(path: Path, text: str, force: bool) -> None:
         part.replace(path) if force else os.link(part, path)  # link() alone refuses an existing name without a race
 
 
-# One process at a time.
-
-
 @contextmanager
 def locked_path(path: Path) -> Iterator[None]:
     """Wait for, and hold, an advisory lock on a file or directory itself, so that no lock file is left behind."""
-    descriptor = _lock(path)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(path: Path) -> int:
     import fcntl  # Unix alone has it
 
     while True:
         descriptor = os.open(path, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-        os.close(descriptor)  # replaced by another while we waited
-
-
-# TOML from text: the standard library's reader, or its namesake before Python 3.11.
-
-
-if sys.version_info >= (3, 11):
-    from tomllib import TOMLDecodeError, loads
-else:
-    from tomli import TOMLDecodeError, loads
-
-__all__ = ["TOMLDecodeError", "load_data", "loads"]
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                yield
+                return
+        finally:  # also where another has replaced it while we waited
+            os.close(descriptor)
 
 
 def load_data(name: str) -> dict[str, Any]:
@@ -79,17 +67,12 @@ def load_data(name: str) -> dict[str, Any]:
     return dict(loads(files("xgbpatch").joinpath("data").joinpath(name).read_text(encoding="utf-8")))
 
 
-# Plain text tables: aligned columns that survive a pipe.
-
-
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """One line a row, columns two blanks apart, nothing behind the last cell. All rows have the same length."""
+    """A table that survives a pipe: one line a row, columns two blanks apart, nothing behind the last cell. All rows
+    have the same length."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-# The second half of an error about a wrong word: what was probably meant, and what is allowed.
 
 
 def nearest_word(word: str, allowed: Collection[str]) -> str | None:
@@ -100,7 +83,7 @@ def nearest_word(word: str, allowed: Collection[str]) -> str | None:
 
 
 def did_you_mean(word: str, allowed: Collection[str]) -> str:
-    """A next step: the nearest match as a question, then every allowed word."""
+    """The next step of an error about a wrong word: the nearest match as a question, then every allowed word."""
     meant = nearest_word(word, allowed)
     question = f'Did you mean "{meant}"? ' if meant else ""
     return f"{question}Allowed: {', '.join(allowed)}."

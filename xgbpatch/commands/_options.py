@@ -217,52 +217,68 @@ def image_options(function: F) -> F:
     return reduce(lambda decorated, option: option(decorated), reversed(_IMAGE_OPTIONS), cast(F, collected))
 
 
-# Options that name a path to write: looked at while the command line is read, before minutes of work, and written at
-# the end.
-
-
 class _NoFolder(FileNotFoundError):
     """The folder of a file is missing, and the command does not make it."""
 
 
-class OutputFile(click.Path):
-    """A file that can be written now; nothing is written yet. With `parents` its folder may still be missing.
+class _OutputPath(click.Path):
+    """A path to write: looked at while the command line is read, before minutes of work, and written at the end. A
+    default is not looked at: it may never be needed.
 
     Raises `ConfigurationError`, which names the option, the path and the system's reason.
     """
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(value))  # type: ignore[arg-type]  # what click gives: str, bytes or a path
+        if ctx and param and param.name and ctx.get_parameter_source(param.name) is ParameterSource.DEFAULT:
+            return path
+        try:
+            self.require(path)
+        except OSError as error:
+            option = param.opts[-1] if param else "the output"
+            next_step = "Make it first." if isinstance(error, _NoFolder) else "Name another path."
+            raise ConfigurationError(f'cannot write {option} "{path}": {error.strerror or error}', next_step) from error
+        return path
+
+    def require(self, path: Path) -> None:
+        """Raises `OSError` where `path` cannot be written."""
+        raise NotImplementedError
+
+
+class OutputFile(_OutputPath):
+    """A file that can be written now; nothing is written yet. With `parents` its folder may still be missing."""
 
     def __init__(self, parents: bool = False) -> None:
         super().__init__(dir_okay=False, path_type=Path)
         self._parents = parents
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        path = Path(os.fsdecode(value))  # type: ignore[arg-type]  # what click gives: str, bytes or a path
-        name = param.opts[-1] if param else "the output"
+    def require(self, path: Path) -> None:
+        if path.is_symlink() and not path.exists():
+            path = Path(os.path.realpath(path))  # writing makes what the link names
         try:
-            _require_file(path, self._parents)
-        except OSError as error:
-            raise _unwritable(name, path, error) from error
-        return path
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            folder = _nearest(path.parent)
+            if not self._parents and folder != path.parent.absolute():
+                raise _NoFolder(None, f'there is no folder "{path.parent}"') from None
+            _require_folder(folder)
+            return
+        if stat.S_ISREG(mode):
+            os.close(os.open(path, os.O_WRONLY))
+        elif stat.S_ISDIR(mode):
+            raise IsADirectoryError(None, "it is a folder")
+        elif not os.access(path, os.W_OK):  # a device, or a pipe that somebody may not read yet: opening does something
+            raise PermissionError(None, "it must not be written")
 
 
-class OutputFolder(click.Path):
-    """A folder to write into, made where it is missing. A default is not looked at: it may never be needed.
-
-    Raises as `OutputFile`.
-    """
+class OutputFolder(_OutputPath):
+    """A folder to write into, made where it is missing."""
 
     def __init__(self) -> None:
         super().__init__(file_okay=False, path_type=Path)
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        path = Path(os.fsdecode(value))  # type: ignore[arg-type]
-        if ctx and param and param.name and ctx.get_parameter_source(param.name) is ParameterSource.DEFAULT:
-            return path
-        try:
-            _require_folder(_nearest(path))
-        except OSError as error:
-            raise _unwritable(param.opts[-1] if param else "the output", path, error) from error
-        return path
+    def require(self, path: Path) -> None:
+        _require_folder(_nearest(path))
 
 
 logs_option = click.option(
@@ -278,25 +294,6 @@ def write(option: str, path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise FileError(f'cannot write {option} "{path}": {error.strerror or error}') from error
-
-
-def _require_file(path: Path, parents: bool) -> None:
-    if path.is_symlink() and not path.exists():
-        path = Path(os.path.realpath(path))  # writing makes what the link names
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        folder = _nearest(path.parent)
-        if not parents and folder != path.parent.absolute():
-            raise _NoFolder(None, f'there is no folder "{path.parent}"') from None
-        _require_folder(folder)
-        return
-    if stat.S_ISREG(mode):
-        os.close(os.open(path, os.O_WRONLY))
-    elif stat.S_ISDIR(mode):
-        raise IsADirectoryError(None, "it is a folder")
-    elif not os.access(path, os.W_OK):  # a device, or a pipe that somebody may not read yet: opening does something
-        raise PermissionError(None, "it must not be written")
 
 
 def _require_folder(path: Path) -> None:
@@ -318,8 +315,3 @@ def _nearest(path: Path) -> Path:
             path = path.parent
         else:
             return path
-
-
-def _unwritable(option: str, path: Path, error: OSError) -> ConfigurationError:
-    next_step = "Make it first." if isinstance(error, _NoFolder) else "Name another path."
-    return ConfigurationError(f'cannot write {option} "{path}": {error.strerror or error}', next_step)

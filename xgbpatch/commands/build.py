@@ -80,22 +80,15 @@ def command(
                 "--registry and --account are for --builder registry", "`xgbpatch push` takes both."
             )
         results = _with_engine(specs, further_names(names), no_cache=no_cache, quiet=quiet, sbom=sbom)
-    if as_json:
-        _print_document(results, several=len(specs) > 1)
-    else:
-        for reference, _ in results:
-            click.echo(str(reference))
-
-
-def _print_document(results: _Results, several: bool) -> None:
-    """One, also where a later image fails: what stands stays known."""
     documents: list[dict[str, object]] = []
     try:
-        for _, shown in results:
-            documents.append(shown)
-    finally:
-        if documents:
-            click.echo(json.dumps({"images": documents} if several else documents[0], indent=2))
+        for reference, document in results:
+            documents.append(document)
+            if not as_json:
+                click.echo(str(reference))
+    finally:  # also where a later image fails: what stands stays known
+        if as_json and documents:
+            click.echo(json.dumps({"images": documents} if len(specs) > 1 else documents[0], indent=2))
 
 
 def _with_engine(

@@ -65,23 +65,19 @@ def text(facts: Facts, provenance: Provenance | None) -> str:
         ("train", facts.commands["train"]),
         ("pip check", "no pip" if facts.complaints is None else f"{len(facts.complaints)} complaints"),
     ]
-    return "\n".join(f"{name:<17} {value}" for name, value in rows + _rows(provenance))
-
-
-def _rows(provenance: Provenance | None) -> list[tuple[str, str]]:
-    if provenance is None:
-        return [("made by xgbpatch", "no")]
-    return [
-        ("made by xgbpatch", provenance.tool_version),
-        ("version", provenance.version),
-        ("base", f"{provenance.base_name}@{provenance.base_digest}"),
-        ("features", ", ".join(provenance.features) or "none"),
-        ("fixes", ", ".join(provenance.fixes) or "none"),
-        ("packages", ", ".join(provenance.packages) or "none"),
-        ("spec", provenance.spec_digest),
-        ("patch", provenance.patch_digest),
-        ("created", provenance.created),
-    ]
+    rows += [("made by xgbpatch", provenance.tool_version if provenance else "no")]
+    if provenance:
+        rows += [
+            ("version", provenance.version),
+            ("base", f"{provenance.base_name}@{provenance.base_digest}"),
+            ("features", ", ".join(provenance.features) or "none"),
+            ("fixes", ", ".join(provenance.fixes) or "none"),
+            ("packages", ", ".join(provenance.packages) or "none"),
+            ("spec", provenance.spec_digest),
+            ("patch", provenance.patch_digest),
+            ("created", provenance.created),
+        ]
+    return "\n".join(f"{name:<17} {value}" for name, value in rows)
 
 
 def _images(builder: EngineBuilder, image: str | None, selection: Selection) -> list[LocalImage]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands import _context, _options, _parallel
+from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection, Signature
 from xgbpatch.progress import Progress, shown
 
@@ -128,6 +128,8 @@ def _each(orders: dict[str, _Order], jobs: int, progress: Progress) -> Iterator[
         ((name, order),) = orders.items()
         yield name, renewed(order, progress)
         return
+    from xgbpatch.commands import _parallel  # whose processes take a while to import
+
     for name, answer in _parallel.run_each(renewed, orders, jobs, progress):
         if isinstance(answer, _parallel.WorkerDied):
             yield name, _document(name, "failed", error=str(answer), exit_code=1)

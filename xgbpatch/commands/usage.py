@@ -46,27 +46,23 @@ def command(regions: tuple[str, ...], config: Path | None, as_json: bool, quiet:
 
 
 def _document(usage: Usage) -> dict[str, Any]:
-    return {
-        "behind": [_entry(item) for item in usage.behind],
-        "current": usage.current,
-        "unknown": [{"image": str(image), "message": why} for image, why in usage.unknown.items()],
-    }
-
-
-def _entry(item: Behind) -> dict[str, Any]:
-    standing = item.standing
-    return {
-        "kind": item.kind.value,
-        "name": item.name,
-        "region": item.region,
-        "image": str(standing.image),
-        "base": standing.provenance.base_name,
-        "base_digest": standing.provenance.base_digest,
-        "reasons": list(standing.reasons),
-        "newest": str(standing.newest) if standing.newest else None,
-        "commands": list(item.commands),
-        "advice": item.advice,
-    }
+    behind = [
+        {
+            "kind": item.kind.value,
+            "name": item.name,
+            "region": item.region,
+            "image": str(item.standing.image),
+            "base": item.standing.provenance.base_name,
+            "base_digest": item.standing.provenance.base_digest,
+            "reasons": list(item.standing.reasons),
+            "newest": str(item.standing.newest) if item.standing.newest else None,
+            "commands": list(item.commands),
+            "advice": item.advice,
+        }
+        for item in usage.behind
+    ]
+    unknown = [{"image": str(image), "message": why} for image, why in usage.unknown.items()]
+    return {"behind": behind, "current": usage.current, "unknown": unknown}
 
 
 def _text(usage: Usage) -> str:

@@ -56,7 +56,7 @@ def snapshot_of(facts: Facts, entries: Sequence[str]) -> BaseSnapshot:
 
 def compare(old: BaseSnapshot, new: BaseSnapshot) -> tuple[DriftFinding, ...]:
     """Every clause that `new` breaks. What one of the two does not tell is no clause."""
-    before, after = _entries(old), _entries(new)
+    before, after = (dict(entry.partition("=")[::2] for entry in snapshot.entries) for snapshot in (old, new))
     return tuple(
         finding
         for key, value in before.items()
@@ -120,8 +120,3 @@ def _difference(old: str, new: str) -> str:
     lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), "old base", "new base", lineterm="", n=3))
     rest = len(lines) - _SHOWN_LINES
     return "\n".join(lines[:_SHOWN_LINES] + ([f"… and {rest} more lines"] if rest > 0 else []))
-
-
-def _entries(snapshot: BaseSnapshot) -> dict[str, str]:
-    pairs = (entry.partition("=") for entry in snapshot.entries)
-    return {key: value for key, _, value in pairs}

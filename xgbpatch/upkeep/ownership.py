@@ -1,13 +1,18 @@
-"""Proof that an image holds only what its labels say: our layer, our variables, and the base below them."""
+"""Proof that an image holds only what its labels say: our layers, our variables, and the base below them.
+
+Compared by diff IDs, the digests of the uncompressed layers: `docker push` may compress a layer anew, which changes
+the blob and not the layer. Everything that the image has beyond its base must be what `io.xgbpatch.patch-digest`
+covers.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from xgbpatch import layout
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
@@ -23,15 +28,13 @@ from xgbpatch.registry.client import find_image
 
 _PARENTS = frozenset({"/", "/.", "/opt"})
 _PIECE = 1 << 16
-
-
-@dataclass(frozen=True, order=True)
-class OverlayFile:
-    """A file in a layer of ours, by its absolute path and the sha256 of its content."""
-
-    target: str
-    executable: bool
-    sha256: str
+_REBUILD = "Rebuild it from its spec: xgbpatch build."
+_SETTINGS = (
+    "User", "ExposedPorts", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "StopSignal", "Healthcheck", "OnBuild",
+    "Shell",
+)  # fmt: skip
+_COINCIDENCES = 2  # variables that a patch may set to the very value its base has
+_File = tuple[str, bool, str]  # in a layer of ours: its absolute path, whether it is executable, its content's sha256
 
 
 @dataclass(frozen=True)
@@ -40,93 +43,6 @@ class OwnLayer:
 
     blob: Descriptor
     diff_id: str
-
-
-def read_own_layer(blobs: BlobStore, layers: Sequence[OwnLayer]) -> tuple[OverlayFile, ...]:
-    """The files of `layers`, sorted by target; a later layer wins. Nothing is kept in memory or on disk but the list.
-
-    Raises `ContractError` where a layer is not what its configuration says, or holds anything but files below
-    `/opt/xgbpatch`; `RegistryError` and `BaseImageError` where its bytes are wrong.
-    """
-    files: dict[str, OverlayFile] = {}
-    for layer in layers:
-        files.update({file.target: file for file in _files(blobs, layer)})
-    return tuple(sorted(files.values()))
-
-
-def files_digest(files: Sequence[OverlayFile]) -> str:
-    """`sha256:…`, what the label `io.xgbpatch.files-digest` says of the same files."""
-    return f"sha256:{files_digest_of((file.target, file.executable, file.sha256) for file in files)}"
-
-
-def _files(blobs: BlobStore, layer: OwnLayer) -> Iterator[OverlayFile]:
-    with blobs.opened(layer.blob.digest) as pieces:
-        unpacked = LayerReader(pieces, layer.blob)
-        plain = _HashingReader(unpacked)
-        try:
-            unpacked.limit = 2 * layer_index.LARGEST_HEADER
-            with layer_index.opened(cast("IO[bytes]", plain)) as archive:
-                for member in layer_index.members(archive, unpacked):
-                    yield from _member(archive, member, layer)
-        except (EOFError, tarfile.TarError) as error:
-            raise ContractError(f'layer "{layer.blob.digest}" is no tar: {error}') from error
-        while plain.read(_PIECE):
-            pass
-        unpacked.finish()
-    if plain.digest != layer.diff_id:
-        raise ContractError(
-            f'layer "{layer.blob.digest}" unpacks to "{plain.digest}", and the configuration says "{layer.diff_id}"'
-        )
-
-
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: OwnLayer) -> Iterator[OverlayFile]:
-    path = "/" + member.name.removeprefix("./").rstrip("/")
-    inside = path == layout.ROOT or path.startswith(f"{layout.ROOT}/")
-    if member.isdir() and (inside or path in _PARENTS):
-        return
-    content = archive.extractfile(member) if member.isreg() and inside and ".." not in path.split("/") else None
-    if content is None:
-        raise ContractError(
-            f'layer "{layer.blob.digest}" holds "{path}", which xgbpatch did not put there',
-            "The image was changed after xgbpatch made it: rebuild it from its spec.",
-        )
-    total = hashlib.sha256()
-    while piece := content.read(_PIECE):
-        total.update(piece)
-    yield OverlayFile(path, bool(member.mode & 0o100), total.hexdigest())
-
-
-class _HashingReader:
-    """A layer's tar, hashed as it is read."""
-
-    def __init__(self, source: LayerReader) -> None:
-        self._source = source
-        self._sha256 = hashlib.sha256()
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._sha256.hexdigest()}"
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes."""
-        piece = self._source.read(size)
-        self._sha256.update(piece)
-        return piece
-
-
-# Holding a published image to what its labels owned: the base it stands on, the files and the variables of its patch.
-#
-# Compared by diff IDs, the digests of the uncompressed layers: `docker push` may compress a layer anew, which changes
-# the blob and not the layer. Everything that the image has beyond its base must be what `io.xgbpatch.patch-digest`
-# covers.
-
-
-_REBUILD = "Rebuild it from its spec: xgbpatch build."
-_SETTINGS = (
-    "User", "ExposedPorts", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "StopSignal", "Healthcheck", "OnBuild",
-    "Shell",
-)  # fmt: skip
-_COINCIDENCES = 2  # variables that a patch may set to the very value its base has
 
 
 @dataclass(frozen=True)
@@ -183,9 +99,14 @@ def verify_ownership(services: Services, image: RemoteImage) -> OwnedImage:
 
 
 def patch_contents(services: Services, owned: OwnedImage) -> PatchContents:
-    """What the patch consists of, read from its layers; raises `ContractError` where it is not what the labels say."""
-    files = read_own_layer(services.blobs_of(owned.image.reference), owned.layers)
-    digest = files_digest(files)
+    """What the patch consists of, read from its layers, of which nothing is kept but the list of their files.
+
+    Raises `ContractError` where it is not what the labels say, or a layer is not what its configuration says, or holds
+    anything but files below `/opt/xgbpatch`; `RegistryError` and `BaseImageError` where a layer's bytes are wrong.
+    """
+    blobs = services.blobs_of(owned.image.reference)
+    files = {file[0]: file for layer in owned.layers for file in _files(blobs, layer)}  # a later layer wins
+    digest = f"sha256:{files_digest_of(sorted(files.values()))}"
     if digest != owned.provenance.files_digest:
         raise ContractError(
             f'the files that "{owned.image.reference}" adds are not those that its label names: "{digest}" instead of '
@@ -193,7 +114,7 @@ def patch_contents(services: Services, owned: OwnedImage) -> PatchContents:
             _REBUILD,
         )
     folder = f"{layout.REPLACEMENTS}/"
-    replaced = [file.target.removeprefix(folder) for file in files if file.target.startswith(folder)]
+    replaced = [target.removeprefix(folder) for target in sorted(files) if target.startswith(folder)]
     return PatchContents(_environment(owned), tuple(name.removesuffix(".py") for name in replaced))
 
 
@@ -206,15 +127,12 @@ def _contradictions(image: RemoteImage, base: RemoteImage) -> Iterator[str]:
         yield "the base's layers are not its first layers"
     elif len(image.diff_ids) == count:
         yield "it has no layer beyond the base's"
+    own, basic = (one.config.get("config") or {} for one in (image, base))
     for name in _SETTINGS:
-        if (_settings(image).get(name) or None) != (_settings(base).get(name) or None):
+        if (own.get(name) or None) != (basic.get(name) or None):
             yield f'"{name}" is not the base\'s'
     for name in sorted(set(base.environment) - set(image.environment)):
         yield f'the base\'s variable "{name}" is missing'
-
-
-def _settings(image: RemoteImage) -> Mapping[str, Any]:
-    return image.config.get("config") or {}
 
 
 def _environment(owned: OwnedImage) -> Mapping[str, str]:
@@ -235,3 +153,58 @@ def _environment(owned: OwnedImage) -> Mapping[str, str]:
         f'the variables of "{owned.image.reference}" are not those that xgbpatch gave it ({", ".join(sorted(own))})',
         _REBUILD,
     )
+
+
+def _files(blobs: BlobStore, layer: OwnLayer) -> Iterator[_File]:
+    with blobs.opened(layer.blob.digest) as pieces:
+        unpacked = LayerReader(pieces, layer.blob)
+        plain = _HashingReader(unpacked)
+        try:
+            unpacked.limit = 2 * layer_index.LARGEST_HEADER
+            with layer_index.opened(cast("IO[bytes]", plain)) as archive:
+                for member in layer_index.members(archive, unpacked):
+                    yield from _member(archive, member, layer)
+        except (EOFError, tarfile.TarError) as error:
+            raise ContractError(f'layer "{layer.blob.digest}" is no tar: {error}') from error
+        while plain.read(_PIECE):
+            pass
+        unpacked.finish()
+    if plain.digest != layer.diff_id:
+        raise ContractError(
+            f'layer "{layer.blob.digest}" unpacks to "{plain.digest}", and the configuration says "{layer.diff_id}"'
+        )
+
+
+def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: OwnLayer) -> Iterator[_File]:
+    path = "/" + member.name.removeprefix("./").rstrip("/")
+    inside = path == layout.ROOT or path.startswith(f"{layout.ROOT}/")
+    if member.isdir() and (inside or path in _PARENTS):
+        return
+    content = archive.extractfile(member) if member.isreg() and inside and ".." not in path.split("/") else None
+    if content is None:
+        raise ContractError(
+            f'layer "{layer.blob.digest}" holds "{path}", which xgbpatch did not put there',
+            "The image was changed after xgbpatch made it: rebuild it from its spec.",
+        )
+    total = hashlib.sha256()
+    while piece := content.read(_PIECE):
+        total.update(piece)
+    yield path, bool(member.mode & 0o100), total.hexdigest()
+
+
+class _HashingReader:
+    """A layer's tar, hashed as it is read."""
+
+    def __init__(self, source: LayerReader) -> None:
+        self._source = source
+        self._sha256 = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._sha256.hexdigest()}"
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes."""
+        piece = self._source.read(size)
+        self._sha256.update(piece)
+        return piece

@@ -151,10 +151,12 @@ class TaggedRepository:
         tags: dict[str, list[str]] = {}
         for tag in self._registry.tags(self.place):
             there = self._registry.head(self.place.with_tag(tag))
-            if there is not None:
-                tags.setdefault(there.digest, []).append(tag)
-                for artifact in self._artifacts(tag):
-                    tags.setdefault(artifact, [])
+            if there is None:
+                continue
+            tags.setdefault(there.digest, []).append(tag)
+            if _REFERRERS.fullmatch(tag) and (index := self._registry.find(self.place.with_tag(tag))):
+                for artifact in index.document.get("manifests") or ():
+                    tags.setdefault(str(artifact.get("digest", "")), [])
         return tuple(ListedImage(digest, tuple(names)) for digest, names in tags.items())
 
     def delete(self, items: Sequence[ListedImage]) -> Mapping[str, str]:
@@ -166,13 +168,6 @@ class TaggedRepository:
             except XgbpatchError as error:
                 failures[digest] = error.message
         return failures
-
-    def _artifacts(self, tag: str) -> tuple[str, ...]:
-        if not _REFERRERS.fullmatch(tag):
-            return ()
-        listed = self._registry.find(self.place.with_tag(tag))
-        entries = listed.document.get("manifests") or () if listed else ()
-        return tuple(str(entry.get("digest", "")) for entry in entries)
 
 
 def _item(registry: Registry, place: ImageReference, listed: ListedImage) -> RepositoryItem | None:
