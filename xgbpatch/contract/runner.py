@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from xgbpatch.contract import jobs, server
-from xgbpatch.contract.checks import against_base, image, multi_model, serve, shap, train
+from xgbpatch.contract.checks import against_base, multi_model, serve, shap, train
+from xgbpatch.contract.checks import image as image_checks
 from xgbpatch.contract.jobs import Job
 from xgbpatch.contract.model import CheckResult, NotApplicable, Options, Report, Verdict, Violation
 from xgbpatch.contract.payloads import CONTENT_TYPES
@@ -61,10 +62,10 @@ def _fix(name: str, observe: Callable[[Session], str], *needs: Need) -> Check:
 
 # By server, so that each runs as short as possible: a group's checks need not stand together.
 CHECKS = (
-    Check("image.commands", image.commands),
-    Check("image.labels", image.labels),
-    Check("image.platform", image.platform),
-    Check("image.size", image.size),
+    Check("image.commands", image_checks.commands),
+    Check("image.labels", image_checks.labels),
+    Check("image.platform", image_checks.platform),
+    Check("image.size", image_checks.size),
     Check("train.model", train.model, jobs.ABALONE),
     Check("train.metrics", train.printed_metrics, jobs.ABALONE),
     Check("train.user-error", train.user_error, jobs.BAD),
@@ -175,18 +176,16 @@ def selected(options: Options) -> tuple[Check, ...]:
 _JOBS_AHEAD = 3  # at once, before the first check; the others begin one by one, before they are asked
 
 
-def check(engine: Engine, reference: ImageReference | str, options: Options) -> Report:
-    """Prove a local image (by reference or ID) under SageMaker's contract.
+def check(engine: Engine, image: ImageReference | str, options: Options) -> Report:
+    """Prove a local `image` (a reference or an ID) under SageMaker's contract.
 
     Raises `ConfigurationError` for an unknown check, image or model directory, before anything is started, and
     `EngineError` when the engine itself stops answering; what the image does wrong is in the report.
     """
     checks = selected(options)
-    local = engine.image(reference)
+    local = engine.image(image)
     if local is None:
-        raise ConfigurationError(
-            f'the engine holds no image "{reference}"', f"Build it, or run: docker pull {reference}"
-        )
+        raise ConfigurationError(f'the engine holds no image "{image}"', f"Build it, or run: docker pull {image}")
     if options.model is not None:
         names = [path.name for path in options.model.iterdir() if path.is_file()]
         if all(name.startswith(".") for name in names):
@@ -194,7 +193,7 @@ def check(engine: Engine, reference: ImageReference | str, options: Options) -> 
                 f'"{options.model}" holds no model file', "Name the unpacked folder of model.tar.gz."
             )
     with Session.opened(engine, local, options) as session:
-        return Report(str(reference), tuple(_results(session, checks)))
+        return Report(str(image), tuple(_results(session, checks)))
 
 
 def _results(session: Session, checks: Sequence[Check]) -> Iterator[CheckResult]:
