@@ -287,7 +287,7 @@ class EcrImages:
             raise ConfigurationError(f'"{place}" is not in ECR')
         self.place = place
         self._region = place.ecr.region
-        self._account, self._name = place.ecr.account, place.repository
+        self._repository: Any = {"registryId": place.ecr.account, "repositoryName": place.repository}
 
     def images(self) -> tuple[EcrImage, ...]:
         """All of them, untagged ones too; none where the repository is missing."""
@@ -346,10 +346,6 @@ class EcrImages:
                 return _scan(list(paginator.paginate(**self._repository, imageId={"imageDigest": digest})))
             except self._client.exceptions.ScanNotFoundException:
                 return None
-
-    @property
-    def _repository(self) -> Any:
-        return {"registryId": self._account, "repositoryName": self._name}
 
     @cached_property
     def _client(self) -> ECRClient:

@@ -151,7 +151,7 @@ def inspect(engine: Engine, image: LocalImage, folder: Path | None) -> Facts:
     path = folder / f"{image.id.removeprefix('sha256:')}-{_mark('facts')}.json" if folder else None
     document = cache.read(path, inspection_facts.parse)
     if document is None:
-        document = run_probe(engine, image, "facts", _parse)
+        document = run_probe(engine, image, "facts", lambda answer: inspection_facts.parse(json.loads(answer)))
         cache.write(path, document)
     facts = inspection_facts.facts_of(document, image.id, image.environment, image.labels)
     inspection_facts.refuse_incomplete((*image.tags, image.id)[0], facts)
@@ -165,7 +165,3 @@ def as_document(facts: Facts) -> dict[str, Any]:
     for module in document["modules"].values():
         del module["source"]
     return document
-
-
-def _parse(answer: str) -> Mapping[str, Any]:
-    return inspection_facts.parse(json.loads(answer))

@@ -58,7 +58,13 @@ def complaints(distributions: Iterable[Distribution], python: PythonFacts) -> tu
 def _of(
     distribution: Distribution, installed: Mapping[str, Distribution], environment: dict[str, str]
 ) -> Iterator[str]:
-    for requirement in _requirements(distribution, environment):
+    for line in distribution.requires:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if requirement.marker and not requirement.marker.evaluate(environment):
+            continue
         name = canonicalize_name(requirement.name)
         other = installed.get(name)
         subject = f"{distribution.name} {distribution.version}"
@@ -66,16 +72,6 @@ def _of(
             yield f"{subject} requires {name}, which is not installed."
         elif not _met(requirement.specifier, other.version):
             yield f"{subject} has requirement {requirement}, but you have {name} {other.version}."
-
-
-def _requirements(distribution: Distribution, environment: dict[str, str]) -> Iterator[Requirement]:
-    for line in distribution.requires:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if requirement.marker is None or requirement.marker.evaluate(environment):
-            yield requirement
 
 
 def _met(specifier: SpecifierSet, version: str) -> bool:

@@ -7,7 +7,7 @@ of several layers are one. A folder that a layer implies only (it has members, n
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from xgbpatch.errors import BaseImageError
@@ -103,17 +103,17 @@ class Tree:
         return found
 
     def _stacked(self, path: str) -> Iterator[tuple[LayerIndex, Entry]]:
-        for layer in self._holding(posixpath.dirname(path)) if path else self.layers:
+        layers: Iterable[LayerIndex] = self.layers
+        if path:  # those that add to its folder
+            parent = self._stack(posixpath.dirname(path))
+            layers = (layer for layer, entry in parent if entry.kind is Kind.FOLDER)
+        for layer in layers:
             entry = layer.entries.get(path) if path else IMPLIED
             if entry is not None:
                 yield layer, entry
             hidden = entry is not None and (entry.kind is not Kind.FOLDER or path in layer.opaque)
             if hidden or path in layer.whiteouts:
                 return
-
-    def _holding(self, folder: str) -> Iterator[LayerIndex]:
-        """The layers that add to `folder`, newest first."""
-        return (layer for layer, entry in self._stack(folder) if entry.kind is Kind.FOLDER)
 
 
 def _parts(path: str) -> list[str]:

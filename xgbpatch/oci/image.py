@@ -9,7 +9,7 @@ from typing import Any
 
 from xgbpatch import provenance
 from xgbpatch.oci import manifest as oci_manifest
-from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Descriptor, Manifest
+from xgbpatch.oci.manifest import DOCKER_CONFIG, Descriptor, Manifest
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 
@@ -97,14 +97,7 @@ def patched_config(
 def patched_manifest(base: Manifest, config: Descriptor, added: Sequence[Descriptor]) -> Manifest:
     """A Docker schema 2 manifest of the base's layers and `added` ones; raises `RegistryError` where the base's layers
     are of a kind that SageMaker refuses."""
-    layers = oci_manifest.repaired(base).layers
-    document = {
-        "schemaVersion": 2,
-        "mediaType": DOCKER_MANIFEST,
-        "config": config.document,
-        "layers": [layer.document for layer in (*layers, *added)],
-    }
-    return Manifest(json.dumps(document, indent=3).encode(), DOCKER_MANIFEST)
+    return oci_manifest.docker_manifest(config, (*oci_manifest.repaired(base).layers, *added))
 
 
 def config_descriptor(config: bytes) -> Descriptor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -123,11 +123,17 @@ def repaired(manifest: Manifest) -> Manifest:
             f'"{manifest.digest}" is an index and cannot become one image\'s manifest',
             "Build for a single platform and without attestations (--provenance=false where BuildKit builds).",
         )
+    layers = [_twin(layer, DOCKER_LAYER) for layer in manifest.layers]
+    return docker_manifest(_twin(manifest.config, DOCKER_CONFIG), layers)
+
+
+def docker_manifest(config: Descriptor, layers: Iterable[Descriptor]) -> Manifest:
+    """A Docker schema 2 image manifest."""
     document = {
         "schemaVersion": 2,
         "mediaType": DOCKER_MANIFEST,
-        "config": _twin(manifest.config, DOCKER_CONFIG),
-        "layers": [_twin(layer, DOCKER_LAYER) for layer in manifest.layers],
+        "config": config.document,
+        "layers": [layer.document for layer in layers],
     }
     return Manifest(json.dumps(document, indent=3).encode(), DOCKER_MANIFEST)
 
@@ -157,10 +163,10 @@ def _complaint(what: str, actual: str, expected: str) -> str:
     return "" if actual == expected else f'the {what} is "{actual}" and not "{expected}"'
 
 
-def _twin(descriptor: Descriptor, media_type: str) -> dict[str, Any]:
+def _twin(descriptor: Descriptor, media_type: str) -> Descriptor:
     if _DOCKER_TWIN.get(descriptor.media_type, descriptor.media_type) != media_type:
         raise RegistryError(
             f'"{descriptor.digest}" is "{descriptor.media_type}", which cannot become "{media_type}"',
             "SageMaker takes gzip layers only: build and push with gzip compression.",
         )
-    return replace(descriptor, media_type=media_type).document
+    return replace(descriptor, media_type=media_type)

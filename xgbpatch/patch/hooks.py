@@ -245,13 +245,12 @@ def fingerprint(key: str, modules: Mapping[str, UpstreamModule]) -> str:
 
 def runtime_facts(facts: Facts) -> tuple[str, ...]:
     """What every patch relies on, in the same form: xgboost and Python by minor version, and where Python lies."""
-    known = (
-        (XGBOOST, ".".join(facts.xgboost.split(".")[:2])),
-        (PYTHON, ".".join(str(number) for number in facts.python.minor)),
-        (EXECUTABLE, facts.python.executable),
-        (SITE_PACKAGES, facts.python.site_packages),
+    return (
+        f"{XGBOOST}={'.'.join(facts.xgboost.split('.')[:2])}",
+        f"{PYTHON}={'.'.join(str(number) for number in facts.python.minor)}",
+        f"{EXECUTABLE}={facts.python.executable}",
+        f"{SITE_PACKAGES}={facts.python.site_packages}",
     )
-    return tuple(f"{key}={value}" for key, value in known)
 
 
 def recorded(features: Sequence[str], fixes: Sequence[str], replaced: Sequence[str], facts: Facts) -> tuple[str, ...]:

@@ -168,7 +168,12 @@ class Publisher:
             yield digest
         finally:
             if landing.tag.startswith(INCOMING):
-                self._cleanly(f'remove the tag "{landing}"', lambda: self._remove_tag(landing))
+                with self._cleanup(f'remove the tag "{landing}"'):
+                    ecr = landing.ecr
+                    if not self._registry.remove_tag(landing) and not (
+                        ecr and AwsRegion(ecr.region).remove_tag(ecr.account, landing.repository, landing.tag)
+                    ):
+                        raise RegistryError("this registry removes no tags")
 
     @contextmanager
     def _named(self, image: LocalImage, name: ImageReference) -> Iterator[None]:
@@ -179,30 +184,19 @@ class Publisher:
             yield
         finally:
             owner = before.id if before else ""
-            self._cleanly(
-                f'take back the local name "{name}" (docker rmi {name})', lambda: self._restore(name, image.id, owner)
-            )
+            with self._cleanup(f'take back the local name "{name}" (docker rmi {name})'):
+                if owner != image.id:  # to remove it forgets the digest it got, too
+                    self._engine.remove(name)
+                if owner:
+                    self._engine.tag(owner, name)
 
-    def _restore(self, name: ImageReference, pushed: str, owner: str) -> None:
-        """Give `name` back to the image `owner`, or to none; removing it first forgets the digest it got, too."""
-        if owner != pushed:
-            self._engine.remove(name)
-        if owner:
-            self._engine.tag(owner, name)
-
-    def _cleanly(self, what: str, clean: Callable[[], None]) -> None:
-        """A clean-up that fails is told, and does not hide why the push ended."""
+    @contextmanager
+    def _cleanup(self, what: str) -> Iterator[None]:
+        """One that fails is told, and does not hide why the push ended."""
         try:
-            clean()
+            yield
         except XgbpatchError as error:
             self._progress.line(f"could not {what}: {error.message}")
-
-    def _remove_tag(self, landing: ImageReference) -> None:
-        registry = landing.ecr
-        if self._registry.remove_tag(landing):
-            return
-        if not registry or not AwsRegion(registry.region).remove_tag(registry.account, landing.repository, landing.tag):
-            raise RegistryError("this registry removes no tags")
 
     def _fit(self, manifest: Manifest, request: PushRequest) -> tuple[Manifest, bool]:
         """The manifest that SageMaker takes, and whether it is a new one; with the gate off, the one that came."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version as installed_version
@@ -59,14 +58,20 @@ def latest_pass(services: Services, image: ImageReference) -> TestRecord | None:
 
 
 def run_test_local(engine: Engine, registry: Registry, image: ImageReference, options: Options) -> Report:
-    """What `test-local` finds on the image that `image` names by digest, pulled for it and removed again.
+    """What `test-local` finds on the image that `image` names by digest, pulled for it, and removed again, where the
+    engine has it not.
 
     Raises `RegistryError`, `EngineError` and `ConfigurationError`; what the image does wrong is in the report.
     """
     from xgbpatch import contract
 
-    with _pulled(engine, registry, image, options) as reference:
-        return contract.check(engine, reference, options)
+    pinned = image.pinned
+    if engine.image(pinned):
+        return contract.check(engine, pinned, options)
+    with afterwards(lambda: engine.remove(pinned)):
+        options.progress.line(f"Pulling {pinned}")
+        engine.pull(pinned, registry.credentials_for(pinned), options.progress)
+        return contract.check(engine, pinned, options)
 
 
 def record(services: Services, image: ImageReference, report: Report, moment: datetime) -> TestRecord:
@@ -117,16 +122,3 @@ def _parsed(content: bytes) -> TestRecord | None:
         return TestRecord(str(record["image"]), str(record["xgbpatch"]), str(record["date"]), verdicts)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-@contextmanager
-def _pulled(engine: Engine, registry: Registry, image: ImageReference, options: Options) -> Iterator[ImageReference]:
-    """The image in the engine under its digest; one that this pulled is gone afterwards."""
-    pinned = image.pinned
-    if engine.image(pinned):
-        yield pinned
-        return
-    with afterwards(lambda: engine.remove(pinned)):
-        options.progress.line(f"Pulling {pinned}")
-        engine.pull(pinned, registry.credentials_for(pinned), options.progress)
-        yield pinned

@@ -140,7 +140,11 @@ class Registry:
             if answer.status == 404:
                 break
             require_status(answer, (200,), f'list the tags of "{reference.name}"')
-            tags += _tags(answer, f'the list of tags of "{reference.name}"')
+            what = f'the list of tags of "{reference.name}"'
+            listed = _document(answer, what).get("tags") or []
+            if not isinstance(listed, list) or not all(isinstance(tag, str) for tag in listed):
+                raise RegistryError(f"{what} holds no tags", _STRANGER)
+            tags += listed
             path = answer.next_page
         return tuple(dict.fromkeys(tags))
 
@@ -190,13 +194,6 @@ def _image_config(answer: Answer, what: str) -> Mapping[str, Any]:
             if all(isinstance(text, str) for text in texts):
                 return document
     raise RegistryError(f"{what} is not an image's", _STRANGER)
-
-
-def _tags(answer: Answer, what: str) -> list[str]:
-    tags = _document(answer, what).get("tags") or []
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise RegistryError(f"{what} holds no tags", _STRANGER)
-    return tags
 
 
 def _media_type(answer: Answer) -> str:

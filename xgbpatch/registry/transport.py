@@ -89,8 +89,8 @@ def require_private(url: str) -> None:
         raise RegistryError(f'the registry sends its clients to "{host_of(url)}", which is not https')
 
 
-def body(response: requests.Response) -> bytes:
-    """All of it; raises `RegistryError` for what cannot be a manifest."""
+def answer_of(response: requests.Response) -> Answer:
+    """With all of its body; raises `RegistryError` for one that cannot be a manifest."""
     content = bytearray()
     host = host_of(response.url)
     with translated(host):
@@ -98,7 +98,7 @@ def body(response: requests.Response) -> bytes:
             content += piece
             if len(content) > _LARGEST_BODY:
                 raise RegistryError(f'"{host}" sent more than {_LARGEST_BODY >> 20} MiB of JSON')
-    return bytes(content)
+    return Answer(response.status_code, response.headers, bytes(content), response.url)
 
 
 def pieces(response: requests.Response) -> Iterator[bytes]:
@@ -185,7 +185,7 @@ class RegistrySession:
     def send_once(self, request: Request) -> Answer:
         """As `send` without another try; raises `Unanswered` where one is worth it."""
         with self._response(request) as response:
-            return _read(response)
+            return answer_of(response)
 
     @contextmanager
     def opened(self, request: Request) -> Iterator[Stream]:
@@ -194,7 +194,7 @@ class RegistrySession:
             if response.status_code in (200, 206):
                 yield Stream(Answer(response.status_code, response.headers, url=response.url), pieces(response))
             else:
-                yield Stream(_read(response), iter(()))
+                yield Stream(answer_of(response), iter(()))
 
     def patience(self) -> RetryPolicy:
         """For work of several calls, where the caller knows what to do before the next try."""
@@ -315,7 +315,7 @@ class RegistrySession:
 
         def ask() -> Answer:
             with self._http.answer_to(request, _TIMEOUT_SECONDS) as response:
-                return _read(response)
+                return answer_of(response)
 
         answer = self._persistently(ask)
         try:
@@ -338,7 +338,3 @@ def address(reference: ImageReference) -> tuple[str, str]:
         repository = reference.repository
         return "registry-1.docker.io", repository if "/" in repository else f"library/{repository}"
     return reference.host, reference.repository
-
-
-def _read(response: requests.Response) -> Answer:
-    return Answer(response.status_code, response.headers, body(response), response.url)
