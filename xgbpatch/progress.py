@@ -53,20 +53,15 @@ def shown(quiet: bool) -> Iterator[Progress]:
     if quiet:
         yield Silent()
     elif sys.stderr.isatty():
-        with _bars() as bars:
-            yield bars
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+        with RichProgress(*columns, console=Console(stderr=True), transient=True) as display:
+            yield _Bars(display)
     else:
         yield Plain()
-
-
-@contextmanager
-def _bars() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        yield _Bars(display)
 
 
 class _Bars:

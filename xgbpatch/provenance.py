@@ -108,13 +108,10 @@ def read(labels: Mapping[str, str]) -> Provenance | None:
 
 
 def equal(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether images with these labels are one patch on one base, for the same spec, whenever each was made."""
-    first, second = _substance(one), _substance(other)
-    return first is not None and first == second
+    """Whether images with these labels are one patch on one base, for the same spec, whenever each was made.
 
-
-def _substance(labels: Mapping[str, str]) -> tuple[str, ...] | None:
-    """`plan` finds an image by its name: one that carries another's labels would be behind for ever."""
-    if not all(labels.get(name) for name in (SPEC_DIGEST, BASE_DIGEST, PATCH_DIGEST)):
-        return None
-    return tuple(labels.get(name, "") for name in (BASE_DIGEST, PATCH_DIGEST, IMAGE, ASKED_DIGEST))
+    The image's name counts: `plan` finds an image by it, and one that carries another's would be behind for ever.
+    """
+    ours = all(labels.get(name) for labels in (one, other) for name in (SPEC_DIGEST, BASE_DIGEST, PATCH_DIGEST))
+    compared = (BASE_DIGEST, PATCH_DIGEST, IMAGE, ASKED_DIGEST)
+    return ours and all(one.get(name, "") == other.get(name, "") for name in compared)

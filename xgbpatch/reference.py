@@ -42,7 +42,9 @@ class ImageReference:
     def parse(cls, text: str) -> ImageReference:
         """Read a reference; raises `ConfigurationError` that names the part which is wrong."""
         rest, at, digest = text.partition("@")
-        host, rest = _split_host(rest)
+        first, slash, path = rest.partition("/")
+        has_host = slash and ("." in first or ":" in first or first == "localhost")
+        host, rest = (first, path) if has_host else ("", rest)
         repository, colon, tag = rest.partition(":")
         for part, value, announced, pattern in (
             ("registry host", host, "", _HOST),
@@ -58,8 +60,7 @@ class ImageReference:
         return cls(host, repository, tag, digest)
 
     def __str__(self) -> str:
-        name = f"{self.host}/{self.repository}" if self.host else self.repository
-        return name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
     @property
     def name(self) -> str:
@@ -95,10 +96,3 @@ class Credentials:
 
 
 CredentialsFor = Callable[[ImageReference], Credentials | None]  # None stays anonymous
-
-
-def _split_host(text: str) -> tuple[str, str]:
-    first, slash, rest = text.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return first, rest
-    return "", text

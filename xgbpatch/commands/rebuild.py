@@ -15,6 +15,7 @@ import click
 
 from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection, Signature
+from xgbpatch.errors import XgbpatchError
 from xgbpatch.progress import Progress, shown
 
 if TYPE_CHECKING:
@@ -83,12 +84,12 @@ def command(
         for name, answer in _each(orders, jobs, progress):
             answers[name] = answer
             progress.line(f"{name}: {answer['outcome']}")
-    found = [answers[name] for name in orders]
+    rows = [answers[name] for name in orders]
     if not as_json:
-        for line in remarks(found):
+        for line in remarks(rows):
             click.echo(line, err=True)
-    click.echo(json.dumps({"images": found}, indent=2) if as_json else text(found))
-    sys.exit(exit_code(found))
+    click.echo(json.dumps({"images": rows}, indent=2) if as_json else text(rows))
+    sys.exit(exit_code(rows))
 
 
 def exit_code(answers: list[dict[str, Any]]) -> int:
@@ -129,10 +130,11 @@ def _each(orders: dict[str, _Order], jobs: int, progress: Progress) -> Iterator[
         yield name, renewed(order, progress)
         return
     from xgbpatch.commands import _parallel  # whose processes take a while to import
+    from xgbpatch.upkeep.rebuild import Outcome, RebuildResult
 
     for name, answer in _parallel.run_each(renewed, orders, jobs, progress):
         if isinstance(answer, _parallel.WorkerDied):
-            yield name, _document(name, "failed", error=str(answer), exit_code=1)
+            yield name, document(RebuildResult(name, Outcome.FAILED, error=XgbpatchError(str(answer))))
         else:
             yield name, answer
 
@@ -177,22 +179,15 @@ def document(renewal: RebuildResult) -> dict[str, Any]:
 
     plan, error = renewal.plan, renewal.error
     drift = 20 if renewal.outcome is Outcome.DRIFTED else 0
-    return _document(
-        renewal.name,
-        renewal.outcome.value,
-        image=str(renewal.image) if renewal.image else None,
-        base=str(plan.base.reference) if plan else None,
-        reasons=[reason.words for reason in plan.reasons] if plan else [],
-        differences=[reason.difference for reason in plan.reasons if reason.difference] if plan else [],
-        aliases=list(renewal.aliases),
-        tested=renewal.tested,
-        error=f"{error.message}{' ' + error.next_step if error.next_step else ''}" if error else None,
-        exit_code=error.exit_code if error else drift,
-    )
-
-
-def _document(name: str, outcome: str, **rest: Any) -> dict[str, Any]:
-    empty: dict[str, Any] = {
-        "image": None, "base": None, "reasons": [], "differences": [], "aliases": [], "tested": False, "error": None,
-    }  # fmt: skip
-    return {"name": name, "outcome": outcome, **empty, **rest}
+    return {
+        "name": renewal.name,
+        "outcome": renewal.outcome.value,
+        "image": str(renewal.image) if renewal.image else None,
+        "base": str(plan.base.reference) if plan else None,
+        "reasons": [reason.words for reason in plan.reasons] if plan else [],
+        "differences": [reason.difference for reason in plan.reasons if reason.difference] if plan else [],
+        "aliases": list(renewal.aliases),
+        "tested": renewal.tested,
+        "error": f"{error.message}{' ' + error.next_step if error.next_step else ''}" if error else None,
+        "exit_code": error.exit_code if error else drift,
+    }

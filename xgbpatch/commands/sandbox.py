@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _DEFAULTS = SandboxOptions()
 _REGIONS = ", ".join(_DEFAULTS.regions)
 _VERSIONS = ", ".join(_DEFAULTS.versions)
+_state = click.option(
+    "--state", type=click.Path(file_okay=False, resolve_path=True, path_type=Path), metavar="DIRECTORY",
+    help="Where the sandbox keeps its state. [default: $XDG_STATE_HOME/xgbpatch/sandbox]",
+)  # fmt: skip
 
 
 @click.group("sandbox")
@@ -38,13 +42,6 @@ def command() -> None:
       xgbpatch build --version 1.5-1 && xgbpatch push
       xgbpatch sandbox down
     """
-
-
-def _state(function: Any) -> Any:
-    return click.option(
-        "--state", type=click.Path(file_okay=False, resolve_path=True, path_type=Path), metavar="DIRECTORY",
-        help="Where the sandbox keeps its state. [default: $XDG_STATE_HOME/xgbpatch/sandbox]",
-    )(function)  # fmt: skip
 
 
 @command.command("up")

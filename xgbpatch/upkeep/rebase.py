@@ -59,7 +59,7 @@ def rebase(
     person has read the difference.
 
     Raises `DriftError` with every broken clause, `PackageError` where its packages were resolved for another base, the
-    errors of `claims`, `BaseImageError`, `RegistryError` and `AwsError`.
+    errors of `ownership`, `BaseImageError`, `RegistryError` and `AwsError`.
     """
     owned = ownership.verify_ownership(services, load_image(services.registry, image))
     base = load_base(services.registry, _new_base(owned.provenance, to), owned.image.architecture or "amd64")
