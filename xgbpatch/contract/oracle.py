@@ -16,7 +16,7 @@ SAMPLE = 25  # rows, where their number does not matter; and as many are explain
 _MARK = "XGBPATCH-TRUTH:"
 _SHELL = 'for p in python python3; do command -v $p >/dev/null && exec $p -c "$@"; done; echo no python on PATH; exit 1'
 _SCRIPT = """
-import json, os, pickle, sys, warnings
+import json, os, pickle, random, sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 import xgboost as xgb
@@ -52,6 +52,10 @@ def contributions(matrix, **options):
     except xgb.core.XGBoostError:
         return []
 
+def invented(width):
+    count, numbers = max(1, min(100, 60000 // (6 * width))), random.Random(0)
+    return [[round(numbers.uniform(0, 4), 2) for _ in range(width)] for _ in range(count)]
+
 folder, text, few = sys.argv[1:4]
 names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
 boosters = [load(os.path.join(folder, name)) for name in names if not name.startswith(".")]
@@ -61,18 +65,19 @@ answer = {
     "objective": learner["objective"]["name"],
     "booster": learner["gradient_booster"]["name"],
 }
-if text:
-    rows = [[float(cell or "nan") for cell in line.split(",")] for line in text.split("\\n")]
-    matrix = xgb.DMatrix(np.array(rows, dtype=np.float64))
-    members = [predict(booster, matrix) for booster in boosters]
-    margins = [predict(booster, matrix, output_margin=True) for booster in boosters]
-    votes = answer["objective"] in ("multi:softmax", "binary:hinge")
-    answer["members"] = [table(member) for member in members]
-    answer["served"] = table((mode if votes else mean)(members))
-    answer["margins"] = table(mean(margins))
-    matrix = xgb.DMatrix(np.array(rows[: int(few)], dtype=np.float64))
-    answer["contributions"] = contributions(matrix)
-    answer["approximations"] = contributions(matrix, approx_contribs=True)
+lines = [line.split(",") for line in text.split("\\n") if text]
+rows = [[float(cell or "nan") for cell in line] for line in lines] or invented(answer["features"])
+answer["rows"] = rows
+matrix = xgb.DMatrix(np.array(rows, dtype=np.float64))
+members = [predict(booster, matrix) for booster in boosters]
+margins = [predict(booster, matrix, output_margin=True) for booster in boosters]
+votes = answer["objective"] in ("multi:softmax", "binary:hinge")
+answer["members"] = [table(member) for member in members]
+answer["served"] = table((mode if votes else mean)(members))
+answer["margins"] = table(mean(margins))
+matrix = xgb.DMatrix(np.array(rows[: int(few)], dtype=np.float64))
+answer["contributions"] = contributions(matrix)
+answer["approximations"] = contributions(matrix, approx_contribs=True)
 print("%s")
 print(json.dumps(answer))
 """.replace("%s", _MARK)
@@ -90,7 +95,7 @@ class Description:
 @dataclass(frozen=True)
 class Truth:
     """float32 values widened to float, by row: each model's own, what an endpoint serves of them (the mean, or the
-    vote of class labels), and the mean of their margins.
+    vote of class labels), and the mean of their margins; `rows` are what was predicted.
     """
 
     description: Description
@@ -99,11 +104,12 @@ class Truth:
     margins: tuple[Row, ...]
     contributions: tuple[Row, ...] = ()
     approximations: tuple[Row, ...] = ()
+    rows: tuple[Row, ...] = ()
 
-    def head(self, count: int) -> Truth:
-        """The same for the first `count` rows."""
+    def head(self, count: int | None) -> Truth:
+        """The same for all or the first `count` rows."""
         members = tuple(member[:count] for member in self.members)
-        by_row = (self.served, self.margins, self.contributions, self.approximations)
+        by_row = (self.served, self.margins, self.contributions, self.approximations, self.rows)
         return Truth(self.description, members, *(rows[:count] for rows in by_row))
 
     @property
@@ -113,21 +119,17 @@ class Truth:
         return [tuple(sum(cells) / len(cells) for cells in zip(*group, strict=True)) for group in groups]
 
 
-def describe(container: Container, folder: str) -> Description:
-    """Read the model in `folder` of the container; raises `Violation` where the image's xgboost cannot."""
-    return _description(_ask(container, folder, ""))
-
-
 def predict(container: Container, folder: str, rows: Sequence[Row]) -> Truth:
-    """Predict `rows` (under 100 kB as CSV, the limit of one argument) with every model in `folder`."""
+    """Predict `rows` with every model in `folder` of the container.
+
+    `rows` may take 100 kB as CSV, the limit of one argument; where there are none, rows of the width of the first model
+    are invented: the same ones each time, at most 60 kB. Raises `Violation` where the image's xgboost cannot.
+    """
     answer = _ask(container, folder, csv(rows).decode())
     members = tuple(_rows(member) for member in answer["members"])
-    by_row = ("served", "margins", "contributions", "approximations")
-    return Truth(_description(answer), members, *(_rows(answer[name]) for name in by_row))
-
-
-def _description(answer: dict[str, Any]) -> Description:
-    return Description(answer["features"], answer["objective"], answer["booster"])
+    by_row = ("served", "margins", "contributions", "approximations", "rows")
+    description = Description(answer["features"], answer["objective"], answer["booster"])
+    return Truth(description, members, *(_rows(answer[name]) for name in by_row))
 
 
 def _rows(values: list[list[float]]) -> tuple[Row, ...]:

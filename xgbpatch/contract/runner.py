@@ -104,14 +104,13 @@ CHECKS = (
     Check("serve.selectable", serve.selectable, server.SELECTABLE),
     Check("serve.accept-jsonlines", serve.accept_jsonlines, server.SELECTABLE),
     _fix("recordio-growth", serve.recordio_growth, server.SELECTABLE),
-    Check("serve.bind-port", serve.bind_port, server.BOUND),
+    Check("serve.bind-port", serve.bind_port, server.BATCH),
     Check("batch.lines", serve.batch_lines, server.BATCH),
     Check("batch.payload", serve.batch_payload, server.BATCH),
     Check("ensemble.mean", serve.ensemble_mean, server.ENSEMBLE),
     _of("shap", "mean", shap.ensemble_mean, server.ENSEMBLE),
     _fix("ensemble-vote", serve.ensemble_vote, server.VOTES),
     Check("shap.vote", shap.ensemble_vote, server.VOTES, feature="shap", fix="ensemble-vote"),
-    _fix("mme-ensemble-vote", multi_model.mme_ensemble_vote, server.VOTES_MULTI_MODEL),
     Check("multi-model.ping", multi_model.ping, server.MULTI_MODEL),
     Check("multi-model.load", multi_model.load, server.MULTI_MODEL),
     Check("multi-model.list", multi_model.listing, server.MULTI_MODEL),
@@ -119,6 +118,7 @@ CHECKS = (
     Check("multi-model.invoke", multi_model.invoke, server.MULTI_MODEL),
     _fix("mme-errors", multi_model.mme_errors, server.MULTI_MODEL),
     _of("shap", "multi-model-attributes", shap.request_from_multi_model, server.MULTI_MODEL),
+    _fix("mme-ensemble-vote", multi_model.mme_ensemble_vote, server.MULTI_MODEL, jobs.K_FOLD),
     Check("multi-model.unknown", multi_model.unknown, server.MULTI_MODEL),
     Check("multi-model.unload", multi_model.unload, server.MULTI_MODEL),
     _of("shap", "csv", shap.appended_csv, server.SHAP),
@@ -210,6 +210,9 @@ def _results(session: Session, checks: Sequence[Check]) -> Iterator[CheckResult]
         session.retain({need for check in later for need in check.needs})
         session.forget_used()
         begun = time.monotonic()
+        for need in current.needs:
+            if session.options.model and isinstance(need, server.Stack):
+                session.warm(need)  # its own server tells it of the model, and no other is started for that
         verdict, reason = _verdict(session, current)
         seconds = time.monotonic() - begun
         log = session.save_logs() if verdict is Verdict.FAILED else ""

@@ -33,6 +33,7 @@ def settled(server: Server, request: Request) -> Answer:
 # A running `serve`: how it is started, when it is ready, and how it is asked.
 
 
+PORT = 8080  # where nothing asks for another
 _POLL_SECONDS = 0.1
 _ONE_WORKER = ("SAGEMAKER_MODEL_SERVER_WORKERS", "1")  # where concurrency is not what is checked: half the start
 
@@ -51,13 +52,17 @@ class Models(Enum):
 
 @dataclass(frozen=True)
 class Stack:
-    """One way to start `serve`, and what is mounted as its model: the user's own takes the place of ABALONE."""
+    """One way to start `serve`, and what is mounted as its model: the user's own takes the place of ABALONE.
+
+    `second` is what a check may put into a second folder of a multi-model server, which is empty when that starts.
+    """
 
     name: str
     environment: tuple[tuple[str, str], ...] = ()
-    port: int = 8080
+    port: int = PORT
     models: Models = Models.ABALONE
     multi_model: bool = False
+    second: Models | None = None
 
     @property
     def foreign(self) -> bool:
@@ -69,10 +74,12 @@ class Stack:
         """The model directory inside the container."""
         return f"/opt/ml/models/{MODEL_FOLDER}/model" if self.multi_model else "/opt/ml/model"
 
-    def run(self, image: str, models: Path) -> Run:
-        """The container as SageMaker starts it; `models` becomes the read-only model directory."""
-        mounts = (Mount(models, self.folder, read_only=True),)
-        return Run(image, ("serve",), environment=dict(self.environment), mounts=mounts, ports=(self.port,))
+    def run(self, image: str, models: Path, second: Path | None = None) -> Run:
+        """The container as SageMaker starts it; `models` becomes the read-only model directory, `second` another."""
+        folders = {self.folder: models, **({SECOND_FOLDER: second} if second else {})}
+        mounts = tuple(Mount(source, target, read_only=True) for target, source in folders.items())
+        ports = tuple({self.port, PORT})
+        return Run(image, ("serve",), environment=dict(self.environment), mounts=mounts, ports=ports)
 
 
 def one_worker(name: str, *environment: tuple[str, str]) -> Stack:
@@ -81,6 +88,8 @@ def one_worker(name: str, *environment: tuple[str, str]) -> Stack:
 
 
 MODEL_FOLDER = "0f5a4dbb1d8e"  # SageMaker names the folder of a loaded model by a hash
+SECOND_NAME = "7c21e9b04ad3"
+SECOND_FOLDER = f"/opt/ml/models/{SECOND_NAME}/model"
 PAYLOAD_MEGABYTES = 8
 SMALL_LIMIT = 2**16  # bytes
 
@@ -92,20 +101,27 @@ SELECTABLE = one_worker("selectable", ("SAGEMAKER_INFERENCE_OUTPUT", "predicted_
 SELECTED = one_worker(
     "selected", ("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score"), ("MAX_CONTENT_LENGTH", str(SMALL_LIMIT))
 )
-BOUND = replace(one_worker("bind-port", ("SAGEMAKER_BIND_TO_PORT", "9090")), port=9090)
-BATCH = one_worker("batch", ("SAGEMAKER_BATCH", "true"), ("MAX_CONTENT_LENGTH", str(PAYLOAD_MEGABYTES * 2**20)))
+_OTHER_PORT = 9090
+BATCH = replace(  # of a pipeline of containers, each of which has a port
+    one_worker(
+        "batch",
+        ("SAGEMAKER_BATCH", "true"),
+        ("MAX_CONTENT_LENGTH", str(PAYLOAD_MEGABYTES * 2**20)),
+        ("SAGEMAKER_BIND_TO_PORT", str(_OTHER_PORT)),
+    ),
+    port=_OTHER_PORT,
+)
 ENSEMBLE = replace(one_worker("ensemble"), models=Models.MEAN)
 VOTES = replace(one_worker("votes"), models=Models.VOTES)
 NEWER = replace(one_worker("newer"), models=Models.NEWER)
 UNLOADABLE = replace(one_worker("unloadable"), models=Models.PICKLE)
-MULTI_MODEL = Stack("multi-model", (("SAGEMAKER_MULTI_MODEL", "true"),), multi_model=True)
+MULTI_MODEL = Stack("multi-model", (("SAGEMAKER_MULTI_MODEL", "true"),), multi_model=True, second=Models.VOTES)
 SHAP_LIMIT = 2**18  # bytes of an explained response: one that is above it is not dear to make
 SHAP_SELECTION = ("predicted_score", "base_value", "shap_values", "shap_interactions", "shap_top_k")
-VOTES_MULTI_MODEL = replace(MULTI_MODEL, name="votes-multi-model", models=Models.VOTES)
 _APPEND = ("XGBPATCH_SHAP_LAYOUT", "append")
 SHAP = one_worker("shap", _APPEND)
 SHAP_BATCH = one_worker("shap-batch", _APPEND, ("SAGEMAKER_BATCH", "true"))
-SHAP_MULTI_MODEL = replace(MULTI_MODEL, name="shap-multi-model", environment=(*MULTI_MODEL.environment, _APPEND))
+SHAP_MULTI_MODEL = Stack("shap-multi-model", (*MULTI_MODEL.environment, _APPEND), multi_model=True)
 SHAP_SELECTED = replace(
     one_worker(
         "shap-selected",
@@ -137,12 +153,14 @@ class Server:
     def wait(self, limit: float) -> None:
         """Block until /ping answers 200; raises `Violation` when it ended or is not ready `limit` seconds on."""
         while self.cold_start is None:
-            status = self._ping()
+            status = self._ping(self.stack.port)
             if status == 200:
                 self.cold_start = time.monotonic() - self.begun
             elif not self.container.running:
                 code = self.container.wait(5)
                 raise Violation(f"`serve` ({self.stack.name}) ended with exit code {code} before /ping answered")
+            elif self.stack.port != PORT and self._ping(PORT) == 200:
+                raise Violation(f"`serve` ({self.stack.name}) answers on port {PORT}, not on {self.stack.port}")
             elif time.monotonic() - self.begun > limit:
                 last = f"last status {status}" if status else "no answer"
                 raise Violation(f"`serve` ({self.stack.name}) not ready within {limit:g} s: {last}")
@@ -152,7 +170,7 @@ class Server:
     def end(self, limit: float) -> int:
         """Block until it ends by itself; raises `Violation` where it is ready instead, or runs for `limit` seconds."""
         while self.container.running:
-            if self._ping() == 200:
+            if self._ping(self.stack.port) == 200:
                 raise Violation(f"`serve` ({self.stack.name}) is ready, and its model should not have been loaded")
             if time.monotonic() - self.begun > limit:
                 raise Violation(f"`serve` ({self.stack.name}) still runs after {limit:g} s, without an answer to /ping")
@@ -162,9 +180,12 @@ class Server:
     def ask(self, request: Request) -> Answer:
         return send(self.address, request)
 
-    def _ping(self) -> int:
+    def _ping(self, port: int) -> int:
         try:
-            return send(self.address, Request(path="/ping")).status if self.container.running else 0
+            if not self.container.running:
+                return 0
+            address = self.address if port == self.stack.port else self.container.address(port)
+            return send(address, Request(path="/ping")).status
         except EngineGoneError:
             raise
         except (Violation, EngineError):  # its port goes with a container that ends

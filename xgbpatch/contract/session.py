@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import random
 import re
 import shutil
 import tempfile
@@ -16,9 +15,9 @@ from pathlib import Path
 from xgbpatch.contract import jobs, model, payloads
 from xgbpatch.contract.jobs import ABALONE, ABALONE_CSV, K_FOLD, LOGISTIC, NAMES, Job, Trained
 from xgbpatch.contract.model import Carried, Options, Violation
-from xgbpatch.contract.oracle import Description, Truth, describe, predict
+from xgbpatch.contract.oracle import Description, Truth, predict
 from xgbpatch.contract.payloads import Row
-from xgbpatch.contract.server import PLAIN, Models, Server, Stack
+from xgbpatch.contract.server import PLAIN, SECOND_FOLDER, Models, Server, Stack
 from xgbpatch.engine.client import Container, Engine, afterwards
 from xgbpatch.engine.types import Completed, LocalImage, Mount, Run
 from xgbpatch.errors import EngineError
@@ -61,12 +60,19 @@ def assemble(models: Models, directory: Path, trained: Callable[[Job], Trained])
     """The folder of those models below `directory`, made at the first call; `trained` gives a job that succeeded."""
     if models is Models.ABALONE:
         return trained(ABALONE).model.parent
-    folder = directory / f"served-{models.value}"
-    if not folder.exists():
+    folder = empty_folder(models, directory)
+    if not any(folder.iterdir()):
         content = _content(models, trained)
-        (folder / BESIDE).mkdir(parents=True)
+        (folder / BESIDE).mkdir()
         for name, data in content.items():
             (folder / name).write_bytes(data)
+    return folder
+
+
+def empty_folder(models: Models, directory: Path) -> Path:
+    """The folder that `assemble` fills, once those models are needed."""
+    folder = directory / f"served-{models.value}"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
@@ -100,7 +106,6 @@ def background() -> Sequence[Sequence[float]]:
 
 Need = Job | Stack
 
-_FOREIGN_ROWS_BYTES = 60_000
 _SAME = {Models.NAMED: Models.ABALONE}  # the same model
 
 
@@ -163,16 +168,25 @@ class Session:
         for key in [key for key in self._servers if key[1] not in needs]:
             self._servers.pop(key)[1].close()
 
-    def truth(self, stack: Stack, count: int) -> Truth:
-        """The predictions of the image's own xgboost for the first `count` rows and the models that `stack` serves.
+    def truth(self, stack: Stack, count: int | None = None) -> Truth:
+        """What the image's own xgboost predicts with the models that `stack` serves, for all or the first `count` rows.
 
         Asked once for all rows and all stacks of the same models, because importing xgboost takes seconds.
         """
         key = None if self._own(stack) else _SAME.get(stack.models, stack.models)
         if key not in self._truths:
-            rows = self.rows if self._own(stack) else payloads.abalone_rows()
+            rows = () if self._own(stack) else payloads.abalone_rows()
             self._truths[key] = predict(self.server(stack).container, stack.folder, rows)
         return self._truths[key].head(count)
+
+    def second_models(self, stack: Stack) -> Truth:
+        """Fill the second folder of the server of `stack`; returns what the image's own xgboost predicts with it."""
+        if stack.second is None:
+            raise ValueError(f'the server "{stack.name}" has no second folder')
+        assemble(stack.second, self._directory, self._succeeded)
+        if stack.second not in self._truths:
+            self._truths[stack.second] = predict(self.server(stack).container, SECOND_FOLDER, payloads.abalone_rows())
+        return self._truths[stack.second]
 
     def description(self, stack: Stack) -> Description:
         """The model that `stack` serves, as the image's own xgboost reads it."""
@@ -185,13 +199,11 @@ class Session:
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        """Rows for the served model: abalone's, or made ones of its width (seeded, at most 60 kB as CSV)."""
+        """Rows for the served model: abalone's, or invented ones of its width."""
         if self.options.model is None:
             return payloads.abalone_rows()
-        width = describe(self.server(PLAIN).container, PLAIN.folder).features
-        count = max(1, min(100, _FOREIGN_ROWS_BYTES // (6 * width)))
-        numbers = random.Random(0)  # noqa: S311  (test data)
-        return tuple(tuple(round(numbers.uniform(0, 4), 2) for _ in range(width)) for _ in range(count))
+        started = (stack for image, stack in self._servers if image == self.image.id and stack.foreign)
+        return self.truth(next(started, PLAIN)).rows
 
     def forget_used(self) -> None:
         """Begin a check: containers used from here on are its evidence."""
@@ -225,7 +237,8 @@ class Session:
     def _serve(self, stack: Stack, image: LocalImage) -> Server:
         key = (image.id, stack)
         if key not in self._servers:
-            container, exits = self._start(stack.run(image.id, self._models(stack)))
+            second = empty_folder(stack.second, self._directory) if stack.second else None
+            container, exits = self._start(stack.run(image.id, self._models(stack), second))
             self._servers[key] = Server(container, stack), exits
         return self._servers[key][0]
 

@@ -11,31 +11,47 @@ from xgbpatch.engine.types import Mount, Run
 
 pytestmark = pytest.mark.timeout(300)
 
-TRAIN = """
-import numpy, xgboost
-draw = numpy.random.RandomState(0)
-rows = draw.uniform(0, 4, (300, 6))
-labels = rows[:, 0].astype(int) % 3
-parameters = {parameters}
-xgboost.train(parameters, xgboost.DMatrix(rows, labels), 4).save_model("/made/xgboost-model")
-"""
+VERSION = os.environ.get("XGBPATCH_TEST_VERSION", "1.5-1")
 OBJECTIVES = {
     "several classes": {"objective": "multi:softprob", "num_class": 3},
     "no selectable inference": {"objective": "count:poisson"},
 }
+TRAIN = f"""
+import os, numpy, xgboost
+draw = numpy.random.RandomState(0)
+rows = draw.uniform(0, 4, (300, 6))
+labels = rows[:, 0].astype(int) % 3
+for name, parameters in {OBJECTIVES}.items():
+    os.mkdir("/made/" + name)
+    xgboost.train(parameters, xgboost.DMatrix(rows, labels), 4).save_model("/made/" + name + "/xgboost-model")
+"""
+SELECTABLE = ("serve.selectable", "serve.accept-jsonlines")
 
 
-@pytest.mark.parametrize("parameters", OBJECTIVES.values(), ids=list(OBJECTIVES))
-def test_a_model_of_ones_own_is_served(engine, base_of, tmp_path, parameters):
-    image = base_of(os.environ.get("XGBPATCH_TEST_VERSION", "1.5-1"))
-    folder = tmp_path / "model"
-    folder.mkdir()
-    script = TRAIN.replace("{parameters}", repr(parameters))
-    made = engine.run(Run(image, ("-c", script), entrypoint=("python",), mounts=(Mount(folder, "/made"),)))
+@pytest.fixture(scope="module")
+def models(engine, base_of, tmp_path_factory):
+    """A folder a model, by the names of OBJECTIVES."""
+    folder = tmp_path_factory.mktemp("models")
+    script = Run(base_of(VERSION), ("-c", TRAIN), entrypoint=("python",), mounts=(Mount(folder, "/made"),))
+    made = engine.run(script)
     assert made.exit_code == 0, made.stderr
+    return folder
 
-    checks = ("serve.csv", "serve.libsvm", "serve.accept-json", "serve.errors", "serve.predictions", "serve.selectable",
-              "serve.accept-jsonlines", "batch", "multi-model.load", "multi-model.invoke")  # fmt: skip
-    report = contract.check(engine, image, Options(model=folder, checks=checks, logs=tmp_path / "logs"))
+
+def passed(engine, image, folder, checks, logs):
+    report = contract.check(engine, image, Options(model=folder, checks=checks, logs=logs))
     assert {result.name: result.reason for result in report.results if result.verdict is not Verdict.PASSED} == {}
     assert [path.name for path in folder.iterdir()] == ["xgboost-model"]
+    return {result.name: result.reason for result in report.results}
+
+
+def test_a_model_of_several_classes_is_served(engine, base_of, models, tmp_path):
+    checks = ("serve.csv", "serve.libsvm", "serve.accept-json", "serve.errors", "serve.predictions", *SELECTABLE,
+              "serve.bind-port", "batch", "multi-model.load", "multi-model.invoke")  # fmt: skip
+    reasons = passed(engine, base_of(VERSION), models / "several classes", checks, tmp_path)
+    assert "raw_score in JSON, CSV and recordio-protobuf" in reasons["serve.selectable"]
+
+
+def test_a_model_whose_objective_selectable_inference_refuses_is_served(engine, base_of, models, tmp_path):
+    reasons = passed(engine, base_of(VERSION), models / "no selectable inference", SELECTABLE, tmp_path)
+    assert set(reasons.values()) == {"refused as documented: objective count:poisson"}

@@ -10,15 +10,21 @@ from xgbpatch.contract.http import Answer, Request, invocation
 from xgbpatch.contract.model import Violation, require
 from xgbpatch.contract.oracle import SAMPLE
 from xgbpatch.contract.payloads import Row, csv, vector
-from xgbpatch.contract.server import MODEL_FOLDER, MULTI_MODEL, VOTES_MULTI_MODEL, Stack
+from xgbpatch.contract.server import MODEL_FOLDER, MULTI_MODEL, SECOND_FOLDER, SECOND_NAME, Stack
 from xgbpatch.contract.session import Session
 
 NAME = MODEL_FOLDER
 URL = MULTI_MODEL.folder
 INVOKE = f"/models/{NAME}/invoke"
-LOAD = Request(
-    "POST", "/models", (("Content-Type", "application/json"),), json.dumps({"model_name": NAME, "url": URL}).encode()
-)
+
+
+def load_request(name: str, folder: str) -> Request:
+    """Load the model of a folder under that name."""
+    document = json.dumps({"model_name": name, "url": folder})
+    return Request("POST", "/models", (("Content-Type", "application/json"),), document.encode())
+
+
+LOAD = load_request(NAME, URL)
 
 
 def ping(session: Session) -> str:
@@ -111,9 +117,14 @@ def mme_errors(session: Session) -> str:
 
 def mme_ensemble_vote(session: Session) -> str:
     """mme-ensemble-vote: a multi-model server serves what most of the models of an ensemble say, not their mean."""
-    load_model(session, VOTES_MULTI_MODEL)
-    answer = ok(session, VOTES_MULTI_MODEL, replace(sample(session, "application/json"), path=INVOKE))
-    equal(scores(answer), session.truth(VOTES_MULTI_MODEL, SAMPLE).served)
+    truth = session.second_models(MULTI_MODEL).head(SAMPLE)
+    load_model(session, MULTI_MODEL, load_request(SECOND_NAME, SECOND_FOLDER))
+    try:
+        request = invocation(csv(truth.rows), "text/csv", "application/json")
+        answer = ok(session, MULTI_MODEL, replace(request, path=f"/models/{SECOND_NAME}/invoke"))
+        equal(scores(answer), truth.served)
+    finally:
+        _ask(session, "DELETE", f"/models/{SECOND_NAME}")
     return f"{SAMPLE} rows, equal to the vote"
 
 
@@ -121,9 +132,9 @@ def _ask(session: Session, method: str, path: str) -> Answer:
     return session.server(MULTI_MODEL).ask(Request(method, path))
 
 
-def load_model(session: Session, stack: Stack) -> None:
-    """Load the model on the multi-model server of `stack`."""
-    answer = session.server(stack).ask(LOAD)
+def load_model(session: Session, stack: Stack, request: Request = LOAD) -> None:
+    """Load a model on the multi-model server of `stack`."""
+    answer = session.server(stack).ask(request)
     require(answer.status == 200, f"POST /models answered {answer}, not 200")
 
 

@@ -121,9 +121,9 @@ def accept_jsonlines(session: Session) -> str:
 def bind_port(session: Session) -> str:
     """SAGEMAKER_BIND_TO_PORT moves the server, as inference pipelines need it."""
     rows = session.rows[:SAMPLE]
-    answer = ok(session, server.BOUND, invocation(csv(rows), "text/csv"))
-    require(len(csv_scores(answer)) == len(rows), f"answered {answer}, not {len(rows)} rows")
-    return f"serves on port {server.BOUND.port}"
+    answer = ok(session, server.BATCH, invocation(csv(rows), "text/csv"))
+    require(len(_scores(answer)) == len(rows), f"answered {answer}, not {len(rows)} rows")
+    return f"serves on port {server.BATCH.port}"
 
 
 def stop(session: Session) -> str:
