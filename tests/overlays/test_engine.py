@@ -1,7 +1,6 @@
 """oneDAL's predictions: proved, and the booster's bytes."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -13,7 +12,7 @@ from xgbpatch_overlays.model import booster
 from xgbpatch_overlays.model import booster as model_booster
 from xgbpatch_overlays.onedal import engine, model, proof
 
-from support.overlays import zoo
+from support.overlays import forks, zoo
 from support.overlays.endpoint import FEATURES
 
 ENGINE = dict(FEATURES, XGBPATCH_ENGINE="daal4py")
@@ -230,10 +229,8 @@ def test_the_booster_is_left_as_it_was(server):
 
 def test_importing_daal4py_leaves_the_root_logger_alone():
     program = "import logging; from xgbpatch_overlays.onedal import engine; engine.load(); print(logging.root.handlers)"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    done = forks.run(program)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_a_model_is_forgotten_when_it_is_unloaded(server):

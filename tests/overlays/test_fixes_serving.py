@@ -4,7 +4,6 @@ import importlib
 import json
 import pickle
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -21,7 +20,7 @@ from test_multi_model import OURS, Worker
 from test_serve import gunicorn
 from xgbpatch_overlays import fixes as overlays_fixes
 
-from support.overlays import zoo
+from support.overlays import forks, zoo
 
 RECORDIO = "application/x-recordio-protobuf"
 LINES = "application/jsonlines"
@@ -359,8 +358,7 @@ def served(monkeypatch, child, fixes):
     monkeypatch.setenv("SAGEMAKER_USE_NGINX", "false")
     monkeypatch.setenv("SAGEMAKER_SERVING_MODULE", "xgbpatch_overlays.serve:main")
     monkeypatch.setenv("XGBPATCH_FIXES", fixes)
-    command = [sys.executable, "-W", "ignore", "-c", SERVER.format(child=child)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return forks.run(SERVER.format(child=child))
 
 
 NO_WORKER = "raise SystemExit(3)"

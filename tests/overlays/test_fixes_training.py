@@ -7,8 +7,6 @@ import json
 import logging
 import pickle
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ import xgboost
 from sklearn import metrics
 from xgbpatch_overlays.fixes import _checkpoints, _train_job
 
-from support.overlays import training_jobs
+from support.overlays import forks, training_jobs
 from support.overlays.training_jobs import Job, Trainer
 
 XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
@@ -212,17 +210,17 @@ def resumable(name):
     return Job(asked, channels(classes), checkpoints=True)
 
 
-def run_twice(trainer, job, *fixes, killed_in=5):
+def run_twice(trainer, job, *fixes, killed_in=5, **options):
     """The job, killed when it starts a round, and started again on the same folder."""
     folder = trainer.new(job)
     first = trainer.start(folder, *fixes, interrupt=killed_in)
     assert first.code == -9
-    return first.rounds, first.checkpoints, trainer.start(folder, *fixes)
+    return first.rounds, first.checkpoints, trainer.start(folder, *fixes, **options)
 
 
 @pytest.mark.parametrize("fixes", [(), ("checkpoint-resume",)], ids=["base", "fixed"])
 def test_the_base_from_1_3_on_begins_again(trainer, fixes):
-    before, _, after = run_twice(trainer, resumable("regression"), *fixes)
+    before, _, after = run_twice(trainer, resumable("regression"), *fixes, forks_to_load=False)
     assert [number for number, _ in before + after.rounds][:5] == list(range(5))
     assert after.rounds[0][0] == (5 if RESUMES or fixes else 0)
     assert not fixes or installed(after, "checkpoint-resume") == (not RESUMES)
@@ -259,7 +257,7 @@ def test_checkpoints_that_are_of_no_use_are_passed_over(trainer):
     five.write_bytes(five.read_bytes()[:22])
     other = matrix(rows(2))
     xgboost.train({"objective": "binary:logistic"}, other, num_boost_round=5).save_model(str(four))
-    after = trainer.start(folder, "checkpoint-resume")
+    after = trainer.start(folder, "checkpoint-resume", forks_to_load=False)
     assert after.code == 0, after.output
     assert [number for number, _ in after.rounds] == list(range(4, ROUNDS))
     assert after.output.count("is passed over") == 2
@@ -299,11 +297,9 @@ def test_hosts_go_on_from_the_newest_checkpoint_that_all_of_them_have(tmp_path):
         for name, numbers in folders.items():
             for number in numbers:
                 _checkpoints.Checkpoints(str(tmp_path / host / name)).keep(model, number)
-        command = [sys.executable, "-W", "ignore", str(HOST), host, port]
-        command += [str(tmp_path / host / name) for name in folders]
-        hosts.append(subprocess.Popen(command, stdout=subprocess.PIPE))
-    answers = [json.loads(host.communicate(timeout=120)[0].splitlines()[-1]) for host in hosts]
-    assert answers == [[4, 0], [4, 0]]
+        hosts.append(forks.start(HOST.read_text(), host, port, *[str(tmp_path / host / name) for name in folders]))
+    assert [host.wait() for host in hosts] == [0, 0], hosts[0].stderr.read_text()
+    assert [json.loads(host.stdout.read_text().splitlines()[-1]) for host in hosts] == [[4, 0], [4, 0]]
 
 
 def test_the_newest_checkpoints_stay_and_so_does_what_is_being_uploaded(tmp_path):

@@ -1,8 +1,6 @@
 """A feature that is off is not imported: what a worker of the single-model server loads of the overlays."""
 
-import os
-import subprocess
-import sys
+from support.overlays import forks
 
 MOST = 14  # modules of a request with SHAP, packages included
 PROGRAM = """
@@ -19,15 +17,9 @@ with Stage(pathlib.Path(tempfile.mkdtemp(dir=sys.argv[1]))) as stage:
 
 
 def loaded(folder, *variables):
-    tests = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(folder), "XGBPATCH_SHAP_LAYOUT=append", *variables],
-        stdout=subprocess.PIPE,
-        env=dict(os.environ, PYTHONPATH=path),
-        check=True,
-    )
-    return done.stdout.decode().split()
+    done = forks.run(PROGRAM, str(folder), "XGBPATCH_SHAP_LAYOUT=append", *variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
 
 
 def test_a_request_with_shap_alone_loads_nothing_of_onedal_or_training(tmp_path):

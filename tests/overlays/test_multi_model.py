@@ -4,8 +4,6 @@ import csv
 import importlib
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ import xgboost
 from mms.model_loader import MmsModelLoader, ModelLoader
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
-from support.overlays import zoo
+from support.overlays import forks, zoo
 from support.overlays.endpoint import FEATURES, SHAP
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -190,19 +188,12 @@ def test_too_many_records_are_refused(worker):
 
 
 PROGRAM = """
-import json, os, sys
+import sys
 from sagemaker_xgboost_container import serving, serving_mms
 serving.start_mxnet_model_server = lambda: print("model server:", serving_mms.ALGO_HANDLER_SERVICE)
 serving.server.start = lambda module: print("gunicorn:", module)
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        for descriptor, name in ((1, "stdout"), (2, "stderr")):
-            os.dup2(os.open(os.path.join(sys.argv[1], name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-        os.environ.update(json.loads(line))
-        from xgbpatch_overlays.multi_model import main
-        sys.exit(main())
-    print(os.WEXITSTATUS(os.waitpid(child, 0)[1]), flush=True)
+from xgbpatch_overlays.multi_model import main
+sys.exit(main())
 """
 MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
 
@@ -219,40 +210,23 @@ MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
     ],
     ids=["one model", "nothing on", "carried but off", "requests may ask", "on", "script mode"],
 )
-def test_serve_starts_the_bases_server_with_the_right_handler(serve, environment, started):
+def test_serve_starts_the_bases_server_with_the_right_handler(environment, started):
     done = serve(environment)
     assert done.returncode == 0, done.stderr
     assert started in done.stdout
 
 
-def test_serve_ends_at_once_on_a_bad_setting(serve):
+def test_serve_ends_at_once_on_a_bad_setting():
     done = serve(dict(MANY, XGBPATCH_SHAP_LAYOUT="append"))
     assert done.returncode == 1
     assert "--feature shap" in done.stderr
     assert "model server" not in done.stdout
 
 
-@pytest.fixture(scope="module")
-def serve(tmp_path_factory):
-    """`serve(environment)` runs the command in a fork of a process that has imported the base, and nothing of ours."""
-    folder = tmp_path_factory.mktemp("serve")
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(folder)],
-        env=dict(os.environ, SAGEMAKER_SERVING_MODULE="xgbpatch_overlays.serve:main"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def run(environment):
-        process.stdin.write(json.dumps(environment) + "\n")
-        process.stdin.flush()
-        code = int(process.stdout.readline())
-        return subprocess.CompletedProcess([], code, *((folder / name).read_text() for name in ("stdout", "stderr")))
-
-    yield run
-    process.stdin.close()
-    process.wait(timeout=30)
+def serve(environment):
+    """The command, in a process of its own."""
+    known = dict(os.environ, SAGEMAKER_SERVING_MODULE="xgbpatch_overlays.serve:main", **environment)
+    return forks.run(PROGRAM, environment=known)
 
 
 def _booster(name):

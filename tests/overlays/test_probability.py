@@ -1,6 +1,5 @@
 """Values in probability space: they add up to the probability, or are refused with the next step."""
 
-import subprocess
 import sys
 from unittest import mock
 
@@ -11,7 +10,7 @@ from xgbpatch_overlays.shap import probability
 from xgbpatch_overlays.shap.request import PROBABILITY, ShapOptions
 from xgbpatch_overlays.shap.values import NotExplained
 
-from support.overlays import explaining, zoo
+from support.overlays import explaining, forks, zoo
 
 OPTIONS = ShapOptions(space=PROBABILITY)
 EXACT = [
@@ -222,7 +221,5 @@ def test_loading_it_loads_no_compiler_and_leaves_the_root_logger_alone():
         "import logging, sys, threading; from xgbpatch_overlays.shap import probability; probability.compiled();"
         "print(logging.root.handlers, 'numba' in sys.modules, 'shap' in sys.modules, threading.active_count())"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert done.stdout.split() == ["[]", "False", "False", "1"]
+    done = forks.run(program)
+    assert done.stdout.split() == ["[]", "False", "False", "1"], done.stderr

@@ -1,10 +1,11 @@
 """oneDAL in a worker: one thread, sound after a fork, under gevent and from several threads."""
 
-import os
 import subprocess
 import sys
 
 from xgbpatch_overlays.onedal import engine, model
+
+from support.overlays import forks
 
 EXPLAINS = model.keeps_cover(engine.load())
 START = """
@@ -33,7 +34,6 @@ def answers(choice, x):
     explains = choice.accelerator.model.explains
     return found, choice.accelerator.model.explain(x[:200], False).tobytes() if explains else b""
 """
-GEVENT_FIRST = "from gevent import monkey; monkey.patch_all()\n" + START
 MAPPED = """
 import daal4py, pathlib
 booster, choice = ready()
@@ -78,6 +78,7 @@ if not child:
     os._exit(0 if answers(choice, x) == expected and theirs == expected[0] else 3)
 print(os.waitpid(child, 0)[1], answers(choice, x) == expected)
 """
+GEVENT_FIRST = "from gevent import monkey; monkey.patch_all()\n"
 GEVENT = """
 import gevent
 booster, choice = ready()
@@ -99,11 +100,12 @@ with ThreadPoolExecutor(8) as pool:
 """
 
 
-def run(program, start=START):
-    """The words of the last line that the program prints in a process of its own, within a minute."""
-    here = f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(os.path.abspath(__file__)))!r})\n"
-    command = [sys.executable, "-W", "ignore", "-c", here + start + program]
-    done = subprocess.run(command, capture_output=True, timeout=60, text=True, check=False)
+def run(program):
+    """The words of the last line that the program prints in a process of its own."""
+    return words(forks.run(START + program))
+
+
+def words(done):
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1].split()
 
@@ -117,7 +119,10 @@ def test_a_fork_after_use_answers_as_its_parent():
 
 
 def test_greenlets_get_their_own_answers():
-    assert run(GEVENT, start=GEVENT_FIRST) == ["True"]
+    """Patches come before all other imports, as in a worker: no process that is forked can have that."""
+    program = f"import sys; sys.path.insert(0, {forks.TESTS!r})\n" + GEVENT_FIRST + START + GEVENT
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    assert words(subprocess.run(command, capture_output=True, timeout=120, text=True, check=False)) == ["True"]
 
 
 def test_threads_get_their_own_answers():

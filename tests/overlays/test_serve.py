@@ -12,22 +12,28 @@ import urllib.request
 
 import pytest
 
-from support.overlays import zoo
+from support.overlays import forks, zoo
 from support.overlays.endpoint import FEATURES, SHAP
 
 MODULES = {"base": "sagemaker_xgboost_container.serving:main", "ours": "xgbpatch_overlays.serve:main"}
+GUNICORN = "import runpy; runpy.run_module('gunicorn.app.wsgiapp', run_name='__main__', alter_sys=True)"
 
 
 @contextlib.contextmanager
-def gunicorn(module, folder, **environment):
-    """A worker on a port of 127.0.0.1; yields (port, the file of its log)."""
+def gunicorn(module, folder, forked=True, **environment):
+    """A worker on a port of 127.0.0.1; yields (port, the file of its log).
+
+    One that is not forked imports everything after gevent's patches, as the image's do.
+    """
     port, log = _free_port(), folder.parent / f"{time.time()}.log"
     known = dict(os.environ, SM_MODEL_DIR=str(folder), OMP_NUM_THREADS="1", PYTHONHASHSEED="0", **environment)
-    command = [sys.executable, "-W", "ignore", "-m", "gunicorn.app.wsgiapp", "-k", "gevent", "-w", "1"]
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [*command, "-b", f"127.0.0.1:{port}", MODULES[module]], env=known, stdout=sink, stderr=sink
-        )
+    arguments = ["-k", "gevent", "-w", "1", "-b", f"127.0.0.1:{port}", MODULES[module]]
+    if forked:
+        process = forks.start(GUNICORN, *arguments, environment=known, stdout=log, stderr=log)
+    else:
+        command = [sys.executable, "-W", "ignore", "-c", GUNICORN, *arguments]
+        with log.open("wb") as sink:
+            process = subprocess.Popen(command, env=known, stdout=sink, stderr=sink)
     try:
         _wait(process, port, log)
         yield port, log
@@ -82,7 +88,7 @@ def test_on_the_model_that_was_loaded_early_is_explained_by_either_engine(model)
     body = zoo.csv(zoo.inputs(rows=3))
     with gunicorn("base", model) as (port, _):
         plain = answer(port, body=body)[2].decode().splitlines()
-    with gunicorn("ours", model, XGBPATCH_ENGINE="daal4py", **SHAP) as (port, log):
+    with gunicorn("ours", model, forked=False, XGBPATCH_ENGINE="daal4py", **SHAP) as (port, log):
         status, _, text = answer(port, body=body)
         assert answer(port, path="/ping")[1]["X-Xgbpatch-Engine"].startswith("daal4py; ")
         assert "Engine: daal4py" in log.read_text()  # found out when the worker started, before any request

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 
 import numpy as np
@@ -17,7 +16,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays.model import folder
 from xgbpatch_overlays.training import artifacts, files
 
-from support.overlays import training_jobs
+from support.overlays import forks, training_jobs
 from support.overlays.training_jobs import Job, Trainer, lay_out
 
 XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
@@ -280,7 +279,8 @@ def test_checkpoints_are_the_bases(trainers):
 
 
 HOST = """
-import sys, training_jobs
+import sys
+from support.overlays import training_jobs
 from sagemaker_xgboost_container import distributed
 distributed._FIRST_PORT, distributed._SECOND_PORT = int(sys.argv[2]), int(sys.argv[3])
 training_jobs.become_job(training_jobs.Path(sys.argv[1]) / "ml", {"fixes": "", "interrupt": None})
@@ -297,15 +297,12 @@ def test_of_two_hosts_the_master_writes(tmp_path):
         (folder / "input/config/resourceconfig.json").write_text(json.dumps(resources))
         base = {"SAGEMAKER_BASE_DIR": str(tmp_path / host / "ml"), "SM_INPUT": str(tmp_path / host / "ml/input")}
         known = {**os.environ, **base, "XGBPATCH_FEATURES": "training"}
-        known["PYTHONPATH"] += ":" + os.path.dirname(training_jobs.__file__)
-        command = [sys.executable, "-W", "ignore", "-c", HOST, str(tmp_path / host), *ports]
-        processes.append(subprocess.Popen(command, env=known))
+        processes.append(forks.start(HOST, str(tmp_path / host), *ports, environment=known))
     try:
         assert [process.wait(120) for process in processes] == [0, 0], (tmp_path / hosts[0] / "ml/stderr").read_text()
     finally:
         for process in processes:
             process.kill()
-            process.wait()
     assert set(os.listdir(str(tmp_path / hosts[0] / "ml/model/xgbpatch"))) == FILES
     assert os.listdir(str(tmp_path / hosts[1] / "ml/model")) == []
 

@@ -1,6 +1,6 @@
 """One of two hosts of a training: joins by the base's own tracker and prints the rounds it would go on from, by folder.
 
-`python resuming_host.py NAME PORT FOLDER...`; the hosts are 127.0.0.1 and localhost.
+Its arguments are NAME PORT FOLDER...; the hosts are 127.0.0.1 and localhost.
 """
 
 import json
@@ -12,6 +12,9 @@ from sagemaker_xgboost_container.distributed import Rabit
 from xgbpatch_overlays.fixes._checkpoints import Checkpoints
 from xgbpatch_overlays.fixes._resumption import rounds_done
 
+from support.overlays.training_jobs import load_in_forks
+
+load_in_forks()
 name, port, *folders = sys.argv[1:]
 matrix = xgboost.DMatrix(np.zeros((4, 4)), label=np.arange(4))
 with Rabit(["127.0.0.1", "localhost"], name, port=int(port)):

@@ -1,20 +1,22 @@
 """Training jobs of the base, each in a process of its own, forked from one that has imported the base.
 
-`python training_jobs.py FOLDER` reads a line of JSON for each job (`fixes`, and `interrupt`: the round in which the
-process is killed, or null) and answers with its exit code; the job is what FOLDER/ml links to.
+`serve(FOLDER)` is that one. It reads a line of JSON for each job (`fixes`; `interrupt`: the round in which the process
+is killed, or null; `forks_to_load`: see `load_in_forks`) and answers with its exit code; the job is what FOLDER/ml
+links to.
 """
 
 import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import IO, Any, Dict, List, Optional, Tuple
 
 import numpy as np
+
+from support.overlays import forks
 
 LINE = re.compile(r"^(?:\[[^]\n]+\] )?\[(\d+)\]\t(\S+:\S+(?:\t\S+:\S+)*)$", re.MULTILINE)
 CHANNEL = {
@@ -70,19 +72,24 @@ class Trainer:
     """Runs jobs under `folder`, one after the other."""
 
     folder: Path
-    _process: Optional[subprocess.Popen] = None
+    _process: Optional[forks.Fork] = None
+    _pipes: Tuple[IO[str], ...] = ()
     _made: List[Path] = field(default_factory=list)
 
     def __enter__(self) -> "Trainer":
         base = {"SAGEMAKER_BASE_DIR": str(self.folder / "ml"), "SM_INPUT": str(self.folder / "ml/input")}
-        command = [sys.executable, "-W", "ignore", __file__, str(self.folder)]
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **base}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        orders, answers = self.folder / "orders", self.folder / "answers"
+        for pipe in (orders, answers):
+            os.mkfifo(str(pipe))
+        program = "import sys; from support.overlays import training_jobs; training_jobs.serve(sys.argv[1])"
+        known = {**os.environ, **base}
+        self._process = forks.start(program, str(self.folder), environment=known, stdin=str(orders), stdout=answers)
+        self._pipes = (orders.open("w"), answers.open())  # in the order in which the process opens them
         return self
 
     def __exit__(self, *ignored: object) -> None:
-        self._process.stdin.close()
+        for pipe in self._pipes:
+            pipe.close()
         self._process.wait(timeout=30)
 
     def new(self, job: Job) -> Path:
@@ -95,15 +102,17 @@ class Trainer:
     def run(self, job: Job, *fixes: str) -> Outcome:
         return self.start(self.new(job), *fixes)
 
-    def start(self, folder: Path, *fixes: str, interrupt: Optional[int] = None) -> Outcome:
+    def start(self, folder: Path, *fixes: str, interrupt: Optional[int] = None, forks_to_load: bool = True) -> Outcome:
         """Run the job of `folder`, again where it has run before."""
         link = self.folder / "ml"
         if link.is_symlink():
             link.unlink()
         link.symlink_to(folder)
-        self._process.stdin.write(json.dumps({"fixes": ",".join(fixes), "interrupt": interrupt}) + "\n")
-        self._process.stdin.flush()
-        return Outcome(int(self._process.stdout.readline()), folder)
+        orders, answers = self._pipes
+        order = {"fixes": ",".join(fixes), "interrupt": interrupt, "forks_to_load": forks_to_load}
+        orders.write(json.dumps(order) + "\n")
+        orders.flush()
+        return Outcome(int(answers.readline()), folder)
 
 
 def lay_out(folder: Path, job: Job) -> None:
@@ -139,20 +148,22 @@ def serve(folder: str) -> None:
         answers.flush()
 
 
-def become_job(ml: Path, asked: Dict[str, Optional[str]]) -> None:
+def become_job(ml: Path, order: Dict[str, Any]) -> None:
     """As `train` of the image ends: 0 after SystemExit(0), 1 after an exception, whose text goes to stderr."""
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(str(ml / name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     config = str(ml / "input/config")
     os.environ.update({
-        "XGBPATCH_FIXES": asked["fixes"],
+        "XGBPATCH_FIXES": order["fixes"],
         "SM_INPUT_TRAINING_CONFIG_FILE": config + "/hyperparameters.json",
         "SM_INPUT_DATA_CONFIG_FILE": config + "/inputdataconfig.json",
         "SM_CHECKPOINT_CONFIG_FILE": config + "/checkpointconfig.json",
     })  # fmt: skip
     keep_to_own_folder(ml)
-    if asked["interrupt"] is not None:
-        kill_in_round(asked["interrupt"])
+    if order["interrupt"] is not None:
+        kill_in_round(order["interrupt"])
+    if "checkpoint-resume" in order["fixes"] and order["forks_to_load"]:
+        load_in_forks()
     code = 1
     try:
         from xgbpatch_overlays import train
@@ -192,5 +203,30 @@ def kill_in_round(number: int) -> None:
     xgboost.Booster.update = update_or_die
 
 
-if __name__ == "__main__":
-    serve(sys.argv[1])
+def load_in_forks() -> None:
+    """A checkpoint is looked at by a fork of this process, and not by a new Python that imports XGBoost."""
+    import xgboost
+
+    if not hasattr(xgboost.callback, "TrainingCallback"):
+        return  # 1.2 resumes by itself
+    from xgbpatch_overlays.fixes import _resumption
+
+    def configuration(path: str) -> Any:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with os.fdopen(writer, "w") as stream:
+                    stream.write(xgboost.Booster(model_file=path).save_config())
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            text = stream.read()
+        if os.waitpid(child, 0)[1]:
+            raise ValueError("it does not load")
+        return json.loads(text)
+
+    _resumption._configuration = configuration
