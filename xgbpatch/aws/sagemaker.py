@@ -88,11 +88,11 @@ class SageMaker:
 
     def models(self) -> tuple[Model, ...]:
         """Every model; those that name a model package get the package's images, and `lost` where it is deleted."""
-        return self._described(self._names("model"), self._model)
+        return self._described(self._names("list_models"), self._model)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint, whatever its state."""
-        return self._described(self._names("endpoint"), self._endpoint)
+        return self._described(self._names("list_endpoints"), self._endpoint)
 
     def other_uses(self) -> tuple[Use, ...]:
         """Jobs that are in progress; and model packages, algorithms and pipelines, which name images for later ones.
@@ -101,61 +101,72 @@ class SageMaker:
         """
         running = {"StatusEquals": "InProgress"}
         return (
-            *self._uses(Kind.PACKAGE, "model_package", _offered, ModelPackageType="Both"),
-            *self._uses(Kind.ALGORITHM, "algorithm", _of_algorithm),
-            *self._uses(Kind.TRAINING, "training_job", _of_training, **running),
-            *self._uses(Kind.TUNING, "hyper_parameter_tuning_job", _of_tuning, **running),
-            *self._uses(Kind.PROCESSING, "processing_job", _of_processing, **running),
-            *self._uses(Kind.PIPELINE, "pipeline", _of_pipeline),
+            *self._uses(
+                Kind.PACKAGE, "list_model_packages", "describe_model_package", _offered, ModelPackageType="Both"
+            ),
+            *self._uses(Kind.ALGORITHM, "list_algorithms", "describe_algorithm", _of_algorithm),
+            *self._uses(Kind.TRAINING, "list_training_jobs", "describe_training_job", _of_training, **running),
+            *self._uses(
+                Kind.TUNING,
+                "list_hyper_parameter_tuning_jobs",
+                "describe_hyper_parameter_tuning_job",
+                _of_tuning,
+                **running,
+            ),
+            *self._uses(Kind.PROCESSING, "list_processing_jobs", "describe_processing_job", _of_processing, **running),
+            *self._uses(Kind.PIPELINE, "list_pipelines", "describe_pipeline", _of_pipeline),
         )
 
-    def _uses(self, kind: Kind, thing: str, images: Callable[[Answer], list[str]], **members: str) -> tuple[Use, ...]:
-        """Whatever `_names` lists of a `thing`, with the `images` that its description names."""
+    def _uses(
+        self, kind: Kind, listing: str, description: str, images: Callable[[Answer], list[str]], **members: str
+    ) -> tuple[Use, ...]:
+        """Whatever the method `listing` lists, with the `images` that the answer of the method `description` names."""
 
         def use(name: str) -> Use:
-            return Use(kind, name.rpartition("/")[2], self.region, _references(images(self._describe(thing, name))))
+            return Use(
+                kind, name.rpartition("/")[2], self.region, _references(images(self._describe(description, name)))
+            )
 
-        return self._described(self._names(thing, **members), use)
+        return self._described(self._names(listing, **members), use)
 
     def _model(self, name: str) -> Model:
-        answer = self._describe("model", name)
+        answer = self._describe("describe_model", name)
         containers = [answer.get("PrimaryContainer") or {}, *(answer.get("Containers") or ())]
         images = [str(item.get("Image", "")) for item in containers]
         lost = []
         for package in (str(item["ModelPackageName"]) for item in containers if item.get("ModelPackageName")):
             try:
-                images += _offered(self._describe("model_package", package))
+                images += _offered(self._describe("describe_model_package", package))
             except _MissingError:  # the package was deleted, the model still stands
                 lost.append(package)
         return Model(name, self.region, _references(images), self._request("CreateModel", answer), tuple(lost))
 
     def _endpoint(self, name: str) -> Endpoint:
-        answer = self._describe("endpoint", name)
+        answer = self._describe("describe_endpoint", name)
         config = str(answer.get("EndpointConfigName") or "")
         request: Answer = {}
         with suppress(_MissingError):  # a configuration that was deleted: the endpoint runs on
             if config:
-                request = self._request("CreateEndpointConfig", self._describe("endpoint_config", config))
+                request = self._request("CreateEndpointConfig", self._describe("describe_endpoint_config", config))
         variants = [*_variants(answer), *_variants(answer.get("PendingDeploymentSummary") or {})]
         deployed = [image for variant in variants for image in variant.get("DeployedImages") or ()]
         images = [str(image.get(key, "")) for image in deployed for key in ("SpecifiedImage", "ResolvedImage")]
         models = [str(variant.get("ModelName", "")) for variant in _variants(request)]
         if not all(models) or not request:  # inference components name the images where a variant names no model
-            components = self._names("inference_component", EndpointNameEquals=name)
+            components = self._names("list_inference_components", EndpointNameEquals=name)
             images += [image for several in self._described(components, self._component) for image in several]
         names = tuple(dict.fromkeys(filter(None, models)))
         return Endpoint(name, self.region, config, names, _references(images), request)
 
     def _component(self, name: str) -> list[str]:
-        specification = self._describe("inference_component", name).get("Specification", {})
+        specification = self._describe("describe_inference_component", name).get("Specification", {})
         deployed = specification.get("Container", {}).get("DeployedImage") or {}
         return [str(deployed.get(key, "")) for key in ("SpecifiedImage", "ResolvedImage")]
 
-    def _names(self, thing: str, **members: str) -> list[str]:
+    def _names(self, method: str, **members: str) -> list[str]:
         """Every name once, of all pages; a model package has its ARN for one."""
-        method = f"list_{thing}s"
         action = self._client.meta.method_to_api_mapping[method]
-        key = f"{action.removeprefix('List').removesuffix('s')}{'Arn' if thing == 'model_package' else 'Name'}"
+        key = f"{action.removeprefix('List').removesuffix('s')}{'Arn' if method.endswith('_packages') else 'Name'}"
         with translated(f"sagemaker:{action}", self.region):
             paginator: Any = self._client.get_paginator(method)  # type: ignore[call-overload]
             (listed,) = paginator.paginate(**members).result_key_iters()
@@ -172,11 +183,10 @@ class SageMaker:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return tuple(item for several in pool.map(one, names) for item in several)
 
-    def _describe(self, thing: str, name: str) -> Answer:
+    def _describe(self, method: str, name: str) -> Answer:
         """The answer of a Describe call; raises `_MissingError` where there is no such thing (any more)."""
         from botocore.exceptions import ClientError
 
-        method = f"describe_{thing}"
         action = self._client.meta.method_to_api_mapping[method]
         call: Callable[..., Answer] = getattr(self._client, method)
         with translated(f"sagemaker:{action}", name):
