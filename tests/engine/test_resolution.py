@@ -6,17 +6,14 @@ import hashlib
 import io
 import json
 import secrets
-import socket
-import subprocess
 import tarfile
-import time
 from dataclasses import dataclass
 
 import docker
 import pytest
 import requests
 
-from support.registries import registry_program
+from support import registries
 from xgbpatch.build.resolve import resolve
 from xgbpatch.catalogue import image_uri
 from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
@@ -37,8 +34,8 @@ class Loopback:
     def image(self, tag, architecture="amd64", kind=DOCKER_MANIFEST):
         config = json.dumps({"architecture": architecture, "os": "linux"}).encode()
         base = f"http://{self.host}/v2/team/base"
-        where = requests.post(f"{base}/blobs/uploads/", timeout=10).headers["Location"]
-        requests.put(f"{where}&digest={sha256(config)}", data=config, timeout=10).raise_for_status()
+        where = requests.post(f"{base}/blobs/uploads/", timeout=300).headers["Location"]
+        requests.put(f"{where}&digest={sha256(config)}", data=config, timeout=300).raise_for_status()
         media_type = DOCKER_CONFIG if kind == DOCKER_MANIFEST else OCI_CONFIG
         entry = {"mediaType": media_type, "digest": sha256(config), "size": len(config)}
         return self.put(tag, {"schemaVersion": 2, "mediaType": kind, "config": entry, "layers": []})
@@ -61,7 +58,7 @@ class Loopback:
             f"http://{self.host}/v2/team/base/manifests/{tag}",
             data=content,
             headers={"Content-Type": document["mediaType"]},
-            timeout=10,
+            timeout=300,
         )
         answer.raise_for_status()
         return sha256(content)
@@ -73,36 +70,8 @@ def sha256(content):
 
 @pytest.fixture(scope="module")
 def loopback(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "config.yml").write_text(
-        f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
-        f"storage: {{filesystem: {{rootdirectory: '{folder}'}}}}\n"
-    )
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(
-            [registry_program(), "serve", str(folder / "config.yml")], stdout=log, stderr=subprocess.STDOUT
-        ) as process,
-    ):
-        try:
-            wait_for(port, process)
-            yield Loopback(f"127.0.0.1:{port}")
-        finally:
-            process.terminate()
-
-
-def wait_for(port, process):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the registry ended at once"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("the registry does not listen")
+    with registries.registry(tmp_path_factory.mktemp("registry")) as started:
+        yield Loopback(started.host)
 
 
 @pytest.fixture

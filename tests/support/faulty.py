@@ -140,7 +140,7 @@ class _Passing(BaseHTTPRequestHandler):
         self._hang_up()
 
     def _upstream(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        connection = http.client.HTTPConnection(self.server.upstream, timeout=30)
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=300)
         try:
             connection.request(self.command, self.path, body, dict(self.headers))
             answer = connection.getresponse()

@@ -18,11 +18,19 @@ from support.handmade import services_on
 from support.handmade_bases import PACKAGE, stand_in_modules
 from support.planning import OLD, ImageRepository
 from support.rebasing import Repositories
-from support.registries import Kind, LoopbackRegistry, free_port, registry, running
+from support.registries import Kind, LoopbackRegistry, free_port, registry, registry_program, running
 from xgbpatch.aws import AwsRegion, RepositoryOptions
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.spec import Replacement, Spec, UserFile
+
+
+@pytest.fixture(scope="session")
+def registry_on_path() -> Iterator[None]:
+    """For sandboxes, each of which would fetch the program for itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(Path(registry_program()).parent), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class _Call(BaseHTTPRequestHandler):
             if wrong[1]:
                 return self._reply(400, json.dumps(wrong[1]).encode())
         headers = {key: value for key, value in self.headers.items() if key != "Host"}
-        answer = requests.post(self.server.moto, data=body, headers=headers, timeout=30)
+        answer = requests.post(self.server.moto, data=body, headers=headers, timeout=300)
         return self._reply(500, b"{}") if wrong else self._reply(answer.status_code, answer.content)
 
     def _url(self, digest: str) -> bytes:

@@ -38,7 +38,7 @@ class _Call(BaseHTTPRequestHandler):
         if name == "DescribeAlgorithm":
             return self._reply(200, json.dumps(self.server.algorithms[json.loads(body)["AlgorithmName"]]).encode())
         headers = {key: value for key, value in self.headers.items() if key != "Host"}
-        answer = requests.post(self.server.moto, data=body, headers=headers, timeout=30)
+        answer = requests.post(self.server.moto, data=body, headers=headers, timeout=300)
         return self._reply(answer.status_code, answer.content)
 
     def _reply(self, status: int, body: bytes) -> None:

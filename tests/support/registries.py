@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import os
 import shutil
 import socket
 import subprocess
@@ -21,16 +21,25 @@ import trustme
 from xgbpatch.progress import Silent
 from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.sandbox.registries import find_registry
+from xgbpatch.util import locked_path
 
 USER = Credentials("someone", "correct-horse")
 
 
 @cache
 def registry_program() -> str:
-    """Debian's docker-registry: the machine's own, or fetched once for this process and removed with it."""
-    folder = Path(tempfile.mkdtemp(prefix="xgbpatch-tests-registry-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return find_registry(folder / "package", Silent())
+    """The machine's own docker-registry, or Debian's package in the user's cache, which is fetched anew each month."""
+    if program := shutil.which("docker-registry"):
+        return program
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "test-registry"
+    root.mkdir(parents=True, exist_ok=True)
+    package = root / time.strftime("%Y-%m")
+    with locked_path(root):
+        if not package.is_dir():
+            with tempfile.TemporaryDirectory(dir=root) as scratch:
+                find_registry(Path(scratch) / "package", Silent())
+                (Path(scratch) / "package").rename(package)
+    return str(package / "usr/bin/docker-registry")
 
 
 @dataclass(frozen=True)

@@ -51,24 +51,25 @@ _START_SECONDS = 60.0
 
 def start(journal: Journal) -> None:
     """Start it and wait until it answers; raises `SandboxError` with the end of its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    state = journal.update(endpoint=f"http://127.0.0.1:{port}")
-    command = [sys.executable, "-m", "xgbpatch.sandbox.ecr_server", str(state.directory)]
-    # This process's variables, without what belongs to the user's own AWS.
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
-    variables["MOTO_PORT"] = str(port)
-    if state.account != _DEFAULT_ACCOUNT:  # moto tells accounts by key unless one is forced
-        variables["MOTO_ACCOUNT_ID"] = state.account
-    process = sandbox_state.start("aws", command, variables, state.directory / "aws.log")
-    state = journal.update(processes=(*state.processes, process))
-    deadline = time.monotonic() + _START_SECONDS
-    while not answers(state):
-        if time.monotonic() > deadline or not sandbox_state.running(process):
-            log = sandbox_state.last_lines(state.directory / "aws.log")
-            raise SandboxError(f'the AWS endpoint "{state.endpoint}" does not answer\n{log}')
-        time.sleep(0.1)
+    with socket.socket() as reserved:  # bound until the server is: nobody else is given the port in between
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = int(reserved.getsockname()[1])
+        state = journal.update(endpoint=f"http://127.0.0.1:{port}")
+        command = [sys.executable, "-m", "xgbpatch.sandbox.ecr_server", str(state.directory)]
+        # This process's variables, without what belongs to the user's own AWS.
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
+        variables["MOTO_PORT"] = str(port)
+        if state.account != _DEFAULT_ACCOUNT:  # moto tells accounts by key unless one is forced
+            variables["MOTO_ACCOUNT_ID"] = state.account
+        process = sandbox_state.start("aws", command, variables, state.directory / "aws.log")
+        state = journal.update(processes=(*state.processes, process))
+        deadline = time.monotonic() + _START_SECONDS
+        while not answers(state):
+            if time.monotonic() > deadline or not sandbox_state.running(process):
+                log = sandbox_state.last_lines(state.directory / "aws.log")
+                raise SandboxError(f'the AWS endpoint "{state.endpoint}" does not answer\n{log}')
+            time.sleep(0.1)
 
 
 def answers(state: SandboxState) -> bool:

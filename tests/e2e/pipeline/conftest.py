@@ -18,7 +18,7 @@ from xgbpatch.spec import DEFAULT_REPOSITORY
 
 
 @pytest.fixture(scope="session")
-def cloud(engine, base_of, tmp_path_factory):
+def cloud(engine, base_of, registry_on_path, tmp_path_factory):
     """Environment variables that point the command line at a sandbox of its own, with the bases pushed.
 
     The layers are there before: no push compresses a gigabyte.

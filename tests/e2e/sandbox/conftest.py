@@ -31,7 +31,7 @@ def regions():
 
 
 @pytest.fixture
-def options(tmp_path, regions):
+def options(tmp_path, regions, registry_on_path):
     """Options of a sandbox for one test; whatever the test left is taken down."""
     chosen = options_for(tmp_path, regions[0])
     yield chosen
@@ -39,7 +39,7 @@ def options(tmp_path, regions):
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory, regions):
+def running(tmp_path_factory, regions, registry_on_path):
     """A sandbox that runs for all tests of a module, in two regions."""
     chosen = options_for(tmp_path_factory.mktemp("state"), *regions[1:])
     try:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import requests
 
+from support.registries import free_port
 from xgbpatch.oci.manifest import DOCKER_MANIFEST
 
 REPOSITORY, TAG, MOVED, FIRST = "sagemaker-xgboost", "3.2-0", "moved", "first"
 SMALLEST = 1_000_000_000  # bytes of the base's layers in the registry, compressed
-_SECONDS = 60.0
+_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Base:
 def registry(program: str, folder: Path) -> Iterator[int]:
     """The port of a docker-registry on 127.0.0.1 whose images lie in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     config = folder / "config.yml"
     config.write_text(json.dumps({
         "version": "0.1",
@@ -104,15 +105,15 @@ def make_base(port: int, standin: str, folder: Path) -> Base:
 def point(port: int, tag: str) -> None:
     """Move the base's tag to the image under `tag`."""
     url = f"http://127.0.0.1:{port}/v2/{REPOSITORY}/manifests"
-    manifest = requests.get(f"{url}/{tag}", headers={"Accept": DOCKER_MANIFEST}, timeout=30)
+    manifest = requests.get(f"{url}/{tag}", headers={"Accept": DOCKER_MANIFEST}, timeout=300)
     headers = {"Content-Type": DOCKER_MANIFEST}
-    requests.put(f"{url}/{TAG}", manifest.content, headers=headers, timeout=30).raise_for_status()
+    requests.put(f"{url}/{TAG}", manifest.content, headers=headers, timeout=300).raise_for_status()
 
 
 def own_bytes(host: str, repository: str, reference: str, base_layers: int) -> int:
     """What an image in a registry has that its base has not: layers, configuration and manifest."""
     url = f"http://{host}/v2/{repository}/manifests/{reference}"
-    answer = requests.get(url, headers={"Accept": DOCKER_MANIFEST}, timeout=30)
+    answer = requests.get(url, headers={"Accept": DOCKER_MANIFEST}, timeout=300)
     document = answer.json()
     added = sum(layer["size"] for layer in document["layers"][base_layers:])
     return int(added + document["config"]["size"] + len(answer.content))
@@ -120,7 +121,7 @@ def own_bytes(host: str, repository: str, reference: str, base_layers: int) -> i
 
 def _sizes(port: int, tag: str) -> list[int]:
     url = f"http://127.0.0.1:{port}/v2/{REPOSITORY}/manifests/{tag}"
-    document = requests.get(url, headers={"Accept": DOCKER_MANIFEST}, timeout=30).json()
+    document = requests.get(url, headers={"Accept": DOCKER_MANIFEST}, timeout=300).json()
     return [layer["size"] for layer in document["layers"]]
 
 
@@ -162,9 +163,3 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{process.args} does not answer\n{log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
