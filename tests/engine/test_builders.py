@@ -137,8 +137,8 @@ def test_a_second_patch_sends_the_overlay_and_the_manifest_only(services, spec, 
 
 
 def test_it_keeps_sagemakers_contract(engine, pulled, tmp_path):
-    checks = ("image", "serve.csv", "shap.keys-csv", "fix.serve-exit-code")
-    report = contract.check(engine, pulled.id, Options(checks=checks, logs=tmp_path))
+    """What starts no server: the files and variables are those of the other image; test_upkeep.py serves such a one."""
+    report = contract.check(engine, pulled.id, Options(checks=("image",), logs=tmp_path))
     assert report.passed, [(result.name, result.reason) for result in report.results]
 
 
