@@ -144,10 +144,9 @@ def test_a_signal_ends_every_image_and_leaves_no_tag(image_repository, number, c
             cwd=image_repository.folder, env=image_repository.environ(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        assert proxy.reached.wait(120)
-        time.sleep(0.5)
+        assert all(proxy.stalls.acquire(timeout=120) for _ in image_repository.names), "an image never began"
         process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == code, said
     assert ended(process.pid, seconds=120), "a process of an image goes on"
     assert [image_repository.loopback.tags(name) for name in image_repository.names] == [[], [], []]

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class _Proxy(ThreadingTCPServer):
 class StallingProxy(_Proxy):
     """Passes bytes to a registry until `limit` have gone there, then holds them back until `released` is set.
 
-    `reached` is set from the limit on: the push is in the middle of a layer.
+    `reached` is set from the limit on: the push is in the middle of a layer. `stalls` is released once a connection
+    that waits.
     """
 
     def __init__(self, upstream: str, limit: int) -> None:
@@ -94,6 +95,7 @@ class StallingProxy(_Proxy):
         self.upstream = upstream
         self.left = limit
         self.reached = Event()
+        self.stalls = Semaphore(0)
         self.released = Event()
 
 
@@ -104,10 +106,14 @@ class _Stalling(BaseRequestHandler):
         name, _, port = self.server.upstream.partition(":")
         with socket.create_connection((name, int(port))) as upstream:
             Thread(target=copy, args=(upstream, self.request), daemon=True).start()
+            waiting = False
             while piece := self.request.recv(1 << 14):
                 self.server.left -= len(piece)
                 if self.server.left < 0:
                     self.server.reached.set()
+                    if not waiting:
+                        waiting = True
+                        self.server.stalls.release()
                     self.server.released.wait()
                 upstream.sendall(piece)
 

@@ -34,6 +34,12 @@ def test_help_imports_nothing_heavy(arguments):
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_what_needs_no_engine_does_not_load_docker():
+    code = "import sys, xgbpatch.upkeep.rebuild, xgbpatch.engine.client; print('docker' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
 def test_help_takes_less_than_three_times_the_import_of_click():
     """Side by side in one run, the quickest of interleaved rounds: this is a ratio, not a time."""
     help_, bare = [], []

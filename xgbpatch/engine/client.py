@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import docker
-import docker.errors
 import requests
 import urllib3
 
@@ -22,13 +20,21 @@ from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
+    import docker
+    import docker.errors
+
     from xgbpatch.reference import Credentials
 
-UNREACHABLE = (  # a stream that breaks off is read by urllib3 itself, past requests
-    docker.errors.DockerException,
-    requests.exceptions.RequestException,
-    urllib3.exceptions.HTTPError,
-)
+
+def unreachable() -> tuple[type[Exception], ...]:
+    """The errors of an engine that does not answer. docker-py is slow to import, so it is loaded where it is needed."""
+    import docker.errors
+
+    return (  # a stream that breaks off is read by urllib3 itself, past requests
+        docker.errors.DockerException,
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+    )
 
 
 class MissingImageError(EngineError):
@@ -50,13 +56,15 @@ def is_gone(error: docker.errors.APIError) -> bool:
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Runs a call to the engine; `what` completes "the engine refused to …"."""
+    import docker.errors
+
     try:
         yield
     except docker.errors.ImageNotFound as error:
         raise MissingImageError(f"the engine cannot {what}: it holds no such image") from error
     except docker.errors.APIError as error:
         raise EngineError(f"the engine refused to {what}: {error.explanation or error}") from error
-    except UNREACHABLE as error:
+    except unreachable() as error:
         raise EngineGoneError(
             f"the engine stopped answering while it should {what}: {error}", "Is the Docker Engine still running?"
         ) from error
@@ -151,7 +159,7 @@ class Container:
         """The exit code; raises `EngineError` when it still runs after `timeout` seconds."""
         try:
             return int(self._container.wait(timeout=timeout)["StatusCode"])
-        except UNREACHABLE as error:  # also in the middle of its answer, whose head comes at once
+        except unreachable() as error:  # also in the middle of its answer, whose head comes at once
             late = isinstance(error, (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError))
             if not late or "timed out" not in str(error):  # a time-out on a socket comes as a ConnectionError
                 raise EngineGoneError(f"the engine stopped answering while a container ran: {error}") from error
@@ -216,10 +224,12 @@ class Engine:
 
         Containers of sessions that were killed before they could remove them are removed now.
         """
+        import docker
+
         try:
             client = docker.from_env(timeout=_TIMEOUT_SECONDS)
             client.ping()
-        except UNREACHABLE as error:
+        except unreachable() as error:
             raise EngineError(
                 f'no Docker Engine answers at "{os.environ.get("DOCKER_HOST", "the default socket")}": {error}',
                 "Start Docker, or run scripts/engine on Debian; `xgbpatch doctor` tells what is missing.",
@@ -313,6 +323,8 @@ class Engine:
 
     def remove(self, image: ImageReference | str) -> None:
         """Remove a name (the image goes with its last one), or a nameless image by ID; silent where it is gone."""
+        import docker.errors
+
         with translated(f'remove "{image}"'):
             try:
                 self._client.images.remove(str(image))
@@ -397,10 +409,12 @@ def _options(run: Run) -> dict[str, Any]:
 
 def _remove(container: Any) -> None:
     """Remove by force, with its volumes; one that is gone, or that somebody else removes at this moment, is done."""
+    import docker.errors
+
     try:
         with postponed_interrupt():
             container.remove(force=True, v=True)
-    except UNREACHABLE as error:
+    except unreachable() as error:
         if isinstance(error, docker.errors.APIError) and is_gone(error):
             return
         raise EngineGoneError(
