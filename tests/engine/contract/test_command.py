@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from support import broken
-from support.broken import Breakage
+from support.broken import ANSWERS_ANYTHING, Breakage
 
 COMMAND = (sys.executable, "-m", "xgbpatch", "test-local")
 
@@ -26,8 +26,10 @@ def base(base_of):
 
 @pytest.fixture(scope="module")
 def unlabelled(engine, base):
+    """An image that lacks a label, trains for ever, and serves at once."""
     label = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
-    with broken.built(engine, base, Breakage("unlabelled", labels={label: ""})) as image:
+    commands = {"train": "#!/bin/sh\nexec sleep 600\n", "serve": ANSWERS_ANYTHING}
+    with broken.built(engine, base, Breakage("unlabelled", commands, labels={label: ""})) as image:
         yield image
 
 
@@ -75,12 +77,17 @@ def test_a_failing_run_exits_8_with_lines_on_stdout_and_junit_in_its_file(unlabe
     [(signal.SIGINT, 130, "train.model"), (signal.SIGTERM, 143, "serve.csv"), (signal.SIGINT, 130, "multi-model.ping")],
     ids=["SIGINT while training", "SIGTERM while serving", "SIGINT while the model server starts"],
 )
-def test_a_signal_in_the_middle_leaves_nothing_behind(engine, base, tmp_path, number, code, moment):
+def test_a_signal_in_the_middle_leaves_nothing_behind(engine, base, unlabelled, tmp_path, number, code, moment):
     group = moment.partition(".")[0]
-    asked = ("--check", group, "--logs", str(tmp_path / "logs"))
+    temporary, model = tmp_path / "temporary", tmp_path / "model"
+    temporary.mkdir()
+    model.mkdir()
+    (model / "xgboost-model").write_bytes(b"no model, and none is loaded before the signal")
     process = subprocess.Popen(
-        [*COMMAND, base, *asked], env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True
-    )
+        [*COMMAND, base if group == "multi-model" else unlabelled, "--check", group, "--model", str(model),
+         "--logs", str(tmp_path / "logs")],
+        env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     for line in process.stderr:
         if line.strip().endswith(moment):
             break
@@ -91,4 +98,4 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(engine, base, tmp_path, nu
     assert process.returncode == code
     assert "interrupted" in said
     assert engine.leftovers(process.pid) == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
