@@ -50,7 +50,7 @@ class _Pruned:
 @_options.quiet_option
 def command(
     repositories: tuple[str, ...], config: Path | None, regions: tuple[str, ...], publish_target: PublishTarget,
-    keep: int,    older_than: float | None, applied: bool, as_json: bool, quiet: bool,
+    keep: int, older_than: float | None, applied: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Say which images of each REPOSITORY (default: the configuration's) can go, and with --apply delete them.
 
@@ -93,7 +93,8 @@ def command(
 def _repositories(
     names: Sequence[str], specs: Sequence[Spec], regions: Sequence[str], publish_target: PublishTarget
 ) -> list[ImageReference]:
-    """Host and repository of each, once; of ECR's two host names the one that every region has."""
+    """Host and repository of each, once. A name with a host is taken as it is; ECR's dual-stack host becomes the one
+    that every region has."""
     from xgbpatch.aws import AwsRegion
     from xgbpatch.publish import destination
     from xgbpatch.spec import DEFAULT_REPOSITORY, Spec
