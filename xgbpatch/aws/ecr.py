@@ -95,9 +95,18 @@ class AwsRegion:
                 pass
             else:
                 return False
+        request: CreateRepositoryRequestTypeDef = {
+            "registryId": account,
+            "repositoryName": name,
+            "imageScanningConfiguration": {"scanOnPush": options.scan_on_push},
+            "imageTagMutability": "IMMUTABLE" if options.immutable_tags else "MUTABLE",
+            "tags": [{"Key": key, "Value": value} for key, value in options.tags],
+        }
+        if options.kms_key:
+            request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": options.kms_key}
         with translated("ecr:CreateRepository", place):
             try:
-                self._ecr.create_repository(**_creation(account, name, options))
+                self._ecr.create_repository(**request)
             except self._ecr.exceptions.RepositoryAlreadyExistsException:  # somebody else's push came between
                 return False
         return True
@@ -153,19 +162,6 @@ def _partition(region: str) -> dict[str, Any]:
         if region in candidate["regions"] or re.match(candidate["regionRegex"], region):
             return candidate
     raise AwsError(f'"{region}" is not an AWS region', "Write it as us-west-2; `xgbpatch versions` lists regions.")
-
-
-def _creation(account: str, name: str, options: RepositoryOptions) -> CreateRepositoryRequestTypeDef:
-    request: CreateRepositoryRequestTypeDef = {
-        "registryId": account,
-        "repositoryName": name,
-        "imageScanningConfiguration": {"scanOnPush": options.scan_on_push},
-        "imageTagMutability": "IMMUTABLE" if options.immutable_tags else "MUTABLE",
-        "tags": [{"Key": key, "Value": value} for key, value in options.tags],
-    }
-    if options.kms_key:
-        request["encryptionConfiguration"] = {"encryptionType": "KMS", "kmsKey": options.kms_key}
-    return request
 
 
 # Layers and manifests of one ECR repository, by ECR's own calls.
@@ -257,7 +253,7 @@ class EcrImage:
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Vulnerability:
     """A known weakness in one version of one package; two of them are the same whatever their severity is called."""
 

@@ -80,9 +80,7 @@ class RegistryBuilder(Builder):
                 created=definition.provenance.created,
             )
             _verify(definition, base, replace(base, config=json.loads(config)))
-            manifest = oci_image.patched_manifest(
-                base.manifest, oci_image.config_descriptor(config), [added.descriptor]
-            )
+            manifest = oci_image.patched_manifest(base.manifest, config, [added.descriptor])
             source, target = services.blobs_of(definition.base.reference), services.blobs_of(name)
             traffic = copy.copy(source, target, base.layers, services.progress)
             with added.opened() as stream:

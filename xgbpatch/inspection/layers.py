@@ -152,17 +152,16 @@ class _View:
 
 
 def _settled(view: _View) -> bool:
-    """Whether no older layer can change the answer."""
+    """Whether no older layer can change the answer: nothing is missing, and one of these layers brings the prefix's
+    first file and takes nothing of an older prefix away."""
     if not (all(view.command(name) for name in _COMMANDS) and view.glibc):
         return False
     try:
-        return _is_brought(view, view.python) and all(view.package(name) for name in _PACKAGES)
+        python = view.python
     except BaseImageError:
         return False
-
-
-def _is_brought(view: _View, python: PythonTree) -> bool:
-    """Whether a layer brings the prefix's first file, and takes nothing of an older prefix away."""
+    if not all(view.package(name) for name in _PACKAGES):
+        return False
     mark = view.tree.resolve(python.mark)[1:]
     below = f"{view.tree.resolve(python.prefix)[1:]}/"
     return any(

@@ -94,12 +94,8 @@ def patched_config(
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def patched_manifest(base: Manifest, config: Descriptor, added: Sequence[Descriptor]) -> Manifest:
-    """A Docker schema 2 manifest of the base's layers and `added` ones; raises `RegistryError` where the base's layers
-    are of a kind that SageMaker refuses."""
-    return oci_manifest.docker_manifest(config, (*oci_manifest.repaired(base).layers, *added))
-
-
-def config_descriptor(config: bytes) -> Descriptor:
-    """Of a configuration's bytes."""
-    return Descriptor(oci_manifest.digest_of(config), DOCKER_CONFIG, len(config))
+def patched_manifest(base: Manifest, config: bytes, added: Sequence[Descriptor]) -> Manifest:
+    """A Docker schema 2 manifest of a configuration, the base's layers and `added` ones; raises `RegistryError` where
+    the base's layers are of a kind that SageMaker refuses."""
+    descriptor = Descriptor(oci_manifest.digest_of(config), DOCKER_CONFIG, len(config))
+    return oci_manifest.docker_manifest(descriptor, (*oci_manifest.repaired(base).layers, *added))

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from xgbpatch.errors import ReplacementError
-from xgbpatch.inspection.facts import Facts, PythonFacts, UpstreamModule, decode_source
+from xgbpatch.inspection.facts import Facts, PythonFacts, decode_source
 from xgbpatch.patch import hooks
 from xgbpatch.spec import Replacement
 
@@ -41,7 +41,13 @@ def check(replacement: Replacement, facts: Facts) -> None:
         hint = f'Did you mean "{near[0]}"?' if near else "xgbpatch inspect --json lists the base's modules."
         raise ReplacementError(f'the base has no module "{replacement.module}"', hint)
     text = _text(replacement)
-    _refuse_changed_base(replacement, base, text)
+    if replacement.sha256 != base.sha256:
+        written = f"against {replacement.sha256[:12]}…" if replacement.sha256 else "without naming the base's sha256"
+        raise ReplacementError(
+            f'the base\'s "{replacement.module}" has sha256 {base.sha256}, but "{replacement.source.name}" was written '
+            f"{written}. From the base's file to yours:\n{difference(base.source, text)}",
+            f'Bring over what the base changed, then set sha256 = "{base.sha256}".',
+        )
     _refuse_missing_names(replacement, facts, text)
 
 
@@ -69,17 +75,6 @@ def _text(replacement: Replacement) -> str:
             f'the text of "{replacement.source}" cannot be read: {error.msg}',
             "Save it as UTF-8, or name its encoding in the first line (PEP 263): # -*- coding: latin-1 -*-",
         ) from error
-
-
-def _refuse_changed_base(replacement: Replacement, base: UpstreamModule, text: str) -> None:
-    if replacement.sha256 == base.sha256:
-        return
-    written = f"against {replacement.sha256[:12]}…" if replacement.sha256 else "without naming the base's sha256"
-    raise ReplacementError(
-        f'the base\'s "{replacement.module}" has sha256 {base.sha256}, but "{replacement.source.name}" was written '
-        f"{written}. From the base's file to yours:\n{difference(base.source, text)}",
-        f'Bring over what the base changed, then set sha256 = "{base.sha256}".',
-    )
 
 
 def _refuse_missing_names(replacement: Replacement, facts: Facts, text: str) -> None:

@@ -117,7 +117,9 @@ def _pin(entry: dict[str, Any], python: PythonFacts) -> Pin:
     rank = {tag: place for place, tag in enumerate(supported_tags(python))}
     usable: list[tuple[int, Pin]] = []
     for wheel in entry.get("wheels", []):
-        pin = _wheel(entry, wheel)
+        url = wheel.get("url") or Path(wheel["path"]).absolute().as_uri()
+        filename = wheel.get("name") or unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+        pin = Pin(str(canonicalize_name(entry["name"])), entry["version"], filename, url, wheel["hashes"]["sha256"])
         places = [rank[tag] for tag in parse_wheel_filename(pin.filename)[3] if tag in rank]
         usable += [(min(places), pin)] if places else []
     if not usable:
@@ -126,9 +128,3 @@ def _pin(entry: dict[str, Any], python: PythonFacts) -> Pin:
             "Ask for another version.",
         )
     return min(usable, key=lambda item: item[0])[1]
-
-
-def _wheel(entry: dict[str, Any], wheel: dict[str, Any]) -> Pin:
-    url = wheel.get("url") or Path(wheel["path"]).absolute().as_uri()
-    filename = wheel.get("name") or unquote(urlsplit(url).path.rsplit("/", 1)[-1])
-    return Pin(str(canonicalize_name(entry["name"])), entry["version"], filename, url, wheel["hashes"]["sha256"])

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from xgbpatch.aws import EcrImages, Scan, Vulnerability
+from xgbpatch.aws import EcrImages, Scan
 from xgbpatch.errors import AwsError, RegistryError, ScanError
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
@@ -40,15 +39,6 @@ class ScanTimeout:
     pause: Callable[[float], None] = time.sleep
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """How many findings each image has, and those of the patched one that its base has not, with their severity."""
-
-    base: int
-    patched: int
-    added: tuple[tuple[Vulnerability, str], ...]
-
-
 def gate(
     services: Services, base: ImageReference | None, patched: ImageReference, patience: ScanTimeout = ScanTimeout()
 ) -> None:
@@ -59,35 +49,33 @@ def gate(
     if patched.ecr is None:
         services.progress.line(f'no scan gate: "{patched.host}" is not ECR')
         return
-    with _failing_closed(patched):
-        if base is None:
-            raise ScanError(f'"{patched}" names no base in a registry', f"There is nothing to compare with: {_WITHOUT}")
+    if base is None:
+        raise ScanError(f'"{patched}" names no base in a registry', f"There is nothing to compare with: {_WITHOUT}")
+    try:
         twin = named_base(services, base, patched)
         images = EcrImages(patched)
         services.progress.line(f'waiting for the scans of "{images.place.name}": base and patched image')
         deadline = time.monotonic() + patience.seconds
         waiting = [_Waiting.begun(images, digest) for digest in (twin.digest, patched.digest)]  # ECR scans side by side
         under, over = (each.result(deadline, patience) for each in waiting)
-    compared = compare(under, over)
-    if not compared.added:
-        services.progress.line(f"scans: {compared.patched} findings, {compared.base} in the base, none added")
+    except (AwsError, RegistryError) as error:  # what hinders the comparison is as bad as a finding
+        raise ScanError(
+            f'the scans of "{patched}" and its base cannot be compared: {error.message}',
+            f"{error.next_step} The image stands under its version tag, no alias moved; {_WITHOUT}".strip(),
+        ) from error
+    added = sorted(over.found.keys() - under.found.keys())  # not by severity, which ECR may change
+    if not added:
+        services.progress.line(f"scans: {len(over.found)} findings, {len(under.found)} in the base, none added")
         return
-    names = ", ".join(f"{item.name} ({severity}) in {item.package} {item.version}" for item, severity in compared.added)
+    names = ", ".join(f"{item.name} ({over.found[item]}) in {item.package} {item.version}" for item in added)
     age = ""
     if under.source and over.source and under.source < over.source:
         age = f"The base was scanned with an older list ({under.source:%Y-%m-%d %H:%M}): push again in a day. "
     raise ScanError(
-        f'the patch added {len(compared.added)} findings to "{patched}": {names}',
+        f'the patch added {len(added)} findings to "{patched}": {names}',
         f"{age}See what the spec adds (xgbpatch render), and pin other packages. The image stands under "
         f"its version tag, no alias moved; {_WITHOUT}",
     )
-
-
-def compare(base: Scan, patched: Scan) -> Comparison:
-    """The difference, by weakness, package and version: not by count, nor by severity, which ECR may change."""
-    added = {weakness: severity for weakness, severity in patched.found.items() if weakness not in base.found}
-    ordered = tuple(sorted(added.items(), key=lambda item: (item[0].name, item[0].package, item[0].version)))
-    return Comparison(len(base.found), len(patched.found), ordered)
 
 
 def named_base(services: Services, base: ImageReference, patched: ImageReference) -> ImageReference:
@@ -167,15 +155,3 @@ class _Waiting:
             "Push again, which waits again (--scan-timeout); with enhanced scanning, see that a filter of the registry "
             f"covers the repository; {_WITHOUT}",
         )
-
-
-@contextmanager
-def _failing_closed(patched: ImageReference) -> Iterator[None]:
-    """What hinders the comparison is as bad as a finding."""
-    try:
-        yield
-    except (AwsError, RegistryError) as error:
-        raise ScanError(
-            f'the scans of "{patched}" and its base cannot be compared: {error.message}',
-            f"{error.next_step} The image stands under its version tag, no alias moved; {_WITHOUT}".strip(),
-        ) from error

@@ -87,9 +87,7 @@ def rebase(
     services.progress.line(f"Moving {owned.image.reference} onto {base.reference}")
     diff_ids = [layer.diff_id for layer in owned.layers]
     content = oci_image.patched_config(base, diff_ids=diff_ids, environment=environment, labels=labels, created=created)
-    manifest = oci_image.patched_manifest(
-        base.manifest, oci_image.config_descriptor(content), [layer.blob for layer in owned.layers]
-    )
+    manifest = oci_image.patched_manifest(base.manifest, content, [layer.blob for layer in owned.layers])
     target = services.blobs_of(destination)
     traffic = copy.copy(services.blobs_of(base.reference), target, base.layers, services.progress)
     traffic += copy.put(target, io.BytesIO(content), manifest.config, services.progress)

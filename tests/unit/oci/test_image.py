@@ -10,7 +10,17 @@ from xgbpatch.build.verify import ConfigSummary, config_findings
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci import image as oci_image
 from xgbpatch.oci.image import RemoteImage
-from xgbpatch.oci.manifest import DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest, complaints
+from xgbpatch.oci.manifest import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    complaints,
+    digest_of,
+)
 from xgbpatch.reference import ImageReference
 
 LAYERS = [Descriptor(f"sha256:{number:064x}", OCI_LAYER, 100 + number) for number in range(3)]
@@ -69,16 +79,16 @@ def test_a_base_without_a_history_gets_none():
 
 def test_the_manifest_of_an_oci_base_is_one_that_sagemaker_takes():
     content = oci_image.patched_config(image(DOCUMENT), **ADDITION)
-    made = oci_image.patched_manifest(image(DOCUMENT).manifest, oci_image.config_descriptor(content), [OURS])
+    made = oci_image.patched_manifest(image(DOCUMENT).manifest, content, [OURS])
     assert complaints(made) == ()
     assert [layer.digest for layer in made.layers] == [*(layer.digest for layer in LAYERS), OURS.digest]
-    assert made.config == oci_image.config_descriptor(content)
+    assert made.config == Descriptor(digest_of(content), DOCKER_CONFIG, len(content))
 
 
 def test_a_base_with_zstd_layers_is_refused():
     text = image(DOCUMENT).manifest.content.replace(b"tar+gzip", b"tar+zstd")
     with pytest.raises(RegistryError, match="zstd"):
-        oci_image.patched_manifest(Manifest(text, OCI_MANIFEST), oci_image.config_descriptor(b"{}"), [OURS])
+        oci_image.patched_manifest(Manifest(text, OCI_MANIFEST), b"{}", [OURS])
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="=\0"), min_size=1, max_size=8)
