@@ -9,7 +9,6 @@ import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
 
 from xgbpatch.inspection.facts import Facts, UpstreamModule
 from xgbpatch.util import load_data
@@ -213,7 +212,21 @@ class Seam:
 @cache
 def seams() -> tuple[Seam, ...]:
     """The whole table."""
-    return tuple(_seam(name, row) for name, row in load_data("hooks.toml").items())
+    return tuple(
+        Seam(
+            name=name,
+            images=row.get("images", ""),
+            features=frozenset(row.get("features", ())),
+            fixes=frozenset(row.get("fixes", ())),
+            overlays=tuple(row["overlays"]),
+            hooks=tuple(
+                Hook(module, text.removesuffix(_OPTIONAL), text.endswith(_OPTIONAL))
+                for module, names in row["modules"].items()
+                for text in names
+            ),
+        )
+        for name, row in load_data("hooks.toml").items()
+    )
 
 
 def fingerprints(
@@ -268,19 +281,3 @@ def replaced(entries: Sequence[str]) -> tuple[str, ...]:
     """The modules that an image with these `entries` replaces."""
     hooks = (Hook.parse(entry.partition("=")[0]) for entry in entries)
     return tuple(hook.module for hook in hooks if hook.name == WHOLE)
-
-
-def _seam(name: str, row: Mapping[str, Any]) -> Seam:
-    hooks = (
-        Hook(module, text.removesuffix(_OPTIONAL), text.endswith(_OPTIONAL))
-        for module, names in row["modules"].items()
-        for text in names
-    )
-    return Seam(
-        name=name,
-        images=row.get("images", ""),
-        features=frozenset(row.get("features", ())),
-        fixes=frozenset(row.get("fixes", ())),
-        overlays=tuple(row["overlays"]),
-        hooks=tuple(hooks),
-    )

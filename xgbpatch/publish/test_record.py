@@ -41,9 +41,6 @@ class TestRecord:
         verdicts = set(self.verdicts.values())
         return Verdict.PASSED in verdicts and Verdict.FAILED not in verdicts
 
-    def count(self, verdict: Verdict) -> int:
-        return sum(each is verdict for each in self.verdicts.values())
-
 
 def latest_pass(services: Services, image: ImageReference) -> TestRecord | None:
     """The newest record of a run that passed, attached to the image that `image` names by digest; or None.
@@ -105,12 +102,13 @@ def keep(services: Services, image: ImageReference, record: TestRecord) -> None:
 
 def document(record: TestRecord) -> dict[str, Any]:
     """The record as it is attached, and as `--json` shows it."""
+    verdicts = list(record.verdicts.values())
     return {
         "image": record.digest,
         "xgbpatch": record.version,
         "date": record.date,
         "passed": record.passed,
-        "counts": {verdict.value: record.count(verdict) for verdict in Verdict},
+        "counts": {verdict.value: verdicts.count(verdict) for verdict in Verdict},
         "checks": {name: verdict.value for name, verdict in record.verdicts.items()},
     }
 

@@ -107,21 +107,18 @@ _STANDS = re.compile(r"(?:bytes=)?0-(\d+)")
 
 def body_from(stream: Stream, offset: int) -> Iterator[bytes]:
     """The bytes from `offset` on of an answer to a request for them, also where the server sends all of them."""
-    if stream.answer.status == 200:
-        return _skipped(stream.pieces, offset)
-    found = _CONTENT_RANGE.match(stream.answer.headers.get("Content-Range", ""))
-    if not found or number(found[1]) != offset:
-        raise RegistryError(
-            f'registry "{stream.answer.host}" sent another part of a blob than the one from byte {offset} on'
-        )
-    return stream.pieces
-
-
-def _skipped(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
-    for piece in pieces:
-        if count < len(piece):
-            yield piece[count:]
-        count = max(0, count - len(piece))
+    before = offset  # bytes that are passed over
+    if stream.answer.status != 200:
+        part = _CONTENT_RANGE.match(stream.answer.headers.get("Content-Range", ""))
+        if not part or number(part[1]) != offset:
+            raise RegistryError(
+                f'registry "{stream.answer.host}" sent another part of a blob than the one from byte {offset} on'
+            )
+        before = 0
+    for piece in stream.pieces:
+        if before < len(piece):
+            yield piece[before:]
+        before = max(0, before - len(piece))
 
 
 def received_bytes(header: str) -> int:

@@ -201,21 +201,21 @@ def _media_type(answer: Answer) -> str:
 
 
 def find_image(registry: Registry, reference: ImageReference, architecture: str = "amd64") -> RemoteImage | None:
-    """The image under `reference`, or None where there is none; of an index the one for linux on `architecture`."""
+    """As `load_image`, or None where there is none."""
     manifest = registry.find(reference)
-    if manifest is not None and manifest.is_index:
-        manifest = registry.manifest(reference.with_digest(select(manifest, architecture).digest))
-    if manifest is None:
-        return None
-    return RemoteImage(reference.with_digest(manifest.digest), manifest, registry.config(reference, manifest))
+    return None if manifest is None else _image(registry, reference, manifest, architecture)
 
 
 def load_image(registry: Registry, reference: ImageReference, architecture: str = "amd64") -> RemoteImage:
-    """As `find_image`; raises `RegistryError` where there is none."""
-    image = find_image(registry, reference, architecture)
-    if image is None:
-        raise RegistryError(f'"{reference}" does not exist', "Check the repository, the tag and the region.")
-    return image
+    """The image under `reference`, of an index the one for linux on `architecture`; raises `RegistryError` where there
+    is none."""
+    return _image(registry, reference, registry.manifest(reference), architecture)
+
+
+def _image(registry: Registry, reference: ImageReference, manifest: Manifest, architecture: str) -> RemoteImage:
+    if manifest.is_index:
+        manifest = registry.manifest(reference.with_digest(select(manifest, architecture).digest))
+    return RemoteImage(reference.with_digest(manifest.digest), manifest, registry.config(reference, manifest))
 
 
 def load_base(registry: Registry, reference: ImageReference, architecture: str) -> RemoteImage:
