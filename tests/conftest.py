@@ -23,6 +23,7 @@ pytest_plugins = ["support.fixtures"]
 TESTS = Path(__file__).parent
 NEED_ENGINE = ("engine", "standin", "e2e/sandbox", "e2e/pipeline")
 LONG_FIRST = ("e2e/pipeline", "e2e/sandbox", "engine/contract", "engine", "registry", "e2e", "standin", "unit")
+ON_THE_SAME_SERVERS = ("tests/engine/test_differential.py", "tests/engine/test_fixes.py", "tests/engine/test_load.py")
 ON_ONE_HOSTS_FILE = ("tests/e2e/sandbox/", "tests/e2e/pipeline/", "tests/engine/test_late_name.py")
 
 
@@ -104,10 +105,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class ByFileAndBase(LoadScopeScheduling):
-    """Tests that change this machine's hosts file are one group, whatever their file."""
+    """Tests that change this machine's hosts file are one group, and those that share servers, whatever their file."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.split("::", maxsplit=1)[0]
         if path.startswith(ON_ONE_HOSTS_FILE):
             return "machine"
-        return " ".join([path, *(version for version in versions() if f"[{version}" in nodeid)])
+        name = "servers" if path in ON_THE_SAME_SERVERS else path
+        return " ".join([name, *(version for version in versions() if f"[{version}" in nodeid)])

@@ -1,4 +1,4 @@
-"""Tiny images of the engine's, and the base under test in a registry."""
+"""Tiny images of the engine's, the base under test in a registry, and servers of base and patched images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import docker
 import pytest
 
 from support import compressed_bases
+from support.differential import scenes, stage
+from support.differential.budget import WHOLE_ZOO
+from support.differential.scenes import NATIVE
+from support.differential.stage import Part, Player, Servers, Zoo
 from support.registries import LoopbackRegistry, registry
+from xgbpatch.build.engine import EngineBuildResult
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.oci.image import RemoteImage
@@ -68,3 +73,46 @@ def pushed_base(
     with compressed_bases.serving(engine, base_of(version), version, tmp_path_factory.mktemp("bases")) as started:
         reference = started.reference(f"{compressed_bases.REPOSITORY}:{version}")
         yield load_image(Registry(lambda reference: None), reference)
+
+
+# Base and patched images side by side: test_differential, test_load and test_fixes share them, one version at a time.
+
+
+@pytest.fixture(scope="session")
+def trained(
+    engine: Engine, base_of: Callable[[str], str], version: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Zoo, Player]]:
+    """Models of the base's own xgboost, and the oracle that explains them."""
+    names = () if WHOLE_ZOO else scenes.MODELS
+    with stage.consulted(engine, base_of(version), tmp_path_factory.mktemp("zoo"), names) as zoo_and_oracle:
+        yield zoo_and_oracle
+
+
+@pytest.fixture(scope="session")
+def zoo(trained: tuple[Zoo, Player]) -> Zoo:
+    return trained[0]
+
+
+@pytest.fixture(scope="session")
+def oracle(trained: tuple[Zoo, Player]) -> Player:
+    return trained[1]
+
+
+@pytest.fixture(scope="session")
+def parts(version: str, base_of: Callable[[str], str], patched: Callable[..., EngineBuildResult]) -> dict[str, Part]:
+    """The base, and images patched from it: nothing on, oneDAL, SHAP values behind each prediction, both."""
+    image = str(patched(version, "shap", "daal4py").image.id)
+    on = {name: Part(image, environment) for name, environment in scenes.ENVIRONMENTS.items()}
+    return {"base": Part(base_of(version)), "off": Part(str(patched(version).image.id)), **on}
+
+
+@pytest.fixture(scope="session")
+def native_servers(engine: Engine, zoo: Zoo, parts: dict[str, Part]) -> Iterator[Servers]:
+    with Servers(engine, NATIVE, zoo, NATIVE.cast(parts)) as servers:
+        yield servers
+
+
+@pytest.fixture
+def native(native_servers: Servers) -> dict[str, Player]:
+    """The servers of the scene `NATIVE`, ready; a test may end one."""
+    return native_servers.players()

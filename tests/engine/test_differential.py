@@ -7,34 +7,31 @@ everything but what was asked for, and the contributions are those of the base's
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import strategies as st
 
+from support.bases import dealt, versions
 from support.differential import stage
 from support.differential.budget import WHOLE_ZOO, hold
 from support.differential.comparing import ADDED, explained_difference
 from support.differential.grammar import CUSTOM, Subject, requests
-from support.differential.stage import Part, Player, Scene, Zoo
+from support.differential.scenes import BATCH, MULTI_MODEL, NATIVE, PICKLED, SELECTABLE
+from support.differential.stage import Player, Scene, Zoo
 from xgbpatch.contract.http import ENGINE_HEADER, Answer, Request, difference
 
 pytestmark = pytest.mark.timeout(7200 if WHOLE_ZOO else 900)
 
-ASKED = {"XGBPATCH_ENGINE": "daal4py"}
-APPEND = {"XGBPATCH_ENGINE": "booster", "XGBPATCH_SHAP_LAYOUT": "append"}
 ATTEMPTS = 8
 DIED = b'"Worker died."'  # the model server now and then misreads its worker, and starts it anew
 RACES = (0, 502)  # gunicorn closes on a large body while nginx still writes, see xgbpatch.contract.server.settled
 
-SELECTED = {"SAGEMAKER_INFERENCE_OUTPUT": "probability"}  # of several keys protobuf writes in a random order
-SCENES = (
-    Scene("native", ("softprob",), share=0.3),
-    Scene("pickled", ("pickled",), share=0.2, parts=("off", "asked")),
-    Scene("batch", ("early-stopping",), {"SAGEMAKER_BATCH": "true"}, share=0.15, parts=("append",)),
-    Scene("selectable", ("ensemble-binary",), SELECTED, share=0.2, parts=("off", "append")),
-    Scene("multi-model", ("missing",), multi_model=True, share=0.15, parts=("off", "asked")),
-)
+SCENES = [
+    *((version, NATIVE) for version in versions()),
+    *dealt(oldest=(PICKLED, MULTI_MODEL), newest=(BATCH, SELECTABLE)),
+]
 EVERY_PART = ("off", "asked", "append")
 UNEXPLAINED = ("ensemble-votes", "ensemble-hinge", "vector-leaves")  # a vote is no sum; xgboost explains no vector leaf
 
@@ -52,63 +49,58 @@ class Tally:
         return f"{counted}; {self.explained} explained"
 
 
-@pytest.fixture(scope="module")
-def zoo(engine, version, base_of, tmp_path_factory) -> Zoo:
-    names = tuple(dict.fromkeys(model for scene in SCENES for model in scene.models))
-    return stage.trained(engine, base_of(version), tmp_path_factory.mktemp("zoo"), () if WHOLE_ZOO else names)
-
-
-@pytest.fixture(scope="module")
-def parts(version, base_of, patched) -> dict[str, Part]:
-    image = str(patched(version, "shap", "daal4py").image.id)
-    off = Part(str(patched(version).image.id))
-    return {"base": Part(base_of(version)), "off": off, "asked": Part(image, ASKED), "append": Part(image, APPEND)}
-
-
-@pytest.fixture(scope="module")
-def oracle(engine, version, base_of, zoo):
-    with stage.consulted(engine, base_of(version), zoo) as player:
-        yield player
-
-
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
-def test_generated_requests_are_answered_as_the_base_does(engine, zoo, parts, oracle, scene):
-    tally = differential(engine, zoo, parts, oracle, scene)
+@pytest.mark.parametrize(("version", "scene"), SCENES, ids=lambda value: getattr(value, "name", value), scope="session")
+def test_generated_requests_are_answered_as_the_base_does(request, engine, zoo, parts, oracle, scene):
+    with served(request, engine, zoo, parts, scene) as players:
+        tally = differential(players, zoo, oracle, scene)
     assert tally.statuses[200] >= tally.statuses.total() / 5, tally
-    assert tally.explained >= (tally.statuses.total() / 8 if "append" in scene.parts else 1), tally
+    appends = bool({"append", "both"} & set(scene.parts))
+    assert tally.explained >= (tally.statuses.total() / 8 if appends else 1), tally
     assert len(tally.statuses) >= 3, tally
-    assert tally.engine.startswith("daal4py;") or "asked" not in scene.parts or scene.multi_model, tally.engine
+    switched_on = bool({"asked", "both"} & set(scene.parts))
+    assert tally.engine.startswith("daal4py;") or not switched_on or scene.multi_model, tally.engine
     print(tally)
+
+
+@contextmanager
+def served(request, engine, zoo, parts, scene):
+    """The players of a scene: its own, or those that tests share."""
+    if scene is NATIVE:
+        players = request.getfixturevalue("native")
+        with stage.ends_named(players):
+            yield players
+    else:
+        with stage.played(engine, scene, zoo, scene.cast(parts)) as players:
+            yield players
 
 
 @pytest.mark.skipif(not WHOLE_ZOO, reason="minutes; XGBPATCH_DIFFERENTIAL_ZOO=all runs it")
 def test_every_model_of_the_zoo_is_answered_as_the_base_does(engine, zoo, parts, oracle):
     for name in zoo.models:
         scene = Scene(name, (name,), share=0.1, parts=("off",) if name in UNEXPLAINED else EVERY_PART)
-        tally = differential(engine, zoo, parts, oracle, scene)
+        with stage.played(engine, scene, zoo, scene.cast(parts)) as players:
+            tally = differential(players, zoo, oracle, scene)
         print(f"{name}: {tally}", flush=True)
 
 
-def differential(engine, zoo, parts, oracle, scene) -> Tally:
+def differential(players: dict[str, Player], zoo: Zoo, oracle: Player, scene: Scene) -> Tally:
     """Hold the scene's servers against each other over its share of the budget."""
     tally = Tally()
-    wanted = {name: part for name, part in parts.items() if name in ("base", *scene.parts)}
-    with stage.played(engine, scene, zoo, wanted) as players:
-        if "asked" in players:
-            tally.engine = players["asked"].ask(Request(path="/ping")).headers.get(ENGINE_HEADER, "")
+    for name in {"asked", "both"} & set(players):
+        tally.engine = players[name].ask(Request(path="/ping")).headers.get(ENGINE_HEADER, "")
 
-        def check(request: Request) -> None:
-            base = None
-            for name in scene.parts:
-                base, answer = settled(players, name, request)
-                way = way_of(name, request, base)
-                truth = ask_oracle(oracle, scene, request) if way == "explained" else None
-                differs = wrong(way, base, answer, truth)
-                assert not differs, f"{name}: {request}: {differs}"
-                tally.explained += bool(truth)
-            tally.statuses[base.status] += 1
+    def check(request: Request) -> None:
+        base = None
+        for name in scene.parts:
+            base, answer = settled(players, name, request)
+            way = way_of(name, request, base)
+            truth = ask_oracle(oracle, scene, request) if way == "explained" else None
+            differs = wrong(way, base, answer, truth)
+            assert not differs, f"{name}: {request}: {differs}"
+            tally.explained += bool(truth)
+        tally.statuses[base.status] += 1
 
-        hold(written(scene, zoo), scene.share, check)
+    hold(written(scene, zoo), scene.share, check)
     return tally
 
 
@@ -150,7 +142,7 @@ def way_of(part: str, request: Request, base: Answer) -> str:
         return "base"
     if asked.startswith("shap=") and asked not in ("shap=on", "shap=off"):
         return "options"
-    explained = scores(request, base) and asked != "shap=off" and (part == "append" or asked == "shap=on")
+    explained = scores(request, base) and asked != "shap=off" and (part in ("append", "both") or asked == "shap=on")
     return "explained" if explained else "plain"
 
 

@@ -1,8 +1,9 @@
-"""Runs inside a base, on its Python, with nothing of this project's: what a request's contributions must be.
+"""Runs inside a base, on its Python, with nothing of the product's: what a request's contributions must be.
 
-`python oracle.py ZOO PORT` answers POST /<model> (a request's body and Content-Type) with JSON `{"values", "margins"}`,
-float lists (n, classes, features + 1) and (n, classes): the base's own parser reads the body, the base's own xgboost
-explains the matrix, cut where the base cuts the prediction; of an ensemble the means. 422 where one of them refuses.
+`python oracle.py FOLDER PORT [NAME ...]` writes the models of zoo.py there, and answers POST /<model> (a request's body
+and Content-Type) with JSON `{"values", "margins"}`, float lists (n, classes, features + 1) and (n, classes): the base's
+own parser reads the body, the base's own xgboost explains the matrix, cut where the base cuts the prediction; of an
+ensemble the means. 422 where one of them refuses.
 """
 
 import http.server
@@ -13,6 +14,7 @@ import sys
 import numpy as np
 import scipy.sparse
 import xgboost
+import zoo
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
@@ -69,7 +71,7 @@ def explain(booster, data):
 class Oracle(http.server.BaseHTTPRequestHandler):
     """Answers one question at a time."""
 
-    zoo = ""
+    folder = ""
     models = {}  # noqa: RUF012
 
     def do_GET(self):
@@ -84,7 +86,7 @@ class Oracle(http.server.BaseHTTPRequestHandler):
 
     def answer(self, name, body):
         if name not in self.models:
-            self.models[name] = serve_utils.get_loaded_booster(os.path.join(self.zoo, name), True)[0]
+            self.models[name] = serve_utils.get_loaded_booster(os.path.join(self.folder, name), True)[0]
         serve_utils.parse_content_data(body, self.headers.get("Content-Type"))
         model = self.models[name]
         found = [explain(booster, recorder.seen) for booster in (model if isinstance(model, list) else [model])]
@@ -103,5 +105,8 @@ class Oracle(http.server.BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    Oracle.zoo = sys.argv[1]
+    Oracle.folder = sys.argv[1]
+    failed = zoo.main([sys.argv[1], *sys.argv[3:]])
+    if failed:
+        sys.exit(failed)
     http.server.HTTPServer(("0.0.0.0", int(sys.argv[2])), Oracle).serve_forever()

@@ -15,6 +15,7 @@ from xgbpatch.engine.client import Container, Engine
 from xgbpatch.engine.types import Mount, Run
 
 READY_SECONDS = 240
+TRAINED_SECONDS = 900  # all models of the zoo
 MODELS = "/opt/ml/models/zoo"
 ORACLE = Path(__file__).with_name("oracle.py")
 ZOO = Path(__file__).parent.parent / "overlays" / "zoo.py"
@@ -51,6 +52,10 @@ class Scene:
         mounts = (Mount(source, target, read_only=True),)
         return Run(image, ("serve",), environment={**kind, **self.environment, **extra}, mounts=mounts, ports=(8080,))
 
+    def cast(self, parts: Mapping[str, Part]) -> dict[str, Part]:
+        """The base, and the parts that are held against it."""
+        return {name: parts[name] for name in ("base", *self.parts)}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -77,28 +82,55 @@ class Player:
         return wire.send(self.address, request)
 
 
+class Servers:
+    """The servers of a scene for several tests; those of a `with` block end with it."""
+
+    def __init__(self, engine: Engine, scene: Scene, zoo: Zoo, parts: Mapping[str, Part]) -> None:
+        self._engine = engine
+        self._scene = scene
+        self._zoo = zoo
+        self._parts = parts
+        self._exits = ExitStack()
+        self._players: dict[str, Player] = {}
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    def players(self) -> dict[str, Player]:
+        """All parts, ready, with the scene's models loaded; one that a test has ended is started anew."""
+        missing = [name for name in self._parts if name not in self._players or _has_ended(self._players[name])]
+        for name in missing:  # all at the same time
+            run = self._scene.run(self._parts[name].image, self._zoo, self._parts[name].environment)
+            self._players[name] = Player(self._exits.enter_context(self._engine.container(run)))
+        for player in (self._players[name] for name in missing):
+            player.server.wait(READY_SECONDS)
+            for model in self._scene.models if self._scene.multi_model else ():
+                _load(player, model)
+        return dict(self._players)
+
+
 @contextmanager
 def played(engine: Engine, scene: Scene, zoo: Zoo, parts: Mapping[str, Part]) -> Iterator[dict[str, Player]]:
-    """All `parts` of a scene, ready, with the scene's models loaded; started at the same time.
-
-    A failure names the servers that had ended by then, with the end of their logs.
-    """
-    with ExitStack() as exits:
-        players = {
-            name: Player(exits.enter_context(engine.container(scene.run(part.image, zoo, part.environment))))
-            for name, part in parts.items()
-        }
-        for player in players.values():
-            player.server.wait(READY_SECONDS)
-            for model in scene.models if scene.multi_model else ():
-                _load(player, model)
-        try:
+    """The servers of a scene for one test."""
+    with Servers(engine, scene, zoo, parts) as servers:
+        players = servers.players()
+        with ends_named(players):
             yield players
-        except AssertionError as error:
-            ended = [f"{name} {_end_of(player.container)}" for name, player in players.items() if _has_ended(player)]
-            if ended:
-                raise AssertionError("\n".join([str(error), *ended])) from error
-            raise
+
+
+@contextmanager
+def ends_named(players: Mapping[str, Player]) -> Iterator[None]:
+    """A failure in the block names the servers that had ended by then, with the end of their logs."""
+    try:
+        yield
+    except AssertionError as error:
+        ended = [f"{name} {_end_of(player.container)}" for name, player in players.items() if _has_ended(player)]
+        if ended:
+            raise AssertionError("\n".join([str(error), *ended])) from error
+        raise
 
 
 def _has_ended(player: Player) -> bool:
@@ -116,21 +148,18 @@ def _load(player: Player, model: str) -> None:
     assert answer.status == 200, answer
 
 
-def trained(engine: Engine, image: str, folder: Path, names: tuple[str, ...]) -> Zoo:
-    """The models of tests/support/overlays/zoo.py, made by the xgboost of `image`."""
-    mounts = (Mount(folder, "/zoo"), Mount(ZOO, "/zoo.py", read_only=True))
-    done = engine.run(Run(image, ("python", "-W", "ignore", "/zoo.py", "/zoo", *names), mounts=mounts, network="none"))
-    assert done.exit_code == 0, done.stderr
-    return Zoo(folder, json.loads((folder / "zoo.json").read_text())["models"])
-
-
 @contextmanager
-def consulted(engine: Engine, image: str, zoo: Zoo) -> Iterator[Player]:
-    """oracle.py at work in `image`."""
-    mounts = (Mount(zoo.folder, "/zoo", read_only=True), Mount(ORACLE, "/oracle.py", read_only=True))
-    command = ("python", "-W", "ignore", "/oracle.py", "/zoo", "8080")
-    environment = {"OMP_NUM_THREADS": "1"}
-    with engine.container(Run(image, command, environment=environment, mounts=mounts, ports=(8080,))) as container:
+def consulted(engine: Engine, image: str, folder: Path, names: tuple[str, ...]) -> Iterator[tuple[Zoo, Player]]:
+    """The models of tests/support/overlays/zoo.py, made by the xgboost of `image`, and oracle.py at work beside it.
+
+    No `names` are all models. One container does both, and imports xgboost once.
+    """
+    programs = [Mount(file, f"/oracle/{file.name}", read_only=True) for file in (ORACLE, ZOO)]
+    command = ("python", "-W", "ignore", "/oracle/oracle.py", "/zoo", "8080", *names)
+    run = Run(
+        image, command, environment={"OMP_NUM_THREADS": "1"}, mounts=(Mount(folder, "/zoo"), *programs), ports=(8080,)
+    )
+    with engine.container(run) as container:
         oracle = Player(container)
-        oracle.server.wait(READY_SECONDS)
-        yield oracle
+        oracle.server.wait(TRAINED_SECONDS)
+        yield Zoo(folder, json.loads((folder / "zoo.json").read_text())["models"]), oracle

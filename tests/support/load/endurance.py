@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from support.differential.stage import Player
-from support.load.traffic import Exchange, Record, Traffic, post
+from support.load.traffic import NEVER, Exchange, Record, Traffic, post
 from xgbpatch.contract.http import Request
 
 GROWTH_LIMIT = 150 * 10**6  # bytes; the longevity test of AWS's deep-learning-containers has the same
@@ -46,11 +46,14 @@ class Endurance:
         )
 
 
-def endure(player: Player, path: str, clients: int, seconds: float) -> Endurance:
-    """Post different bodies from all clients; every answer must be the one that a single client got before."""
+def endure(player: Player, path: str, clients: int, *, seconds: float, each: float = NEVER) -> Endurance:
+    """Post different bodies from all clients; every answer must be the one that a single client got before.
+
+    It ends after `seconds`, or when each client has asked `each` times.
+    """
     exchanges = [_exchange(player, path, rows, seed) for seed, rows in enumerate(BODIES)]
     before = player.container.memory()
-    record = Traffic(player.address, exchanges, clients).run(seconds)
+    record = Traffic(player.address, exchanges, clients, each=each).run(seconds)
     return Endurance(before, player.container.memory(), record)
 
 

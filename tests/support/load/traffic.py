@@ -62,13 +62,14 @@ def post(path: str, body: bytes, content_type: str = "text/csv", accept: str = "
 
 
 class Traffic:
-    """`clients` clients on `address` ("host:port"), until `seconds` have passed or `stop` is called."""
+    """`clients` clients on `address` ("host:port") that ask `each` times, or until the end; `stop` ends them sooner."""
 
-    def __init__(self, address: str, exchanges: Sequence[Exchange], clients: int) -> None:
+    def __init__(self, address: str, exchanges: Sequence[Exchange], clients: int, *, each: float = NEVER) -> None:
         self._host, _, port = address.partition(":")
         self._port = int(port)
         self._exchanges = exchanges
         self._clients = clients
+        self._each = each
         self._stopped = False
         self._open: dict[int, _Connection] = {}
         self.record = Record(time.monotonic())
@@ -94,7 +95,7 @@ class Traffic:
     async def _client(self, number: int, end: float) -> None:
         connection: _Connection | None = None
         client = number
-        while time.monotonic() < end and not self._stopped:
+        while number < client + self._each and time.monotonic() < end and not self._stopped:
             exchange = self._exchanges[number % len(self._exchanges)]
             number += 1
             begun = time.monotonic()
