@@ -34,7 +34,7 @@ def settled(server: Server, request: Request) -> Answer:
 
 
 PORT = 8080  # where nothing asks for another
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = (0.1, 1.0)  # from, to: a twentieth of the time that has passed, because a poll costs CPU too
 _ONE_WORKER = ("SAGEMAKER_MODEL_SERVER_WORKERS", "1")  # where concurrency is not what is checked: half the start
 
 
@@ -154,18 +154,19 @@ class Server:
         """Block until /ping answers 200; raises `Violation` when it ended or is not ready `limit` seconds on."""
         while self.cold_start is None:
             status = self._ping(self.stack.port)
-            if status == 200:
-                self.cold_start = time.monotonic() - self.begun
-            elif not self.container.running:
+            # The port of a container that ended may be another's; a 502 is nginx, which waits for its server.
+            if status in (0, 200) and not self.container.running:
                 code = self.container.wait(5)
                 raise Violation(f"`serve` ({self.stack.name}) ended with exit code {code} before /ping answered")
-            elif self.stack.port != PORT and self._ping(PORT) == 200:
+            if status == 200:
+                self.cold_start = time.monotonic() - self.begun
+            elif not status and self.stack.port != PORT and self._ping(PORT) == 200:
                 raise Violation(f"`serve` ({self.stack.name}) answers on port {PORT}, not on {self.stack.port}")
             elif time.monotonic() - self.begun > limit:
                 last = f"last status {status}" if status else "no answer"
                 raise Violation(f"`serve` ({self.stack.name}) not ready within {limit:g} s: {last}")
             else:
-                time.sleep(_POLL_SECONDS)
+                self._pause()
 
     def end(self, limit: float) -> int:
         """Block until it ends by itself; raises `Violation` where it is ready instead, or runs for `limit` seconds."""
@@ -174,16 +175,18 @@ class Server:
                 raise Violation(f"`serve` ({self.stack.name}) is ready, and its model should not have been loaded")
             if time.monotonic() - self.begun > limit:
                 raise Violation(f"`serve` ({self.stack.name}) still runs after {limit:g} s, without an answer to /ping")
-            time.sleep(_POLL_SECONDS)
+            self._pause()
         return self.container.wait(5)
 
     def ask(self, request: Request) -> Answer:
         return send(self.address, request)
 
+    def _pause(self) -> None:
+        shortest, longest = _POLL_SECONDS
+        time.sleep(min(longest, max(shortest, (time.monotonic() - self.begun) / 20)))
+
     def _ping(self, port: int) -> int:
         try:
-            if not self.container.running:
-                return 0
             address = self.address if port == self.stack.port else self.container.address(port)
             return send(address, Request(path="/ping")).status
         except EngineGoneError:
