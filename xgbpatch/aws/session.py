@@ -71,7 +71,12 @@ def translated(action: str, resource: str) -> Iterator[None]:
     try:
         yield
     except exceptions.ClientError as error:
-        raise _refused(error, action, resource) from error
+        reason, words = code(error), error.response.get("Error", {}).get("Message", "")
+        step = _NEXT_STEPS.get(reason, "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if reason in _DENIED or (status == 403 and not step):
+            step = f'Allow "{action}" for this identity; `aws sts get-caller-identity` shows which one it is.'
+        raise AwsError(f'AWS refused "{action}" on "{resource}": {reason}: {words}', step) from error
     except unidentified as error:
         raise AwsError(f'no AWS credentials for "{action}": {error}', _CONFIGURE) from error
     except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
@@ -79,14 +84,6 @@ def translated(action: str, resource: str) -> Iterator[None]:
         raise AwsError(f'AWS did not answer "{action}" on "{resource}": {error}', step) from error
     except (exceptions.BotoCoreError, ValueError) as error:
         raise AwsError(f'"{action}" on "{resource}" could not be asked: {error}', _CONFIGURE) from error
-
-
-def _refused(error: Any, action: str, resource: str) -> AwsError:
-    reason, words = code(error), error.response.get("Error", {}).get("Message", "")
-    step = _NEXT_STEPS.get(reason, "")
-    if reason in _DENIED or (error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 403 and not step):
-        step = f'Allow "{action}" for this identity; `aws sts get-caller-identity` shows which one it is.'
-    return AwsError(f'AWS refused "{action}" on "{resource}": {reason}: {words}', step)
 
 
 def code(error: Any) -> str:

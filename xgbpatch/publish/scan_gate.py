@@ -17,7 +17,6 @@ from datetime import datetime, timedelta, timezone
 
 from xgbpatch.aws import EcrImages, Scan
 from xgbpatch.errors import AwsError, RegistryError, ScanError
-from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services, copy
@@ -86,21 +85,16 @@ def named_base(services: Services, base: ImageReference, patched: ImageReference
         return place.with_digest(there.digest)
     image = load_image(services.registry, patched)
     below = load_image(services.registry, base, image.architecture or "amd64")
-    source, target = services.blobs_of(base), services.blobs_of(place)
-    copy.copy(source, target, [below.manifest.config], services.progress)
-    return services.registry.put_manifest(place, _beneath(image, below))
-
-
-def _beneath(image: RemoteImage, base: RemoteImage) -> Manifest:
-    """The base's configuration over the first layers of `image`: those may be compressed otherwise than the base's."""
-    count = len(base.diff_ids)
-    if not count or image.diff_ids[:count] != base.diff_ids:
-        raise ScanError(f'"{image.reference}" does not stand on its base "{base.reference}"', "Build it anew.")
+    config, count = below.manifest.config, len(below.diff_ids)
+    copy.copy(services.blobs_of(base), services.blobs_of(place), [config], services.progress)
+    if not count or image.diff_ids[:count] != below.diff_ids:
+        raise ScanError(f'"{image.reference}" does not stand on its base "{below.reference}"', "Build it anew.")
+    # over the first layers of the patched image, which may be compressed otherwise than the base's
     document = dict(image.manifest.document)
-    config = base.manifest.config
     document["config"] = {**document["config"], "digest": config.digest, "size": config.size}
     document["layers"] = list(document["layers"])[:count]
-    return Manifest(json.dumps(document, indent=3).encode(), image.manifest.media_type)
+    manifest = Manifest(json.dumps(document, indent=3).encode(), image.manifest.media_type)
+    return services.registry.put_manifest(place, manifest)
 
 
 @dataclass(frozen=True)

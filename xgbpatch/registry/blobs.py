@@ -197,21 +197,15 @@ class ChunkedUpload:
         self._blobs = blobs
         self._location = begun.location
         self._stands = 0
-        self._piece_bytes = self._agreed(begun.headers.get("OCI-Chunk-Min-Length", ""))
-
-    @property
-    def piece_bytes(self) -> int:
-        return self._piece_bytes
-
-    def _agreed(self, least: str) -> int:
-        wanted = float(least) if is_number(least) else 0.0
-        if wanted > _LARGEST_PIECE:
+        header = begun.headers.get("OCI-Chunk-Min-Length", "")
+        least = float(header) if is_number(header) else 0.0
+        if least > _LARGEST_PIECE:
             self.cancel()
             raise RegistryError(
-                f'the registry of "{self._blobs.reference.name}" takes no pieces below {wanted / (1 << 20):.0f} MiB',
+                f'the registry of "{self._blobs.reference.name}" takes no pieces below {least / (1 << 20):.0f} MiB',
                 _ENGINE,
             )
-        return max(PIECE_BYTES, int(wanted))
+        self.piece_bytes = max(PIECE_BYTES, int(least))
 
     def send(self, piece: bytes) -> None:
         """Append `piece`, whatever it takes."""
