@@ -26,8 +26,8 @@ def options_for(state: Path, *regions: str) -> sandbox.SandboxOptions:
 
 @pytest.fixture(scope="session")
 def regions():
-    """Three regions that no other process of this machine has."""
-    return lease(3)
+    """Four that no other process of this machine has; the first and the last are for sandboxes of single tests."""
+    return lease(4)
 
 
 @pytest.fixture
@@ -38,14 +38,18 @@ def options(tmp_path, regions, registry_on_path):
     sandbox.down(chosen)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory, regions, registry_on_path):
-    """A sandbox that runs for all tests of a module, in two regions."""
-    chosen = options_for(tmp_path_factory.mktemp("state"), *regions[1:])
+@pytest.fixture(scope="session")
+def options_of_running(tmp_path_factory, regions):
+    return options_for(tmp_path_factory.mktemp("state"), *regions[1:3])
+
+
+@pytest.fixture(scope="session")
+def running(options_of_running, registry_on_path):
+    """A sandbox that runs for all tests that leave it as it is, in two regions."""
     try:
-        yield sandbox.up(chosen, Silent())
+        yield sandbox.up(options_of_running, Silent())
     finally:
-        sandbox.down(chosen)
+        sandbox.down(options_of_running)
 
 
 @pytest.fixture
