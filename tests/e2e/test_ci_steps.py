@@ -83,7 +83,7 @@ class Stage:
         environment = {**self.environment, **{name: str(code) for name, code in codes.items()}}
         command = [shell, "-c", script(kind)]
         return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=60
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=600
         )
 
     def calls(self, program: str) -> list[list[str]]:

@@ -10,7 +10,6 @@ import sys
 
 import pytest
 import yaml
-from cfnlint.decode import cfn_yaml
 
 from support.commands import command_line
 from support.handmade_bases import SERVE_UTILS, HandBase
@@ -53,6 +52,8 @@ def step(kind):
     text = render(kind, "xgbpatch[packages]==1.0.0")
     if kind is Kind.GITHUB:
         return yaml.safe_load(text)["jobs"]["keep-current"]["steps"][-1]["run"]
+    from cfnlint.decode import cfn_yaml  # takes a second of every worker that collects this file
+
     source = cfn_yaml.loads(text)["Resources"]["Project"]["Properties"]["Source"]
     return yaml.safe_load(source["BuildSpec"])["phases"]["build"]["commands"][0]
 

@@ -21,7 +21,6 @@ from typing import Any
 
 import boto3
 import pytest
-from cfnlint.decode import cfn_yaml
 
 from support.aws import ACCOUNT, REGION
 from xgbpatch.ci import INSPECTOR, PRUNE, PUSH, USAGE, Kind, render
@@ -31,6 +30,14 @@ CONNECTION = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/0a1b2c3d-00
 CODEBUILD = {"SourceLocation": "https://github.com/example/images.git", "ConnectionArn": CONNECTION}
 REQUIREMENT = "xgbpatch[packages]==1.0.0"
 LINTER = Path(sys.executable).with_name("cfn-lint")
+
+
+def parsed(kind: Kind) -> dict[str, Any]:
+    """The template as cfn-lint reads it, which is imported here: it takes a second of whoever collects this file."""
+    from cfnlint.decode import cfn_yaml
+
+    document: dict[str, Any] = cfn_yaml.loads(render(kind, REQUIREMENT))
+    return document
 
 
 def client(service: str) -> Any:
@@ -131,7 +138,7 @@ def test_the_codebuild_role_may_push_to_one_repository_and_pull_the_base(aws: st
 
 
 def test_the_project_is_one_that_codebuild_takes(aws: str):
-    template = cfn_yaml.loads(render(Kind.CODEBUILD, REQUIREMENT))
+    template = parsed(Kind.CODEBUILD)
     codebuild = client("codebuild")
     with stack(Kind.CODEBUILD, **CODEBUILD) as made:
         known = {name: default["Default"] for name, default in template["Parameters"].items() if "Default" in default}
@@ -208,14 +215,14 @@ def test_the_starter_without_a_notebook_has_none(aws: str):
 
 
 def test_the_repository_scans_images_and_expires_untagged_ones_alone():
-    repository = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]["Repository"]["Properties"]
+    repository = parsed(Kind.STARTER)["Resources"]["Repository"]["Properties"]
     assert repository["ImageScanningConfiguration"]["ScanOnPush"] is True  # moto loses it
     (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
     assert rule["selection"]["tagStatus"] == "untagged"
 
 
 def test_the_bucket_is_private_and_speaks_tls_alone():
-    resources = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]
+    resources = parsed(Kind.STARTER)["Resources"]
     blocked = resources["Bucket"]["Properties"]["PublicAccessBlockConfiguration"]  # moto loses it
     assert (len(blocked), set(blocked.values())) == (4, {True})
     (denied,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
@@ -251,7 +258,7 @@ def test_one_repository_and_branch_may_take_the_build_role(aws: str, provider: s
 
 def test_a_provider_needs_a_subject():
     """moto does not look at Rules."""
-    template = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))
+    template = parsed(Kind.STARTER)
     (rule,) = template["Rules"].values()
     none_is_named = {
         name: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, "none"]}]} for name in ("CiProvider", "CiSubject")
@@ -272,18 +279,18 @@ def test_a_provider_needs_a_subject():
     ],
 )
 def test_a_subject_names_one_repository(subject: str, taken: bool):
-    pattern = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Parameters"]["CiSubject"]["AllowedPattern"]
+    pattern = parsed(Kind.STARTER)["Parameters"]["CiSubject"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, subject)) is taken
 
 
 @pytest.mark.parametrize("provider", ["github", "gitlab"])
 def test_the_identity_provider_is_one_that_iam_takes(aws: str, provider: str):
     iam = client("iam")
-    properties = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]["CiIdentity"]["Properties"]
+    properties = parsed(Kind.STARTER)["Resources"]["CiIdentity"]["Properties"]
     found = resolved(properties, {"ForGithub": provider == "github"})
     made = iam.create_open_id_connect_provider(Url=found["Url"], ClientIDList=found["ClientIdList"])
     arn = made["OpenIDConnectProviderArn"]
-    trusted = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]["BuildRole"]["Properties"]
+    trusted = parsed(Kind.STARTER)["Resources"]["BuildRole"]["Properties"]
     assert f":oidc-provider/{arn.partition(':oidc-provider/')[2]}'" in str(trusted["AssumeRolePolicyDocument"])
     iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
     assert iam.list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
@@ -304,7 +311,7 @@ def test_people_and_the_notebook_may_see_what_is_in_use_and_prune_one_repository
         assert allowed["PruneTheImages"]["Action"] == [*PRUNE]
         assert set(PUSH) <= set(PRUNE), "a push out of an engine is not allowed any more"
         assert allowed["PruneTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
-    resources = cfn_yaml.loads(render(Kind.STARTER, REQUIREMENT))["Resources"]
+    resources = parsed(Kind.STARTER)["Resources"]
     attached = {name: str(resources[name]["Properties"]["ManagedPolicyArns"]) for name in ("NotebookRole", "BuildRole")}
     assert {name: "UsagePolicy" in text for name, text in attached.items()} == {
         "NotebookRole": True,

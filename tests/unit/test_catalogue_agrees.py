@@ -7,28 +7,36 @@ import subprocess
 import sys
 
 import pytest
-from sagemaker.core import image_uris
 
 from xgbpatch import catalogue
 from xgbpatch.catalogue import REFUSED, SCOPES, SdkTable, ShippedTable
 from xgbpatch.spec import Architecture
 
-CONFIG = image_uris.config_for_framework("xgboost")
-IMAGES = [
+IMAGES = [  # of the shipped table, which has every version of the SDK's: see below
     pytest.param(scope, version, id=f"{scope}-{version}")
-    for scope, entries in CONFIG.items()
-    for version in entries["versions"]
-    if version not in REFUSED
+    for scope, images in ShippedTable.load().images.items()
+    for version in images
 ]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def endpoints_read_once():
-    """The SDK reads botocore's endpoints again for each URI: 40 ms times 800."""
+@pytest.fixture(scope="module")
+def image_uris():
+    """The SDK's table. Imported here, for that takes seconds of whoever collects this file.
+
+    The SDK reads botocore's endpoints again for each URI, 40 ms times 800; here it reads them once.
+    """
+    from sagemaker.core import image_uris
+
     resolver = image_uris.utils._botocore_resolver
     image_uris.utils._botocore_resolver = functools.cache(resolver)
-    yield
+    yield image_uris
     image_uris.utils._botocore_resolver = resolver
+
+
+@pytest.fixture(scope="module")
+def scopes(image_uris):
+    """The SDK's entries, by scope."""
+    return image_uris.config_for_framework("xgboost")
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +45,8 @@ def shipped():
 
 
 @pytest.mark.parametrize(("scope", "number"), IMAGES)
-def test_every_uri_is_the_sdks(shipped, scope, number):
-    regions = sorted(CONFIG[scope]["versions"][number]["registries"])
+def test_every_uri_is_the_sdks(shipped, image_uris, scopes, scope, number):
+    regions = sorted(scopes[scope]["versions"][number]["registries"])
     image = shipped.images[scope][number]
     ours = {region: f"{shipped.hosts[region]}/{image['repository']}:{image['tag']}" for region in regions}
     theirs = {region: image_uris.retrieve("xgboost", region, version=number, image_scope=scope) for region in regions}
@@ -47,17 +55,17 @@ def test_every_uri_is_the_sdks(shipped, scope, number):
 
 
 @pytest.mark.parametrize("scope", ["training", "inference", "inference_graviton"])
-def test_no_version_is_missing_or_invented(shipped, scope):
-    assert set(shipped.images[scope]) == set(CONFIG[scope]["versions"]) - set(REFUSED)
+def test_no_version_is_missing_or_invented(shipped, scopes, scope):
+    assert set(shipped.images[scope]) == set(scopes[scope]["versions"]) - set(REFUSED)
 
 
 def test_scopes_of_amd64_agree(shipped):
     assert shipped.images["training"] == shipped.images["inference"]
 
 
-def test_no_scope_is_left_out(shipped):
-    assert set(shipped.images) == set(CONFIG)
-    assert set(SCOPES.values()) <= set(CONFIG)
+def test_no_scope_is_left_out(shipped, scopes):
+    assert set(shipped.images) == set(scopes)
+    assert set(SCOPES.values()) <= set(scopes)
 
 
 def test_a_newer_sdk_is_used_and_says_so(shipped):
@@ -68,7 +76,7 @@ def test_a_newer_sdk_is_used_and_says_so(shipped):
 
 
 @pytest.mark.parametrize("architecture", Architecture, ids=lambda item: item.value)
-def test_both_tables_answer_alike(shipped, architecture):
+def test_both_tables_answer_alike(shipped, image_uris, architecture):
     sdk = SdkTable("any", image_uris)
     assert sdk.regions() == shipped.regions()
     assert set(sdk.versions(architecture)) == set(shipped.versions(architecture))
