@@ -273,8 +273,9 @@ def test_a_job_that_the_base_fails_fails_as_there(trainers):
 
 def test_checkpoints_are_the_bases(trainers):
     plain, ours = (trainer.run(Job(job().hyperparameters, job().channels, checkpoints=True)) for trainer in trainers)
-    found = [sorted(os.listdir(str(outcome.folder / "checkpoints"))) for outcome in (plain, ours)]
-    assert found[0] == found[1] != []
+    # 1.2-2 keeps five, and a thread removes the older ones, when it comes to that before the job ends
+    newest = [sorted(os.listdir(str(outcome.folder / "checkpoints")))[-5:] for outcome in (plain, ours)]
+    assert newest[0] == newest[1] != []
     assert set(os.listdir(str(ours.folder / "model" / "xgbpatch"))) == FILES
 
 

@@ -1,4 +1,7 @@
-"""The base's `train` does what the facts say of the official image (sections 4.1 to 4.8), in the real container."""
+"""The base's `train` does what the facts say of the official image (sections 4.1 to 4.8), in the real container.
+
+Most jobs of a base run in one container (`support.standin.base_process`); `start` is the user's `docker run`.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from typing import Any
 import pytest
 
 import xgbpatch
+from support.standin.base_process import BaseProcess
 from xgbpatch.engine.client import Container, Engine
 from xgbpatch.engine.types import Mount, Run
 
 ABALONE = Path(xgbpatch.__file__).parent / "data" / "abalone"
-PROBE = Path(__file__).parents[1] / "support/standin/probe_training.py"
+PROBE = "/tests/support/standin/probe_training.py"  # in the container
 TIMEOUT = 240
 REGRESSION = {"objective": "reg:squarederror", "num_round": "4", "max_depth": "3"}
 BINARY = {"objective": "binary:logistic", "num_round": "4", "max_depth": "3"}
@@ -129,22 +133,20 @@ def start(engine: Engine, base: str, tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def train(start: Callable[..., Any], tmp_path: Path) -> Callable[[Job], Outcome]:
+def train(process: BaseProcess, work: Path) -> Callable[[Job], Outcome]:
     """train(job): what the job left when it had ended."""
 
     def trained(job: Job) -> Outcome:
-        with start(job) as container:
-            exit_code = container.wait(TIMEOUT)
-            return Outcome(exit_code, container.stdout(), container.stderr(), tmp_path / "algo-1")
+        prepare(work / "algo-1", job)
+        done = process.run("train", ml=work / "algo-1")
+        return Outcome(done.exit_code, done.stdout, done.stderr, work / "algo-1")
 
     return trained
 
 
-def ask(engine: Engine, base: str, question: dict[str, Any], ml: Path) -> Any:
+def ask(process: BaseProcess, question: dict[str, Any], ml: Path) -> Any:
     """The answer of `probe_training.py`, run with the base's own Python, `ml` being its /opt/ml."""
-    mounts = (Mount(PROBE, "/probe.py", read_only=True), Mount(ml, "/opt/ml"))
-    run = Run(base, ("python", "/probe.py", json.dumps(question)), mounts=mounts)
-    completed = engine.run(run, TIMEOUT)
+    completed = process.run(PROBE, json.dumps(question), ml=ml)
     assert completed.exit_code == 0, completed.stderr
     return json.loads(completed.stdout.splitlines()[-1])
 
@@ -160,8 +162,9 @@ def begins_as(version: str) -> bytes:
     return b"{L" if is_modern(version) else b"binf"
 
 
-def test_job_exits_0_with_the_model_and_no_success_file(train, version):
-    outcome = train(Job(dict(REGRESSION, eval_metric="rmse,mae")))
+def test_job_exits_0_with_the_model_and_no_success_file(start, tmp_path, version):
+    with start(Job(dict(REGRESSION, eval_metric="rmse,mae"))) as container:
+        outcome = Outcome(container.wait(TIMEOUT), container.stdout(), container.stderr(), tmp_path / "algo-1")
     assert (outcome.exit_code, outcome.models) == (0, ["xgboost-model"])
     assert [path.name for path in (outcome.ml / "output").iterdir()] == ["data"]
     assert (outcome.ml / "model" / "xgboost-model").read_bytes().startswith(begins_as(version))
@@ -184,9 +187,9 @@ def test_metric_lines_match_what_a_tuning_job_reads(train):
     assert errors == sorted(errors, reverse=True)
 
 
-def test_csv_and_libsvm_of_the_same_rows_give_the_same_errors(train, tmp_path):
+def test_csv_and_libsvm_of_the_same_rows_give_the_same_errors(train, work):
     of_libsvm = train(Job(REGRESSION)).metrics()
-    shutil.rmtree(tmp_path / "algo-1")
+    shutil.rmtree(work / "algo-1")
     of_csv = train(Job(REGRESSION, write=write_csv, content_type="text/csv")).metrics()
     assert len(of_csv) == 4
     assert of_csv == of_libsvm
@@ -238,14 +241,14 @@ def labels_of(channel: str) -> list[str]:
     return [f"{int(float(line.split()[0]) > 9)} " for line in abalone(channel)]
 
 
-def test_early_stopping_keeps_the_best_trees_or_their_number(engine, base, train, version):
+def test_early_stopping_keeps_the_best_trees_or_their_number(process, train, version):
     overfitting = dict(REGRESSION, num_round="60", eta="0.9", max_depth="8", eval_metric="rmse")
     outcome = train(Job(dict(overfitting, early_stopping_rounds="3")))
     rounds = outcome.metrics()
     best = min(rounds, key=lambda numbered: numbered[1]["validation-rmse"])[0]
     printed = {best + 3} if version == "3.2-0" else {best + 2, best + 3}  # before 3.2 callbacks have no certain order
     assert rounds[-1][0] in printed
-    seen = ask(engine, base, {"model": "/opt/ml/model/xgboost-model"}, outcome.ml)
+    seen = ask(process, {"model": "/opt/ml/model/xgboost-model"}, outcome.ml)
     trees = best + 4 if version == "1.2-2" else best + 1  # 1.2-2 keeps all trees, and serving cuts them
     assert (seen["trees"], seen["attributes"]["best_iteration"]) == (trees, str(best))
     if version == "1.2-2":

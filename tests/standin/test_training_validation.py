@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from xgbpatch.engine.client import Engine
-from xgbpatch.engine.types import Mount, Run
+from support.standin.base_process import BaseProcess
 
-PROBE = Path(__file__).parents[1] / "support/standin/probe_training.py"
+PROBE = "/tests/support/standin/probe_training.py"  # in the container
 PLAIN = {"num_round": "4"}
 CHANNEL = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
 
@@ -65,13 +64,12 @@ BY_VERSION: dict[str, tuple[dict[str, str], tuple[int, int], tuple[int, int]]] =
 }
 
 
-@pytest.fixture(scope="module")
-def ask(engine: Engine, base_of: Callable[[str], str], version: str) -> Callable[..., Any]:
-    """ask(question, ml): the answer of `probe_training.py`, run with the base's own Python, `ml` under /opt/ml."""
+@pytest.fixture
+def ask(process: BaseProcess, work: Path) -> Callable[..., Any]:
+    """ask(question): the answer of `probe_training.py`, run with the base's own Python, `work` being its /opt/ml."""
 
-    def answer(question: dict[str, Any], ml: Path | None = None) -> Any:
-        mounts = (Mount(PROBE, "/probe.py", read_only=True), *((Mount(ml, "/opt/ml"),) if ml else ()))
-        completed = engine.run(Run(base_of(version), ("python", "/probe.py", json.dumps(question)), mounts=mounts), 240)
+    def answer(question: dict[str, Any]) -> Any:
+        completed = process.run(PROBE, json.dumps(question), ml=work)
         assert completed.exit_code == 0, completed.stderr
         return json.loads(completed.stdout.splitlines()[-1])
 
@@ -150,16 +148,10 @@ FILES = {
 }
 
 
-@pytest.fixture
-def ml(tmp_path: Path) -> Path:
+def test_files_are_read_as_documented(ask, work, version):
     for name, text in FILES.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tmp_path
-
-
-def test_files_are_read_as_documented(ask, ml, version):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(text)
     questions = {
         "csv": {"path": "/opt/ml/csv", "type": "csv"},
         "weighted": {"path": "/opt/ml/weighted", "type": "csv", "weights": 1},
@@ -170,7 +162,7 @@ def test_files_are_read_as_documented(ask, ml, version):
         "text": {"path": "/opt/ml/text", "type": "libsvm"},
         "pipe": {"path": "/opt/ml/pipe", "type": "csv", "pipe": True},
     }
-    read = dict(zip(questions, ask({"data": list(questions.values())}, ml), strict=True))
+    read = dict(zip(questions, ask({"data": list(questions.values())}), strict=True))
     assert read["csv"] == {"shape": [2, 2], "labels": [1, 0], "weights": []}
     assert read["weighted"] == {"shape": [2, 2], "labels": [1, 0], "weights": [2, 3]}
     assert read["header"]["shape"] == [3, 2]  # the header is taken for a row

@@ -163,7 +163,9 @@ def _become(order: Dict[str, Any]) -> None:
     """Be the program of `order`: it ends as Python ends it."""
     os.environ.clear()
     os.environ.update(order["environment"])
-    sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
+    sys.path[1:1] = [
+        path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path not in sys.path
+    ]
     flags = (os.O_RDONLY, *[os.O_WRONLY | os.O_CREAT | os.O_APPEND] * 2)
     for descriptor, name, flag in zip((0, 1, 2), order["streams"], flags):
         opened = os.open(name, flag, 0o644)

@@ -1,0 +1,102 @@
+"""A container of a base in which programs run one after the other, forks of a process that has the base's packages.
+
+`docker run BASE train` starts a container and imports XGBoost and what goes with it, which costs 3 CPU seconds a job.
+Here the image's own `train` runs too, in its image and environment, with its own /opt/ml.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from xgbpatch.engine.client import Container, Engine
+from xgbpatch.engine.types import Completed, Mount, Run
+
+_TESTS = Path(__file__).resolve().parents[2]
+_START_SECONDS = 120
+_SECONDS = 240
+_SERVER = "rm -rf /opt/ml && exec python /tests/support/overlays/forks.py </work/orders >/work/answers"
+_BEGIN = """
+import os, runpy, shutil, sys
+_, ml, path, *sys.argv = sys.argv
+if os.path.islink("/opt/ml"):
+    os.unlink("/opt/ml")
+os.symlink(ml, "/opt/ml")
+path = path if os.sep in path else shutil.which(path)
+sys.path[0] = os.path.dirname(path)
+runpy.run_path(path, run_name="__main__")
+"""
+
+
+class BaseProcess:
+    """Its folder `work` is /work in the container; what runs finds its /opt/ml below that."""
+
+    def __init__(self, container: Container, environment: dict[str, str], work: Path) -> None:
+        self._container = container
+        self._environment = environment
+        self._work = work
+        self._count = 0
+        self._orders, self._answers = self._opened()
+
+    def folder(self, name: str) -> Path:
+        """A new folder below `work`."""
+        self._count += 1
+        path = self._work / f"{self._count}-{name}"
+        path.mkdir()
+        return path
+
+    def run(self, program: str, *arguments: str, ml: Path) -> Completed:
+        """A command of the image, or a Python file in the container, with `ml` (below `work`) as its /opt/ml."""
+        self._count += 1
+        streams = [self._work / f"{self._count}-{name}" for name in ("stdout", "stderr")]
+        inside = [f"/work/{path.relative_to(self._work)}" for path in (ml, *streams)]
+        order = {
+            "source": _BEGIN,
+            "arguments": ["-c", inside[0], program, program, *arguments],
+            "environment": self._environment,
+            "streams": [os.devnull, *inside[1:]],
+        }
+        pid, deadline = self._answer(order), time.monotonic() + _SECONDS
+        while (code := self._answer({"poll": pid})) is None:
+            assert time.monotonic() < deadline, f"{program} still runs:\n" + streams[1].read_text()
+            time.sleep(0.02)
+        return Completed(code, *(path.read_text() for path in streams))
+
+    def _answer(self, order: dict[str, Any]) -> Any:
+        self._orders.write(json.dumps(order) + "\n")
+        self._orders.flush()
+        line = self._answers.readline()
+        assert line, self._container.stderr()
+        return json.loads(line)
+
+    def _opened(self) -> tuple[IO[str], IO[str]]:
+        """The pipes, once the container's process has opened them too."""
+        pipes: list[IO[str]] = []
+
+        def opened() -> None:
+            pipes.append((self._work / "orders").open("w"))
+            pipes.append((self._work / "answers").open())
+
+        thread = threading.Thread(target=opened, daemon=True)
+        thread.start()
+        thread.join(_START_SECONDS)
+        assert not thread.is_alive(), self._container.stderr()
+        return pipes[0], pipes[1]
+
+
+@contextmanager
+def base_process(engine: Engine, image: str, work: Path) -> Iterator[BaseProcess]:
+    """One for `image`, with a folder that it may fill; it ends with the block."""
+    for name in ("orders", "answers"):
+        os.mkfifo(work / name)
+    local = engine.image(image)
+    assert local is not None
+    mounts = (Mount(_TESTS, "/tests", read_only=True), Mount(work, "/work"))
+    with engine.container(Run(image, ("sh", "-c", _SERVER), mounts=mounts)) as container:
+        yield BaseProcess(container, {"HOSTNAME": "localhost", "HOME": "/root", **local.environment}, work)
