@@ -6,7 +6,6 @@ Jobs run the base's own `train`, one process each; what has no bug on the base u
 import json
 import logging
 import pickle
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -282,17 +281,11 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(trainer):
     assert "could not be written" in outcome.output
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @needs_fix
 def test_hosts_go_on_from_the_newest_checkpoint_that_all_of_them_have(tmp_path):
     model = xgboost.train({}, matrix(rows(0)), num_boost_round=1)
     has = {"127.0.0.1": {"shared": [2, 3, 4], "alone": [4]}, "localhost": {"shared": [2, 3], "alone": []}}
-    hosts, port = [], free_port()
+    hosts, (port,) = [], training_jobs.free_ports(1)
     for host, folders in has.items():
         for name, numbers in folders.items():
             for number in numbers:

@@ -25,21 +25,22 @@ def gunicorn(module, folder, forked=True, **environment):
 
     One that is not forked imports everything after gevent's patches, as the image's do.
     """
-    port, log = _free_port(), folder.parent / f"{time.time()}.log"
-    known = dict(os.environ, SM_MODEL_DIR=str(folder), OMP_NUM_THREADS="1", PYTHONHASHSEED="0", **environment)
-    arguments = ["-k", "gevent", "-w", "1", "-b", f"127.0.0.1:{port}", MODULES[module]]
-    if forked:
-        process = forks.start(GUNICORN, *arguments, environment=known, stdout=log, stderr=log)
-    else:
-        command = [sys.executable, "-W", "ignore", "-c", GUNICORN, *arguments]
-        with log.open("wb") as sink:
-            process = subprocess.Popen(command, env=known, stdout=sink, stderr=sink)
-    try:
-        _wait(process, port, log)
-        yield port, log
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    with _reserved_port() as port:
+        log = folder.parent / f"{time.time()}.log"
+        known = dict(os.environ, SM_MODEL_DIR=str(folder), OMP_NUM_THREADS="1", PYTHONHASHSEED="0", **environment)
+        arguments = ["-k", "gevent", "-w", "1", "-b", f"127.0.0.1:{port}", MODULES[module]]
+        if forked:
+            process = forks.start(GUNICORN, *arguments, environment=known, stdout=log, stderr=log)
+        else:
+            command = [sys.executable, "-W", "ignore", "-c", GUNICORN, *arguments]
+            with log.open("wb") as sink:
+                process = subprocess.Popen(command, env=known, stdout=sink, stderr=sink)
+        try:
+            _wait(process, port, log)
+            yield port, log
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(120)
 
 
 def answer(port, path="/invocations", body=None, accept="text/csv"):
@@ -47,7 +48,7 @@ def answer(port, path="/invocations", body=None, accept="text/csv"):
     headers = {"Accept": accept, "Content-Type": "text/csv"} if body is not None else {}
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body and body.encode(), headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             found = response
             text = response.read()
     except urllib.error.HTTPError as error:
@@ -115,14 +116,17 @@ def test_a_model_that_does_not_load_stops_the_worker_as_in_the_base(model):
         pass
 
 
-def _free_port():
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@contextlib.contextmanager
+def _reserved_port():
+    """A port that gunicorn, which sets SO_REUSEADDR, can bind and that the system gives to nobody else meanwhile."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
 
 
 def _wait(process, port, log):
-    deadline = time.time() + 60
+    deadline = time.time() + 300
     while time.time() < deadline and process.poll() is None:
         with contextlib.suppress(OSError):
             if answer(port, path="/ping")[0] == 200:

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import sys
 
 import numpy as np
@@ -290,7 +289,7 @@ training_jobs.become_job(training_jobs.Path(sys.argv[1]) / "ml", {"fixes": "", "
 
 def test_of_two_hosts_the_master_writes(tmp_path):
     """Both end, which they would not if one waited for the other in an operation of the group."""
-    hosts, ports, processes = ["127.0.0.1", "localhost"], free_ports(2), []
+    hosts, ports, processes = ["127.0.0.1", "localhost"], training_jobs.free_ports(2), []
     for host in hosts:
         folder = workplace(tmp_path / host) / "first"
         lay_out(folder, job("binary:logistic", xgbpatch_feature_names="a,b,c,d"))
@@ -306,17 +305,6 @@ def test_of_two_hosts_the_master_writes(tmp_path):
             process.kill()
     assert set(os.listdir(str(tmp_path / hosts[0] / "ml/model/xgbpatch"))) == FILES
     assert os.listdir(str(tmp_path / hosts[1] / "ml/model")) == []
-
-
-def free_ports(count):
-    """Texts; all held at once, so that they differ."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("", 0))
-    ports = [str(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def test_a_program_of_the_users_writes_the_same_files(tmp_path):

@@ -7,8 +7,10 @@ links to.
 
 import json
 import os
+import random
 import re
 import signal
+import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -230,3 +232,15 @@ def load_in_forks() -> None:
         return json.loads(text)
 
     _resumption._configuration = configuration
+
+
+def free_ports(count: int) -> List[str]:
+    """Ports for the base's trackers, which no reserved socket may stand in the way of: below those that the system
+    gives to whoever asks for any."""
+    ports: List[str] = []
+    while len(ports) < count:
+        port = random.randrange(10000, 32768)
+        with socket.socket() as probe:
+            if str(port) not in ports and probe.connect_ex(("127.0.0.1", port)):
+                ports.append(str(port))
+    return ports
