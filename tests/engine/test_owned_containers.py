@@ -130,7 +130,10 @@ def discard(client, ids):
 
 
 def sweep(*prefix):
-    """A command that connects to the engine, as each one does, and ends."""
+    """What each command does first: it connects to the engine. In a namespace a process of its own does."""
+    if not prefix:
+        with Engine.connect():
+            return
     subprocess.run([*prefix, sys.executable, "-c", SWEEPER], input="\n", text=True, check=True,
                    stdout=subprocess.DEVNULL, timeout=DEADLINE_SECONDS)  # fmt: skip
 
@@ -154,11 +157,18 @@ NAMESPACES = {
 }
 
 
+@pytest.fixture(scope="module")
+def living(client, image):
+    """A run for several tests: its process, and the IDs of its containers."""
+    with held(client, image) as process_and_ids:
+        yield process_and_ids
+
+
 @pytest.mark.parametrize("namespace", NAMESPACES.values(), ids=NAMESPACES)
-def test_living_run_is_left_alone_by_a_command_in_another_namespace(client, image, namespace):
-    with held(client, image) as (_, ids):
-        sweep(*namespace)
-        assert existing(client, ids) == ids
+def test_living_run_is_left_alone_by_a_command_in_another_namespace(client, living, namespace):
+    _, ids = living
+    sweep(*namespace)
+    assert existing(client, ids) == ids
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES.values(), ids=NAMESPACES)
@@ -259,12 +269,9 @@ def test_image_that_several_remove_at_once_is_removed_for_all_of_them(client):
     assert client.images.list(str(reference)) == []
 
 
-def test_image_in_use_is_not_taken_for_removed(client, image):
-    with (
-        held(client, image),
-        Engine.connect() as engine,
-        pytest.raises(EngineError, match="using its referenced image"),
-    ):
+@pytest.mark.usefixtures("living")
+def test_image_in_use_is_not_taken_for_removed(image):
+    with Engine.connect() as engine, pytest.raises(EngineError, match="using its referenced image"):
         engine.remove(image)
 
 
@@ -372,28 +379,32 @@ def passing(near, far):
                 yield data, other[source]
 
 
-def containers_finding():
-    """What `xgbpatch doctor` says of containers; nothing else of this machine matters here."""
+@pytest.fixture(scope="module")
+def doctor(client, image, living):
+    """What `xgbpatch doctor` says of the containers of a living run, and of one in a PID namespace of its own.
+
+    (its finding, ID of the second run's container); nothing else of this machine matters here.
+    """
     environment = {**os.environ, "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "xgbpatch", "doctor", "--json", "--region", "us-west-2"]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
-    )
+    with held(client, image, *NAMESPACES["PID namespace"]) as (_, ids):
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
+        )
     (finding,) = [one for one in json.loads(done.stdout) if one["name"] == "containers"]
-    return finding
+    return finding, ids[0]
 
 
-def test_doctor_offers_no_removal_of_a_living_run(client, image):
-    with held(client, image) as (process, ids):
-        finding = containers_finding()
+def test_doctor_offers_no_removal_of_a_living_run(doctor, living):
+    finding, _ = doctor
+    process, ids = living
     assert ids[0][:12] not in finding["fix"]
     assert f"process {process.pid}" in finding["seen"]
 
 
-def test_doctor_leaves_to_a_person_what_it_cannot_judge(client, image):
-    with held(client, image, *NAMESPACES["PID namespace"]) as (_, ids):
-        finding = containers_finding()
+def test_doctor_leaves_to_a_person_what_it_cannot_judge(doctor):
+    finding, container = doctor
     assert finding["level"] == "warning"
-    assert f'{ids[0][:12]} (process 1 on "{socket.gethostname()}"' in finding["seen"]
-    assert ids[0][:12] in finding["fix"]
+    assert f'{container[:12]} (process 1 on "{socket.gethostname()}"' in finding["seen"]
+    assert container[:12] in finding["fix"]
     assert "no longer runs" in finding["fix"]
