@@ -10,7 +10,7 @@ APPEND = {"XGBPATCH_ENGINE": "booster", "XGBPATCH_SHAP_LAYOUT": "append"}
 ENVIRONMENTS = {"asked": ONEDAL, "append": APPEND, "both": {**APPEND, **ONEDAL}}
 
 PAYLOAD_LIMIT = 21 * 2**20  # bytes
-_LIMITED = {"MAX_CONTENT_LENGTH": str(PAYLOAD_LIMIT)}
+_LIMITED = {"MAX_CONTENT_LENGTH": str(PAYLOAD_LIMIT), "XGBPATCH_SHAP_MEGABYTES": "64"}
 _SELECTED = {"SAGEMAKER_INFERENCE_OUTPUT": "probability"}  # of several keys protobuf writes in a random order
 _OFF = ("off",) if LONG else ()  # NATIVE and MULTI_MODEL always have it
 NATIVE = Scene("native", ("softprob",), _LIMITED, share=0.3, parts=("off", "both"))  # tests of load share its servers
