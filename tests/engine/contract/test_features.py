@@ -19,6 +19,8 @@ pytestmark = pytest.mark.timeout(900)
 VERSION = os.environ.get("XGBPATCH_TEST_VERSION", "3.2-0")
 # A base without the feature is right about these: it answers as it always did.
 HARMLESS = {"shap.off", "daal4py.predictions"}
+# Seen to fail in test_checks.py, where a server is cheap: they hold answers as others do that fail here.
+ELSEWHERE = {"shap.batch", "shap.multi-model", "daal4py.same-bytes"}
 # Behind the overlay's own proof of its values, which would refuse them.
 WRONG = {
     "shap/response.py": """
@@ -68,14 +70,15 @@ def test_an_image_that_differs_in_labels_alone_is_its_base_and_fails_every_check
 ):
     base = base_of(VERSION)
     labels = claims(base, engine.image(base).id, ",".join(FEATURES), ",".join(FIXES))
-    ours = {check.name for check in CHECKS if check.feature or check.fix}
+    checks = {check.name for check in CHECKS if check.group != "base"} - ELSEWHERE
+    ours = {check.name for check in CHECKS if check.feature or check.fix} & checks
     absent = {f"fix.{name}" for name in FIXES if VERSION not in FIXES[name].versions}
-    with broken.built(engine, base, Breakage("empty-promise", labels=labels, run="touch /opt/nothing")) as image:
-        report = contract.check(engine, image, Options(logs=tmp_path))
+    with broken.built(engine, base, Breakage("empty-promise", labels=labels)) as image:
+        report = contract.check(engine, image, Options(checks=tuple(checks), logs=tmp_path))
     verdicts = {verdict: {result.name for result in report.results if result.verdict is verdict} for verdict in Verdict}
     assert verdicts[Verdict.FAILED] == ours - absent - HARMLESS
     assert verdicts[Verdict.SKIPPED] <= absent
-    assert {check.name for check in CHECKS if check.group != "base"} - ours <= verdicts[Verdict.PASSED]
+    assert checks - ours <= verdicts[Verdict.PASSED]
 
 
 def test_explanations_that_are_a_little_wrong_fail_every_check_that_reads_them(engine, patched, tmp_path):
