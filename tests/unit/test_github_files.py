@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import check_jsonschema
 import pytest
 import yaml
-from click.testing import CliRunner
+
+from support.published_schemas import check
 
 ROOT = Path(__file__).resolve().parents[2]
 GITHUB = ROOT / ".github"
@@ -27,7 +27,7 @@ FILES = [(schema, path) for schema, paths in SCHEMAS.items() for path in paths]
 
 
 def checked(schema, path):
-    return CliRunner().invoke(check_jsonschema.main, ["--builtin-schema", schema, str(path)])
+    return check(path, "--builtin-schema", schema)
 
 
 def step(name):
