@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from threading import Thread
 
 import pytest
@@ -134,12 +133,12 @@ def test_signal_in_the_middle_of_a_layer_leaves_no_name_anywhere(engine, plain, 
         command_line("push", named(image), "--registry", proxy.host),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        assert proxy.reached.wait(60), "the layer never got under way"
+        assert proxy.reached.wait(300), "the layer never got under way"
         assert len(engine.image(image.id).tags) == 2
         process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=300)
         proxy.released.set()
-        time.sleep(2)  # an engine that went on would send the rest and put the manifest now
+        assert proxy.hung_up.wait(300), "the engine goes on: it sends the rest, and would put the manifest"
         assert plain.tags(repository) == []
     assert (process.returncode, stdout) == (code, "")
     assert "interrupted" in stderr
@@ -158,9 +157,9 @@ def test_engine_that_goes_away_in_the_middle_of_a_layer_exits_3(engine, plain, m
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "DOCKER_HOST": f"tcp://{reached_by.host}"},
         ) as process:  # fmt: skip
-            assert proxy.reached.wait(60), "the layer never got under way"
+            assert proxy.reached.wait(300), "the layer never got under way"
             reached_by.cut()
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=300)
         left = f"{proxy.host}/{repository}:{tag}"
     engine.remove(left)  # nobody could, so the user is told how
     assert (process.returncode, stdout) == (3, "")
@@ -174,9 +173,9 @@ def test_interrupted_push_succeeds_when_it_is_run_again(engine, plain, make_imag
     image = make_image(content=os.urandom(8 << 20))
     with stalling(plain.host, limit=2 << 20) as proxy:
         process = subprocess.Popen(command_line("push", named(image), "--registry", proxy.host, "-q"))
-        assert proxy.reached.wait(60)
+        assert proxy.reached.wait(300)
         process.terminate()
-        assert process.wait(60) == 143
+        assert process.wait(300) == 143
     assert xgbpatch("push", named(image), "--registry", plain.host).returncode == 0
 
 

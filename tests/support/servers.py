@@ -87,7 +87,7 @@ class StallingProxy(_Proxy):
     """Passes bytes to a registry until `limit` have gone there, then holds them back until `released` is set.
 
     `reached` is set from the limit on: the push is in the middle of a layer. `stalls` is released once a connection
-    that waits.
+    that waits; `hung_up` is set when such a connection has ended.
     """
 
     def __init__(self, upstream: str, limit: int) -> None:
@@ -97,6 +97,7 @@ class StallingProxy(_Proxy):
         self.reached = Event()
         self.stalls = Semaphore(0)
         self.released = Event()
+        self.hung_up = Event()
 
 
 class _Stalling(BaseRequestHandler):
@@ -107,15 +108,19 @@ class _Stalling(BaseRequestHandler):
         with socket.create_connection((name, int(port))) as upstream:
             Thread(target=copy, args=(upstream, self.request), daemon=True).start()
             waiting = False
-            while piece := self.request.recv(1 << 14):
-                self.server.left -= len(piece)
-                if self.server.left < 0:
-                    self.server.reached.set()
-                    if not waiting:
-                        waiting = True
-                        self.server.stalls.release()
-                    self.server.released.wait()
-                upstream.sendall(piece)
+            try:
+                while piece := self.request.recv(1 << 14):
+                    self.server.left -= len(piece)
+                    if self.server.left < 0:
+                        self.server.reached.set()
+                        if not waiting:
+                            waiting = True
+                            self.server.stalls.release()
+                        self.server.released.wait()
+                    upstream.sendall(piece)
+            finally:
+                if waiting:
+                    self.server.hung_up.set()
 
 
 class EngineProxy(_Proxy):
