@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import math
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 import pytest
 import requests
 
+from support.standin.base_process import BaseProcess
 from support.standin.served_base import Endpoint, Zoo, run_of, served
 from xgbpatch.contract import payloads
 from xgbpatch.engine.client import Engine
@@ -44,6 +46,17 @@ def serve(engine: Engine, image: str, zoo: Zoo) -> Iterator[Serve]:
             return started[key]
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def application(process: BaseProcess, zoo: Zoo) -> Serve:
+    """(model, **environment) → the application alone, without nginx: what answers of predictions are made of."""
+
+    @functools.cache
+    def start(model: str, **environment: str) -> Endpoint:
+        return process.serve(zoo.folder / model, environment)
+
+    return start
 
 
 @pytest.fixture(scope="module")
@@ -248,14 +261,14 @@ def softprob_selection(scores: list[float]) -> dict[str, object]:
     }
 
 
-def selected(serve: Serve, accept: str) -> requests.Response:
-    endpoint = serve("softprob", SAGEMAKER_INFERENCE_OUTPUT=" Probabilities ," + ",".join(ALL_KEYS) + ",foo")
+def selected(application: Serve, accept: str) -> requests.Response:
+    endpoint = application("softprob", SAGEMAKER_INFERENCE_OUTPUT=" Probabilities ," + ",".join(ALL_KEYS) + ",foo")
     return endpoint.invoke(CSV, content_type="text/csv", accept=accept)
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/jsonlines"])
-def test_selected_output_as_json(serve, zoo, accept):
-    answer = selected(serve, accept)
+def test_selected_output_as_json(application, zoo, accept):
+    answer = selected(application, accept)
     rows = [json.loads(line) for line in answer.text.splitlines()]
     found = rows[0]["predictions"] if accept == "application/json" else rows
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, accept)
@@ -263,32 +276,33 @@ def test_selected_output_as_json(serve, zoo, accept):
     assert found == [softprob_selection(scores) for scores in zoo.scores("softprob", "rows")]
 
 
-def test_selected_output_as_csv_has_the_keys_in_request_order_and_no_last_newline(serve, zoo):
-    answer = selected(serve, "text/csv")
+def test_selected_output_as_csv_has_the_keys_in_request_order_and_no_last_newline(application, zoo):
+    answer = selected(application, "text/csv")
     expected = [softprob_selection(scores) for scores in zoo.scores("softprob", "rows")]
     rows = [[str(row[key]) for key in ["probabilities", *ALL_KEYS]] + ["nan"] for row in expected]
     assert list(csv.reader(io.StringIO(answer.text))) == rows
     assert not answer.text.endswith("\n")
 
 
-def test_selected_output_as_recordio_is_a_record_a_row_that_grows(serve):
-    answer = selected(serve, "application/x-recordio-protobuf")
+def test_selected_output_as_recordio_is_a_record_a_row_that_grows(application):
+    answer = selected(application, "application/x-recordio-protobuf")
     first, second = (int.from_bytes(answer.content[at : at + 4], "little") for at in (4, 0))
     assert second == 0xCED7230A
     assert payloads.recordio_count(answer.content) == 3
     assert len(answer.content) > 5 * first
 
 
-def test_batch_prints_a_record_a_line_whatever_the_accept(serve, zoo):
-    endpoint = serve("softprob", SAGEMAKER_BATCH="false", SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT="application/json")
+def test_batch_prints_a_record_a_line_whatever_the_accept(application, zoo):
+    environment = {"SAGEMAKER_BATCH": "false", "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "application/json"}
+    endpoint = application("softprob", **environment)
     answers = [endpoint.invoke(CSV, content_type="text/csv", **accept) for accept in ({}, {"accept": "text/csv"})]
     assert [answer.text for answer in answers] == [lines(zoo.scores("softprob", "rows"))] * 2
     assert [answer.headers["Content-Type"] for answer in answers] == ["application/json", "text/csv; charset=utf-8"]
 
 
-def test_batch_of_selected_votes_ends_with_a_newline_and_has_float_labels(serve, zoo, version):
+def test_batch_of_selected_votes_ends_with_a_newline_and_has_float_labels(application, zoo, version):
     keys = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label,raw_scores,probability"}
-    answer = serve("votes", SAGEMAKER_BATCH="true", **keys).invoke(CSV, content_type="text/csv")
+    answer = application("votes", SAGEMAKER_BATCH="true", **keys).invoke(CSV, content_type="text/csv")
     if version in ("3.0-5", "3.2-0"):  # scipy's mode lost the axis that the image counts on
         assert (answer.status_code, answer.text) == (500, "'numpy.float64' object is not iterable")
         return
@@ -298,8 +312,8 @@ def test_batch_of_selected_votes_ends_with_a_newline_and_has_float_labels(serve,
     assert (answer.status_code, answer.text) == (200, expected)
 
 
-def test_an_ensemble_answers_the_mean_and_skips_folders_and_dotfiles(serve, zoo):
-    answer = serve("ensemble").invoke(CSV, content_type="text/csv")
+def test_an_ensemble_answers_the_mean_and_skips_folders_and_dotfiles(application, zoo):
+    answer = application("ensemble").invoke(CSV, content_type="text/csv")
     members = [member["rows"] for member in zoo.expected["ensemble"]]
     assert answer.status_code == 200
     assert members[0] != members[1]
@@ -307,8 +321,8 @@ def test_an_ensemble_answers_the_mean_and_skips_folders_and_dotfiles(serve, zoo)
     assert found == pytest.approx([sum(scores) / 2 for scores in zip(*members, strict=True)], abs=1e-6)
 
 
-def test_an_ensemble_is_one_of_its_members_unless_the_setting_is_exactly_true(serve, zoo):
-    answer = serve("ensemble", SAGEMAKER_INFERENCE_ENSEMBLE="True").invoke(CSV, content_type="text/csv")
+def test_an_ensemble_is_one_of_its_members_unless_the_setting_is_exactly_true(application, zoo):
+    answer = application("ensemble", SAGEMAKER_INFERENCE_ENSEMBLE="True").invoke(CSV, content_type="text/csv")
     assert answer.text in [lines(member["rows"]) for member in zoo.expected["ensemble"]]
 
 

@@ -29,7 +29,7 @@ def _timed(wait: Callable[..., Any]) -> Callable[..., Any]:
 
 def pytest_configure(config: pytest.Config) -> None:
     Server.wait = _timed(Server.wait)  # type: ignore[method-assign]
-    served_base._ready = _timed(served_base._ready)
+    served_base.ready = _timed(served_base.ready)
 
 
 @pytest.hookimpl(wrapper=True)

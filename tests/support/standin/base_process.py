@@ -1,20 +1,23 @@
 """A container of a base in which programs run one after the other, forks of a process that has the base's packages.
 
 `docker run BASE train` starts a container and imports XGBoost and what goes with it, which costs 3 CPU seconds a job.
-Here the image's own `train` runs too, in its image and environment, with its own /opt/ml.
+Here the image's own `train` runs too, in its image and environment, with its own /opt/ml. So does a gunicorn with the
+image's application, as the image starts it but for nginx before it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from support.standin import served_base
 from xgbpatch.engine.client import Container, Engine
 from xgbpatch.engine.types import Completed, Mount, Run
 
@@ -22,6 +25,11 @@ _TESTS = Path(__file__).resolve().parents[2]
 _START_SECONDS = 120
 _SECONDS = 240
 _SERVER = "rm -rf /opt/ml && exec python /tests/support/overlays/forks.py </work/orders >/work/answers"
+_PORTS = tuple(range(8081, 8091))  # of the servers
+_GUNICORN = """
+import runpy
+runpy.run_module("gunicorn.app.wsgiapp", run_name="__main__", alter_sys=True)
+"""
 _BEGIN = """
 import os, runpy, shutil, sys
 _, ml, path, *sys.argv = sys.argv
@@ -42,6 +50,7 @@ class BaseProcess:
         self._environment = environment
         self._work = work
         self._count = 0
+        self._ports = iter(_PORTS)
         self._orders, self._answers = self._opened()
 
     def folder(self, name: str) -> Path:
@@ -67,6 +76,22 @@ class BaseProcess:
             assert time.monotonic() < deadline, f"{program} still runs:\n" + streams[1].read_text()
             time.sleep(0.02)
         return Completed(code, *(path.read_text() for path in streams))
+
+    def serve(self, model: Path, environment: Mapping[str, str]) -> served_base.Endpoint:
+        """The application with a copy of that model folder, as soon as it answers; it runs until the container ends."""
+        port, folder = next(self._ports), self.folder("served")
+        shutil.copytree(model, folder / "model")
+        streams = [f"/work/{folder.name}/{name}" for name in ("stdout", "stderr")]
+        options = ["--timeout", "60", "-k", "gevent", "--worker-connections", "1000", "-w", "1"]
+        module = self._environment["SAGEMAKER_SERVING_MODULE"]
+        order = {
+            "source": _GUNICORN,
+            "arguments": ["-c", *options, "-b", f"0.0.0.0:{port}", module],
+            "environment": {**self._environment, **environment, "SM_MODEL_DIR": f"/work/{folder.name}/model"},
+            "streams": [os.devnull, *streams],
+        }
+        self._answer(order)
+        return served_base.ready(self._container, port)
 
     def _answer(self, order: dict[str, Any]) -> Any:
         self._orders.write(json.dumps(order) + "\n")
@@ -98,5 +123,5 @@ def base_process(engine: Engine, image: str, work: Path) -> Iterator[BaseProcess
     local = engine.image(image)
     assert local is not None
     mounts = (Mount(_TESTS, "/tests", read_only=True), Mount(work, "/work"))
-    with engine.container(Run(image, ("sh", "-c", _SERVER), mounts=mounts)) as container:
+    with engine.container(Run(image, ("sh", "-c", _SERVER), mounts=mounts, ports=_PORTS)) as container:
         yield BaseProcess(container, {"HOSTNAME": "localhost", "HOME": "/root", **local.environment}, work)

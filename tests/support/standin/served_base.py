@@ -83,13 +83,14 @@ def run_of(image: str, model: Path, environment: Mapping[str, str]) -> Run:
 def served(engine: Engine, run: Run) -> Iterator[Endpoint]:
     """The endpoint once /ping answers 200; the container's log is in the failure when it does not."""
     with engine.container(run) as container:
-        yield _ready(container)
+        yield ready(container)
 
 
-def _ready(container: Container) -> Endpoint:
+def ready(container: Container, port: int = 8080) -> Endpoint:
+    """The server on that port of the container, once /ping answers 200."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and container.running:
-        endpoint = Endpoint(container.address(8080))
+        endpoint = Endpoint(container.address(port))
         try:
             if endpoint.request("GET", "/ping").status_code == 200:
                 return endpoint
