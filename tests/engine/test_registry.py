@@ -8,6 +8,7 @@ import pytest
 from support.registries import USER
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci import manifest as oci_manifest
+from xgbpatch.progress import Silent
 from xgbpatch.registry.client import Registry
 
 
@@ -22,7 +23,7 @@ def stored(guarded, engine, make_image):
     engine.tag(image.id, reference)
     api = docker.APIClient()
     try:
-        digest = engine.push(reference, USER, progress=None)
+        digest = engine.push(reference, USER, Silent())
     finally:
         engine.remove(reference)
         api.close()
