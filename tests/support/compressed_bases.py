@@ -67,7 +67,10 @@ def _push(engine: Engine, image: str, name: ImageReference) -> None:
 
 
 def _linked(source: str, target: str) -> None:
-    """A registry replaces layers as a whole, but writes links into the file that is there: those are copied."""
+    """A registry replaces layers as a whole, but writes links into the file that is there: those are copied. What
+    another repository of the store has is there already."""
+    if os.path.exists(target):
+        return
     if os.stat(source).st_size > _SMALL:
         try:
             os.link(source, target)

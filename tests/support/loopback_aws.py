@@ -1,6 +1,8 @@
 """The AWS on loopback of these tests."""
 
+from support.bases import RUN_ID
 from support.sandbox.regions import lease
 
 (REGION,) = lease(1)
 ACCOUNT = "210987654321"
+PIPELINE_REPOSITORY = f"pipeline-{RUN_ID}/sagemaker-xgboost"  # another run on the same engine has its own

@@ -9,7 +9,7 @@ import pytest
 
 from support import compressed_bases
 from support.bases import TEST_BASE, chosen
-from support.loopback_aws import ACCOUNT, REGION
+from support.loopback_aws import ACCOUNT, PIPELINE_REPOSITORY, REGION
 from support.sandbox.regions import first_address
 from xgbpatch import sandbox
 from xgbpatch.progress import Silent
@@ -30,13 +30,14 @@ def cloud(engine, base_of, registry_on_path, tmp_path_factory):
         first_address=first_address(REGION),
         state=tmp_path_factory.mktemp("state") / "sandbox",
     )
-    repositories = (compressed_bases.REPOSITORY, DEFAULT_REPOSITORY)  # in AWS's registry, and in the user's
+    repositories = ((compressed_bases.REPOSITORY,), (PIPELINE_REPOSITORY, DEFAULT_REPOSITORY))  # AWS's, and the user's
     try:
         state = sandbox.up(replace(options, versions=()), Silent())
         for version in options.versions:
-            for registry, repository in zip(state.registries, repositories, strict=True):
+            for registry, names in zip(state.registries, repositories, strict=True):
                 store = registries.store(registry, state)
-                compressed_bases.add_layers(engine, base_of(version), version, store, repository)
+                for repository in names:
+                    compressed_bases.add_layers(engine, base_of(version), version, store, repository)
         state = sandbox.up(options, Silent())  # pushes the bases
         yield {**os.environ, **sandbox.environment(state), "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.bases import RUN_ID, TEST_BASE, chosen
-from support.loopback_aws import ACCOUNT, REGION
+from support.loopback_aws import ACCOUNT, PIPELINE_REPOSITORY, REGION
 from xgbpatch.progress import Silent
 from xgbpatch.reference import Credentials, ImageReference
 
@@ -18,14 +18,19 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[3]
 
-CHECKS = ("image", "base.plain")
+CHECKS = ("image", "base")
+
+
+def words(version: str, features: str) -> list[str]:
+    """What is built, as `build` takes it."""
+    base = ["--base-image", TEST_BASE] if TEST_BASE else []
+    return ["--version", version, "--feature", features, "--repository", PIPELINE_REPOSITORY, *base]
 
 
 @pytest.fixture(scope="module")
 def built(engine, xgbpatch, version):
     """The image that `build` printed, with both features."""
-    base = ["--base-image", TEST_BASE] if TEST_BASE else []
-    image = xgbpatch("build", "--version", version, "--feature", "shap,daal4py", *base)
+    image = xgbpatch("build", *words(version, "shap,daal4py"))
     yield image
     engine.remove(image)
 
@@ -43,17 +48,13 @@ def test_the_base_was_pinned_by_the_digest_its_registry_names(xgbpatch, built, v
 
 
 def test_building_again_is_up_to_date(xgbpatch, built, version):
-    base = ["--base-image", TEST_BASE] if TEST_BASE else []
-    again = json.loads(xgbpatch("build", "--version", version, "--feature", "daal4py,shap", *base, "--json"))
+    again = json.loads(xgbpatch("build", *words(version, "daal4py,shap"), "--json"))
     assert again["up_to_date"]
     assert again["image"] == built
 
 
 def test_it_keeps_sagemakers_contract_and_answers_as_its_base(xgbpatch, built):
-    """One comparison with the base; all that asks for none runs on the image of test_upkeep.py, which `rebuild` tests.
-
-    tests/engine/test_differential.py compares each kind of server with its base.
-    """
+    """All comparisons with the base; what asks for none runs on the image of test_upkeep.py, which `rebuild` tests."""
     against = ["--base", TEST_BASE] if TEST_BASE else ["--against-base"]
     checks = [word for name in CHECKS for word in ("--check", name)]
     report = json.loads(xgbpatch("test-local", built, *against, *checks, "--json"))
@@ -63,9 +64,8 @@ def test_it_keeps_sagemakers_contract_and_answers_as_its_base(xgbpatch, built):
 
 
 def test_a_further_tag_names_the_same_image(engine, xgbpatch, built, version):
-    base = ["--base-image", TEST_BASE] if TEST_BASE else []
     further = f"xgbpatch-tests/further-{RUN_ID}:candidate"
-    xgbpatch("build", "--version", version, "--feature", "shap,daal4py", *base, "--tag", further)
+    xgbpatch("build", *words(version, "shap,daal4py"), "--tag", further)
     try:
         assert engine.image(further).id == engine.image(built).id
     finally:
