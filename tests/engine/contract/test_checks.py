@@ -81,7 +81,7 @@ def model(engine, base, tmp_path_factory):
 
 @pytest.mark.parametrize("version", versions()[:-1])
 def test_a_sound_base_passes_every_check_that_its_version_bears_on(engine, version, base_of, tmp_path):
-    """test_features.py runs every check on the newest base, test_model.py those left out here on an old one."""
+    """test_features.py runs every check on the newest base; tests/standin holds an old one to what is left out here."""
     checks = tuple(check.name for check in CHECKS if check.group not in ELSEWHERE and check.name not in ELSEWHERE)
     report = contract.check(engine, base_of(version), Options(checks=checks, logs=tmp_path))
     assert {result.name: result.reason for result in report.results if result.verdict is Verdict.FAILED} == {}
