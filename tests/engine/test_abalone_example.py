@@ -5,12 +5,9 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from support.abalone_example import EXAMPLE, README_PICTURE, size
 
 
-@pytest.mark.timeout(300)
 def test_predictions_of_a_real_image_are_printed_and_drawn(patched, tmp_path):
     image = patched(os.environ.get("XGBPATCH_TEST_VERSION", "3.2-0"), "shap").reference
     path = tmp_path / "abalone.png"

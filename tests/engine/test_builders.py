@@ -27,10 +27,7 @@ from xgbpatch.registry.ecr import EcrAwareRegistry, blob_store_for
 from xgbpatch.registry.keychain import Keychain
 from xgbpatch.spec import Architecture, Spec, UserFile
 
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.parametrize("version", chosen(), scope="session"),
-]
+pytestmark = pytest.mark.parametrize("version", chosen(), scope="session")
 MOMENT = datetime(2026, 11, 1, 2, 3, 4, tzinfo=timezone.utc)
 SECTIONS = ("Entrypoint", "Cmd", "WorkingDir", "User", "ExposedPorts", "Volumes", "StopSignal", "Healthcheck", "Shell")
 

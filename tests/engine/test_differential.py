@@ -22,7 +22,7 @@ from support.differential.scenes import BATCH, MULTI_MODEL, NATIVE, PICKLED, SEL
 from support.differential.stage import Player, Scene, Zoo
 from xgbpatch.contract.http import ENGINE_HEADER, Answer, Request, difference
 
-pytestmark = pytest.mark.timeout(7200 if WHOLE_ZOO else 900)
+pytestmark = pytest.mark.timeout(7200 if WHOLE_ZOO else 1800)
 
 ATTEMPTS = 8
 DIED = b'"Worker died."'  # the model server now and then misreads its worker, and starts it anew

@@ -13,7 +13,7 @@ from xgbpatch.contract.http import Request, send
 from xgbpatch.engine.types import Mount, Run
 from xgbpatch.provenance import read
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.parametrize("version", chosen(), scope="session")]
+pytestmark = pytest.mark.parametrize("version", chosen(), scope="session")
 READY_SECONDS = 180
 FIXES = ("mme-errors", "pickle-refused", "serve-exit-code")
 (MODEL,), (PICKLE,) = NATIVE.models, PICKLED.models

@@ -19,8 +19,6 @@ from support.load.traffic import Exchange, Traffic, post
 from xgbpatch.contract.http import Answer, Request, difference
 from xgbpatch.engine.types import Mount, Run
 
-pytestmark = pytest.mark.timeout(900)
-
 CLIENTS, EACH, SECONDS = 50, 25, 600  # scripts/load asks 200 clients for 150 s
 GROWTH = 32_000 * CLIENTS * EACH  # bytes
 BUSY_SECONDS = 0.5  # of a worker, which SIGTERM interrupts

@@ -33,7 +33,6 @@ def test_without_apt_the_package_is_named(tmp_path, monkeypatch):
     assert "apt-get install docker-registry" in raised.value.next_step
 
 
-@pytest.mark.timeout(300)
 def test_debian_s_package_is_unpacked_without_being_installed(tmp_path, monkeypatch):
     programs = ("apt-get", "dpkg-deb", "dpkg", "tar", "xz", "zstd", "gzip", "rm", "sh")
     monkeypatch.setenv("PATH", path_with(tmp_path / "bin", *programs))

@@ -15,8 +15,6 @@ from xgbpatch.engine.types import LocalImage, Mount, Run
 from xgbpatch.progress import Silent
 from xgbpatch.standin.build import build_standin
 
-pytestmark = pytest.mark.timeout(900)
-
 ABALONE = Path(__file__).parents[2] / "xgbpatch" / "data" / "abalone"
 ROW = "2,0.74,0.6,0.195,1.974,0.598,0.4085,0.71"
 

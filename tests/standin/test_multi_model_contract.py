@@ -12,8 +12,6 @@ from support.standin.served_base import Endpoint, Zoo, served
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import Mount, Run
 
-pytestmark = pytest.mark.timeout(600)
-
 CSV = "0.1,0.2,0.3,0.4\n0.9,0.8,0.7,0.6\n0.5,0.1,0.9,0.2"
 FAILED = {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}
 

@@ -18,8 +18,6 @@ from support.standin.served_base import Endpoint, Zoo, run_of, served
 from xgbpatch.contract import payloads
 from xgbpatch.engine.client import Engine
 
-pytestmark = pytest.mark.timeout(600)
-
 Serve = Callable[..., Endpoint]
 CSV = "0.1,0.2,0.3,0.4\n0.9,0.8,0.7,0.6\n0.5,0.1,0.9,0.2"
 LIBSVM = "1 0:0.1 1:0.2 2:0.3 3:0.4\n0 0:0.9 1:0.8 2:0.7 3:0.6\n1 0:0.5 1:0.1 2:0.9 3:0.2"

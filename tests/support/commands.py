@@ -7,7 +7,7 @@ from pathlib import Path
 
 def xgbpatch(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command."""
-    return subprocess.run(command_line(*arguments), capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command_line(*arguments), capture_output=True, text=True, timeout=1500, check=False)
 
 
 def command_line(*arguments: str) -> list[str]:

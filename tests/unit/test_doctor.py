@@ -33,7 +33,6 @@ def late_aws():
         server.shutdown()
 
 
-@pytest.mark.timeout(120)
 def test_missing_engine_region_and_credentials_exit_1_with_a_way_out():
     ended = run_doctor({"DOCKER_HOST": "unix:///nonexistent.sock"}, "--json")
     found = findings_of(ended)

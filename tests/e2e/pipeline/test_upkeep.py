@@ -20,10 +20,7 @@ from xgbpatch.provenance import SPEC_DIGEST
 from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.standin.build import standin_reference
 
-pytestmark = [
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(bool(TEST_BASE), reason="moves the base of a registry of its own"),
-]
+pytestmark = pytest.mark.skipif(bool(TEST_BASE), reason="moves the base of a registry of its own")
 VERSION = "3.2-0"
 REPOSITORY = f"upkeep-{RUN_ID}/fraud"
 CONFIGURATION = f"""

@@ -5,7 +5,6 @@ import pty
 import subprocess
 
 import docker
-import pytest
 
 from support.bases import RUN_ID
 from support.doctor import XGBPATCH, findings_of, run_doctor
@@ -15,7 +14,6 @@ from xgbpatch.engine import ownership
 from xgbpatch.sandbox import environment
 
 
-@pytest.mark.timeout(300)
 def test_nothing_is_missing_with_an_engine_and_the_sandbox(running):
     ended = run_doctor(environment(running), "--json")
     found = findings_of(ended)
@@ -27,7 +25,6 @@ def test_nothing_is_missing_with_an_engine_and_the_sandbox(running):
     assert found["engine"]["seen"].startswith("Docker Engine ")
 
 
-@pytest.mark.timeout(300)
 def test_plain_lines_without_a_terminal_and_a_table_on_one(running):
     plain = run_doctor(environment(running)).stdout
     assert plain.startswith("ok       engine       Docker Engine")

@@ -19,8 +19,6 @@ from xgbpatch.registry import copy
 from xgbpatch.registry.ecr import EcrAwareRegistry, blob_store_for
 from xgbpatch.registry.keychain import Keychain
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def manifest_of(config, *layers):
     entries = [{"mediaType": DOCKER_LAYER, "size": len(layer), "digest": digest_of(layer)} for layer in layers]

@@ -12,8 +12,6 @@ from werkzeug.wrappers import Request
 from support.sandbox.ecr_calls import MIB, code, digest_of, upload
 from xgbpatch.sandbox.ecr_server import Links
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def test_layer_of_many_parts_comes_back_in_ranges(ecr, repository):
     content = secrets.token_bytes(25 * MIB)

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "engine"
-pytestmark = pytest.mark.timeout(300)
 
 
 @dataclass(frozen=True)

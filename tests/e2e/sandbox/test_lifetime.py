@@ -16,9 +16,6 @@ from xgbpatch.errors import ConfigurationError, ExtraMissingError, SandboxError
 from xgbpatch.progress import Silent
 from xgbpatch.sandbox import lifecycle
 
-pytestmark = pytest.mark.timeout(300)
-
-
 LAST_WORDS = "sandbox: up"
 
 

@@ -16,7 +16,6 @@ from xgbpatch.progress import Silent
 from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.sandbox import environment, lifecycle
 
-pytestmark = pytest.mark.timeout(300)
 XGBPATCH = Path(sys.executable).with_name("xgbpatch")
 
 

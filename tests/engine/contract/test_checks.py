@@ -15,8 +15,6 @@ from xgbpatch.contract.jobs import ABALONE
 from xgbpatch.contract.model import FEATURES_VARIABLE, Verdict
 from xgbpatch.contract.session import Session
 
-pytestmark = pytest.mark.timeout(600)
-
 SERVING = tuple(check.name for check in CHECKS if check.group in ("serve", "batch", "ensemble", "multi-model"))
 ELSEWHERE = ("batch", "ensemble", "multi-model", "base", "serve.bind-port")
 OURS = ("shap", "shap-probability", "daal4py", "training", "fix")

@@ -14,8 +14,6 @@ from xgbpatch.contract.model import Verdict
 from xgbpatch.patch.features import FEATURES
 from xgbpatch.patch.fixes import FIXES, fixes_of
 
-pytestmark = pytest.mark.timeout(900)
-
 VERSION = os.environ.get("XGBPATCH_TEST_VERSION", "3.2-0")
 # A base without the feature is right about these: it answers as it always did.
 HARMLESS = {"shap.off", "daal4py.predictions"}

@@ -9,8 +9,6 @@ from xgbpatch.contract import Options
 from xgbpatch.contract.model import Verdict
 from xgbpatch.engine.types import Mount, Run
 
-pytestmark = pytest.mark.timeout(300)
-
 VERSION = os.environ.get("XGBPATCH_TEST_VERSION", "1.5-1")
 OBJECTIVES = {
     "several classes": {"objective": "multi:softprob", "num_class": 3},
