@@ -49,8 +49,9 @@ def install(names: Sequence[str], progress: Progress) -> None:
 def _apt_get(*arguments: str) -> str:
     """The last words of a failure, or nothing."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "-o", "DPkg::Lock::Timeout=600", *arguments]  # another apt-get may be at work
     try:
-        done = subprocess.run(["apt-get", *arguments], capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     except FileNotFoundError:
         return "this is no Debian"
     return (_last_lines(done.stderr) or "apt-get failed") if done.returncode else ""
