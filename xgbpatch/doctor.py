@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -16,6 +17,7 @@ from xgbpatch.errors import AwsError, XgbpatchError
 
 if TYPE_CHECKING:
     from xgbpatch.engine.types import EngineInformation, OwnedContainer
+    from xgbpatch.sandbox import SandboxOptions
 
 NEEDED_BYTES = 6 * 10**9  # a base of 3 to 4 GB, a patched image and the context
 SKEW_LIMIT_SECONDS = 300  # AWS refuses a signature that is 5 minutes off
@@ -23,7 +25,7 @@ _SKEW_WARNING_SECONDS = 60
 _ANY_REGION = "us-east-1"
 _BRIDGE = Path("/sys/class/net/docker0")
 _NET_ADDR_SET = "3"  # linux/netdevice.h: somebody chose the address
-_START = "Start Docker; on Debian scripts/engine installs and starts it."
+_START = "Start Docker (https://docs.docker.com/engine/install); in a checkout on Debian, scripts/engine does both."
 
 
 class Level(Enum):
@@ -62,7 +64,7 @@ def examine(region: str = "") -> Iterator[Finding]:
     yield check_credentials(chosen or _ANY_REGION)
     yield check_clock(chosen or _ANY_REGION)
     yield check_uv()
-    yield check_sandbox()
+    yield from check_sandboxes()
 
 
 def judge_engine(about: EngineInformation) -> Finding:
@@ -197,21 +199,46 @@ def check_uv() -> Finding:
     return Finding("uv", Level.WARNING, "not found: --package and the feature daal4py need it", fix)
 
 
-def check_sandbox() -> Finding:
-    """Whether the AWS on loopback runs. None is the usual state, a broken one is not."""
-    from xgbpatch.sandbox import SandboxOptions, status
+def check_sandboxes(options: SandboxOptions | None = None) -> list[Finding]:
+    """Each AWS on loopback that was made on this machine, and whether this shell is pointed at it; none is usual.
 
+    A sandbox has its registry names in every shell, in those that are not pointed at it too.
+    """
+    from xgbpatch.sandbox import VARIABLES, SandboxOptions, known, pointed_at
+
+    options, endpoint = options or SandboxOptions(), pointed_at()
+    findings = [finding for state in known(options) if (finding := _sandbox(replace(options, state=state), endpoint))]
+    if endpoint and not any(endpoint in finding.seen for finding in findings):
+        left = f"this shell is pointed at {endpoint}, where no sandbox is any more"
+        findings.append(Finding("sandbox", Level.WARNING, left, f"unset {' '.join(VARIABLES)}"))
+    return findings or [Finding("sandbox", Level.OK, "not made")]
+
+
+def _sandbox(options: SandboxOptions, endpoint: str) -> Finding | None:
+    """About the sandbox in one state directory, None where there is none; `endpoint` is what this shell uses."""
+    from xgbpatch import hostnames
+    from xgbpatch.sandbox import status
+
+    state = shlex.quote(str(options.state))
     try:
-        seen = status(SandboxOptions())
+        seen = status(options)
     except (XgbpatchError, OSError) as error:
-        return Finding("sandbox", Level.WARNING, str(error), "xgbpatch sandbox down")
+        return Finding("sandbox", Level.WARNING, str(error), f"xgbpatch sandbox down --state {state}")
     if seen is None:
-        return Finding("sandbox", Level.OK, "not made")
-    if seen.healthy:
-        return Finding("sandbox", Level.OK, f"running at {seen.state.endpoint}")
-    return Finding(
-        "sandbox", Level.WARNING, "does not run as a whole", "xgbpatch sandbox up mends it, down removes it."
-    )
+        if str(options.state) not in hostnames.owners(options.hosts).values():
+            return None
+        left = f'the one in "{options.state}" is gone, and its names still stand in "{options.hosts}"'
+        return Finding("sandbox", Level.WARNING, left, f"xgbpatch sandbox down --state {state}")
+    if not seen.healthy:
+        broken = f'the one in "{options.state}" does not run as a whole'
+        fix = f"To mend it: xgbpatch sandbox up --state {state}. To remove it: xgbpatch sandbox down --state {state}"
+        return Finding("sandbox", Level.WARNING, broken, fix)
+    running = f"running at {seen.state.endpoint}"
+    if seen.state.endpoint == endpoint:
+        return Finding("sandbox", Level.OK, f"{running}, and this shell is pointed at it")
+    names = ", ".join(registry.host for registry in seen.state.registries)
+    elsewhere = f"{running}, and this shell is not pointed at it, although these names mean it: {names}"
+    return Finding("sandbox", Level.WARNING, elsewhere, hostnames.commands(options.state))
 
 
 def _failure(name: str, error: XgbpatchError) -> Finding:

@@ -1,6 +1,8 @@
 """The doctor sees what is there, names what is missing, and changes nothing."""
 
+import shlex
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -10,34 +12,45 @@ from support.doctor import findings_of, run_doctor
 from xgbpatch import doctor
 from xgbpatch.doctor import Level
 from xgbpatch.engine.types import EngineInformation
+from xgbpatch.sandbox import VARIABLES, SandboxOptions, SandboxState, down, environment, hosts
+from xgbpatch.sandbox.state import Journal, RegistryHost
 
 
-@pytest.fixture
-def late_aws():
-    """An endpoint whose clock stands still at a past hour."""
+class Late(BaseHTTPRequestHandler):
+    """Answers everything, by a clock that stands still at a past hour."""
 
-    class Late(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_response(200)
-            self.end_headers()
+    def do_HEAD(self):
+        self.send_response(200)
+        self.end_headers()
 
-        def date_time_string(self, timestamp=None):
-            return "Mon, 01 Jan 2024 00:00:00 GMT"
+    do_GET = do_HEAD
 
-        def log_message(self, *_):
-            pass
+    def date_time_string(self, timestamp=None):
+        return "Mon, 01 Jan 2024 00:00:00 GMT"
 
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def served():
     with HTTPServer(("127.0.0.1", 0), Late) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
+@pytest.fixture
+def late_aws():
+    with served() as endpoint:
+        yield endpoint
+
+
 def test_missing_engine_region_and_credentials_exit_1_with_a_way_out():
     ended = run_doctor({"DOCKER_HOST": "unix:///nonexistent.sock"}, "--json")
     found = findings_of(ended)
     assert ended.returncode == 1
-    for name, way_out in (("engine", "scripts/engine"), ("region", "--region"), ("credentials", "aws configure")):
+    for name, way_out in (("engine", "docs.docker.com"), ("region", "--region"), ("credentials", "aws configure")):
         assert found[name]["level"] == "missing"
         assert way_out in found[name]["fix"]
 
@@ -105,3 +118,94 @@ def test_machine_without_the_bridge_is_no_warning(tmp_path):
 )
 def test_engine_is_judged_by_its_architecture(architecture, level):
     assert doctor.judge_engine(EngineInformation("29.0.0", architecture, Path("/"))).level is level
+
+
+# What the doctor says of a sandbox: in which shell it is used, and what has its names.
+
+
+NAME = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch, late_aws):
+    """Options, and the state of a sandbox that runs by all signs; this shell is pointed at none."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    options = SandboxOptions(state=tmp_path / "a sandbox", hosts=tmp_path / "hosts")
+    options.hosts.write_text("127.0.0.1 localhost\n")
+    registry = RegistryHost(NAME, "127.0.0.2", options.account, "us-west-2")
+    journal = Journal(SandboxState(options.account, options.state, options.hosts, (registry,)))
+    hosts.write(options.hosts, options.state, (registry,))
+    return options, journal.update(endpoint=late_aws, complete=True)
+
+
+def the_finding(options):
+    (finding,) = doctor.check_sandboxes(options)
+    return finding
+
+
+def point_at(state, monkeypatch):
+    for name, value in environment(state).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_no_sandbox_is_fine(tmp_path, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    finding = the_finding(SandboxOptions(state=tmp_path / "none", hosts=tmp_path / "hosts"))
+    assert (finding.level, finding.seen) == (Level.OK, "not made")
+
+
+def test_sandbox_has_its_names_in_a_shell_that_is_not_pointed_at_it(sandbox):
+    options, state = sandbox
+    finding = the_finding(options)
+    assert finding.level is Level.WARNING
+    assert state.endpoint in finding.seen
+    assert NAME in finding.seen
+    quoted = shlex.quote(str(options.state))
+    assert f'eval "$(xgbpatch sandbox env --state {quoted})"' in finding.fix
+    assert f"xgbpatch sandbox down --state {quoted}" in finding.fix
+
+
+def test_shell_that_is_pointed_at_the_sandbox_is_connected(sandbox, monkeypatch):
+    options, state = sandbox
+    point_at(state, monkeypatch)
+    finding = the_finding(options)
+    assert (finding.level, finding.seen) == (
+        Level.OK,
+        f"running at {state.endpoint}, and this shell is pointed at it",
+    )
+
+
+def test_sandbox_of_another_state_directory_is_found_by_its_names(sandbox, tmp_path):
+    options, state = sandbox
+    usual = SandboxOptions(state=tmp_path / "usual", hosts=options.hosts)
+    assert state.endpoint in the_finding(usual).seen
+
+
+def test_shell_that_is_still_pointed_at_a_sandbox_that_is_gone_is_told_how_to_leave(sandbox, tmp_path, monkeypatch):
+    options, state = sandbox
+    point_at(state, monkeypatch)
+    down(options)
+    finding = the_finding(options)
+    assert finding.level is Level.WARNING
+    assert state.endpoint in finding.seen
+    assert finding.fix == f"unset {' '.join(VARIABLES)}"
+
+
+def test_sandbox_that_does_not_answer_is_named_with_its_directory(sandbox):
+    options, state = sandbox
+    Journal(state).update(endpoint="http://127.0.0.1:9")
+    finding = the_finding(options)
+    assert finding.level is Level.WARNING
+    assert str(options.state) in finding.seen
+    assert "sandbox up --state" in finding.fix
+
+
+def test_names_of_a_sandbox_whose_directory_was_removed_by_hand_go_by_the_command_that_is_named(sandbox, tmp_path):
+    options, _ = sandbox
+    (options.state / "state.json").unlink()
+    usual = SandboxOptions(state=tmp_path / "usual", hosts=options.hosts)
+    assert f"xgbpatch sandbox down --state {shlex.quote(str(options.state))}" in the_finding(usual).fix
+    assert down(options)
+    assert options.hosts.read_text() == "127.0.0.1 localhost\n"
+    assert not down(options)

@@ -96,10 +96,11 @@ def down_(images: bool, state: Path | None) -> None:
       xgbpatch sandbox down
       xgbpatch sandbox down --images
     """
-    from xgbpatch.sandbox import down
+    from xgbpatch.sandbox import VARIABLES, down
 
     existed = down(SandboxOptions(state=state or _DEFAULTS.state), images)
-    click.echo("sandbox: removed" if existed else "sandbox: there was none", err=True)
+    removed = f"sandbox: removed. In a shell that was pointed at it: unset {' '.join(VARIABLES)}"
+    click.echo(removed if existed else "sandbox: there was none", err=True)
 
 
 @command.command("status")
@@ -123,12 +124,12 @@ def status_(as_json: bool, state: Path | None) -> None:
 @command.command("env")
 @_state
 def env_(state: Path | None) -> None:
-    """Shell lines that point xgbpatch, boto3 and the AWS CLI at the sandbox.
+    """Shell lines that point xgbpatch, boto3 and the AWS CLI at the sandbox; hosts that NO_PROXY names stay in it.
 
     \b
     Examples:
       eval "$(xgbpatch sandbox env)"
-      xgbpatch sandbox env > sandbox.sh
+      eval "$(xgbpatch sandbox env --state /root/second)"
     """
     from xgbpatch.sandbox import environment, status
 

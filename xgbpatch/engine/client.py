@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import requests
 import urllib3
 
+from xgbpatch import hostnames
 from xgbpatch.engine import ownership
 from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run
 from xgbpatch.errors import BuildError, EngineError, RegistryError, XgbpatchError
@@ -129,6 +130,16 @@ def drain(
     return aux
 
 
+@contextmanager
+def _registry_of(image: ImageReference) -> Iterator[None]:
+    """The registry's own words, and what to do where its name is that of a sandbox."""
+    try:
+        yield
+    except RegistryError as error:
+        error.next_step = error.next_step or hostnames.next_step(image.host)
+        raise
+
+
 # A running container, as far as the rest of the project needs one.
 
 
@@ -232,7 +243,7 @@ class Engine:
         except unreachable() as error:
             raise EngineError(
                 f'no Docker Engine answers at "{os.environ.get("DOCKER_HOST", "the default socket")}": {error}',
-                "Start Docker, or run scripts/engine on Debian; `xgbpatch doctor` tells what is missing.",
+                "Start Docker; `xgbpatch doctor` tells what is missing, and how to get it.",
             ) from error
         engine = cls(client)
         for container in engine._labelled():
@@ -275,14 +286,15 @@ class Engine:
         """Pull by tag or digest; raises `RegistryError` with the registry's own words."""
         source = reference.pinned if reference.digest else reference
         try:
-            with translated(f'pull "{source}"'):
+            with _registry_of(source), translated(f'pull "{source}"'):
                 name, tag = source.name, source.digest or source.tag
                 stream = self._client.api.pull(name, tag=tag, stream=True, decode=True, auth_config=_auth(credentials))
                 drain(stream, progress, RegistryError, f'could not pull "{source}"')
         except EngineGoneError:
             raise
         except EngineError as error:  # a registry's refusal before the stream begins comes as one of the engine
-            raise RegistryError(f'could not pull "{source}": {error.message}') from error
+            words = f'could not pull "{source}": {error.message}'
+            raise RegistryError(words, hostnames.next_step(source.host)) from error
         image = self.image(source)
         if image is None:
             raise RegistryError(f'"{source}" was pulled but the engine does not hold it')
@@ -334,7 +346,7 @@ class Engine:
 
     def push(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> str:
         """Push `reference`; returns the manifest digest; raises `RegistryError` with the registry's own words."""
-        with translated(f'push "{reference}"'):
+        with _registry_of(reference), translated(f'push "{reference}"'):
             stream = self._client.api.push(
                 reference.name, tag=reference.tag, stream=True, decode=True, auth_config=_auth(credentials)
             )

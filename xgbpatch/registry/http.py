@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests.utils
 
+from xgbpatch import hostnames
 from xgbpatch.errors import RegistryError
 from xgbpatch.reference import ImageReference
 
@@ -183,7 +184,7 @@ class Unanswered(Retriable):
         self.host, self.cause = host, without_query(cause)
         super().__init__(
             f'registry "{host}" did not answer{f" {times} times" if times > 1 else ""}: {self.cause}',
-            "Check the host's name, the network and the proxy (HTTPS_PROXY, NO_PROXY).",
+            hostnames.next_step(host) or "Check the host's name, the network and the proxy (HTTPS_PROXY, NO_PROXY).",
         )
 
     def after(self, times: int) -> Unanswered:

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 
+from xgbpatch import hostnames
 from xgbpatch.errors import RegistryError
 from xgbpatch.reference import Credentials, CredentialsFor, ImageReference
 from xgbpatch.registry.http import ATTEMPTS, Answer, Request, RetryPolicy, Stream, Unanswered, without_query
@@ -122,7 +123,8 @@ def translated(host: str) -> Iterator[None]:
         if is_distrust(error):
             raise RegistryError(
                 f'the certificate of registry "{host}" is not trusted: {_cause(error)}',
-                "Point REQUESTS_CA_BUNDLE to a file with its CA certificate (the engine's own copy is "
+                hostnames.next_step(host)
+                or "Point REQUESTS_CA_BUNDLE to a file with its CA certificate (the engine's own copy is "
                 f"/etc/docker/certs.d/{host}/ca.crt).",
             ) from None
         if isinstance(error, _NO_ADDRESS) and not isinstance(error, requests.exceptions.InvalidProxyURL):

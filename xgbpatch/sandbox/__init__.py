@@ -1,6 +1,7 @@
 """An AWS on loopback: the distribution registry under real ECR names with TLS, and moto for everything else.
 
-Nothing else in xgbpatch knows about it: `environment` gives the variables that point any AWS client at it.
+Nothing else in xgbpatch needs it: `environment` gives the variables that point any AWS client at it. Only `doctor` and
+`hostnames` know of it, to say why a registry's name leads to it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from xgbpatch.sandbox.state import SandboxOptions, SandboxState
 
 if TYPE_CHECKING:
-    from xgbpatch.sandbox.lifecycle import Observation, down, environment, status, up
+    from xgbpatch.sandbox.lifecycle import VARIABLES, Observation, down, environment, known, pointed_at, status, up
 
-__all__ = ["Observation", "SandboxOptions", "SandboxState", "down", "environment", "status", "up"]
+__all__ = [
+    "VARIABLES", "Observation", "SandboxOptions", "SandboxState", "down", "environment", "known", "pointed_at",
+    "status", "up",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shlex
 import shutil
 import socket
 from collections.abc import Sequence
@@ -13,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from xgbpatch.errors import SandboxError
+from xgbpatch.hostnames import commands, owners
 from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxState
 from xgbpatch.util import locked_path
 
 _JOINED = " (the line above had no end)"
-_BLOCK = re.compile(r'^# >>> xgbpatch sandbox "(?P<mark>.*)" >>>.*\n(?P<lines>(?:[^#].*\n)*)', re.MULTILINE)
 
 
 def add_block(text: str, mark: Path, registries: Sequence[RegistryHost]) -> str:
@@ -96,14 +95,6 @@ def _replace(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def owner(path: Path, host: str) -> str:
-    """The state directory of the sandbox whose block names `host`; empty where none does."""
-    for block in _BLOCK.finditer(path.read_text(encoding="utf-8", errors="surrogateescape")):
-        if any(line.split()[1:] == [host] for line in block["lines"].splitlines()):
-            return block["mark"]
-    return ""
-
-
 # How this machine finds the registries under ECR's host names, and how its Docker Engine trusts them.
 
 
@@ -155,9 +146,9 @@ def distrust_authority(state: SandboxState) -> None:
 
 
 def _taken(state: SandboxState, host: str, target: Path) -> SandboxError:
-    if other := owner(state.hosts, host):
+    if other := owners(state.hosts).get(host):
         return SandboxError(
             f'"{host}" is the name of a registry of the sandbox in "{other}" ("{target}")',
-            f"Give another --region, or: xgbpatch sandbox down --state {shlex.quote(other)}",
+            f"Give another --region. {commands(other)}",
         )
     return SandboxError(f'"{target}" is there already and is not the sandbox\'s', "Move it away first.")

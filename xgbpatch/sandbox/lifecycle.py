@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
+from xgbpatch import hostnames
 from xgbpatch.engine.client import Engine, afterwards
 from xgbpatch.errors import EngineError, ExtraMissingError, RegistryError, SandboxError
 from xgbpatch.progress import Progress, Silent
@@ -22,24 +24,34 @@ from xgbpatch.sandbox import hosts, registries
 from xgbpatch.sandbox import state as sandbox_state
 from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxOptions, SandboxState, locked, read
 
+VARIABLES = (
+    "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION",
+    "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
+_KEY = "sandbox"  # made up: moto takes any
+
 
 def environment(state: SandboxState) -> dict[str, str]:
-    """What the CLI, boto3, the AWS CLI and requests read. The keys are made up: moto takes any.
+    """What the CLI, boto3, the AWS CLI and requests read: `VARIABLES`, and both spellings of NO_PROXY.
 
     No proxy is asked for the sandbox's hosts, nor for those that this process reaches without one already.
     """
-    direct = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",")
-    ours = ["127.0.0.1", *(registry.host for registry in state.registries)]
+    bundle = str(state.bundle)
+    values = (state.endpoint, _KEY, _KEY, state.region, state.region, bundle, bundle)
+    upper, lower = (os.environ.get(name, "") for name in ("NO_PROXY", "no_proxy"))  # requests heeds the second first
     return {
-        "AWS_ENDPOINT_URL": state.endpoint,
-        "AWS_ACCESS_KEY_ID": "sandbox",
-        "AWS_SECRET_ACCESS_KEY": "sandbox",
-        "AWS_DEFAULT_REGION": state.region,
-        "AWS_REGION": state.region,
-        "AWS_CA_BUNDLE": str(state.bundle),
-        "REQUESTS_CA_BUNDLE": str(state.bundle),
-        "NO_PROXY": ",".join(dict.fromkeys([*filter(None, direct), *ours])),
+        **dict(zip(VARIABLES, values, strict=True)),
+        "NO_PROXY": _extended(upper or lower, state),
+        "no_proxy": _extended(lower or upper, state),
     }
+
+
+def _extended(direct: str, state: SandboxState) -> str:
+    """The hosts that are reached without a proxy, and the sandbox's."""
+    if direct.strip() == "*":  # every host; as one of a list it would mean none
+        return direct
+    ours = ("127.0.0.1", *(registry.host for registry in state.registries))
+    return ",".join(dict.fromkeys([*filter(None, direct.split(",")), *ours]))
 
 
 # AWS's control plane (ECR, STS, SageMaker, …) on a free loopback port: moto, with ECR's images from the registries.
@@ -215,8 +227,11 @@ def down(options: SandboxOptions, images: bool = False) -> bool:
     """
     with locked(options):
         state = read(options.state)
-        if state is None:
-            return False
+        if state is None:  # its names may stand all the same: somebody removed the state directory by hand
+            named = str(options.state) in hostnames.owners(options.hosts).values()
+            if named:
+                hosts.write(options.hosts, options.state, ())
+            return named
         if images:
             remove_images(state)
         _remove(state)
@@ -227,6 +242,16 @@ def status(options: SandboxOptions) -> Observation | None:
     """What runs at this moment; None where no sandbox was made."""
     state = read(options.state)
     return observe(state) if state else None
+
+
+def known(options: SandboxOptions) -> tuple[Path, ...]:
+    """The state directories of this machine's sandboxes: that of `options`, and those that the hosts file names."""
+    return tuple(dict.fromkeys([options.state, *map(Path, hostnames.owners(options.hosts).values())]))
+
+
+def pointed_at() -> str:
+    """The AWS endpoint of the sandbox that this process is pointed at, running or not; empty where at none."""
+    return os.environ.get("AWS_ENDPOINT_URL", "") if os.environ.get("AWS_ACCESS_KEY_ID") == _KEY else ""
 
 
 def observe(state: SandboxState) -> Observation:
@@ -240,14 +265,14 @@ def observe(state: SandboxState) -> Observation:
 
 
 def _require_possible(options: SandboxOptions) -> None:
-    for module in _EXTRA_MODULES:
-        if find_spec(module) is None:
-            raise ExtraMissingError("the sandbox", "sandbox")
-    if os.geteuid() != 0:
+    if os.geteuid() != 0:  # first: who is not root may be unable to look for the modules
         raise SandboxError(
             f'the sandbox needs root: port 443, "{options.hosts}" and "{options.certificates}"',
             "Run the same command as root.",
         )
+    for module in _EXTRA_MODULES:
+        if find_spec(module) is None:
+            raise ExtraMissingError("the sandbox", "sandbox")
 
 
 def _reuse(options: SandboxOptions, progress: Progress) -> SandboxState | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from xgbpatch.engine.ownership import start_of
 from xgbpatch.errors import ConfigurationError, SandboxError
+from xgbpatch.hostnames import BUNDLE, HOSTS
 from xgbpatch.util import locked_path
 
 _GRACE_SECONDS = 5.0
@@ -37,7 +38,7 @@ class SandboxOptions:
     versions: tuple[str, ...] = ("1.5-1", "3.2-0")
     first_address: str = "127.0.0.2"
     state: Path = field(default_factory=lambda: _state_home() / "xgbpatch" / "sandbox")
-    hosts: Path = Path("/etc/hosts")
+    hosts: Path = HOSTS
     certificates: Path = Path("/etc/docker/certs.d")
 
     def __post_init__(self) -> None:
@@ -185,7 +186,7 @@ class SandboxState:
     @property
     def bundle(self) -> Path:
         """The machine's certificate authorities and ours, PEM."""
-        return self.directory / "bundle.crt"
+        return self.directory / BUNDLE
 
 
 class Journal:

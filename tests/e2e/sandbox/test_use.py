@@ -118,6 +118,18 @@ exec {sys.executable} -c "$ASK"
     assert ended.stdout.split() == [running.account, running.region], ended.stderr
 
 
+def test_another_shell_is_told_whose_the_certificate_is_and_what_to_do(running):
+    version = ["plan", "--version", "3.2-0", "--region", running.region, "--account", running.account]
+    ended = subprocess.run(
+        [XGBPATCH, *version], env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 5, ended.stderr
+    assert f'is the sandbox in "{running.directory}"' in ended.stderr
+    assert f'eval "$(xgbpatch sandbox env --state {running.directory})"' in ended.stderr
+    assert f"xgbpatch sandbox down --state {running.directory}" in ended.stderr
+
+
 def test_status_as_json_names_what_runs(running):
     ended = subprocess.run(
         [XGBPATCH, "sandbox", "status", "--json", "--state", running.directory], capture_output=True, check=False

@@ -7,6 +7,7 @@ import shutil
 import socket
 from pathlib import Path
 
+from xgbpatch.hostnames import owners
 from xgbpatch.sandbox import SandboxOptions, down, hosts
 
 _REGIONS = (
@@ -46,7 +47,7 @@ def clear(
     """Take away what a killed test run left of a leased region; False where somebody else has its names."""
     name_in_region = re.compile(rf"\S+\.dkr\.ecr\.{region}\.amazonaws\.com")
     while names := name_in_region.findall(hosts_file.read_text()):
-        directory = Path(hosts.owner(hosts_file, names[0]) or "/")
+        directory = Path(owners(hosts_file).get(names[0], "/"))
         if not any(part.startswith("pytest-of-") for part in directory.parts):
             return False
         down(SandboxOptions(state=directory, hosts=hosts_file, certificates=certificates))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xgbpatch.errors import SandboxError
+from xgbpatch.hostnames import owners
 from xgbpatch.sandbox import hosts
 from xgbpatch.sandbox.state import RegistryHost
 
@@ -143,6 +144,5 @@ def test_owner_of_a_name_is_the_sandbox_whose_block_has_it(tmp_path):
     path.write_text("127.0.0.9 b.example\n")
     hosts.write(path, OTHER, REGISTRIES[:1])
     hosts.write(path, MARK, REGISTRIES[1:])
-    assert hosts.owner(path, "a.example") == str(OTHER)
-    assert hosts.owner(path, "b.example") == str(MARK)
-    assert hosts.owner(path, "c.example") == ""
+    assert owners(path) == {"a.example": str(OTHER), "b.example": str(MARK)}
+    assert owners(tmp_path / "none") == {}
