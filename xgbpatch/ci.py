@@ -9,11 +9,13 @@ from enum import Enum
 from importlib.metadata import distribution
 from importlib.metadata import version as installed_version
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xgbpatch.catalogue import ShippedTable
 from xgbpatch.errors import ConfigurationError
+from xgbpatch.provenance import PROJECT
 
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 KEEP = (  # `plan`, and `rebuild` without an engine of its own
@@ -52,8 +54,8 @@ USAGE = (  # `usage`, and `prune` with PRUNE: for people, not for a job
 )
 INSPECTOR = ("inspector2:ListCoverage", "inspector2:ListFindings")  # beside KEEP, where ECR's scanning is enhanced
 
-EXAMPLE = "xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>"
 _NAME = "xgbpatch[packages]"
+EXAMPLE = f"{_NAME} @ git+{PROJECT}@<commit>"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d")
 _REQUIREMENT = re.compile(r"(?!.*(?: #|: |:$))[\w.+@:/#=<>~!,\[\] ][\w.+@:/#=<>~!,\[\] -]*")  # no YAML comment, no key
@@ -78,9 +80,11 @@ def from_record(version: str, record: str) -> str:
     origin: dict[str, Any] = json.loads(record)
     url = str(origin["url"])
     if url.startswith("file:"):
+        path = shlex.quote(unquote(urlsplit(url).path))
+        commit = f"$(git -C {path} rev-parse HEAD)" if "dir_info" in origin else "<commit>"
         raise ConfigurationError(
             f'this xgbpatch was installed from "{url}", which a pipeline cannot reach',
-            f"Name what it is to install: --requirement '{EXAMPLE}'",
+            f'Name what it is to install, such as a commit: --requirement "{_NAME} @ git+{PROJECT}@{commit}"',
         )
     checkout, folder = origin.get("vcs_info"), origin.get("subdirectory", "")
     pinned = f"{checkout['vcs']}+{url}@{checkout['commit_id']}" if checkout else url

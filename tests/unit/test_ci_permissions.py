@@ -1,4 +1,4 @@
-"""The roles in the templates, and the table in docs/upkeep.md, are allowed each call that is made, and no other.
+"""The roles in the templates, and the tables of docs/upkeep.md and the README, allow each call that is made, no other.
 
 What a command calls is read from the source: the modules that it imports, and which methods of our one door to AWS
 these use. Names that are all capitals are constants, and bring no calls with them.
@@ -21,7 +21,7 @@ from xgbpatch.reference import EcrRegistry
 
 ROOT = Path(xgbpatch.__file__).parent
 PAGE = ROOT.parent / "docs/upkeep.md"
-COMMANDS = ("plan", "rebuild", "push", "usage", "prune")
+COMMANDS = ("build", "plan", "rebuild", "push", "usage", "prune")
 ELSEWHERE = {
     "ecr:GetAuthorizationToken",  # has a statement of its own: no resource can be named
     "ecr:CreateRepository",  # the repository is there: the starter template makes it, or the user
@@ -30,11 +30,18 @@ BY_HTTP = {*PULL, "ecr:ListImages"}  # the registry's own API: manifests, blobs 
 WRITES = {"ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart"}
 REPOSITORY = {"ecr:CreateRepository", "ecr:DescribeRepositories"}  # made where it is missing, by who publishes
 SHARED = {  # reading and writing are in the same modules, and these commands read
+    "build": {*WRITES, *REPOSITORY},
     "plan": {*WRITES, *REPOSITORY},
     "usage": {*WRITES, *REPOSITORY, "ecr:BatchDeleteImage"},
     "prune": {*WRITES, *REPOSITORY},
 }
-ENGINE = {"rebuild": ("xgbpatch.build.engine", "xgbpatch.publish.push")}  # `rebuild --builder docker`
+OTHER_BUILDER = {  # than the one that the command is allowed without a word more
+    "build": ("xgbpatch.build.registry", "xgbpatch.publish.destination", "xgbpatch.publish.attachments"),
+    "rebuild": ("xgbpatch.build.engine", "xgbpatch.publish.push"),
+}
+
+
+ACTION = re.compile(r"`([\w:]*[A-Z]\w+)`")
 
 
 def module_name(path: Path) -> str:
@@ -114,32 +121,43 @@ def calls(names: set[str]) -> set[str]:
     return found
 
 
-def table() -> dict[str, set[str]]:
-    """command → the actions that the table of the page allows it; `rebuild` is without Docker's builder."""
+def table(*also: str) -> dict[str, set[str]]:
+    """command → the actions that the table of the page allows it, those with a condition only where it is in `also`."""
     lines = PAGE.read_text(encoding="utf-8").split("\n## IAM\n")[1].splitlines()
     allowed: dict[str, set[str]] = {command: set() for command in COMMANDS}
     for line in (line for line in lines if line.startswith("| `")):
         actions, *cells = (cell.strip() for cell in line.strip("|").split("|"))
         service = "sagemaker:" if "`sagemaker:`" in actions else ""
-        named = {service + name for name in re.findall(r"`([\w:]*[A-Z]\w+)`", actions)}
+        named = {service + name for name in ACTION.findall(actions)}
         for command, cell in zip(COMMANDS, cells, strict=True):
-            allowed[command] |= named if cell == "yes" else set()
+            allowed[command] |= named if cell in ("yes", *also) else set()
     return allowed
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_page_allows_each_command_the_calls_that_it_makes_and_no_others(command):
-    made = calls(reached(f"xgbpatch.commands.{command}", without=ENGINE.get(command, ()))) - SHARED.get(command, set())
+    own = reached(f"xgbpatch.commands.{command}", without=OTHER_BUILDER.get(command, ()))
+    made = calls(own) - SHARED.get(command, set())
     allowed = table()[command] - set(INSPECTOR)
     assert made, "the source is not read any more"
     assert made - allowed == set()
     assert allowed - made - BY_HTTP == set()
 
 
-def test_a_builder_of_dockers_needs_what_a_push_needs():
-    made = calls(reached("xgbpatch.commands.rebuild"))
-    assert made - table()["rebuild"] == set(PUSH)
-    assert "| `ecr:BatchDeleteImage` | | `--builder docker` | yes |" in PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("command", "builder", "more"), [("rebuild", "docker", set(PUSH)), ("build", "registry", {*WRITES, *REPOSITORY})]
+)
+def test_the_other_builder_has_cells_of_its_own(command, builder, more):
+    allowed = table(f"`--builder {builder}`")[command]
+    assert allowed - table()[command] == more
+    assert calls(reached(f"xgbpatch.commands.{command}")) - allowed == set()
+
+
+@pytest.mark.parametrize("command", ["build", "push"])
+def test_the_readme_allows_the_same(command):
+    rows = (ROOT.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    named = [re.findall(r"`(ecr:\w+)`", row) for row in rows if row.startswith(("| `build`", f"| `{command}`"))]
+    assert set().union(*named) == table()[command] - set(INSPECTOR)
 
 
 def test_the_role_of_a_job_is_allowed_plan_and_rebuild_alone():

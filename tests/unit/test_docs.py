@@ -1,5 +1,6 @@
 """The documents are held to the command line: every option has a line, and every command line in them parses."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -8,11 +9,17 @@ from pathlib import Path
 
 import click
 import pytest
+import xgboost
 
+from xgbpatch import layout, provenance
 from xgbpatch.cli import cli
 from xgbpatch.config.loader import VARIABLES
 from xgbpatch.config.settings import KEYS
+from xgbpatch.inspection.facts import Facts, PythonFacts
+from xgbpatch.metrics import metric, metrics_of
 from xgbpatch.overlays import settings
+from xgbpatch.patch.compose import compose
+from xgbpatch.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/abalone/README.md")
@@ -24,7 +31,7 @@ def command_lines() -> list[tuple[str, str]]:
     for page in PAGES:
         for block in re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
             for line in re.sub(r"\\\n\s*", "", block).splitlines():
-                match = re.match(r"(?:\$ )?(xgbpatch [^#|>&;]*)", line.strip())
+                match = re.match(r"(?:\$ )?(?:\.venv/bin/)?(xgbpatch [^#|>&;]*)", line.strip())
                 if match:
                     found.append((f"{page.name}: {match[1].strip()}", match[1].strip()))
     return found
@@ -81,3 +88,62 @@ def test_every_build_variable_and_key_is_documented():
         assert f"`{variable.name}`" in text, variable.name
     for key in KEYS:
         assert f"`{key}`" in text, key
+
+
+def plain_build():
+    """What a build without a wish adds: files, variables and labels."""
+    facts = Facts(
+        digest=f"sha256:{'0' * 64}",
+        python=PythonFacts("3.12.8", "/p/bin/python3", "/p", "/p/lib/python3.12/site-packages", "x86_64", "2.34"),
+        distributions={}, modules={}, top_levels=frozenset(), commands={}, environment={}, labels={},
+    )  # fmt: skip
+    origin = provenance.Provenance(*[""] * 7, (), (), (), "")
+    return compose(Spec("3.2-0", "us-west-2"), facts), provenance.write(origin)
+
+
+def test_the_promise_says_exactly_what_a_plain_build_sets():
+    patch, labels = plain_build()
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/image.md"))
+    promise = re.search(r"\*\*What you did not ask to change.*?\n\n", readme, re.S)[0]
+    plain = re.search(r"## A plain build\n(.*?)\n## ", page, re.S)[1]
+    for text in (promise, plain):
+        assert set(re.findall(r"`([A-Z_]+)`", text)) == set(patch.environment)
+    assert "three variables" in promise
+    assert f" {len(labels)} labels" in promise
+    for name in ("SAGEMAKER_SERVING_MODULE", "SAGEMAKER_TRAINING_MODULE"):
+        assert f"`{patch.environment[name]}`" in plain
+    assert f"{layout.OVERLAYS}/" in plain
+    assert all(file.target.startswith(f"{layout.OVERLAYS}/{layout.OVERLAY_PACKAGE}/") for file in patch.files)
+    table = re.search(r"## What it remembers\n(.*?)\n\n[^|]", page, re.S)[1]
+    assert set(re.findall(r"`((?:org|io)\.[\w.-]+)`", table)) == set(labels)
+
+
+def test_the_documented_expression_is_ours_and_finds_its_metric_in_a_line_of_a_training(capsys):
+    text = (ROOT / "docs/image.md").read_text(encoding="utf-8")
+    (expression,) = re.findall(r"`(\S*validation-rmse\S*)`", text)
+    assert expression == metric("rmse", metrics_of("")).definition("validation")["Regex"]
+    data = xgboost.DMatrix([[0.0], [1.0]], label=[0, 3])
+    options = {"eval_metric": ["rmse", "mae"], "objective": "reg:squarederror"}
+    xgboost.train(options, data, 1, evals=[(data, "train"), (data, "validation")])
+    (line,) = capsys.readouterr().out.splitlines()
+    value = re.search(r"validation-rmse:([0-9.]+)", line)[1]
+    assert "mae" in line.partition(value)[2], "another metric has to follow"
+    for logged in (line, line.replace("\t", "#011")):  # as it is printed, and as CloudWatch keeps it
+        assert re.search(expression, logged).groups() == (value,)
+
+
+def messages():
+    """Every text of the package that is no docstring, by module."""
+    for path in sorted((ROOT / "xgbpatch").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                yield path.name, node.value
+
+
+def test_a_message_names_no_page_that_the_package_does_not_bring():
+    named = [(name, text) for name, text in messages() if re.search(r"(?<!/main/)\bdocs/|\b[A-Z]\w+\.md\b", text)]
+    assert named == []
+    scripts = [(name, text) for name, text in messages() if "scripts/" in text and "checkout" not in text]
+    assert scripts == []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from xgbpatch.errors import ConfigurationError
+from xgbpatch.provenance import PROJECT
 from xgbpatch.util import load_data
 
 ALL = "all"  # in the place of a name: every fix that is known for the version
@@ -26,8 +27,8 @@ class Fix:
 
     @property
     def page(self) -> str:
-        """Its page, relative to the project's root."""
-        return f"docs/fixes/{self.name}.md"
+        """The address of its page."""
+        return f"{PROJECT}/blob/main/docs/fixes/{self.name}.md"
 
 
 def fixes_of(version: str) -> tuple[Fix, ...]:

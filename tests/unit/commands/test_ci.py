@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
 import yaml
@@ -121,7 +122,24 @@ def test_a_pipeline_installs_what_wrote_it(record, words):
 def test_what_is_on_this_machine_alone_cannot_be_the_default(origin):
     with pytest.raises(ConfigurationError, match="cannot reach") as caught:
         pipelines.from_record("1.2.3", json.dumps({"url": "file:///somewhere/xgbpatch", **origin}))
-    assert "--requirement 'xgbpatch[packages] @ git+https://" in caught.value.next_step
+    assert '--requirement "xgbpatch[packages] @ git+https://' in caught.value.next_step
+
+
+def test_the_next_step_after_an_install_from_a_checkout_works_as_printed(tmp_path):
+    """`pip install .` is what the README says; the pipeline then installs the commit of that checkout."""
+    checkout = tmp_path / "a check out"
+    git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b.example"]
+    subprocess.run(["git", "init", "--quiet", str(checkout)], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "one"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    with pytest.raises(ConfigurationError) as caught:
+        pipelines.from_record("1.2.3", json.dumps({"url": checkout.as_uri(), "dir_info": {}}))
+    options = caught.value.next_step.partition(": ")[2]
+    shell = ["bash", "-euc", f'printf "%s\\n" {options}']
+    option, requirement = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert option == "--requirement"
+    assert requirement == f"xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@{commit}"
+    assert requirement in render(Kind.GITHUB, requirement)
 
 
 def test_the_default_is_that_of_the_installed_xgbpatch(tmp_path, monkeypatch):
