@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -72,8 +73,16 @@ def trainer(trainers):
     return trainers[1]
 
 
+def beside(model):
+    """What was written beside the model, by name: a hidden file, or a folder where the base would load that."""
+    hidden, visible = model / folder.FILE, model / folder.FOLDER
+    assert not (hidden.exists() and visible.exists())
+    found = {path.name: path.read_bytes() for path in visible.glob("*")}
+    return dict(folder.entries(str(hidden)), **found)
+
+
 def written(outcome, name):
-    return json.loads((outcome.folder / "model" / "xgbpatch" / name).read_text())
+    return json.loads(beside(outcome.folder / "model")[name].decode())
 
 
 def served(outcome):
@@ -108,8 +117,8 @@ def test_the_model_and_the_log_are_the_bases_and_the_files_stand_beside_it(outco
     assert ours.rounds[:common] == plain.rounds[:common] != []
     # xgboost 1.x keeps callbacks in a set: whether the round that stops early is printed depends on addresses
     assert abs(len(ours.rounds) - len(plain.rounds)) <= (name == "early-stopping")
-    assert not (plain.folder / "model" / "xgbpatch").exists()
-    assert set(os.listdir(str(ours.folder / "model" / "xgbpatch"))) == FILES, ours.output
+    assert [path.name for path in (plain.folder / "model").iterdir()] == [path.name for path in plain.models]
+    assert set(beside(ours.folder / "model")) == FILES, ours.output
     assert "Traceback" not in ours.output
 
 
@@ -137,13 +146,84 @@ def test_importance_is_the_mean_of_native_contributions_with_the_bases_tree_cut(
 
 def test_the_csv_has_the_numbers_of_the_json(outcomes):
     outcome = outcomes("forest")[1]
-    with (outcome.folder / "model/xgbpatch/importance.csv").open(newline="") as file:
-        rows = list(csv.reader(file))
+    rows = list(csv.reader(beside(outcome.folder / "model")["importance.csv"].decode().splitlines()))
     assert rows[0] == ["feature", "importance", "class_0", "class_1", "class_2"]
     expected = [
         [row["name"], row["importance"], *row["classes"]] for row in written(outcome, "importance.json")["features"]
     ]
     assert [[row[0], *map(float, row[1:])] for row in rows[1:]] == expected
+
+
+def test_a_script_that_removes_every_entry_of_the_model_folder_succeeds(outcomes, tmp_path):
+    """As AWS's container test of checkpoints does. 1.2 keeps the folder: its base loads every file that it sees."""
+    model = tmp_path / "model"
+    shutil.copytree(str(outcomes("regression")[1].folder / "model"), str(model))
+    if XGBOOST >= (1, 3):
+        assert not [path for path in model.iterdir() if path.is_dir()]
+        for name in os.listdir(str(model)):
+            os.remove(str(model / name))
+    else:
+        assert [path.name for path in model.iterdir() if path.is_dir()] == ["xgbpatch"]
+    assert files.passes_over_hidden_files() == (XGBOOST >= (1, 3))
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_the_base_serves_the_model_alone_whatever_stands_beside_it(outcomes, ensemble):
+    """Single-model and multi-model endpoints load with the one function, as an ensemble unless that is switched off."""
+    plain, ours = outcomes("regression")
+    loaded = [serve_utils.get_loaded_booster(str(outcome.folder / "model"), ensemble) for outcome in (plain, ours)]
+    assert loaded[0][1] == loaded[1][1]
+    rows = xgboost.DMatrix(CASES["regression"].channels["validation"][:, 1:])
+    assert loaded[0][0].predict(rows).tobytes() == loaded[1][0].predict(rows).tobytes()
+
+
+def test_a_base_that_loads_hidden_files_gets_the_folder(tmp_path, monkeypatch):
+    """Every file is a model to 1.2-2, and to older images of 1.3-1 and 1.5-1."""
+    models = [str(tmp_path / "xgboost-model"), str(tmp_path / folder.FILE)]
+    monkeypatch.setattr(serve_utils, "_get_full_model_paths", lambda path: iter(models))
+    files.passes_over_hidden_files.cache_clear()
+    try:
+        files.write_json(str(tmp_path), "record.json", {"xgboost": "1"})
+    finally:
+        files.passes_over_hidden_files.cache_clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["xgbpatch"]
+    assert folder.record(str(tmp_path)) == {"xgboost": "1"}
+
+
+def test_old_folders_are_read_and_what_stands_in_one_counts_first(tmp_path):
+    packed = files._archive({"record.json": b'{"xgboost": "1"}', "feature_names.json": b'["a", "b"]'})
+    (tmp_path / folder.FILE).write_bytes(packed)
+    assert packed == files._archive({"feature_names.json": b'["a", "b"]', "record.json": b'{"xgboost": "1"}'})
+    assert folder.record(str(tmp_path)) == {"xgboost": "1"}
+    assert folder.background(str(tmp_path)) is None
+    (tmp_path / folder.FOLDER).mkdir()
+    np.save(str(tmp_path / folder.FOLDER / folder.BACKGROUND), np.zeros((3, 2), dtype=np.float32))
+    (tmp_path / folder.FOLDER / folder.FEATURE_NAMES).write_text('["c", "d"]')
+    assert folder.feature_names(str(tmp_path)) == ("c", "d")
+    assert folder.record(str(tmp_path)) == {"xgboost": "1"}
+    assert folder.background(str(tmp_path)).shape == (3, 2)
+    (tmp_path / folder.FILE).unlink()
+    assert folder.feature_names(str(tmp_path)) == ("c", "d")
+    assert folder.record(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"PK\5\6" + b"\0" * 18, b"no archive" * 99], ids=len)
+@pytest.mark.parametrize("name", [folder.RECORD, folder.BACKGROUND, folder.FEATURE_NAMES])
+def test_a_hidden_file_that_is_damaged_is_named(tmp_path, content, name):
+    (tmp_path / folder.FILE).write_bytes(content)
+    read = {folder.RECORD: folder.record, folder.BACKGROUND: folder.background}.get(name, folder.feature_names)
+    if content.startswith(b"PK\5"):  # an archive of nothing
+        assert not read(str(tmp_path))
+        return
+    with pytest.raises(folder.ModelFolderError, match=f"{re.escape(folder.FILE)}/{name}"):
+        read(str(tmp_path))
+
+
+def test_a_hidden_file_that_announces_too_much_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "_MOST_BYTES", 1000)
+    (tmp_path / folder.FILE).write_bytes(files._archive({"record.json": b" " * 1001}))
+    with pytest.raises(folder.ModelFolderError, match="more than 1000 bytes"):
+        folder.record(str(tmp_path))
 
 
 def test_the_record_names_what_the_model_was_trained_with(outcomes):
@@ -178,7 +258,7 @@ def test_what_is_asked_for_by_hyperparameter(trainer, tmp_path):
     assert written(outcome, "importance.json")["rows"] == 30
     assert written(outcome, "importance.json")["rows_of_split"] == 80
     assert written(outcome, "importance.json")["features"][0]["name"] == "Länge"
-    assert not (outcome.folder / "model/xgbpatch/background.npy").exists()
+    assert "background.npy" not in beside(outcome.folder / "model")
     assert (
         json.loads((outcome.folder / "input/config/hyperparameters.json").read_text()) == job(**asked).hyperparameters
     )
@@ -186,7 +266,7 @@ def test_what_is_asked_for_by_hyperparameter(trainer, tmp_path):
 
 def test_no_importance_where_none_is_asked_for(trainer):
     outcome = trainer.run(job(xgbpatch_importance_rows="0", xgbpatch_feature_names="a, b,c ,d"))
-    assert set(os.listdir(str(outcome.folder / "model/xgbpatch"))) == {
+    assert set(beside(outcome.folder / "model")) == {
         "record.json",
         "feature_names.json",
         "background.npy",
@@ -245,16 +325,17 @@ def test_the_fixes_of_training_go_with_it(trainer):
     asked = job("binary:logistic", eval_metric="accuracy", _kfold="2", xgbpatch_metrics="training_metrics_of_user.seen")
     outcome = trainer.run(asked, *fixes)
     assert outcome.code == 0, outcome.output
-    assert set(os.listdir(str(outcome.folder / "model" / "xgbpatch"))) == FILES, outcome.output
+    assert set(beside(outcome.folder / "model")) == FILES, outcome.output
     assert all({"validation-accuracy", "validation-seen"} <= set(metrics) for _, metrics in outcome.rounds)
     assert outcome.rounds[-1][1]["validation-accuracy"] > 0.5
 
 
 def test_a_job_that_the_base_finishes_is_finished_whatever_fails_here(trainer):
-    """A file stands where the folder should be: nothing can be written."""
-    folder = trainer.new(job())
-    (folder / "model" / "xgbpatch").write_text("in the way")
-    outcome = trainer.start(folder)
+    """A folder stands where the file should be, and a file where the folder: nothing can be written."""
+    place = trainer.new(job())
+    (place / "model" / folder.FILE).mkdir()
+    (place / "model" / folder.FOLDER).write_text("in the way")
+    outcome = trainer.start(place)
     assert outcome.code == 0
     assert "could not be written; the model is complete without" in outcome.output
     assert "Traceback" in outcome.output
@@ -267,7 +348,7 @@ def test_a_job_that_the_base_fails_fails_as_there(trainers):
     assert [outcome.code for outcome in endings] == [1, 1]
     errors = [re.findall(r"\w+Error: (?:\[[\d:]+\])?(.*)", outcome.output) for outcome in endings]
     assert errors[0] == errors[1] != []
-    assert not (endings[1].folder / "model" / "xgbpatch").exists()
+    assert not beside(endings[1].folder / "model")
 
 
 def test_checkpoints_are_the_bases(trainers):
@@ -275,7 +356,7 @@ def test_checkpoints_are_the_bases(trainers):
     # 1.2-2 keeps five, and a thread removes the older ones, when it comes to that before the job ends
     newest = [sorted(os.listdir(str(outcome.folder / "checkpoints")))[-5:] for outcome in (plain, ours)]
     assert newest[0] == newest[1] != []
-    assert set(os.listdir(str(ours.folder / "model" / "xgbpatch"))) == FILES
+    assert set(beside(ours.folder / "model")) == FILES
 
 
 HOST = """
@@ -303,7 +384,7 @@ def test_of_two_hosts_the_master_writes(tmp_path):
     finally:
         for process in processes:
             process.kill()
-    assert set(os.listdir(str(tmp_path / hosts[0] / "ml/model/xgbpatch"))) == FILES
+    assert set(beside(tmp_path / hosts[0] / "ml/model")) == FILES
     assert os.listdir(str(tmp_path / hosts[1] / "ml/model")) == []
 
 
@@ -313,10 +394,10 @@ def test_a_program_of_the_users_writes_the_same_files(tmp_path):
     dtrain = xgboost.DMatrix(rows[:, 1:], label=rows[:, 0], feature_names=names)
     booster = xgboost.train({"max_depth": 2}, dtrain, 3)
     artifacts.write(booster, dtrain, model_dir=str(tmp_path), background_rows=5)
-    assert set(os.listdir(str(tmp_path / "xgbpatch"))) == FILES
+    assert set(beside(tmp_path)) == FILES
     assert folder.feature_names(str(tmp_path)) == tuple(names)
     assert folder.background(str(tmp_path)).shape == (5, FEATURES)
-    assert json.loads((tmp_path / "xgbpatch/importance.json").read_text())["split"] == "train"
+    assert json.loads(beside(tmp_path)["importance.json"].decode())["split"] == "train"
 
 
 def test_the_plot_is_a_picture_where_the_base_draws(tmp_path):
@@ -325,11 +406,11 @@ def test_the_plot_is_a_picture_where_the_base_draws(tmp_path):
     names = ["$a^b$", "Länge" * 20, "_c", ""] + [str(number) for number in range(21)]
     files.write_importance(str(tmp_path), {}, names, values)
     files.write_importance(str(tmp_path), {}, names[:1], values[:1, :1])
-    path = tmp_path / "xgbpatch" / "importance.png"
-    assert path.exists() == DRAWS
-    assert not DRAWS or path.read_bytes().startswith(b"\x89PNG\r\n")
+    found = beside(tmp_path)
+    assert ("importance.png" in found) == DRAWS
+    assert not DRAWS or found["importance.png"].startswith(b"\x89PNG\r\n")
     assert "matplotlib.pyplot" not in sys.modules
-    assert not list((tmp_path / "xgbpatch").glob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_program_that_is_still_in_a_group_of_hosts_is_told_so(tmp_path, monkeypatch, caplog):

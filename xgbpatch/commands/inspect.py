@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from xgbpatch.build.engine import EngineBuilder
     from xgbpatch.engine.types import LocalImage
     from xgbpatch.inspection.facts import Facts
+    from xgbpatch.inspection.model_archive import ModelArchive
     from xgbpatch.provenance import Provenance
 
 
@@ -25,13 +27,21 @@ def command(image: str | None, selection: Selection, as_json: bool, quiet: bool)
     """Show what an image holds, seen by running it once; of a patched image also how it was made.
 
     IMAGE is a name, a digest or an ID that the engine holds; without it, the base that the options name is inspected
-    (and pulled when needed).
+    (and pulled when needed). A file .tar.gz, .tgz or .tar, or a path that begins with / or ., is a model: what the
+    feature training left beside it is shown, without an engine.
 
     \b
     Examples:
       xgbpatch inspect --version 1.5-1
       xgbpatch inspect xgbpatch/sagemaker-xgboost:1.5-1-0123456789ab-01234567 --json
+      xgbpatch inspect model.tar.gz
     """
+    if image and (image.startswith(("/", ".")) or image.endswith((".tar.gz", ".tgz", ".tar"))):
+        from xgbpatch.inspection import model_archive
+
+        model = model_archive.read(Path(image))
+        click.echo(json.dumps(model_document(model), indent=2) if as_json else model_text(model))
+        return
     from xgbpatch import provenance
     from xgbpatch.commands import _context
     from xgbpatch.inspection import container
@@ -78,6 +88,47 @@ def text(facts: Facts, provenance: Provenance | None) -> str:
             ("created", provenance.created),
         ]
     return "\n".join(f"{name:<17} {value}" for name, value in rows)
+
+
+def model_document(model: ModelArchive) -> dict[str, Any]:
+    """What `--json` prints of a model; null is what was not left beside it. `background` is (rows, features)."""
+    from xgbpatch.contract.payloads import npy_shape
+    from xgbpatch.errors import ConfigurationError
+
+    rows = model.beside.get("background.npy")
+    try:
+        background = None if rows is None else npy_shape(rows)
+    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
+        raise ConfigurationError(f'"background.npy" of the model is no array of float32: {error}') from error
+    kinds = {"record": dict, "feature_names": list, "importance": dict}
+    documents = {name: model.document(f"{name}.json", kind) for name, kind in kinds.items()}
+    return {"models": model.models, "files": sorted(model.beside), **documents, "background": background}
+
+
+def model_text(model: ModelArchive) -> str:
+    """A page for people."""
+    about = model_document(model)
+    record, names, background = about["record"] or {}, about["feature_names"], about["background"]
+    models = ", ".join(f"{name} ({size} bytes)" for name, size in model.models.items())
+    rows = [
+        ("models", models or "none at the top"),
+        ("beside them", ", ".join(about["files"]) or "nothing of the feature training"),
+        *((name, str(record.get(name))) for name in ("xgboost", "base", "objective", "features", "rounds") if record),
+        *([("names", ", ".join(map(str, names)))] if names else ()),
+        *([("background", " x ".join(map(str, background)))] if background else ()),
+        *([("importance", _strongest(about["importance"]))] if about["importance"] else ()),
+    ]
+    return "\n".join(f"{name:<17} {value}" for name, value in rows)
+
+
+def _strongest(importance: dict[str, Any]) -> str:
+    from xgbpatch.errors import ConfigurationError
+
+    try:
+        features = ", ".join(f"{row['name']} {row['importance']:.3g}" for row in importance["features"][:5])
+        return f"{features} ({importance['rows']} rows of {importance['split']})"
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f'"importance.json" of the model is not what training writes: {error!r}') from error
 
 
 def _images(builder: EngineBuilder, image: str | None, selection: Selection) -> list[LocalImage]:

@@ -11,6 +11,7 @@ from xgbpatch.contract import payloads
 from xgbpatch.engine.client import Container
 from xgbpatch.engine.types import Mount, Run
 from xgbpatch.errors import EngineError
+from xgbpatch.inspection import model_archive
 
 HOST = "algo-1"
 ROUNDS = 10
@@ -73,9 +74,9 @@ class Trained:
         return sorted(self.root.glob("model/xgboost-model*"))
 
     @property
-    def beside(self) -> Path:
-        """The folder that the feature `training` writes beside the model."""
-        return self.root / "model" / "xgbpatch"
+    def beside(self) -> Mapping[str, bytes]:
+        """What the feature `training` wrote beside the model; raises `ConfigurationError` where it is damaged."""
+        return model_archive.read(self.root / "model").beside
 
     @property
     def failure(self) -> str:

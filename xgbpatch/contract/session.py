@@ -21,6 +21,7 @@ from xgbpatch.contract.server import PLAIN, SECOND_FOLDER, Models, Server, Stack
 from xgbpatch.engine.client import Container, Engine, afterwards
 from xgbpatch.engine.types import Completed, LocalImage, Mount, Run
 from xgbpatch.errors import EngineError
+from xgbpatch.inspection.model_archive import FOLDER
 
 
 @contextmanager
@@ -44,7 +45,6 @@ def _remove(engine: Engine, image: str, directory: Path) -> None:
 # The model folders that the servers of one run get, made of what the training jobs left.
 
 
-BESIDE = "xgbpatch"  # the sub-folder of a model folder that the base's serving never looks into
 BACKGROUND_ROWS = 100
 UNPICKLED = "xgbpatch-test-local-unpickled-this-model"
 
@@ -63,7 +63,7 @@ def assemble(models: Models, directory: Path, trained: Callable[[Job], Trained])
     folder = empty_folder(models, directory)
     if not any(folder.iterdir()):
         content = _content(models, trained)
-        (folder / BESIDE).mkdir()
+        (folder / FOLDER).mkdir()
         for name, data in content.items():
             (folder / name).write_bytes(data)
     return folder
@@ -93,7 +93,7 @@ def _content(models: Models, trained: Callable[[Job], Trained]) -> dict[str, byt
         case _:  # NEWER
             beside, data = "record.json", json.dumps({"xgboost": "99.0.0"}).encode()
     model = trained(LOGISTIC if models is Models.LOGISTIC else ABALONE).model
-    return {"xgboost-model": model.read_bytes(), f"{BESIDE}/{beside}": data}
+    return {"xgboost-model": model.read_bytes(), f"{FOLDER}/{beside}": data}
 
 
 def background() -> Sequence[Sequence[float]]:

@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def models(self) -> List[Path]:
-        return sorted(path for path in (self.folder / "model").iterdir() if path.is_file())
+        return sorted(path for path in (self.folder / "model").iterdir() if path.is_file() and path.name[0] != ".")
 
     @property
     def checkpoints(self) -> List[int]:

@@ -13,7 +13,8 @@ from xgbpatch.contract import jobs, payloads
 from xgbpatch.contract.jobs import Trained
 from xgbpatch.contract.model import Violation, require
 from xgbpatch.contract.server import NEWER
-from xgbpatch.contract.session import BESIDE, Session
+from xgbpatch.contract.session import Session
+from xgbpatch.errors import ConfigurationError
 
 # The published regex (facts 4.4), with the dataset left open; CloudWatch shows a tab as #011.
 METRIC = r".*\[[0-9]+\].*#011{dataset}-{metric}:(\S+)"
@@ -111,7 +112,7 @@ def importance(session: Session) -> str:
     importance = _json(outcome, "importance.json")
     try:
         pairs = [(str(row["name"]), float(row["importance"])) for row in importance["features"]]
-        table = list(csv.reader(_text(outcome, "importance.csv").splitlines()))[1:]
+        table = list(csv.reader(_content(outcome, "importance.csv").decode().splitlines()))[1:]
         same = [(name, float(value)) for name, value, *_ in table] == pairs
     except (KeyError, TypeError, ValueError) as error:
         raise Violation(f"importance.json or importance.csv is misshapen: {error!r}") from error
@@ -132,7 +133,7 @@ def hyperparameters(session: Session) -> str:
     names = tuple(_json(outcome, "feature_names.json"))
     require(names == jobs.NAMES, f"feature_names.json says {names}, and the hyperparameter {jobs.NAMES}")
     _background(outcome, (jobs.OBSERVED_BACKGROUND, payloads.ABALONE_FEATURES))
-    require(not (outcome.beside / "importance.json").exists(), "importance.json was written for 0 rows")
+    require("importance.json" not in outcome.beside, "importance.json was written for 0 rows")
     return said
 
 
@@ -155,10 +156,8 @@ def newer(session: Session) -> str:
 
 
 def _background(outcome: Trained, expected: tuple[int, int]) -> None:
-    path = outcome.beside / "background.npy"
-    require(path.is_file(), f"the job wrote no {BESIDE}/background.npy")
     try:
-        shape = payloads.npy_shape(path.read_bytes())
+        shape = payloads.npy_shape(_content(outcome, "background.npy"))
     except ValueError as error:
         raise Violation(f"background.npy: {error}") from error
     require(shape == expected, f"background.npy holds {shape}, not {expected}")
@@ -166,15 +165,19 @@ def _background(outcome: Trained, expected: tuple[int, int]) -> None:
 
 def _json(outcome: Trained, name: str) -> Any:
     try:
-        return json.loads(_text(outcome, name))
+        return json.loads(_content(outcome, name))
     except ValueError as error:
         raise Violation(f"{name} is no JSON: {error}") from error
 
 
-def _text(outcome: Trained, name: str) -> str:
-    path = outcome.beside / name
-    require(path.is_file(), f"the job wrote no {BESIDE}/{name}: {outcome.ending}")
-    return path.read_text(encoding="utf-8")
+def _content(outcome: Trained, name: str) -> bytes:
+    try:
+        content = outcome.beside.get(name)
+    except ConfigurationError as error:
+        raise Violation(error.message) from error
+    if content is None:
+        raise Violation(f'the job wrote no "{name}" beside its model: {outcome.ending}')
+    return content
 
 
 # One check for each fix of training that an image carries: the base's bug is gone.

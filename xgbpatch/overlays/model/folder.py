@@ -1,19 +1,28 @@
-"""Files that lie beside a model, and the names of its features."""
+"""Files that lie beside a model, and the names of its features.
+
+Training packs them into one hidden file: every entry of a model folder is then a file that `os.remove` takes, and the
+base's loaders pass over names that begin with a dot (from 1.3-1 on; see training/files.py). The folder of the same
+files is what a person puts there, and what training left before: what stands in it counts first.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from typing import Any, Mapping, Optional, Tuple
+import zipfile
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 
 from . import booster as model_booster
 
+FILE = ".xgbpatch.zip"
 FOLDER = "xgbpatch"
 FEATURE_NAMES = "feature_names.json"
 BACKGROUND = "background.npy"
 RECORD = "record.json"
+_MOST_BYTES = 2**28  # that a hidden file may hold: training writes 80 MB of rows at the most
 
 
 class ModelFolderError(ValueError):
@@ -30,12 +39,13 @@ def feature_names(model_folder: str) -> Optional[Tuple[str, ...]]:
 
 def background(model_folder: str) -> Optional[np.ndarray]:
     """The float32 (n, features) of `background.npy`, or None where there is no such file; raises ModelFolderError."""
-    file = path(model_folder, BACKGROUND)
-    if not os.path.isfile(file):
+    content = _content(model_folder, BACKGROUND)
+    if content is None:
         return None
+    file = path(model_folder, BACKGROUND)
     try:
-        rows = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        rows = np.load(io.BytesIO(content), allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
         raise ModelFolderError('"{}" is not an array file of numpy: {}'.format(file, error)) from error
     if rows.ndim != 2 or rows.dtype.kind != "f" or not len(rows):
         raise ModelFolderError('"{}" holds {} {}, not floats (n, features)'.format(file, rows.dtype, rows.shape))
@@ -51,19 +61,44 @@ def record(model_folder: str) -> Mapping[str, Any]:
 
 
 def path(model_folder: str, name: str) -> str:
-    """Where the file of that name stands."""
-    return os.path.join(model_folder, FOLDER, name)
+    """Where the file of that name stands, for a message: in the folder, or as an entry of the hidden file."""
+    file, hidden = os.path.join(model_folder, FOLDER, name), os.path.join(model_folder, FILE)
+    return os.path.join(hidden, name) if os.path.isfile(hidden) and not os.path.isfile(file) else file
+
+
+def entries(hidden: str, only: str = "") -> Dict[str, bytes]:
+    """What the hidden file of that path holds, or its entry `only`; nothing where there is no such file.
+
+    Raises ValueError where it announces too much, and whatever `zipfile` raises of a file that is no archive.
+    """
+    if not os.path.isfile(hidden):
+        return {}
+    with zipfile.ZipFile(hidden) as archive:
+        members = [member for member in archive.infolist() if only in ("", member.filename)]
+        if sum(member.file_size for member in members) > _MOST_BYTES:
+            raise ValueError("it holds more than {} bytes".format(_MOST_BYTES))
+        return {member.filename: archive.read(member) for member in members}
+
+
+def _content(model_folder: str, name: str) -> Optional[bytes]:
+    file = os.path.join(model_folder, FOLDER, name)
+    try:
+        if os.path.isfile(file):
+            with open(file, "rb") as stream:
+                return stream.read()
+        return entries(os.path.join(model_folder, FILE), name).get(name)
+    except Exception as error:  # a broken archive raises any of a dozen
+        raise ModelFolderError('"{}" cannot be read: {}'.format(path(model_folder, name), error)) from error
 
 
 def _json(model_folder: str, name: str) -> Any:
-    file = path(model_folder, name)
-    if not os.path.isfile(file):
+    content = _content(model_folder, name)
+    if content is None:
         return None
     try:
-        with open(file, encoding="utf-8") as stream:
-            return json.load(stream)
-    except (OSError, ValueError) as error:
-        raise ModelFolderError('"{}" is not JSON: {}'.format(file, error)) from error
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelFolderError('"{}" is not JSON: {}'.format(path(model_folder, name), error)) from error
 
 
 def feature_names_of(booster: Any, folder: Optional[str]) -> Tuple[str, ...]:

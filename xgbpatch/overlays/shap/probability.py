@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import logging
+import os
 from typing import Any, Callable, List, Optional, Tuple
 
 import numpy as np
@@ -172,7 +173,7 @@ def _background(folder: Optional[str], width: int) -> np.ndarray:
     if not folder or rows is None:
         raise Unavailable(
             'there are no background rows: train with the feature training, or put float32 rows (n, features) as "{}" '
-            "beside the model".format(model_folder.path("", model_folder.BACKGROUND))
+            "beside the model".format(os.path.join(model_folder.FOLDER, model_folder.BACKGROUND))
         )
     if rows.shape[1] != width:
         path = model_folder.path(folder, model_folder.BACKGROUND)

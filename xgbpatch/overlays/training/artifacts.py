@@ -159,7 +159,7 @@ def _write(job: Job, members: Sequence[PredictCall], options: Options) -> None:
     if options.importance_rows:
         with _guarded("importance"):
             _write_importance(job, members, options.importance_rows, names)
-    logger.info("Wrote %s", os.path.join(job.model_folder, folder.FOLDER))
+    logger.info("Wrote %s", os.path.dirname(folder.path(job.model_folder, folder.RECORD)))
 
 
 def _names(job: Job, options: Options, width: int) -> List[str]:

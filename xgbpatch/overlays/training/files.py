@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import json
+import logging
 import os
 import random
 import struct
 import tempfile
 import time
+import zipfile
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
 import xgboost
+from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
 from ..model import folder as model_folder
-from ..model.booster import PredictCall
+from ..model.booster import XGBOOST, PredictCall
 
 SEED = 0
 _COUNTS = struct.Struct("<QQ").pack
@@ -190,12 +194,52 @@ def _write_text(folder: str, name: str, text: str) -> None:
 
 
 def _write(folder: str, name: str, fill: Callable[[Any], Any]) -> None:
-    path = model_folder.path(folder, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    content = io.BytesIO()
+    fill(content)
+    beside = os.path.join(folder, model_folder.FOLDER)
+    if os.path.isdir(beside) or not passes_over_hidden_files():
+        os.makedirs(beside, exist_ok=True)
+        _replace(os.path.join(beside, name), content.getvalue())
+    else:
+        hidden = os.path.join(folder, model_folder.FILE)
+        _replace(hidden, _archive(dict(model_folder.entries(hidden), **{name: content.getvalue()})))
+
+
+@functools.lru_cache(maxsize=None)
+def passes_over_hidden_files() -> bool:
+    """Whether this base, and any other that may serve its models, loads no file whose name begins with a dot.
+
+    1.2-2, and images of 1.3-1 and 1.5-1 from before September 2022, load every file, as members of an ensemble. 1.2-1
+    passes over hidden ones, and its models are those of 1.2-2.
+    """
+    paths = getattr(serve_utils, "_get_full_model_paths", None)
+    if XGBOOST < (1, 3) or paths is None:
+        return False
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # the base names each file that it passes over, and this one is a probe
+    try:
+        with tempfile.TemporaryDirectory() as probe, open(os.path.join(probe, model_folder.FILE), "wb"):
+            return not list(paths(probe))
+    finally:
+        logging.disable(disabled)
+
+
+def _archive(entries: Mapping[str, bytes]) -> bytes:
+    """Equal entries are equal bytes: a ZipInfo's own date is a constant."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in sorted(entries):
+            member = zipfile.ZipInfo(name)
+            member.external_attr = 0o644 << 16  # what `unzip` gives it
+            archive.writestr(member, entries[name], zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def _replace(path: str, content: bytes) -> None:
     partial = "{}.{}.partial".format(path, os.getpid())
     try:
         with open(partial, "wb") as file:
-            fill(file)
+            file.write(content)
         os.replace(partial, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
