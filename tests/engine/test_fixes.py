@@ -1,6 +1,7 @@
 """Fixes in the real image: what the clients of its servers and the starter of its `serve` see, beside the base."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -65,6 +66,34 @@ def test_errors_of_a_multi_model_endpoint_reach_the_client(engine, zoo, native, 
     assert answer.status == truth.status == 200
     assert answer.text == json.dumps([record["score"] for record in truth.json()["predictions"]])
     assert (refused.status, "is a pickle" in refused.text) == (500, True)
+
+
+HELD_UP = """
+import os, subprocess, types
+from sagemaker_xgboost_container.mms_patch import model_server
+from xgbpatch_overlays import multi_model
+
+def launch(command, **_):
+    launcher = subprocess.Popen(command)
+    os.waitid(os.P_PID, launcher.pid, os.WEXITED | os.WNOWAIT)
+
+model_server.subprocess = types.SimpleNamespace(run=launch, Popen=launch, check_call=subprocess.check_call)
+model_server._add_sigterm_handler = lambda process: print("its server is", *process.cmdline(), flush=True)
+multi_model.main()
+"""
+
+
+def test_a_multi_model_start_that_is_held_up_finds_its_server(engine, fixed):
+    """As on a busy machine: the launcher has ended, and nobody has waited for it, when the search begins.
+
+    That the base's search fails there is in tests/standin/test_known_bugs.py.
+    """
+    environment = {"SAGEMAKER_MULTI_MODEL": "true", "XGBPATCH_FIXES": "mme-start"}
+    with engine.container(Run(fixed, ("python3", "-c", HELD_UP), environment=environment)) as container:
+        deadline = time.monotonic() + READY_SECONDS
+        while container.running and time.monotonic() < deadline and "its server is" not in container.stdout():
+            time.sleep(0.2)
+        assert "com.amazonaws.ml.mms.ModelServer" in container.stdout(), container.stderr()
 
 
 def test_serve_that_cannot_start_ends_with_its_reason(engine, zoo, fixed):

@@ -1,14 +1,19 @@
 """Fixes of serving: each bug is seen on the base first, then gone; where the base has none, the fix steps aside."""
 
 import importlib
+import inspect
 import json
+import os
 import pickle
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import xgboost
 from sagemaker_containers import _recordio
@@ -16,6 +21,7 @@ from sagemaker_containers.record_pb2 import Record
 from sagemaker_xgboost_container import encoder, serving
 from sagemaker_xgboost_container.algorithm_mode import handler_service, serve, serve_utils
 from sagemaker_xgboost_container.mms_patch import mms_transformer
+from sagemaker_xgboost_container.mms_patch import model_server as starting
 from test_multi_model import OURS, Worker
 from test_serve import gunicorn
 from xgbpatch_overlays import fixes as overlays_fixes
@@ -27,6 +33,7 @@ LINES = "application/jsonlines"
 NEW = zoo.XGBOOST >= (3, 0)
 HANDLER = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
 TOUCHED = (serve_utils, encoder, serve, serving.server, sys.modules[serving.server.start.__module__])
+TOUCHED += (sys.modules[starting._retrieve_mms_server_process.__module__],)
 
 
 @pytest.fixture(autouse=True)
@@ -338,6 +345,31 @@ def test_pickle_refused_before_the_base_loads_the_model_whatever_else_is_fixed(t
     with pytest.raises(RuntimeError, match="is a pickle"), gunicorn("ours", folder, XGBPATCH_FIXES=fixes):
         pass
     assert not mark.exists()
+
+
+def test_mme_start(monkeypatch):
+    """The search beside a launcher that has ended and that nobody has waited for; once, and not for ten seconds."""
+    launcher = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, launcher.pid, os.WEXITED | os.WNOWAIT)
+    java = SimpleNamespace(cmdline=lambda: [starting.MMS_NAMESPACE], status=lambda: psutil.STATUS_SLEEPING)
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process(launcher.pid), java]))
+    search = inspect.unwrap(starting._retrieve_mms_server_process)
+    try:
+        if zoo.XGBOOST >= (3, 2):  # its psutil raises what older ones pass over
+            with pytest.raises(psutil.ZombieProcess):
+                search()
+        assert needed("mme-start", overlays_fixes.COMMAND)
+        assert search() is java
+    finally:
+        launcher.wait()
+
+
+def test_mme_start_steps_aside_where_the_base_passes_over_processes_that_have_ended(monkeypatch):
+    def search():
+        """`for process in psutil.process_iter(): if process.status() == psutil.STATUS_ZOMBIE: continue`"""
+
+    monkeypatch.setattr(starting, "_retrieve_mms_server_process", search)
+    assert fix("mme-start").not_needed() == "the base passes over processes that have ended"
 
 
 SERVER = """

@@ -5,6 +5,7 @@ every version, and `scripts/overlay-tests --source FOLDER VERSION` on the offici
 Numbers in brackets are sections of the facts about the official images.
 """
 
+import inspect
 import os
 import pickle
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import xgboost as xgb
 from mms.service import Service
@@ -29,6 +31,7 @@ from sagemaker_xgboost_container.algorithm_mode import (
     train,
 )
 from sagemaker_xgboost_container.data_utils import get_content_type, get_dmatrix
+from sagemaker_xgboost_container.mms_patch import model_server
 
 VERSIONS = ("1.2-2", "1.3-1", "1.5-1", "1.7-1", "3.0-5", "3.2-0")
 VERSION = next(name for name in VERSIONS if xgb.__version__.startswith(name.split("-")[0] + "."))
@@ -43,6 +46,7 @@ SEEN = {
     "dotfile-loaded": ("1.2-2",),  # 2.2
     "pickle-runs-code": VERSIONS,  # 2.2
     "serve-exit-code": VERSIONS,  # 2.1
+    "mme-start": ("3.2-0",),  # 2.1
     "eval-metric-without-objective": VERSIONS,  # 4.2
     "custom-metrics": ("3.0-5", "3.2-0"),  # 4.4
     "kfold-eval": ("1.7-1", "3.0-5", "3.2-0"),  # 4.7
@@ -259,6 +263,23 @@ def test_serve_exit_code(tmp_path):
     )
     assert b"Worker failed to boot" in done.stdout
     assert (done.returncode == 0) == shows("serve-exit-code")
+
+
+def test_mme_start(monkeypatch):
+    """The search for the model server, beside a launcher that has ended and that nobody has waited for."""
+    launcher = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, launcher.pid, os.WEXITED | os.WNOWAIT)
+    java = SimpleNamespace(cmdline=lambda: [model_server.MMS_NAMESPACE])
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process(launcher.pid), java]))
+    search = inspect.unwrap(model_server._retrieve_mms_server_process)  # once, not for ten seconds
+    try:
+        found = search()
+    except psutil.ZombieProcess:
+        found = None
+    finally:
+        launcher.wait()
+    assert (found is None) == shows("mme-start")
+    assert found in (None, java)
 
 
 # --- training -------------------------------------------------------------------------------------------------------

@@ -118,6 +118,7 @@ CHECKS = (
     Check("multi-model.invoke", multi_model.invoke, server.MULTI_MODEL),
     _fix("mme-errors", multi_model.mme_errors, server.MULTI_MODEL),
     _of("shap", "multi-model-attributes", shap.request_from_multi_model, server.MULTI_MODEL),
+    _fix("mme-start", multi_model.mme_start, server.MULTI_MODEL),
     _fix("mme-ensemble-vote", multi_model.mme_ensemble_vote, server.MULTI_MODEL, jobs.K_FOLD),
     Check("multi-model.unknown", multi_model.unknown, server.MULTI_MODEL),
     Check("multi-model.unload", multi_model.unload, server.MULTI_MODEL),

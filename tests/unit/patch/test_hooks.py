@@ -22,6 +22,7 @@ FILES = sorted(path.relative_to(OVERLAYS).as_posix() for path in OVERLAYS.rglob(
 STANDS_FOR = {
     ("request_data.py", "parser"): (f"{BASE[0]}.encoder", f"{BASE[0]}.algorithm_mode.serve_utils"),
     ("fixes/serve_exit_code.py", "module"): (f"{BASE[0]}.sagemaker_containers_patch.server",),
+    ("fixes/mme_start.py", "module"): (f"{BASE[0]}.mms_patch.model_server",),
 }
 # Where the overlay begins for each feature; the rest follows from its imports.
 BEGINNINGS = {

@@ -32,6 +32,7 @@ STAGES = {
     "libsvm-skew": (SERVING, MODEL_SERVER),
     "mme-ensemble-vote": (MODEL_SERVER,),
     "mme-errors": (MODEL_SERVER,),
+    "mme-start": (COMMAND,),
     "pickle-refused": (LOADING, MODEL_SERVER),
     "recordio-growth": (SERVING,),
     "serve-exit-code": (COMMAND,),
