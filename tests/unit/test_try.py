@@ -91,7 +91,7 @@ NO_DEBIAN = 'this is "ubuntu noble"'
     [
         ("bin/id", "echo 1000", "3.2-0", "this user is not root", "as root"),
         ("bin/uname", "echo Darwin arm64", "3.2-0", 'this is "Darwin arm64"', "virtual machine"),
-        ("bin/df", "echo Avail; echo '  7'", "3.2-0", "7 GB are free", "Make room"),
+        ("bin/df", "echo Avail; echo '  5'", "3.2-0", "5 GB are free", "Make room"),
         ("release", "ID=ubuntu VERSION_CODENAME=noble", "3.2-0", NO_DEBIAN, "with Debian: bullseye bookworm trixie"),
         ("bin/other", "", "0.90-1", 'there is no stand-in base of "0.90-1"', "1.2-2 1.3-1 1.5-1 1.7-1 3.0-5 3.2-0"),
     ],
