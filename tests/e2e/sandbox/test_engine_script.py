@@ -142,7 +142,8 @@ def test_docker_host_that_is_dead_is_named(site):
 def test_without_root_it_says_what_to_do(site):
     script = site.root / "engine"  # the checkout may lie below a folder of root's alone
     shutil.copy(SCRIPT, script)
-    site.root.chmod(0o755)
+    for path in (site.root, script):
+        path.chmod(0o755)
     ended = subprocess.run(
         [script, *site.arguments], user=65534, capture_output=True, text=True, check=False,
         env={"PATH": os.environ["PATH"], "DOCKER_HOST": site.socket, "HOME": "/nonexistent"},
