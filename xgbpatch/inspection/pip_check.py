@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
@@ -61,9 +61,9 @@ def _of(
     for line in distribution.requires:
         try:
             requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if requirement.marker and not requirement.marker.evaluate(environment):
+            if requirement.marker and not requirement.marker.evaluate(environment):
+                continue
+        except (ValueError, RecursionError):  # of packaging, and of what it takes for a version
             continue
         name = canonicalize_name(requirement.name)
         other = installed.get(name)

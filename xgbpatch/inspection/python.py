@@ -17,10 +17,10 @@ from xgbpatch.inspection.facts import Distribution, PythonFacts, decode_source
 from xgbpatch.inspection.pip_check import CoreMetadata
 from xgbpatch.layout import DEFAULT_PATH
 from xgbpatch.oci.filesystem import Tree
-from xgbpatch.oci.layer_index import NEXT_STEP
+from xgbpatch.oci.layer_tar import NEXT_STEP
 
 _NAME = re.compile(r"python(3\.\d+)(m?)")
-_PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([^"]+)"')
+_PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"(\d+\.\d+\.\d{1,4}[a-z0-9]{0,9}\+?)"')
 _SYSTEM_FOLDERS = ("lib", "lib64", "local/lib", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")  # below /usr
 
 

@@ -7,11 +7,13 @@ of several layers are one. A folder that a layer implies only (it has members, n
 from __future__ import annotations
 
 import posixpath
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from xgbpatch.errors import BaseImageError
-from xgbpatch.oci.layer_index import IMPLIED, NEXT_STEP, Entry, Kind, LayerIndex
+from xgbpatch.oci.layer_index import IMPLIED, Entry, Kind, LayerIndex
+from xgbpatch.oci.layer_tar import NEXT_STEP
 
 _MOST_LINKS = 40  # Linux follows as many and no more (ELOOP)
 
@@ -28,11 +30,11 @@ class Tree:
 
     def resolve(self, path: str) -> str:
         """The path without links, as `realpath` gives it; empty where nothing stands there."""
-        left = _parts(path)
+        left = deque(_parts(path))
         found = ""
         links = 0
         while left:
-            name = left.pop(0)
+            name = left.popleft()
             if name == ".":
                 continue
             if name == "..":
@@ -47,7 +49,7 @@ class Tree:
             links += 1
             if links > _MOST_LINKS:
                 return ""
-            left = _parts(entry.link) + left
+            left.extendleft(reversed(_parts(entry.link)))
             found = "" if entry.link.startswith("/") else found
         return f"/{found}"
 

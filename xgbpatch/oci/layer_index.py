@@ -1,19 +1,18 @@
-"""Reading the tar of a layer safely: entries, whiteouts, and the contents of the files that matter."""
+"""What the tar of a layer holds: entries, whiteouts, and the contents of the files that matter."""
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import re
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import IO, Any, NamedTuple, Protocol, cast
+from typing import IO, NamedTuple
 
-from xgbpatch.errors import BaseImageError, RegistryError
+from xgbpatch.oci import layer_tar
+from xgbpatch.oci.layer_tar import TOO_MANY, FileTooLargeError
 from xgbpatch.oci.manifest import Descriptor
 
 LARGEST_FILE = 4 << 20  # bytes; the largest that is really there is a METADATA of a tenth of it
@@ -23,13 +22,9 @@ FileReader = Callable[[IO[bytes]], bytes]
 _PIECE = 1 << 18
 _LINE = 1 << 14
 _OVERLAP = 256
-_LIBC = re.compile(rb"GNU C Library [^\n\0]{0,120} version (\d+\.\d+)")
+_LIBC = re.compile(rb"GNU C Library [^\n\0]{0,120} version (\d{1,3}\.\d{1,3})(?!\d)")
 _PYTHON = re.compile(rb"(?<![\d. ])(3\.\d{1,2}\.\d{1,3}(?:(?:a|b|rc)\d{1,2})?\+?)\0")  # linkers merge equal ends
-_DEBIAN = re.compile(rb"Version: (?:\d+:)?(\d+\.\d+)")
-
-
-class FileTooLargeError(ValueError):
-    """A file is much larger than any of its kind."""
+_DEBIAN = re.compile(rb"Version: (?:\d+:)?(\d{1,3}\.\d{1,3})(?!\d)")
 
 
 def _whole(stream: IO[bytes]) -> bytes:
@@ -89,140 +84,9 @@ _KEEPERS: tuple[tuple[re.Pattern[str], FileReader], ...] = (
 )
 
 
-# A layer's blob as the tar inside it, verified while it is read, with bounds that hostile bytes cannot pass.
-#
-# Gzip (of any number of members) and plain tar, told apart by their first bytes. Zstandard is refused: neither the
-# standard library of the Pythons that xgbpatch runs on nor SageMaker's Docker manifests know it.
-
-
-LARGEST_PLAIN = 32 << 30  # bytes of one layer's tar; official images are 3 to 9 GB as a whole
-NEXT_STEP = "Use --builder docker, which leaves the image to the engine."
-
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-
-
-class _Decoder(Protocol):
-    def feed(self, piece: bytes) -> None: ...
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes; none where more has to be fed."""
-        ...
-
-
-class LayerReader:
-    """The tar of the layer `descriptor`, whose compressed bytes arrive as `pieces`.
-
-    `read` raises `RegistryError` for bytes that are not the announced ones and `BaseImageError` for what cannot be
-    unpacked or passes a bound: `LARGEST_PLAIN`, or the position `limit` (in the tar) where that is set.
-    """
-
-    def __init__(self, pieces: Iterator[bytes], descriptor: Descriptor) -> None:
-        self._pieces = pieces
-        self._descriptor = descriptor
-        self._sha256 = hashlib.sha256()
-        self._decoder: _Decoder | None = None
-        self.received = 0
-        self.position = 0
-        self.limit: int | None = None
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes of the tar; none at its end."""
-        if self.position >= (LARGEST_PLAIN if self.limit is None else min(self.limit, LARGEST_PLAIN)):
-            raise self.refused("it unpacks to more than any image's layer would")
-        try:
-            content = self._decoded(size)
-        except zlib.error as error:
-            raise self.refused(f"it is no gzip: {error}") from error
-        self.position += len(content)
-        return content
-
-    def finish(self) -> None:
-        """Read what is left and hold it against size and digest; raises `RegistryError` when they differ."""
-        while self._next_piece():
-            pass
-        seen = f"sha256:{self._sha256.hexdigest()}"
-        if (seen, self.received) != (self._descriptor.digest, self._descriptor.size):
-            raise RegistryError(
-                f'the registry sent wrong bytes for the layer "{self._descriptor.digest}": '
-                f"{self.received} of {self._descriptor.size} bytes, with digest {seen}",
-                "Try again; a proxy or a damaged registry stands between.",
-            )
-
-    def refused(self, reason: str) -> BaseImageError:
-        """The error for a layer that cannot be taken; raises `RegistryError` where it only arrived damaged."""
-        self.finish()
-        return BaseImageError(f'the layer "{self._descriptor.digest}" cannot be read: {reason}', NEXT_STEP)
-
-    def _decoded(self, size: int) -> bytes:
-        while True:
-            content = self._decoder.read(size) if self._decoder else b""
-            if content:
-                return content
-            piece = self._next_piece()
-            if not piece:
-                return b""
-            if self._decoder is None:
-                while len(piece) < 4 and (more := self._next_piece()):
-                    piece += more
-                if piece.startswith(_ZSTD):
-                    raise self.refused("it is compressed with Zstandard")
-                self._decoder = _Gzip() if piece.startswith(_GZIP) else _Plain()
-            self._decoder.feed(piece)
-
-    def _next_piece(self) -> bytes:
-        for piece in self._pieces:
-            self._sha256.update(piece)
-            self.received += len(piece)
-            if self.received > self._descriptor.size:
-                raise RegistryError(
-                    f'the registry sends more than the {self._descriptor.size} bytes of "{self._descriptor.digest}"'
-                )
-            if piece:
-                return piece
-        return b""
-
-
-class _Plain:
-    def __init__(self) -> None:
-        self._held = b""
-
-    def feed(self, piece: bytes) -> None:
-        self._held = piece
-
-    def read(self, size: int) -> bytes:
-        content, self._held = self._held[:size], self._held[size:]
-        return content
-
-
-class _Gzip:
-    """Inflates no more than is asked for: a bomb costs time, up to the bound, and no memory."""
-
-    def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(wbits=31)
-        self._held = b""
-
-    def feed(self, piece: bytes) -> None:
-        self._held += piece
-
-    def read(self, size: int) -> bytes:
-        while self._held or not self._inflate.eof:
-            if self._inflate.eof and not self._next_member():
-                return b""
-            content = self._inflate.decompress(self._held, size)
-            self._held = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
-            if content or not self._inflate.eof:
-                return content
-        return b""
-
-    def _next_member(self) -> bool:
-        """Whether another member begins; what follows the last one (zeros, as a rule) is no part of the content."""
-        if len(self._held) < 2:
-            return False
-        if not self._held.startswith(_GZIP):
-            self._held = b""
-            return False
-        self._inflate = zlib.decompressobj(wbits=31)
-        return True
+def _keeper(path: str) -> FileReader | None:
+    """What is kept of a file of that name; most tell nothing."""
+    return next((keep for pattern, keep in _KEEPERS if pattern.search(path)), None)
 
 
 # What one layer holds: every path, and the content of the few files that an inspection reads.
@@ -231,15 +95,13 @@ class _Gzip:
 # disk, so that `../` or a device can do no harm.
 
 
-LARGEST_HEADER = 256 << 10  # bytes from one member's content to the next one's: names, extended attributes
-MOST_PATHS = 500_000  # in one layer; the largest official one has a fifth of it
 DEEPEST = 100  # folders in one another
+LONGEST_PATH = 4096  # characters, of links too: Linux's PATH_MAX
 LARGEST_NAMES = 64 << 20  # bytes of all paths and link targets
 LARGEST_CONTENTS = 64 << 20  # bytes of all kept content
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-_BUFFER = 1 << 18
 
 
 class Kind(str, Enum):
@@ -284,51 +146,13 @@ class LayerIndex:
 
 
 def index_layer(pieces: Iterator[bytes], descriptor: Descriptor) -> LayerIndex:
-    """The index of the layer whose compressed bytes are `pieces`, read to their end and verified.
-
-    Raises `RegistryError` when they are not the announced bytes, `BaseImageError` when they are no tar or pass a bound.
-    """
-    unpacked = LayerReader(pieces, descriptor)
-    unpacked.limit = LARGEST_HEADER + _BUFFER
+    """The index of the layer whose compressed bytes are `pieces`, read to their end and verified. Raises as
+    `layer_tar.opened`."""
     draft = _Draft()
-    try:
-        with opened(cast("IO[bytes]", unpacked)) as archive:
-            for member in members(archive, unpacked):
-                draft.add(member, archive)
-    except (tarfile.TarError, ValueError, ArithmeticError, RecursionError, EOFError) as error:
-        raise unpacked.refused(str(error) or type(error).__name__) from error
-    unpacked.finish()
+    with layer_tar.opened(pieces, descriptor) as layer:
+        for member in layer.members():
+            draft.add(member, layer.archive)
     return LayerIndex(draft.entries, frozenset(draft.whiteouts), frozenset(draft.opaque), draft.contents)
-
-
-def opened(stream: IO[bytes]) -> tarfile.TarFile:
-    """The tar of a layer, to be read once from its beginning; raises `tarfile.TarError` as its members do."""
-    return tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, encoding="utf-8", tarinfo=_Member)
-
-
-def members(archive: tarfile.TarFile, unpacked: LayerReader) -> Iterator[tarfile.TarInfo]:
-    """The members of `archive`, whose bytes `unpacked` gives: no header is larger than `LARGEST_HEADER`, and none is
-    remembered."""
-    memory: Any = archive  # of every member and every global header
-    for member in archive:
-        unpacked.limit = archive.offset + LARGEST_HEADER + _BUFFER
-        yield member
-        memory.members.clear()
-        memory.pax_headers.clear()
-    unpacked.limit = None
-
-
-class _Member(tarfile.TarInfo):
-    """A damaged header is an error; a tar file alone takes one that is not its first for its end."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
-        try:
-            return super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if any(buf):  # no end, which is a block of zeros or nothing
-                raise tarfile.ReadError(f"a member's header is damaged: {error}") from error
-            raise
 
 
 class _Draft:
@@ -362,7 +186,7 @@ class _Draft:
     def _linked(self, path: str, member: tarfile.TarInfo) -> Entry:
         """A hardlink: what its target is, which stands before it in the same layer."""
         target = _path(member.linkname)
-        if target in self.contents:
+        if target in self.contents and _keeper(target) is _keeper(path):
             self._take(path, self.contents[target])
         return self.entries.get(target, Entry(Kind.OTHER, 0, 0))
 
@@ -373,8 +197,7 @@ class _Draft:
             folder = posixpath.dirname(folder)
 
     def _keep(self, path: str, member: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        """Most files tell nothing, and are passed over."""
-        keep = next((keep for pattern, keep in _KEEPERS if pattern.search(path)), None) if member.isreg() else None
+        keep = _keeper(path) if member.isreg() else None
         stream = archive.extractfile(member) if keep else None
         if keep and stream:
             self._take(path, keep(stream))
@@ -389,8 +212,10 @@ class _Draft:
         self._names += len(path) + len(link)
         if path.count("/") > DEEPEST:
             raise FileTooLargeError("its folders are nested deeper than any image's")
-        if len(self.entries) > MOST_PATHS or self._names > LARGEST_NAMES:
-            raise FileTooLargeError("it holds more paths than any image's layer would")
+        if max(len(path), len(link)) > LONGEST_PATH:
+            raise FileTooLargeError("a path in it is longer than Linux takes")
+        if len(self.entries) > layer_tar.MOST_PATHS or self._names > LARGEST_NAMES:
+            raise FileTooLargeError(TOO_MANY)
 
 
 def _path(name: str) -> str:
@@ -399,8 +224,6 @@ def _path(name: str) -> str:
 
 def _entry(member: tarfile.TarInfo) -> Entry:
     mode = member.mode & 0o7777
-    if member.issparse():
-        raise FileTooLargeError(f'"{member.name}" is a sparse file, which no image builder writes')
     if member.isreg():
         return Entry(Kind.FILE, mode, member.size)
     if member.isdir():

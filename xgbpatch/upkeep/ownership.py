@@ -12,13 +12,11 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import IO, cast
 
 from xgbpatch import layout
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
-from xgbpatch.oci import layer_index, manifest
+from xgbpatch.oci import layer_tar, manifest
 from xgbpatch.oci.image import RemoteImage
-from xgbpatch.oci.layer_index import LayerReader
 from xgbpatch.oci.manifest import Descriptor
 from xgbpatch.patch.compose import digest_of, files_digest_of
 from xgbpatch.provenance import Provenance
@@ -156,28 +154,24 @@ def _environment(owned: OwnedImage) -> Mapping[str, str]:
 
 
 def _files(blobs: BlobStore, layer: OwnLayer) -> Iterator[_File]:
-    with blobs.opened(layer.blob.digest) as pieces:
-        unpacked = LayerReader(pieces, layer.blob)
-        plain = _HashingReader(unpacked)
-        try:
-            unpacked.limit = 2 * layer_index.LARGEST_HEADER
-            with layer_index.opened(cast("IO[bytes]", plain)) as archive:
-                for member in layer_index.members(archive, unpacked):
-                    yield from _member(archive, member, layer)
-        except (EOFError, tarfile.TarError) as error:
-            raise ContractError(f'layer "{layer.blob.digest}" is no tar: {error}') from error
-        while plain.read(_PIECE):
-            pass
-        unpacked.finish()
-    if plain.digest != layer.diff_id:
+    plain = hashlib.sha256()
+    try:
+        with blobs.opened(layer.blob.digest) as pieces, layer_tar.opened(pieces, layer.blob, plain) as opened:
+            for member in opened.members():
+                yield from _member(opened.archive, member, layer)
+    except BaseImageError as error:
+        raise BaseImageError(error.message, _REBUILD) from error
+    if f"sha256:{plain.hexdigest()}" != layer.diff_id:
         raise ContractError(
-            f'layer "{layer.blob.digest}" unpacks to "{plain.digest}", and the configuration says "{layer.diff_id}"'
+            f'layer "{layer.blob.digest}" unpacks to "sha256:{plain.hexdigest()}", and the configuration says '
+            f'"{layer.diff_id}"'
         )
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: OwnLayer) -> Iterator[_File]:
     path = "/" + member.name.removeprefix("./").rstrip("/")
-    inside = path == layout.ROOT or path.startswith(f"{layout.ROOT}/")
+    readable = path.encode("utf-8", "replace").decode() == path  # what is no UTF-8 has no digest
+    inside = readable and (path == layout.ROOT or path.startswith(f"{layout.ROOT}/"))
     if member.isdir() and (inside or path in _PARENTS):
         return
     content = archive.extractfile(member) if member.isreg() and inside and ".." not in path.split("/") else None
@@ -190,21 +184,3 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: OwnLayer) 
     while piece := content.read(_PIECE):
         total.update(piece)
     yield path, bool(member.mode & 0o100), total.hexdigest()
-
-
-class _HashingReader:
-    """A layer's tar, hashed as it is read."""
-
-    def __init__(self, source: LayerReader) -> None:
-        self._source = source
-        self._sha256 = hashlib.sha256()
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._sha256.hexdigest()}"
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes."""
-        piece = self._source.read(size)
-        self._sha256.update(piece)
-        return piece

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,34 @@ def test_a_cache_that_cannot_be_written_is_gone_without(tmp_path: Path):
     (tmp_path / "file").write_text("no folder")
     base = Base([OS, PYTHON, PACKAGE])
     assert inspected(base, tmp_path / "file" / "cache") == inspected(base)
+
+
+def patchlevel(version: bytes) -> Members:
+    return [("miniconda3/include/python3.8/patchlevel.h", b'#define PY_VERSION "' + version + b'"\n')]
+
+
+HOSTILE: dict[str, Members] = {
+    "a version of Python that is no text": patchlevel(b"\xff\xfe"),
+    "a version of Python that is none": patchlevel(b"three"),
+    "a version of Python of many digits": patchlevel(b"3.8." + b"9" * 5000),
+    "a marker that compares what cannot be compared": [distribution(SITE, "a", "1", 'b; python_version ~= "x"')],
+    "a marker within markers": [distribution(SITE, "a", "1", "b; " + "(" * 5000)],
+    "a version of many digits": [distribution(SITE, "a", "9" * 5000, "xgboost")],
+    "a requirement of many digits": [distribution(SITE, "a", "1", f"xgboost=={'9' * 5000}")],
+    "a C library of many digits": [
+        ("usr/lib/libc.so.6", b"GNU C Library (x) stable release version " + b"9" * 5000 + b".1.\n"),
+        ("var/lib/dpkg/status", b"Package: libc6\nVersion: " + b"9" * 5000 + b".1\n"),
+    ],
+    "a C library that is another file": [
+        distribution(SITE, "a", "1"),
+        ("usr/lib/libc.so.6", Link(f"{SITE}/a-1.dist-info/METADATA", hard=True)),
+    ],
+    "names that are no UTF-8": [(f"{SITE}/sagemaker_xgboost_container/\udcff.py", b"x = 1\n")],
+}
+
+
+@pytest.mark.parametrize("members", HOSTILE.values(), ids=HOSTILE)
+def test_what_a_stranger_wrote_is_facts_or_a_refusal(members: Members, tmp_path: Path):
+    with suppress(BaseImageError):
+        first = inspected(Base([OS, PYTHON, PACKAGE, members]), tmp_path)
+        assert inspected(Base([OS, PYTHON, PACKAGE, members]), tmp_path) == first, "what is kept is what was seen"

@@ -120,6 +120,15 @@ def test_paths_are_resolved_as_linux_does(path: str, resolved: str):
     assert tree.resolve(path) == resolved
 
 
+def test_links_as_long_as_linux_takes_are_followed_as_far_as_linux_does():
+    """40 links of 2,000 folders each are quick, and one more is no file."""
+    climb = "x/../" * 800
+    links = [(f"{number}", Link(f"{climb}{number + 1}")) for number in range(40)]
+    tree = tree_of((("x/", None), *links, ("40", b""), ("more", Link("0"))))
+    assert tree.resolve("/0") == "/40"
+    assert tree.resolve("/more") == ""
+
+
 def test_content_that_no_index_keeps_is_refused_with_a_way_out():
     tree = tree_of((("a", b"x"), (f"{PY}/a.py", b"y"), ("b/", None)))
     for path in ("/a", "/b", "/nowhere"):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from support.layers import Link, described, index_of, indexed, pieces_of, tar_of
 from xgbpatch.errors import BaseImageError, RegistryError
-from xgbpatch.oci import layer_index
+from xgbpatch.oci import layer_index, layer_tar
 from xgbpatch.oci.layer_index import Entry, Kind, index_layer
 from xgbpatch.oci.manifest import Descriptor
 
@@ -156,7 +156,7 @@ def test_a_kept_file_beyond_its_bound_is_refused():
 
 
 def test_more_paths_than_any_layer_has_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(layer_index, "MOST_PATHS", 50)
+    monkeypatch.setattr(layer_tar, "MOST_PATHS", 50)
     indexed(*((f"{number}", b"") for number in range(50)))
     with pytest.raises(BaseImageError, match="more paths"):
         indexed(*((f"{number}", b"") for number in range(52)))
@@ -181,11 +181,11 @@ def test_more_content_than_any_layer_has_is_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(BaseImageError, match="too large"):
         indexed(*((f"{number}/serve", b"x" * 600) for number in range(2)))
     with pytest.raises(BaseImageError, match="too large"):
-        indexed(("serve", b"x" * 600), ("a", Link("serve", hard=True)))
+        indexed(("serve", b"x" * 600), ("train", Link("serve", hard=True)))
 
 
 def test_a_layer_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(layer_index, "LARGEST_PLAIN", 1 << 20)
+    monkeypatch.setattr(layer_tar, "LARGEST_PLAIN", 1 << 20)
     with pytest.raises(BaseImageError, match="more than any"):
         indexed(("bomb", b"\0" * (2 << 20)))
 
@@ -195,6 +195,108 @@ def test_a_sparse_file_is_refused():
     header.type = tarfile.GNUTYPE_SPARSE
     with pytest.raises(BaseImageError, match="cannot be read"):
         index_of(header.tobuf(tarfile.GNU_FORMAT) + b"\0" * 10240)
+
+
+def announcing(size: int, kind: bytes = tarfile.REGTYPE, name: str = "a") -> bytes:
+    """A header alone, of a member of that size; nothing follows."""
+    header = tarfile.TarInfo(name)
+    header.type, header.size = kind, size
+    return header.tobuf(tarfile.GNU_FORMAT)
+
+
+def extended(records: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """An extended header with these bytes for its records."""
+    padding = bytes(-len(records) % 512)
+    return announcing(len(records), kind) + records + padding
+
+
+def record(keyword: str, value: str) -> bytes:
+    text = f" {keyword}={value}\n".encode()
+    length = len(text) + 1
+    while len(f"{length}") + len(text) != length:
+        length += 1
+    return f"{length}".encode() + text
+
+
+HUGE = 1 << 60
+TRUE_TAR = tar_of([("b", b"y")])
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bytes], ids=["gzip", "plain"])
+@pytest.mark.parametrize(
+    ("blob", "reason"),
+    [
+        pytest.param(announcing(HUGE), "announces", id="more than any layer holds"),
+        pytest.param(announcing(30 << 30), "unexpected end", id="more than comes"),
+        pytest.param(announcing(30 << 30, name="usr/bin/python3.12"), "unexpected end", id="of a file that is read"),
+        pytest.param(announcing(-1), "announces", id="less than nothing"),
+        pytest.param(announcing(-HUGE, tarfile.XHDTYPE), "announces", id="an extended header of less than nothing"),
+        pytest.param(announcing(HUGE, tarfile.GNUTYPE_LONGNAME), "announces", id="a long name"),
+        pytest.param(announcing(HUGE, b"V"), "announces", id="of a kind that nobody knows"),
+        pytest.param(extended(record("size", str(HUGE))) + TRUE_TAR, "announces", id="in an extended header"),
+        pytest.param(
+            extended(record("size", "9" * 5000)) + TRUE_TAR, "announces", id="in more digits than Python reads"
+        ),
+        pytest.param(
+            extended(record("size", "-7")) + TRUE_TAR, "announces", id="in an extended header, less than nothing"
+        ),
+        pytest.param(
+            extended(record("size", str(30 << 30))) + TRUE_TAR, "unexpected end", id="in one, more than comes"
+        ),
+    ],
+)
+def test_what_a_member_announces_is_held_to_what_a_layer_holds(blob: bytes, reason: str, packed):
+    with pytest.raises(BaseImageError, match=reason):
+        index_of(packed(blob))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        pytest.param(b"2 " * 100_000 + b"=", id="records over one another"),
+        pytest.param(b"9" * 200_000 + b" a=b\n", id="a length of digits without end"),
+        pytest.param(b"7 a=b\n", id="too long"),
+        pytest.param(b"5 a=b\n", id="too short"),
+        pytest.param(b"0 a=b\n", id="of no length"),
+        pytest.param(b"6 a:bc\n", id="no value"),
+        pytest.param(record("GNU.sparse.major", "1") + record("GNU.sparse.minor", "0"), id="a sparse file"),
+        pytest.param(record("GNU.sparse.map", "0,x"), id="a sparse file with a map that is none"),
+    ],
+)
+def test_a_damaged_extended_header_is_refused(records: bytes):
+    with pytest.raises(BaseImageError, match="cannot be read"):
+        index_of(extended(records) + TRUE_TAR)
+
+
+def test_an_extended_header_says_where_the_next_member_is_and_a_global_one_nothing():
+    blob = extended(record("path", "x"), tarfile.XGLTYPE) + extended(
+        record("path", "f\u00fcnf") + record("mtime", "1.5")
+    )
+    assert set(index_of(blob + tar_of([("a", b"1"), ("b", b"2")])).entries) == {"f\u00fcnf", "b"}
+
+
+def test_an_extended_header_without_a_member_is_refused():
+    with pytest.raises(BaseImageError, match="no member follows"):
+        index_of(extended(record("path", "a")))
+
+
+def test_members_without_end_that_take_no_place_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(layer_tar, "MOST_PATHS", 50)
+    for name in ("./", ".wh.a", "same"):
+        with pytest.raises(BaseImageError, match="more paths"):
+            indexed(*((name, b"") for _ in range(52)))
+
+
+def test_a_path_longer_than_linux_takes_is_refused():
+    indexed(("a", Link("b" * 4096)))
+    with pytest.raises(BaseImageError, match="longer than Linux"):
+        indexed(("a", Link("b" * 4097)))
+
+
+def test_what_is_kept_of_a_hardlink_is_what_its_own_name_stands_for():
+    """The C library's version is never the text of another file."""
+    found = indexed(("opt/a.egg-info", b"Name: a\n"), ("usr/lib/libc.so.6", Link("opt/a.egg-info", hard=True)))
+    assert set(found.contents) == {"opt/a.egg-info"}
 
 
 def _endless_name(kind: bytes, size: int) -> bytes:
