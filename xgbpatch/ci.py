@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from xgbpatch.aws import require_region
 from xgbpatch.catalogue import ShippedTable
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.provenance import PROJECT
@@ -57,7 +58,6 @@ INSPECTOR = ("inspector2:ListCoverage", "inspector2:ListFindings")  # beside KEE
 _NAME = "xgbpatch[packages]"
 EXAMPLE = f"{_NAME} @ git+{PROJECT}@<commit>"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d")
 _REQUIREMENT = re.compile(r"(?!.*(?: #|: |:$))[\w.+@:/#=<>~!,\[\] ][\w.+@:/#=<>~!,\[\] -]*")  # no YAML comment, no key
 
 
@@ -161,9 +161,10 @@ def _check(kind: Kind, requirement: str, role_arn: str, region: str) -> None:
             f'the template "{kind.value}" takes no role and no region',
             "It makes its own roles, in the region of its stack: leave out --role-arn and --region.",
         )
+    if region:
+        require_region(region)
     for option, value, pattern, example in (
         ("--role-arn", role_arn, _ROLE, "arn:aws:iam::123456789012:role/xgbpatch"),
-        ("--region", region, _REGION, "us-west-2"),
         ("--requirement", requirement, _REQUIREMENT, EXAMPLE),
     ):
         if (value or option == "--requirement") and not pattern.fullmatch(value):

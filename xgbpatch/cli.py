@@ -54,6 +54,17 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:  # click would suggest none: it looks among commands that are loaded
+            from xgbpatch.util import nearest_word  # which takes its time to import
+
+            meant = nearest_word(args[0], COMMANDS)
+            if args[0].startswith("-") or not meant:
+                raise
+            raise click.UsageError(f'No such command "{args[0]}". Did you mean "{meant}"?', ctx) from error
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
@@ -152,6 +163,6 @@ def _notes(error: BaseException | None) -> tuple[str, ...]:
 def _fail(message: str, more: tuple[str, ...], code: int) -> NoReturn:
     with _given_up():
         click.secho(f"xgbpatch: {message}", fg="red", err=True)
-        for line in filter(None, more):
+        for line in "\n".join(filter(None, more)).splitlines():
             click.echo(f"  {line}", err=True)
     sys.exit(code)

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xgbpatch.errors import AwsError, XgbpatchError
+from xgbpatch.errors import AwsError, ConfigurationError, XgbpatchError
 
 if TYPE_CHECKING:
     from xgbpatch.engine.types import EngineInformation, OwnedContainer
@@ -145,11 +145,13 @@ def check_bridge(bridge: Path = _BRIDGE) -> Finding:
 
 def find_region(flag: str) -> tuple[str, Finding]:
     """The region that commands will use, empty where none is set."""
-    from xgbpatch.aws import configured_region
+    from xgbpatch.aws import configured_region, require_region
 
     try:
         region = flag or configured_region()
-    except AwsError as error:
+        if region:
+            require_region(region)
+    except (AwsError, ConfigurationError) as error:
         return "", _failure("region", error)
     if region:
         return region, Finding("region", Level.OK, region)

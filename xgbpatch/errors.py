@@ -6,7 +6,7 @@ import os
 
 
 class XgbpatchError(Exception):
-    """What failed, on what, and what to do next.
+    """What failed, on what, and what to do next. Of no other class, and so of code 1, are the unforeseen.
 
     `message` names the operand in quotes; `next_step` is an instruction, or empty when the message already is one.
     """
@@ -32,7 +32,7 @@ class EngineError(XgbpatchError):
 
 
 class BaseImageError(XgbpatchError):
-    """The base image is missing, is no SageMaker XGBoost image, or does not fit the spec."""
+    """An image or its base is missing, is no SageMaker XGBoost image, or does not fit the spec."""
 
     exit_code = 4
 

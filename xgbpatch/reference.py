@@ -80,6 +80,13 @@ class ImageReference:
         match = _ECR.fullmatch(self.host)
         return EcrRegistry(match["account"], match["region"]) if match else None
 
+    def require_host(self) -> None:
+        """Raises `ConfigurationError` where only the local engine knows the name."""
+        if not self.host:
+            raise ConfigurationError(
+                f'"{self}" names no registry', "Write host/repository:tag or host/repository@sha256:…"
+            )
+
     def with_tag(self, tag: str) -> ImageReference:
         return replace(self, tag=tag, digest="")
 

@@ -1,4 +1,4 @@
-"""Small things that every layer may use: whole files, a lock, TOML, aligned text, and what a misspelt word meant."""
+"""Small things that every layer may use: whole files, a lock, TOML, and what a misspelt word meant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.resources import files
@@ -67,18 +67,11 @@ def load_data(name: str) -> dict[str, Any]:
     return dict(loads(files("xgbpatch").joinpath("data").joinpath(name).read_text(encoding="utf-8")))
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """A table that survives a pipe: one line a row, columns two blanks apart, nothing behind the last cell. All rows
-    have the same length."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def nearest_word(word: str, allowed: Collection[str]) -> str | None:
-    """The allowed word closest to `word`, letter case aside, or None when nothing is close."""
+    """The allowed word closest to `word`, letter case aside, or that begins with it; None when nothing is close."""
     lowered = {choice.lower(): choice for choice in allowed}
     found = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    found = found or [choice for choice in lowered if word and choice.startswith(word.lower())]
     return lowered[found[0]] if found else None
 
 

@@ -19,7 +19,7 @@ from xgbpatch.oci.manifest import Manifest
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, PATCH_DIGEST, SPEC_DIGEST
 from xgbpatch.publish import aliases
-from xgbpatch.publish.push import INCOMING, Publisher, PushFailure, PushRequest, PushResult, ecr_destination, push
+from xgbpatch.publish.push import INCOMING, Publisher, PushRequest, ecr_destination, push
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.keychain import Keychain
@@ -250,17 +250,6 @@ def test_push_refused_by_registry_leaves_no_name_anywhere(engine, tmp_path, make
             publisher.push(parcel(image, readonly))
         assert readonly.tags("team/model") == []
     assert engine.image(image.id).tags == image.tags
-
-
-def test_one_destination_that_fails_does_not_stop_the_others(tmp_path, plain, make_image, publisher):
-    image = make_image()
-    with registry(tmp_path, Kind(readonly=True)) as readonly:
-        outcomes = list(
-            publisher.push_each([PushRequest(image, readonly.reference("other/model:1.0")), parcel(image, plain)])
-        )
-    assert [type(outcome) for outcome in outcomes] == [PushFailure, PushResult]
-    assert outcomes[0].error.exit_code == 5
-    assert plain.tags("team/model") == ["1.0"]
 
 
 def test_image_without_a_name_is_refused_before_anything_is_sent(engine, plain, make_image, publisher):

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from threading import Thread
 
 import pytest
@@ -15,10 +16,13 @@ from support.aws import ACCOUNT
 from support.commands import command_line, xgbpatch
 from support.registries import USER, Kind, registry
 from support.servers import EngineProxy, stalling
+from xgbpatch import cli
 from xgbpatch.commands._options import Selection
 from xgbpatch.commands.push import _destinations
 from xgbpatch.config.settings import Flags
+from xgbpatch.errors import RegistryError
 from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
+from xgbpatch.publish.push import Publisher, PushResult
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.keychain import Keychain
@@ -182,7 +186,6 @@ def test_interrupted_push_succeeds_when_it_is_run_again(engine, plain, make_imag
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("absent:1",), 'no image "absent:1"'),
         (("--account", "12"), '--account "12"'),
         (("--registry", "r.example.com", "--region", "us-west-2"), "--registry is for"),
         (("--all-regions", "--region", "us-west-2"), "exclude each other"),
@@ -232,7 +235,54 @@ def test_several_regions_are_tried_each_and_told(aws, make_image):
         f"{ACCOUNT}.dkr.ecr.eu-north-1.amazonaws.com/{named(image)}",
         f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn/{named(image)}",
     ]
-    assert "2 of 2 pushes failed" in done.stderr
+    told = done.stderr.partition("xgbpatch: 2 of 2 pushes failed\n")[2]
+    for failure in failed:
+        assert told.count(f"  {failure['destination']}: {failure['message']}\n") == 1
+
+
+def test_one_destination_that_fails_does_not_stop_the_others(aws, make_image, monkeypatch, capsys):
+    """The first of two fails, the second stands and is named on stdout."""
+    image = make_image()
+    place = ImageReference.parse(f"registry.example.com/{named(image)}@sha256:{'1' * 64}")
+
+    def publish(publisher, request):
+        if request.destination.ecr.region == "eu-north-1":
+            raise RegistryError("refused")
+        return PushResult(place)
+
+    monkeypatch.setattr(Publisher, "publish", publish)
+    monkeypatch.setattr(Publisher, "move_aliases", lambda publisher, request, published: published)
+    words = ["push", named(image), "--region", "eu-north-1", "--region", "us-west-2"]
+    monkeypatch.setattr(sys, "argv", ["xgbpatch", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    printed = capsys.readouterr()
+    assert (end.value.code, printed.out) == (5, f"{place.pinned}\n")
+    assert "1 of 2 pushes failed" in printed.err
+
+
+def test_unknown_image_exits_4():
+    done = xgbpatch("push", "absent:1")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert 'no image "absent:1"' in done.stderr
+
+
+def test_region_of_the_command_line_is_that_of_the_file_s_images(aws, make_image, monkeypatch, tmp_path):
+    """The file names no region, and nothing else does."""
+    (tmp_path / "xgbpatch.toml").write_text('[images.fraud]\nversion = "3.2-0"\nfeatures = ["shap"]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    image = make_image(BUILT)
+    done = xgbpatch("push", named(image), "--region", "eu-north-1", "--json")
+    assert [one["region"] for one in json.loads(done.stdout)["failed"]] == ["eu-north-1"], done.stderr
+
+
+def test_registry_outside_ecr_needs_no_region(aws, plain, make_image, monkeypatch, tmp_path):
+    (tmp_path / "xgbpatch.toml").write_text('[images.fraud]\nversion = "3.2-0"\nfeatures = ["shap"]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    done = xgbpatch("push", named(make_image(BUILT)), "--registry", plain.host)
+    assert done.returncode == 0, done.stderr
 
 
 def test_all_regions_are_those_of_the_callers_partition(aws, monkeypatch):

@@ -296,10 +296,10 @@ def test_the_commands_promote_and_roll_back(services, images):
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (["promote", "{at}:missing", "--alias", "prod"], 5, "does not exist"),
+        (["promote", "{at}:missing", "--alias", "prod"], 4, "does not exist"),
         (["promote", "a/b:1", "--alias", "prod"], 2, "names no registry"),
         (["promote", "{at}:1"], 2, "--alias"),
-        (["rollback", "{at}", "--alias", "prod"], 5, "does not exist"),
+        (["rollback", "{at}", "--alias", "prod"], 4, "does not exist"),
         (["rollback", "{at}", "--alias", "prod", "--to", "1"], 2, "digest"),
     ],
     ids=["no image", "no registry", "no alias", "no such alias", "no digest"],

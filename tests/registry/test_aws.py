@@ -13,7 +13,7 @@ import requests
 from support.aws import ACCOUNT, REGION
 from support.servers import Reply, scripted
 from xgbpatch.aws import AwsRegion, RepositoryOptions, configured_region, partition
-from xgbpatch.errors import AwsError
+from xgbpatch.errors import AwsError, ConfigurationError
 
 NAME = "xgbpatch/sagemaker-xgboost"
 
@@ -153,7 +153,7 @@ def test_registry_host_follows_the_partition(region, host, name):
 
 
 def test_region_that_aws_cannot_have_is_named():
-    with pytest.raises(AwsError, match='"us-west" is not an AWS region'):
+    with pytest.raises(ConfigurationError, match='"us-west" is not an AWS region'):
         AwsRegion("us-west").registry_host(ACCOUNT)
 
 

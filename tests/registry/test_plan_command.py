@@ -89,3 +89,6 @@ def test_an_image_that_cannot_be_looked_at_does_not_hide_the_others(run, image_r
     assert "absent-3.2-0" in result.err
     table = run()
     assert (table.code, table.out.splitlines()[2].split()[2]) == (4, "error")
+    error = images[1]["error"]
+    assert f"\n  churn: {error['message']}\n    {error['next_step']}\n" in table.err
+    assert (table.out + table.err).count(error["message"]) == 1

@@ -1,6 +1,7 @@
 """`rebuild` does what `plan` found: only what needs it, each image for itself, aliases last."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -84,12 +85,14 @@ def test_what_failed_and_what_drifted_is_told_whole_on_stderr(image_repository):
     image_repository.lose("churn")
     image_repository.move("fraud", DRIFTED)
     told = image_repository.text("--no-test", "-q")
-    assert [line.split()[:2] for line in told.stdout.splitlines()[1:]] == [
+    assert [line.split() for line in told.stdout.partition("\n\n")[0].splitlines()[1:]] == [
         ["churn", "failed"], ["fraud", "drifted"], ["risk", "current"],
     ]  # fmt: skip
     done, found = image_repository.run("--no-test", "-q")
     assert done.stderr == "", "the document tells it"
-    assert f"churn: {found['churn']['error']}\n" in told.stderr
+    assert told.stderr.startswith(f"churn: {found['churn']['error']}\n  {found['churn']['next_step']}\n")
+    assert (told.stdout + told.stderr).count(found["churn"]["error"]) == 1
+    assert f"\nrisk: {found['risk']['image']}\n" in told.stdout, "whole, to be copied"
     assert all(f"fraud: {reason}\n" in told.stderr for reason in found["fraud"]["reasons"])
     assert "  +def predict(model, more, model_format, dtest, input_content_type" in told.stderr
     assert told.returncode == 4
@@ -112,6 +115,19 @@ def test_build_that_fails_tells_what_stands_already(image_repository):
     assert done.returncode == 4
     assert [image["up_to_date"] for image in json.loads(done.stdout)["images"]] == [False]
     assert image_repository.loopback.tags("risk") == []
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_build_whose_image_is_not_signed_tells_that_it_stands(image_repository, tmp_path, monkeypatch, as_json):
+    cosign = tmp_path / "cosign"
+    cosign.write_text("#!/bin/sh\nexit 1\n")
+    cosign.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    options = ("--json",) if as_json else ()
+    done = image_repository.text("--image", "fraud", "--sign", *options, command="build")
+    assert done.returncode == 15, done.stderr
+    reference = ImageReference.parse(json.loads(done.stdout)["image"] if as_json else done.stdout.strip())
+    assert image_repository.services.registry.head(reference.pinned) is not None
 
 
 def test_without_an_engine_nothing_untested_is_put_where_a_test_was_asked_for(image_repository):

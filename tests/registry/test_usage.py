@@ -124,13 +124,88 @@ def test_commands_of_an_endpoint_move_it_to_the_newest_image(services, place, ba
     ]  # fmt: skip
 
 
+def created(document):
+    """The names that the commands of a document give, in their order; each works after those before it."""
+    names = []
+    for command in (command for item in document["behind"] for command in item["commands"]):
+        words = shlex.split(command)
+        if "--cli-input-json" in words:
+            request = json.loads(words[-1])
+            names.append(request.get("ModelName") or request["EndpointConfigName"])
+            execute(command)
+        else:
+            assert words[-1] in names, "the configuration is made before it is taken"
+    return names
+
+
 def test_second_update_does_not_lengthen_the_name(services, place, base):
     stands = base(b"1")
     old = patched(services, place, **stands)
-    model("fraud-0123abcd", old)
+    model(f"fraud-{old.digest[7:15]}", old)
     new = passing(services, patched(services, place, **stands))
+    assert created(run()) == [f"fraud-{new.digest[7:15]}"]
+
+
+@pytest.mark.parametrize("name", ["fraud-20261129", "fraud-0123abcd", "v-12345678"])
+def test_name_that_ends_in_other_digits_keeps_them(services, place, base, name):
+    stands = base(b"1")
+    model(name, patched(services, place, **stands))
+    new = passing(services, patched(services, place, **stands))
+    assert created(run()) == [f"{name}-{new.digest[7:15]}"]
+
+
+def test_names_that_are_cut_short_stay_apart(services, place, base):
+    stands = base(b"1")
+    old = patched(services, place, **stands)
+    for number in range(3):
+        model(f"{'fraud' * 11}-{number}", old)
+    passing(services, patched(services, place, **stands))
+    names = created(run())
+    assert len(set(names)) == 3
+    assert max(map(len, names)) <= 63
+
+
+def test_two_endpoints_that_share_a_model_have_it_made_once(services, place, base):
+    stands = base(b"1")
+    model("fraud", patched(services, place, **stands))
+    endpoint("live", "fraud")
+    endpoint("spare", "fraud")
+    passing(services, patched(services, place, **stands))
+    document = run()
+    assert [[command.split()[2] for command in item["commands"]] for item in document["behind"]] == [
+        ["create-model", "create-endpoint-config", "update-endpoint"], ["create-endpoint-config", "update-endpoint"],
+    ]  # fmt: skip
+    assert document["behind"][1]["advice"] == 'The commands of endpoint "live" first: they make what these name.'
+    names = created(document)
+    assert len(set(names)) == len(names) == 3
+
+
+def test_what_an_update_that_was_cut_off_has_made_is_not_made_again(services, place, base):
+    stands = base(b"1")
+    model("fraud", patched(services, place, **stands))
+    endpoint("live", "fraud")
+    passing(services, patched(services, place, **stands))
+    created(run())  # and not the update itself
     (item,) = run()["behind"]
-    assert f'"ModelName": "fraud-{new.digest[7:15]}"' in item["commands"][0]
+    assert [command.split()[2] for command in item["commands"]] == ["update-endpoint"]
+
+
+def test_model_that_stands_on_the_newest_image_under_its_new_name_is_named(services, place, base):
+    stands = base(b"1")
+    model("fraud", patched(services, place, **stands))
+    new = passing(services, patched(services, place, **stands))
+    created(run())
+    (item,) = run()["behind"]
+    assert item["commands"] == []
+    assert item["advice"].startswith(f'"fraud-{new.digest[7:15]}" is this model on that image')
+
+
+def test_name_that_something_else_has_is_left_to_it(services, place, base):
+    stands = base(b"1")
+    model("fraud", patched(services, place, **stands))
+    new = passing(services, patched(services, place, **stands))
+    model(f"fraud-{new.digest[7:15]}", place.with_tag("gone"))
+    assert created(run()) == [f"fraud-2-{new.digest[7:15]}"]
 
 
 def test_newest_image_that_is_behind_itself_says_so(services, place, base):
@@ -229,10 +304,11 @@ def test_table_and_commands_are_for_people(services, place, base):
     passing(services, patched(services, place, **stands))
     done = xgbpatch("usage", "--region", REGION)
     assert done.returncode == 0, done.stderr
-    heading, row, blank, title, command = done.stdout.splitlines()
-    assert heading.split() == ["KIND", "NAME", "REGION", "IMAGE", "WHY"]
+    heading, row, blank, title, why, command = done.stdout.splitlines()
+    assert heading.split() == ["KIND", "NAME", "REGION", "IMAGE"]
     assert row.startswith("model  fraud")
     assert (blank, title) == ("", f"# model fraud ({REGION})")
+    assert why.startswith('# superseded by "')
     assert command.startswith("aws sagemaker create-model --region")
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -56,6 +57,12 @@ def test_every_command_shows_an_example(name):
     assert f"xgbpatch {name}" in result.output.split("Usage:")[1].split("\n", 1)[1]
 
 
+def test_every_exit_code_is_in_the_table():
+    table = (Path(__file__).parents[2] / "docs" / "commands.md").read_text().partition("## xgbpatch")[0]
+    codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)}
+    assert [code for code in {0, 10, 130, 141, 143, *codes} if f"| {code} | " not in table] == []
+
+
 def test_exit_codes_are_distinct_and_leave_10_to_plan():
     classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     codes = [kind.exit_code for kind in classes]
@@ -67,8 +74,13 @@ def test_exit_codes_are_distinct_and_leave_10_to_plan():
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        pytest.param(["biuld"], 2, "No such command", id="unknown command"),
+        pytest.param(["biuld"], 2, 'Did you mean "build"?', id="unknown command"),
+        pytest.param(["bild"], 2, 'Did you mean "build"?', id="a letter is missing"),
+        pytest.param(["test"], 2, 'Did you mean "test-local"?', id="half of a command"),
+        pytest.param(["zzz"], 2, "No such command", id="nothing near"),
+        pytest.param(["sandbox", "staus"], 2, "status", id="unknown command of a group"),
         pytest.param(["build", "--verison", "1.5-1"], 2, "--version", id="unknown option"),
+        pytest.param(["--versoin"], 2, "--version", id="unknown option of the program"),
         pytest.param(["build", "--version", "latest", "--region", "us-west-2"], 2, "oldest", id="latest is a trap"),
         pytest.param(["build", "--version", "1.5-2", "--region", "us-west-2"], 2, '"1.5-1"', id="nearest version"),
         pytest.param(

@@ -14,6 +14,7 @@ from xgbpatch.util import did_you_mean, nearest_word
         pytest.param("Region", "region", id="letter-case"),
         pytest.param("zzz", None, id="nothing-close"),
         pytest.param("", None, id="empty"),
+        pytest.param("feat", "features", id="beginning"),
     ],
 )
 def test_nearest_match(word, expected):

@@ -14,9 +14,10 @@ from xgbpatch.aws.ecr import (
     Vulnerability,
     configured_region,
     partition,
+    require_region,
 )
 
 __all__ = [
     "AwsRegion", "EcrImage", "EcrImages", "EcrRepositoryApi", "Identity", "RepositoryOptions", "Scan",
-    "Vulnerability", "configured_region", "partition",
+    "Vulnerability", "configured_region", "partition", "require_region",
 ]  # fmt: skip

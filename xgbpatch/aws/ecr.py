@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from xgbpatch import catalogue
 from xgbpatch.aws.session import client_config, code, data_loader, session, translated
 from xgbpatch.errors import AwsError, ConfigurationError
 from xgbpatch.oci.manifest import Manifest
@@ -54,7 +55,8 @@ class RepositoryOptions:
 
 
 class AwsRegion:
-    """ECR and STS of one region, with the credentials that boto3 finds. Raises nothing but `AwsError`."""
+    """ECR and STS of one region, with the credentials that boto3 finds. Raises nothing but `AwsError`, and
+    `ConfigurationError` for a name that no region has."""
 
     def __init__(self, region: str) -> None:
         self.region = region
@@ -151,17 +153,32 @@ def configured_region() -> str:
 
 
 def partition(region: str) -> str:
-    """The partition (`aws`, `aws-cn`, …) that a region belongs to; raises `AwsError` for a name AWS cannot have."""
+    """The partition (`aws`, `aws-cn`, …) that a region belongs to; raises `ConfigurationError` for a name AWS cannot
+    have."""
     return str(_partition(region)["id"])
 
 
 @cache
 def _partition(region: str) -> dict[str, Any]:
-    partitions: list[dict[str, Any]] = data_loader().load_data("partitions")["partitions"]
-    for candidate in partitions:
+    for candidate in _partitions():
         if region in candidate["regions"] or re.match(candidate["regionRegex"], region):
             return candidate
-    raise AwsError(f'"{region}" is not an AWS region', "Write it as us-west-2; `xgbpatch versions` lists regions.")
+    raise ConfigurationError(f'"{region}" is not an AWS region', "Write it as us-west-2.")
+
+
+def require_region(region: str) -> None:
+    """Raises `ConfigurationError` for a name that is no region of AWS. One that has opened since the table of official
+    images was made is one: to push to, though there is no image to take from it."""
+    try:
+        catalogue.check_region(region)
+    except ConfigurationError:
+        if not any(region in candidate["regions"] for candidate in _partitions()):
+            raise
+
+
+def _partitions() -> list[dict[str, Any]]:
+    partitions: list[dict[str, Any]] = data_loader().load_data("partitions")["partitions"]
+    return partitions
 
 
 # Layers and manifests of one ECR repository, by ECR's own calls.

@@ -94,6 +94,13 @@ class SageMaker:
         """Every endpoint, whatever its state."""
         return self._described(self._names("list_endpoints"), self._endpoint)
 
+    def endpoint_config(self, name: str) -> Answer | None:
+        """What CreateEndpointConfig would have to be sent to make the configuration, None where there is none."""
+        try:
+            return self._request("CreateEndpointConfig", self._describe("describe_endpoint_config", name))
+        except _MissingError:
+            return None
+
     def other_uses(self) -> tuple[Use, ...]:
         """Jobs that are in progress; and model packages, algorithms and pipelines, which name images for later ones.
 
@@ -144,10 +151,7 @@ class SageMaker:
     def _endpoint(self, name: str) -> Endpoint:
         answer = self._describe("describe_endpoint", name)
         config = str(answer.get("EndpointConfigName") or "")
-        request: Answer = {}
-        with suppress(_MissingError):  # a configuration that was deleted: the endpoint runs on
-            if config:
-                request = self._request("CreateEndpointConfig", self._describe("describe_endpoint_config", config))
+        request: Answer = (self.endpoint_config(config) if config else None) or {}  # deleted: the endpoint runs on
         variants = [*_variants(answer), *_variants(answer.get("PendingDeploymentSummary") or {})]
         deployed = [image for variant in variants for image in variant.get("DeployedImages") or ()]
         images = [str(image.get(key, "")) for image in deployed for key in ("SpecifiedImage", "ResolvedImage")]

@@ -68,13 +68,13 @@ class EngineBuilder(Builder):
                 return EngineBuildResult(name, up_to_date=True, image=existing)
         image = self._build_verified(definition, name)
         self.engine.tag(image.id, name)
-        return EngineBuildResult(name, up_to_date=False, image=_require(self.engine.image(name), name))
+        return EngineBuildResult(name, up_to_date=False, image=self.engine.require_image(name))
 
     def pull(self, base: Base) -> LocalImage:
         """The base in the engine, by digest; pulled when it is not there."""
         reference = base.reference
         if not reference.host:
-            return _require(self.engine.image(reference.digest or reference), reference)
+            return self.engine.require_image(reference.digest or reference)
         image = self.engine.image(reference.pinned)
         if image:
             return image
@@ -97,11 +97,3 @@ class EngineBuilder(Builder):
                     self.engine.remove(image.id)
             raise
         return image
-
-
-def _require(image: LocalImage | None, reference: ImageReference) -> LocalImage:
-    if image is None:
-        raise EngineError(
-            f'the engine holds no image "{reference}"', "Name it with its registry, so that it is pulled."
-        )
-    return image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -81,7 +81,10 @@ def resolve_base(builder: EngineBuilder, spec: Spec) -> Base:
 
 def local_tester(services: Services, logs: Path) -> Tester:
     """Runs `test-local` on this machine's engine, which is connected when an image has yet to be tested."""
+    from xgbpatch.commands._options import announce_logs
     from xgbpatch.publish.aliases import Tester
+
+    announce_logs(logs, services.progress)
 
     def try_out(image: ImageReference) -> Report:
         from xgbpatch.contract import Options
@@ -96,13 +99,29 @@ def local_tester(services: Services, logs: Path) -> Tester:
     return Tester(try_out, datetime.now(timezone.utc))
 
 
-def raise_first(errors: Sequence[XgbpatchError], count: int, what: str) -> None:
-    """Raise the first of `errors`, where there is one; of `count` attempts, more than one, it says how many failed."""
-    if not errors:
+def raise_together(failures: Mapping[str, XgbpatchError], count: int, what: str) -> None:
+    """Raise what failed of `count` attempts. Of several, one error tells all by name, each with its next step below it;
+    the exit code is that of the first."""
+    if not failures:
         return
-    if count > 1:
-        errors[0].message = f"{len(errors)} of {count} {what}; the first: {errors[0].message}"
-    raise errors[0]
+    first = next(iter(failures.values()))
+    if count == 1:
+        raise first
+    lines = [line for name, error in failures.items() for line in told(name, error)]
+    together = XgbpatchError(f"{len(failures)} of {count} {what}", "\n".join(lines))
+    together.exit_code = first.exit_code
+    raise together
+
+
+def told(name: str, error: XgbpatchError) -> Iterator[str]:
+    """The lines that say what failed with `name`: the message, and below it what to do next."""
+    yield f"{name}: {error.message}"
+    yield from (f"  {line}" for line in error.next_step.splitlines())
+
+
+def error_document(error: XgbpatchError) -> dict[str, Any]:
+    """An error, for `--json`."""
+    return {"message": error.message, "next_step": error.next_step, "exit_code": error.exit_code}
 
 
 def alias_document(moved: MovedAlias) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from xgbpatch.errors import ConfigurationError, FileError
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 
 if TYPE_CHECKING:
+    from xgbpatch.progress import Progress
     from xgbpatch.publish.attachments import Signer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -169,6 +170,14 @@ def sign_options(function: F) -> F:
     return cast(F, collected)
 
 
+def working_folder() -> Path:
+    """Raises `FileError` where it was deleted from under the shell."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise FileError("the working folder is not there any more", "cd to a folder that is there.") from error
+
+
 @dataclass(frozen=True)
 class Selection:
     """What the command line says about images, not yet put together with variables and the file."""
@@ -180,10 +189,10 @@ class Selection:
         from xgbpatch.config.loader import IMAGE, load
 
         if not everything:
-            return load(self.flags, os.environ, Path.cwd())
+            return load(self.flags, os.environ, working_folder())
         if self.flags.images:
             raise ConfigurationError("--all and --image exclude each other", "Leave one of them out.")
-        return load(self.flags, {**os.environ, IMAGE.name: ""}, Path.cwd())
+        return load(self.flags, {**os.environ, IMAGE.name: ""}, working_folder())
 
     def has_file(self) -> bool:
         """Whether a configuration file takes part."""
@@ -196,13 +205,18 @@ class Selection:
         """The region that applies where no image is chosen, or None where nobody names one."""
         from xgbpatch.config.loader import region_of
 
-        return region_of(self.flags, os.environ, Path.cwd())
+        return region_of(self.flags, os.environ, working_folder())
 
     def regions(self, named: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of the command line, each once, else the configured one; raises `ConfigurationError` without any."""
+        """Those of the command line, each once, else the configured one; raises `ConfigurationError` without any, and
+        for one that AWS does not have."""
+        from xgbpatch.aws import require_region
+
         regions = tuple(dict.fromkeys(named)) or (self.region() or "",)
         if not all(regions):
             raise ConfigurationError("no AWS region is known", "Give --region, or set XGBPATCH_REGION or AWS_REGION.")
+        for region in regions:
+            require_region(region)
         return regions
 
 
@@ -285,6 +299,18 @@ logs_option = click.option(
     "--logs", type=OutputFolder(), default=Path("xgbpatch-logs"), show_default=True,
     help="Where the container logs of failed checks are kept, one folder an image.",
 )  # fmt: skip
+
+
+def announce_logs(logs: Path, progress: Progress) -> None:
+    """Say before the work where the logs of a failed check could not be kept: a working folder that is read-only (a
+    Lambda's, say) is no reason to stop."""
+    try:
+        OutputFolder().require(logs)
+    except OSError as error:
+        progress.line(
+            f'warning: the logs of failed checks cannot be kept in "{logs}": {error.strerror or error}; --logs names '
+            "another folder"
+        )
 
 
 def write(option: str, path: Path, content: bytes) -> None:

@@ -135,19 +135,19 @@ def _into_registry(
             name = destination.destination_of(spec, publish_target).with_tag(definition.reference.tag)
             destination.ensure_repository(name, RepositoryOptions())
             result = builder.build(definition, name)
-            attachments.attach_all(services, result.reference, definition, options)
             services.progress.line("up to date" if result.up_to_date else "built")
+            yield (  # now: the image stands, whatever becomes of what is attached to it
+                result.reference,
+                {
+                    "image": str(result.reference),
+                    "digest": result.reference.digest,
+                    "up_to_date": result.up_to_date,
+                    **_definition_document(definition),
+                    **asdict(result.traffic),  # `sent` and `received`: bytes of blobs
+                },
+            )
+            attachments.attach_all(services, result.reference, definition, options)
         _write_sbom(sbom, definition)
-        yield (
-            result.reference,
-            {
-                "image": str(result.reference),
-                "digest": result.reference.digest,
-                "up_to_date": result.up_to_date,
-                **_definition_document(definition),
-                **asdict(result.traffic),  # `sent` and `received`: bytes of blobs
-            },
-        )
 
 
 def _write_sbom(path: Path | None, definition: ImageDefinition) -> None:

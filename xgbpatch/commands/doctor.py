@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from xgbpatch.commands._options import json_option
+from xgbpatch.commands._tables import table
 
 if TYPE_CHECKING:
     from xgbpatch.doctor import Finding
@@ -32,8 +34,11 @@ def command(region: str, as_json: bool) -> None:
       xgbpatch doctor --region eu-west-1
       xgbpatch doctor --json
     """
+    from xgbpatch.aws import require_region
     from xgbpatch.doctor import Level, examine
 
+    if region:
+        require_region(region)
     findings = list(examine(region))
     if as_json:
         document = [
@@ -41,23 +46,12 @@ def command(region: str, as_json: bool) -> None:
             for finding in findings
         ]
         click.echo(json.dumps(document, indent=2))
-    elif sys.stdout.isatty():
-        _show_table(findings)
     else:
-        for finding in findings:
-            click.echo(f"{finding.level.value:8} {finding.name:12} {finding.seen}")
-            if finding.fix:
-                click.echo(f"{'':8} {'':12} -> {finding.fix}")
+        click.echo(table([row for finding in findings for row in _rows(finding)], _COLOURS))
     sys.exit(any(finding.level is Level.MISSING for finding in findings))
 
 
-def _show_table(findings: list[Finding]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("", "check", "seen", "how to mend it")
-    for finding in findings:
-        level = Text(finding.level.value, style=_COLOURS[finding.level.value])
-        table.add_row(level, finding.name, Text(finding.seen), Text(finding.fix))
-    Console().print(table)
+def _rows(finding: Finding) -> Iterator[tuple[str, str, str]]:
+    yield finding.level.value, finding.name, finding.seen
+    if finding.fix:
+        yield "", "", f"-> {finding.fix}"

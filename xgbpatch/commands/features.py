@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands._options import json_option
+from xgbpatch.commands._tables import labelled
 
 if TYPE_CHECKING:
     from xgbpatch.patch.features import Feature
@@ -63,4 +64,4 @@ def text(feature: Feature) -> str:
         ("works on", ", ".join(shown["versions"]) + (f" ({feature.machine})" if feature.machine else "")),
         ("costs", feature.cost),
     ]
-    return "\n".join([feature.name, *(f"  {label:<9} {content}" for label, content in lines)])
+    return f"{feature.name}\n{labelled(lines, indent='  ')}"

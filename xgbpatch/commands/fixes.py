@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands._options import json_option
+from xgbpatch.commands._tables import labelled
 
 if TYPE_CHECKING:
     from xgbpatch.patch.fixes import Fix
@@ -61,4 +62,4 @@ def text(fix: Fix) -> str:
         ("the fix", fix.summary),
         ("more", fix.page),
     ]
-    return "\n".join([fix.name, *(f"  {label:<9} {content}" for label, content in lines)])
+    return f"{fix.name}\n{labelled(lines, indent='  ')}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from xgbpatch.commands._options import working_folder
 from xgbpatch.config.settings import FILE_NAME
 from xgbpatch.errors import ConfigurationError
 
@@ -21,7 +22,7 @@ def command(force: bool) -> None:
       xgbpatch init
       xgbpatch init --force
     """
-    path = Path.cwd() / FILE_NAME
+    path = working_folder() / FILE_NAME
     write(path, force)
     click.echo(str(path))
     click.echo("Edit it, then run `xgbpatch build`.", err=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from xgbpatch.commands._options import Selection, image_options, json_option, quiet_option
+from xgbpatch.commands._tables import labelled
 
 if TYPE_CHECKING:
     from xgbpatch.build.engine import EngineBuilder
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from xgbpatch.inspection.facts import Facts
     from xgbpatch.inspection.model_archive import ModelArchive
     from xgbpatch.provenance import Provenance
+    from xgbpatch.spec import Spec
 
 
 @click.command("inspect")
@@ -46,8 +49,9 @@ def command(image: str | None, selection: Selection, as_json: bool, quiet: bool)
     from xgbpatch.commands import _context
     from xgbpatch.inspection import container
 
+    specs = selection.specs() if image is None else ()
     with _context.engine_builder(quiet) as builder:
-        for local in _images(builder, image, selection):
+        for local in _images(builder, image, specs):
             facts = container.inspect(builder.engine, local, builder.cache / "facts")
             labels = provenance.read(local.labels)
             click.echo(json.dumps(document(facts, labels), indent=2) if as_json else text(facts, labels))
@@ -73,7 +77,7 @@ def text(facts: Facts, provenance: Provenance | None) -> str:
         ("official modules", str(len(facts.modules))),
         ("serve", facts.commands["serve"]),
         ("train", facts.commands["train"]),
-        ("pip check", "no pip" if facts.complaints is None else f"{len(facts.complaints)} complaints"),
+        ("pip check", _pip_check(facts.complaints)),
     ]
     rows += [("made by xgbpatch", provenance.tool_version if provenance else "no")]
     if provenance:
@@ -87,7 +91,7 @@ def text(facts: Facts, provenance: Provenance | None) -> str:
             ("patch", provenance.patch_digest),
             ("created", provenance.created),
         ]
-    return "\n".join(f"{name:<17} {value}" for name, value in rows)
+    return labelled(rows)
 
 
 def model_document(model: ModelArchive) -> dict[str, Any]:
@@ -118,7 +122,7 @@ def model_text(model: ModelArchive) -> str:
         *([("background", " x ".join(map(str, background)))] if background else ()),
         *([("importance", _strongest(about["importance"]))] if about["importance"] else ()),
     ]
-    return "\n".join(f"{name:<17} {value}" for name, value in rows)
+    return labelled(rows)
 
 
 def _strongest(importance: dict[str, Any]) -> str:
@@ -131,13 +135,15 @@ def _strongest(importance: dict[str, Any]) -> str:
         raise ConfigurationError(f'"importance.json" of the model is not what training writes: {error!r}') from error
 
 
-def _images(builder: EngineBuilder, image: str | None, selection: Selection) -> list[LocalImage]:
+def _pip_check(complaints: Sequence[str] | None) -> str:
+    if complaints is None:
+        return "the image has no pip"
+    return "; ".join(complaints) or "no broken requirements"
+
+
+def _images(builder: EngineBuilder, image: str | None, specs: Sequence[Spec]) -> list[LocalImage]:
     from xgbpatch.commands._context import resolve_base
-    from xgbpatch.errors import EngineError
 
     if image is None:
-        return [builder.pull(resolve_base(builder, spec)) for spec in selection.specs()]
-    local = builder.engine.image(image)
-    if local is None:
-        raise EngineError(f'the engine holds no image "{image}"', "Pull it, or inspect a base by --version.")
-    return [local]
+        return [builder.pull(resolve_base(builder, spec)) for spec in specs]
+    return [builder.engine.require_image(image)]

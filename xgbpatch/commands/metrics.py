@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xgbpatch.commands._options import json_option
+from xgbpatch.commands._tables import table
 
 if TYPE_CHECKING:
     from xgbpatch.metrics import Metric
@@ -62,8 +63,6 @@ def command(names: tuple[str, ...], version: str | None, split: str, as_json: bo
 
 def text(metrics: tuple[Metric, ...], definitions: list[dict[str, str]]) -> str:
     """A table for people: a line a definition."""
-    from xgbpatch.util import aligned
-
     types = {each.name: each.direction for each in metrics}
     rows = [(item["Name"], types[item["Name"].split(":", 1)[1]], item["Regex"]) for item in definitions]
-    return aligned([("NAME", "TYPE", "REGEX"), *rows])
+    return table([("NAME", "TYPE", "REGEX"), *rows])

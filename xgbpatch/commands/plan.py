@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands import _options
+from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection
+from xgbpatch.commands._tables import table
 from xgbpatch.errors import FileError, XgbpatchError
 
 if TYPE_CHECKING:
@@ -58,14 +59,12 @@ def command(
       xgbpatch plan --config xgbpatch.toml --image fraud --no-packages
       xgbpatch plan --version 3.2-0 --feature shap --registry registry.example.com:5000
     """
-    from xgbpatch.commands import _context
-
     specs = selection.specs(everything)
     with _context.services(quiet) as services:
         plans = [_planned(services, spec, publish_target, ask_index) for spec in specs]
     click.echo(json.dumps(document(plans), indent=2) if as_json else text(plans))
-    errors = [item.error for item in plans if isinstance(item, Failure)]
-    _context.raise_first(errors, len(plans), "images could not be looked at")
+    failures = {item.spec.name: item.error for item in plans if isinstance(item, Failure)}
+    _context.raise_together(failures, len(plans), "images could not be looked at")
     raise SystemExit(exit_code(plans))
 
 
@@ -99,9 +98,7 @@ def row(item: Plan | Failure) -> dict[str, Any]:
     """One image of it. What is not known of an image that could not be looked at is null."""
     head = {"name": item.spec.name, "version": item.spec.version}
     if isinstance(item, Failure):
-        error = item.error
-        document = {"message": error.message, "next_step": error.next_step, "exit_code": error.exit_code}
-        return {**dict.fromkeys(_KEYS), **head, "state": "error", "error": document}
+        return {**dict.fromkeys(_KEYS), **head, "state": "error", "error": _context.error_document(item.error)}
     provenance = item.published.provenance if item.published else None
     return {
         **head,
@@ -121,12 +118,10 @@ def row(item: Plan | Failure) -> dict[str, Any]:
 
 
 def text(plans: Sequence[Plan | Failure]) -> str:
-    """A table for people, and below it the reasons of each image that is not current."""
-    from xgbpatch.util import aligned
-
+    """A table for people, and below it the reasons of each image that is not current. Errors go to stderr."""
     headings = ("IMAGE", "VERSION", "STATE", "PUBLISHED", "PATCHED UNTIL")
-    lines = [aligned([headings, *(_cells(item) for item in plans)])]
-    remarks = [line for item in plans for line in _remarks(item)]
+    lines = [table([headings, *(_cells(item) for item in plans)])]
+    remarks = [line for item in plans if not isinstance(item, Failure) for line in _remarks(item)]
     return "\n".join([*lines, *(["", *remarks] if remarks else [])])
 
 
@@ -143,10 +138,7 @@ def _cells(item: Plan | Failure) -> tuple[str, ...]:
     )
 
 
-def _remarks(item: Plan | Failure) -> Iterator[str]:
-    if isinstance(item, Failure):
-        yield f"{item.spec.name}: {item.error.message}"
-        return
+def _remarks(item: Plan) -> Iterator[str]:
     for reason in item.reasons:
         yield f"{item.spec.name}: {reason.words}"
         yield from (f"  {line}" for line in reason.difference.splitlines())

@@ -13,6 +13,7 @@ import click
 
 from xgbpatch.commands import _options
 from xgbpatch.commands._options import Selection
+from xgbpatch.commands._tables import table
 from xgbpatch.config.settings import Flags
 from xgbpatch.errors import AwsError, RegistryError
 from xgbpatch.progress import shown
@@ -161,15 +162,13 @@ def _document(pruned: _Pruned) -> dict[str, Any]:
 
 
 def _text(pruned: Sequence[_Pruned]) -> str:
-    from xgbpatch.util import aligned
-
     lines = []
     for one in pruned:
         rows = [
             ("delete" if item.deleted else "keep", item.digest[:19], ", ".join(item.item.listed.tags) or "-", item.why)
             for item in sorted(one.verdicts, key=lambda verdict: verdict.deleted)
         ]
-        lines += [f"{one.name}:", aligned(rows) if rows else "holds nothing", _summary(one), ""]
+        lines += [f"{one.name}:", table(rows) if rows else "holds nothing", _summary(one), ""]
     return "\n".join(lines).rstrip()
 
 

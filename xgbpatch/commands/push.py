@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,16 @@ import click
 from xgbpatch import provenance
 from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection, Signature
+from xgbpatch.commands.versions import FALLBACK_REGION
 from xgbpatch.config.settings import Flags
-from xgbpatch.errors import ConfigurationError
+from xgbpatch.errors import ConfigurationError, XgbpatchError
 from xgbpatch.progress import shown
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
     from xgbpatch.engine.client import Engine
     from xgbpatch.engine.types import LocalImage
-    from xgbpatch.publish.push import PushFailure, PushResult
+    from xgbpatch.publish.push import Publisher, PushRequest, PushResult
     from xgbpatch.spec import PublishTarget
 
 _AS_BUILD = "[default: as `build` finds it]"
@@ -64,8 +65,9 @@ def command(
 
     The repository is created where it is missing. A tag that holds this very image is left alone ("up to date", exit
     0); one that holds another is refused. The manifest is read back and, where SageMaker would refuse it, repaired.
-    For a registry outside ECR (--registry) the logins of `docker login` are used. In ECR the scans of the image and
-    of its base are compared: where the patch added a finding, no alias moves (exit 14).
+    For a registry outside ECR (--registry) the logins of `docker login` are used. In ECR, before an alias moves, the
+    scans of the image and of its base are compared: where the patch added a finding, the image stays under its version
+    tag, its name is printed, and no alias moves (exit 14). A push that moves no alias scans nothing.
 
     An alias moves without a test (`xgbpatch promote` tests first); what it named before stays known as TAG.previous,
     for `xgbpatch rollback`.
@@ -83,13 +85,15 @@ def command(
     from xgbpatch.engine.client import Engine
     from xgbpatch.publish import attachments
     from xgbpatch.publish import scan_gate as scan_gate_of
-    from xgbpatch.publish.push import Publisher, PushRequest, PushResult
+    from xgbpatch.publish.push import Publisher, PushRequest
     from xgbpatch.registry import Services
     from xgbpatch.registry.client import Registry
     from xgbpatch.registry.ecr import blob_store_for
     from xgbpatch.registry.keychain import Keychain
 
-    selection = Selection(Flags(config=config))
+    # outside ECR no region counts, and the images of the file are read with any
+    region = FALLBACK_REGION if publish_target.registry else next(iter(regions), None)
+    selection = Selection(Flags(config=config, region=region))
     if publish_target.registry and (regions or all_regions):
         raise ConfigurationError("--registry is for a registry outside ECR", "Leave out the regions.")
     if all_regions and regions:
@@ -113,19 +117,35 @@ def command(
         gate = (
             partial(scan_gate_of.gate, services, patience=scan_gate_of.ScanTimeout(scan_timeout)) if scan_gate else None
         )
-        outcomes: list[PushResult | PushFailure] = []
-        for outcome in Publisher(engine, registry, progress, gate).push_each(requests):
-            outcomes.append(outcome)
-            if isinstance(outcome, PushResult) and not as_json:  # now: a later push may be interrupted
-                click.echo(str(outcome.reference.pinned))
-        if as_json:  # before cosign has its say: what stands stays known
-            click.echo(json.dumps(_document(local, outcomes), indent=2))
+        publisher = Publisher(engine, registry, progress, gate)
+        pushed, failures = _push_each(publisher, requests, as_json=as_json)
         if signer:
-            for pushed in (outcome for outcome in outcomes if isinstance(outcome, PushResult)):
-                attachments.sign(signer, pushed.reference, keychain)
-                progress.line(f'signed "{pushed.reference.pinned}"')
-    errors = [outcome.error for outcome in outcomes if not isinstance(outcome, PushResult)]
-    _context.raise_first(errors, len(outcomes), "pushes failed")
+            for result in pushed:
+                attachments.sign(signer, result.reference, keychain)
+                progress.line(f'signed "{result.reference.pinned}"')
+    _context.raise_together({str(place): error for place, error in failures.items()}, len(requests), "pushes failed")
+
+
+def _push_each(
+    publisher: Publisher, requests: Sequence[PushRequest], *, as_json: bool
+) -> tuple[list[PushResult], dict[ImageReference, XgbpatchError]]:
+    """What stands, and by destination what failed, which does not stop the others. What stands is printed here, for it
+    has to be known whatever becomes of its aliases, of a later image and of cosign."""
+    pushed: list[PushResult] = []
+    failures: dict[ImageReference, XgbpatchError] = {}
+    try:
+        for request in requests:
+            try:
+                pushed.append(publisher.publish(request))
+                if not as_json:
+                    click.echo(str(pushed[-1].reference.pinned))
+                pushed[-1] = publisher.move_aliases(request, pushed[-1])
+            except XgbpatchError as error:
+                failures[request.destination] = error
+    finally:
+        if as_json and (pushed or failures):
+            click.echo(json.dumps(_document(requests[0].image, pushed, failures), indent=2))
+    return pushed, failures
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -137,10 +157,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _local_image(engine: Engine, name: str | None) -> LocalImage:
     if name:
-        image = engine.image(name)
-        if image is None:
-            raise ConfigurationError(f'the engine holds no image "{name}"', "`docker images` lists what it holds.")
-        return image
+        return engine.require_image(name)
     named = [image for image in engine.images(provenance.SPEC_DIGEST) if _names(image)]
     if not named:
         raise ConfigurationError("the engine holds no image built by xgbpatch", "Run `xgbpatch build` first.")
@@ -204,32 +221,29 @@ def _destinations(
     return [ecr_destination(account, region, name) for region in regions]
 
 
-def _document(image: LocalImage, outcomes: Sequence[PushResult | PushFailure]) -> dict[str, Any]:
-    from xgbpatch.publish.push import PushResult
+def _document(
+    image: LocalImage, pushed: Sequence[PushResult], failures: Mapping[ImageReference, XgbpatchError]
+) -> dict[str, Any]:
+    """An image that stands, and whose alias could not move, is in both lists."""
+    return {
+        "image": image.id,
+        "pushed": [
+            {
+                "reference": str(result.reference.pinned),
+                "tag": result.reference.tag,
+                "region": _region(result.reference),
+                "aliases": [alias.tag for alias in result.aliases],
+                "up_to_date": result.up_to_date,
+                "repaired": result.repaired,
+            }
+            for result in pushed
+        ],
+        "failed": [
+            {"destination": str(place), "region": _region(place), **_context.error_document(error)}
+            for place, error in failures.items()
+        ],
+    }
 
-    pushed, failed = [], []
-    for outcome in outcomes:
-        destination = outcome.reference if isinstance(outcome, PushResult) else outcome.destination
-        region = destination.ecr.region if destination.ecr else None
-        if isinstance(outcome, PushResult):
-            pushed.append(
-                {
-                    "reference": str(destination.pinned),
-                    "tag": destination.tag,
-                    "region": region,
-                    "aliases": [alias.tag for alias in outcome.aliases],
-                    "up_to_date": outcome.up_to_date,
-                    "repaired": outcome.repaired,
-                }
-            )
-        else:
-            failed.append(
-                {
-                    "destination": str(destination),
-                    "region": region,
-                    "message": outcome.error.message,
-                    "next_step": outcome.error.next_step,
-                    "exit_code": outcome.error.exit_code,
-                }
-            )
-    return {"image": image.id, "pushed": pushed, "failed": failed}
+
+def _region(place: ImageReference) -> str | None:
+    return place.ecr.region if place.ecr else None

@@ -56,13 +56,18 @@ def command(
     reference = ImageReference.parse(image)
     tag = ImageReference.parse(f"{reference.name}:{tag}").tag if tag else ""
     with _context.services(quiet) as services:
+        tester = local_tester(services, logs)
         rebased = rebase.rebase(services, reference, _base(to), tag=tag, accept_drift=accept_drift)
         services.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
         moved: tuple[MovedAlias, ...] = ()
-        if aliases:
-            tester = local_tester(services, logs)
-            moved = publish_aliases.promote(services, rebased.reference, aliases, tester).moved
-    click.echo(json.dumps(document(rebased, moved), indent=2) if as_json else str(rebased.reference.pinned))
+        if not as_json:  # now: the image stands, whatever becomes of its aliases
+            click.echo(str(rebased.reference.pinned))
+        try:
+            if aliases:
+                moved = publish_aliases.promote(services, rebased.reference, aliases, tester).moved
+        finally:
+            if as_json:
+                click.echo(json.dumps(document(rebased, moved), indent=2))
 
 
 def document(rebased: RebaseResult, moved: Sequence[MovedAlias]) -> dict[str, Any]:

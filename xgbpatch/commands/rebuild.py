@@ -15,6 +15,7 @@ import click
 
 from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection, Signature
+from xgbpatch.commands._tables import table
 from xgbpatch.errors import XgbpatchError
 from xgbpatch.progress import Progress, shown
 
@@ -80,15 +81,18 @@ def command(
     order = _Order(specs[0], publish_target, builder, test, scan_gate, accept_drift, attach_sbom, signature, logs)
     orders = {spec.name: replace(order, spec=spec) for spec in specs}
     answers: dict[str, dict[str, Any]] = {}
-    with shown(quiet) as progress:
-        for name, answer in _each(orders, jobs, progress):
-            answers[name] = answer
-            progress.line(f"{name}: {answer['outcome']}")
-    rows = [answers[name] for name in orders]
+    try:
+        with shown(quiet) as progress:
+            for name, answer in _each(orders, jobs, progress):
+                answers[name] = answer
+                progress.line(f"{name}: {answer['outcome']}")
+    finally:  # also where the rest is interrupted: what stands stays known
+        rows = [answers[name] for name in orders if name in answers]
+        if rows:
+            click.echo(json.dumps({"images": rows}, indent=2) if as_json else text(rows))
     if not as_json:
         for line in remarks(rows):
             click.echo(line, err=True)
-    click.echo(json.dumps({"images": rows}, indent=2) if as_json else text(rows))
     sys.exit(exit_code(rows))
 
 
@@ -99,11 +103,11 @@ def exit_code(answers: list[dict[str, Any]]) -> int:
 
 
 def text(answers: list[dict[str, Any]]) -> str:
-    """A line an image; whole errors and differences are among the `remarks`, on stderr."""
-    from xgbpatch.util import aligned
-
-    rows = [(answer["name"], answer["outcome"], answer["image"] or "-", _remark(answer)) for answer in answers]
-    return aligned([("IMAGE", "OUTCOME", "REFERENCE", "REMARK"), *rows])
+    """A table for people, and below it the images, each whole on a line of its own. Errors and differences are among
+    the `remarks`, on stderr."""
+    rows = [(answer["name"], answer["outcome"], _remark(answer)) for answer in answers]
+    images = [f"{answer['name']}: {answer['image']}" for answer in answers if answer["image"]]
+    return "\n".join([table([("IMAGE", "OUTCOME", "REMARK"), *rows]), *(["", *images] if images else [])])
 
 
 def remarks(answers: list[dict[str, Any]]) -> Iterator[str]:
@@ -111,15 +115,15 @@ def remarks(answers: list[dict[str, Any]]) -> Iterator[str]:
     for answer in answers:
         name = answer["name"]
         if answer["error"]:
-            yield f"{name}: {answer['error']}"
+            yield from _context.told(name, XgbpatchError(answer["error"], answer["next_step"]))
         if answer["outcome"] == "drifted":
             yield from (f"{name}: {reason}" for reason in answer["reasons"])
             yield from (f"  {line}" for difference in answer["differences"] for line in difference.splitlines())
 
 
 def _remark(answer: dict[str, Any]) -> str:
-    if answer["error"]:
-        return str(answer["error"]).splitlines()[0]
+    if answer["exit_code"]:
+        return ""  # stderr has it whole
     moved = ", ".join(answer["aliases"])
     return (moved and f"aliases: {moved}") or ("" if answer["outcome"] == "current" else "; ".join(answer["reasons"]))
 
@@ -188,6 +192,7 @@ def document(renewal: RebuildResult) -> dict[str, Any]:
         "differences": [reason.difference for reason in plan.reasons if reason.difference] if plan else [],
         "aliases": list(renewal.aliases),
         "tested": renewal.tested,
-        "error": f"{error.message}{' ' + error.next_step if error.next_step else ''}" if error else None,
+        "error": error.message if error else None,
+        "next_step": error.next_step if error else None,
         "exit_code": error.exit_code if error else drift,
     }

@@ -70,8 +70,11 @@ def up_(
       xgbpatch sandbox up --version 3.2-0
       xgbpatch sandbox up --no-bases --region eu-central-1
     """
+    from xgbpatch.aws import require_region
     from xgbpatch.sandbox import up
 
+    for region in regions:
+        require_region(region)
     options = SandboxOptions(
         account=account,
         regions=regions or _DEFAULTS.regions,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands._options import OutputFile, json_option, logs_option, quiet_option, write
+from xgbpatch.commands._options import OutputFile, announce_logs, json_option, logs_option, quiet_option, write
+from xgbpatch.commands._tables import table
 
 if TYPE_CHECKING:
     from xgbpatch.engine.client import Engine
+
+_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
 
 @click.command("test-local")
@@ -57,6 +59,7 @@ def command(
         click.echo(_listing(as_json))
         return
     with shown(quiet) as progress:
+        announce_logs(logs, progress)
         options = Options(model, checks, against_base or bool(base), base, logs, progress=progress)
         with Engine.connect() as engine:
             report = contract.check(engine, image or _newest(engine), options)
@@ -64,10 +67,8 @@ def command(
         write("--junit", junit, rendering.junit(report))
     if as_json:
         click.echo(json.dumps(rendering.document(report), indent=2))
-    elif sys.stdout.isatty():
-        rendering.show(report, sys.stdout)
-    else:
-        click.echo(rendering.lines(report))
+    elif report.results:
+        click.echo(table(rendering.rows(report), _COLOURS))
     click.echo(rendering.summary(report), err=True)
     if not report.passed:
         raise test_record.failure(report.image, report)
@@ -90,5 +91,4 @@ def _listing(as_json: bool) -> str:
 
     if as_json:
         return json.dumps({check.name: check.what for check in CHECKS}, indent=2)
-    width = max(len(check.name) for check in CHECKS)
-    return "\n".join(f"{check.name:{width}}  {check.what}" for check in CHECKS)
+    return table([(check.name, check.what) for check in CHECKS])

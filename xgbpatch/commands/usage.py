@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option, regions_option
+from xgbpatch.commands._tables import table
 from xgbpatch.config.settings import Flags
 
 if TYPE_CHECKING:
@@ -66,19 +67,15 @@ def _document(usage: Usage) -> dict[str, Any]:
 
 
 def _text(usage: Usage) -> str:
-    """A table, and below it the commands by name."""
-    from xgbpatch.util import aligned
-
+    """A table, and below it by name why, and the commands."""
     if not usage.behind:
         return f"No model and no endpoint runs a superseded image; {usage.current} run a current one of xgbpatch."
-    rows = [
-        (item.kind.value, item.name, item.region, _short(item), "; ".join(item.standing.reasons))
-        for item in usage.behind
-    ]
-    lines = [aligned([("KIND", "NAME", "REGION", "IMAGE", "WHY"), *rows]), ""]
+    rows = [(item.kind.value, item.name, item.region, _short(item)) for item in usage.behind]
+    lines = [table([("KIND", "NAME", "REGION", "IMAGE"), *rows]), ""]
     for item in usage.behind:
-        advice = [f"# {item.advice}"] if item.advice else []
-        lines += [f"# {item.kind.value} {item.name} ({item.region})", *advice, *item.commands, ""]
+        said = [*item.standing.reasons, *([item.advice] if item.advice else [])]
+        title = f"{item.kind.value} {item.name} ({item.region})"
+        lines += [*(f"# {line}" for line in (title, *said)), *item.commands, ""]
     return "\n".join(lines).rstrip()
 
 

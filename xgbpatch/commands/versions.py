@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands._options import Selection, config_option, json_option, region_option
+from xgbpatch.commands._tables import labelled, table
 from xgbpatch.config.settings import Flags
 
 if TYPE_CHECKING:
@@ -71,13 +72,11 @@ def row(info: VersionInfo, region: str, day: datetime.date) -> dict[str, Any]:
 
 
 def text(rows: list[dict[str, Any]]) -> str:
-    """A table for people: a line a version, and the notes below it."""
-    from xgbpatch.util import aligned
-
-    headings = ("VERSION", "PYTHON", "XGBOOST", "PATCHED UNTIL", "ARM64", "FEATURES", "IMAGE")
-    lines = [aligned([headings, *(_cells(row) for row in rows)])]
-    notes = [f"{row['version']}: {row['note']}" for row in rows if row["note"]]
-    return "\n".join([*lines, *(["", *notes] if notes else [])])
+    """A table for people, the notes below it, and the images, each whole on a line of its own."""
+    headings = ("VERSION", "PYTHON", "XGBOOST", "PATCHED UNTIL", "ARM64", "FEATURES")
+    notes = [(f"{row['version']}:", row["note"]) for row in rows if row["note"]]
+    parts = [table([headings, *(_cells(row) for row in rows)]), *([labelled(notes)] if notes else [])]
+    return "\n\n".join([*parts, "\n".join(row["image"] for row in rows)])
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -88,6 +87,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["xgboost"] or "?",
         (row["end_of_patch"] or "not announced") + warning,
         "yes" if "arm64" in row["images"] else "-",
-        ",".join(row["features"]) or "-",
-        row["image"],
+        ", ".join(row["features"]) or "-",
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xgbpatch import catalogue
+from xgbpatch.aws import require_region
 from xgbpatch.config.fields import parse
 from xgbpatch.config.settings import FILE_NAME, KEYS, Flags, Given, Settings, blamed_on
 from xgbpatch.errors import ConfigurationError
@@ -164,8 +165,11 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...
     names = flags.images or tuple(split_list(environ.get(IMAGE.name, "")))
     for name in names:
         if name not in known:
-            place = f'"{file.path}"' if file else f'"{DEFAULT_NAME}" alone, for want of a file {FILE_NAME}'
-            raise ConfigurationError(f'there is no image "{name}" in {place}', did_you_mean(name, tuple(known)))
+            if file is None:
+                raise ConfigurationError(
+                    f'there is no image "{name}": no {FILE_NAME} is in "{cwd}"', "`xgbpatch init` writes one."
+                )
+            raise ConfigurationError(f'there is no image "{name}" in "{file.path}"', did_you_mean(name, tuple(known)))
     chosen = {name: above.over(settings) for name, settings in known.items() if name in (names or known)}
     _check_aliases({**known, **chosen}, chosen.keys(), environ)
     return tuple(_spec(name, settings, environ) for name, settings in chosen.items())
@@ -267,15 +271,15 @@ def _features(settings: Settings) -> tuple[str, ...]:
 def _region(settings: Settings, environ: Mapping[str, str]) -> str:
     """Empty only for a base outside ECR where nobody names a region: such an image can be built, not pushed to ECR."""
     region = _region_named(settings, environ)
-    if settings.base_image is not None:
-        return region
-    if not region:
+    if not region and settings.base_image is None:
         raise ConfigurationError(
             "no AWS region is known",
             "Pass --region, set AWS_REGION, write region in xgbpatch.toml, or run `aws configure set region REGION`.",
         )
+    check = catalogue.check_region if settings.base_image is None else require_region
     with blamed_on(settings.origin("region") if settings.region else "the region of AWS's own settings"):
-        catalogue.check_region(region)
+        if region:
+            check(region)
     return region
 
 

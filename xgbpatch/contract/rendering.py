@@ -1,13 +1,11 @@
-"""A report as text: a table for a person, a document for a program, JUnit for CI."""
+"""A report as rows of a table for a person, a document for a program, JUnit for CI."""
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import Any
 from xml.etree import ElementTree as xml  # written only, never parsed
 
 from xgbpatch.contract.model import Report, Verdict
-
-_COLOURS = {Verdict.PASSED: "green", Verdict.FAILED: "red", Verdict.SKIPPED: "yellow"}
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -30,28 +28,9 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def lines(report: Report) -> str:
-    """One plain line a check: verdict, name, seconds, reason."""
-    width = max((len(result.name) for result in report.results), default=0)
-    return "\n".join(
-        f"{result.verdict.value:7}  {result.name:{width}}  {result.seconds:6.2f} s  {_one_line(result.reason)}"
-        for result in report.results
-    )
-
-
-def show(report: Report, stream: IO[str]) -> None:
-    """Print the report as a coloured table; for terminals."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for title, justify in (("check", "left"), ("verdict", "left"), ("seconds", "right"), ("reason", "left")):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
-    for result in report.results:
-        verdict = Text(result.verdict.value, style=_COLOURS[result.verdict])
-        table.add_row(result.name, verdict, f"{result.seconds:.2f}", Text(_one_line(result.reason)))
-    Console(file=stream).print(table)
+def rows(report: Report) -> list[tuple[str, ...]]:
+    """A row a check: verdict, name, seconds, reason."""
+    return [(result.verdict.value, result.name, f"{result.seconds:6.2f} s", result.reason) for result in report.results]
 
 
 def summary(report: Report) -> str:
@@ -84,7 +63,3 @@ def junit(report: Report) -> bytes:
             xml.SubElement(case, "system-out").text = reason
     xml.indent(root)
     return bytes(xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

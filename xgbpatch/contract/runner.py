@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 from xgbpatch.contract import jobs, server
 from xgbpatch.contract.checks import against_base, multi_model, serve, shap, train
@@ -184,17 +185,48 @@ def check(engine: Engine, image: ImageReference | str, options: Options) -> Repo
     `EngineError` when the engine itself stops answering; what the image does wrong is in the report.
     """
     checks = selected(options)
-    local = engine.image(image)
-    if local is None:
-        raise ConfigurationError(f'the engine holds no image "{image}"', f"Build it, or run: docker pull {image}")
+    local = engine.require_image(image)
+    if options.base:
+        engine.require_image(options.base)
     if options.model is not None:
-        names = [path.name for path in options.model.iterdir() if path.is_file()]
-        if all(name.startswith(".") for name in names):
-            raise ConfigurationError(
-                f'"{options.model}" holds no model file', "Name the unpacked folder of model.tar.gz."
-            )
+        require_model(options.model, script_mode="SAGEMAKER_PROGRAM" in local.environment)
     with Session.opened(engine, local, options) as session:
         return Report(str(image), tuple(_results(session, checks)))
+
+
+_ARCHIVES = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ")
+
+
+def require_model(folder: Path, *, script_mode: bool = False) -> None:
+    """Raises `ConfigurationError` for a folder whose model no server could load: the base loads every file that stands
+    in it and has no dot before its name, or fails. In script mode the user's own module loads what it likes."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        heads = {path: _head(path) for path in files}
+    except OSError as error:
+        raise ConfigurationError(
+            f'--model "{folder}" cannot be read: {error.strerror or error}', "Name a folder."
+        ) from error
+    if not files:
+        raise ConfigurationError(f'--model "{folder}" holds no model file', "Name the unpacked folder of model.tar.gz.")
+    for path, head in {} if script_mode else heads.items():
+        if head.startswith(_ARCHIVES):
+            raise ConfigurationError(f'--model: "{path}" is an archive', f'Unpack it: tar -xf "{path}" -C FOLDER')
+        if not head or _is_text(head):
+            raise ConfigurationError(
+                f'--model: "{path}" is no model, and the server loads every file of the folder',
+                "Leave the model alone in it; the server passes over sub-folders.",
+            )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1024)
+
+
+def _is_text(head: bytes) -> bool:
+    """Not JSON, as xgboost writes it, and no pickle of protocol 0, which begins with one of these letters."""
+    return head.isascii() and b"\0" not in head and not head.startswith((b"{", b"c", b"("))
 
 
 def _results(session: Session, checks: Sequence[Check]) -> Iterator[CheckResult]:

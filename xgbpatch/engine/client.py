@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ import urllib3
 from xgbpatch import hostnames
 from xgbpatch.engine import ownership
 from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run
-from xgbpatch.errors import BuildError, EngineError, RegistryError, XgbpatchError
+from xgbpatch.errors import BaseImageError, BuildError, EngineError, RegistryError, XgbpatchError
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
 
@@ -108,6 +109,9 @@ def afterwards(clean_up: Callable[[], None]) -> Iterator[None]:
 # The engine reports failures inside a stream that HTTP already called a success: this reads it to the end.
 
 
+_LABEL_STEP = re.compile(r"Step \d+/\d+ : LABEL ")
+
+
 def drain(
     stream: Iterable[Mapping[str, Any]], progress: Progress, failure: type[RegistryError | BuildError], what: str
 ) -> dict[str, Any]:
@@ -122,7 +126,7 @@ def drain(
             raise failure(f"{what}: {words}")
         aux.update(record.get("aux") or {})
         text = str(record.get("stream", "")).strip()
-        if text:
+        if text and not _LABEL_STEP.match(text):  # kilobytes that only a program reads
             progress.line(text)
         detail = record.get("progressDetail") or {}
         if record.get("id") and detail.get("total"):
@@ -274,6 +278,15 @@ class Engine:
                 return _local_image(self._client.images.get(str(reference)).attrs)
         except MissingImageError:
             return None
+
+    def require_image(self, reference: ImageReference | str) -> LocalImage:
+        """As `image`; raises `BaseImageError` where the engine does not hold it."""
+        image = self.image(reference)
+        if image is None:
+            raise BaseImageError(
+                f'the engine holds no image "{reference}"', f"Build it, or run: docker pull {reference}"
+            )
+        return image
 
     def images(self, label: str) -> list[LocalImage]:
         """Images that carry `label` (`name` or `name=value`), newest first."""

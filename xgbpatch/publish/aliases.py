@@ -46,10 +46,7 @@ def alias_reference(place: ImageReference, name: str) -> ImageReference:
     """The alias `name` in the repository of `place`; raises `ConfigurationError` for a name no alias can have."""
     if name.endswith((PREVIOUS, WITHDRAWN)):
         raise ConfigurationError(f'"{name}" is the memory of an alias, not one', f'Name "{name.rpartition(".")[0]}".')
-    if not place.host:
-        raise ConfigurationError(
-            f'"{place}" names no registry', "Write host/repository:tag or host/repository@sha256:…"
-        )
+    place.require_host()
     ImageReference.parse(f"{place.name}:{name}{WITHDRAWN}")  # the longest of the three tags
     return place.with_tag(name)
 

@@ -10,9 +10,11 @@ The sequence, and why it has no bad moment:
    replication rules see every tag, and to remove one takes a permission that a pushing role seldom has.)
 3. The manifest is read back by digest, verified and held to `oci.manifest.complaints`; a wrong one is written anew.
 4. The right manifest is put under the tag, if it is not there already. One PUT: the tag is either absent or right.
-5. The scan gate (`xgbpatch.publish.scan_gate`), where one is given, looks at what stands under the tag.
+5. Where an alias has to move, the scan gate (`xgbpatch.publish.scan_gate`), if one is given, looks at the image first.
 6. The aliases move after that, untested, each by a PUT of the same manifest; what it named before is remembered first
    (`xgbpatch.publish.aliases`).
+
+`Publisher.publish` ends with 4: from then on the image stands, and its name has to be told however the rest ends.
 
 However that ends (failure, SIGINT, SIGTERM), the local name and the throw-away tag are removed again. A killed push
 leaves blobs without a name at most, which registries collect.
@@ -21,7 +23,7 @@ leaves blobs without a name at most, which registries collect.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -68,14 +70,6 @@ class PushResult:
     aliases: tuple[ImageReference, ...] = ()
 
 
-@dataclass(frozen=True)
-class PushFailure:
-    """A destination that the image did not reach, and why."""
-
-    destination: ImageReference
-    error: XgbpatchError
-
-
 class Publisher:
     """Pushes from one engine to any registry; `registry` brings its own credentials, `gate` stands before aliases."""
 
@@ -86,8 +80,11 @@ class Publisher:
         self._gate = gate
 
     def push(self, request: PushRequest) -> PushResult:
-        """Push one image, as the module's docstring says; raises `RegistryError`, `AwsError` or `EngineError`, and
-        what the gate raises: the image then stands, and no alias has moved."""
+        """Push one image, as the module's docstring says; raises what `publish` and `move_aliases` do."""
+        return self.move_aliases(request, self.publish(request))
+
+    def publish(self, request: PushRequest) -> PushResult:
+        """Put the image under its version tag; raises `RegistryError`, `AwsError` or `EngineError`."""
         for name in request.aliases:
             publish_aliases.alias_reference(request.destination, name)  # refused before anything is sent
         if not request.image.tags:  # the name it gets for the push would be its last, and go with the image
@@ -106,27 +103,22 @@ class Publisher:
                 self._registry.put_manifest(request.destination, manifest)
         reference = request.destination.with_digest(manifest.digest)
         self._progress.line(f'"{reference}" {"is up to date" if present else "stands"}')
+        return PushResult(reference, present is not None, repaired)
+
+    def move_aliases(self, request: PushRequest, published: PushResult) -> PushResult:
+        """Move the aliases of `request` to what was published; raises `RegistryError`, and what the gate raises: no
+        alias has moved then."""
+        digest = published.reference.digest
         places = [request.destination.with_tag(alias) for alias in request.aliases]
         digests = {place: head.digest for place in places if (head := self._registry.head(place))}
-        behind = [place for place in places if digests.get(place) != manifest.digest]
-        if self._gate and (behind or repaired or present is None):
+        behind = [place for place in places if digests.get(place) != digest]
+        if self._gate and behind:
             labels = provenance.read(request.image.labels)
-            self._gate(labels.base if labels else None, reference)
+            self._gate(labels.base if labels else None, published.reference)
         for alias in behind:
-            publish_aliases.move_alias(self._registry, alias, manifest)
-            self._progress.line(f'alias "{alias}" points to "{manifest.digest}"')
-        aliases = tuple(reference.with_tag(alias).with_digest(manifest.digest) for alias in request.aliases)
-        return PushResult(reference, present is not None, repaired, aliases)
-
-    def push_each(self, requests: Sequence[PushRequest]) -> Iterator[PushResult | PushFailure]:
-        """Push one request after another; one that fails does not stop the others."""
-        for request in requests:
-            try:
-                yield self.push(request)
-            except XgbpatchError as error:
-                if len(requests) > 1:
-                    self._progress.line(f'"{request.destination}" failed: {error.message}')
-                yield PushFailure(request.destination, error)
+            publish_aliases.move_alias(self._registry, alias, self._registry.manifest(published.reference))
+            self._progress.line(f'alias "{alias}" points to "{digest}"')
+        return replace(published, aliases=tuple(place.with_digest(digest) for place in places))
 
     def _held(self, request: PushRequest) -> Manifest | None:
         """The manifest under the tag where it is this very image, None where the tag is free."""

@@ -16,6 +16,12 @@ from xgbpatch.registry.http import Answer, Busy, Request, is_number
 from xgbpatch.registry.transport import RegistrySession
 
 
+class UnknownImageError(RegistryError):
+    """The registry holds no such image. The exit code is that of a missing image, wherever it is looked for."""
+
+    exit_code = BaseImageError.exit_code
+
+
 def verify_digest(reference: ImageReference, claimed: str, actual: str) -> None:
     """Raises `RegistryError` where a digest was `claimed` and is not the `actual` one."""
     if claimed and claimed != actual:
@@ -103,10 +109,10 @@ class Registry:
         return manifest
 
     def manifest(self, reference: ImageReference) -> Manifest:
-        """As `find`; raises `RegistryError` when there is none."""
+        """As `find`; raises `UnknownImageError` when there is none."""
         manifest = self.find(reference)
         if manifest is None:
-            raise RegistryError(f'"{reference}" does not exist', "Check the repository, the tag and the region.")
+            raise UnknownImageError(f'"{reference}" does not exist', "Check the repository, the tag and the region.")
         return manifest
 
     def config(self, reference: ImageReference, manifest: Manifest) -> Mapping[str, Any]:

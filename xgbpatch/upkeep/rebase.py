@@ -61,6 +61,8 @@ def rebase(
     Raises `DriftError` with every broken clause, `PackageError` where its packages were resolved for another base, the
     errors of `ownership`, `BaseImageError`, `RegistryError` and `AwsError`.
     """
+    for name in (image, *([to] if to and to.repository else [])):
+        name.require_host()
     owned = ownership.verify_ownership(services, load_image(services.registry, image))
     base = load_base(services.registry, _new_base(owned.provenance, to), owned.image.architecture or "amd64")
     if base.reference.digest == owned.base.reference.digest:

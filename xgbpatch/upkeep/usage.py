@@ -7,14 +7,14 @@ endpoint moved over. The commands carry everything that CreateModel and CreateEn
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker
-from xgbpatch.errors import AwsError, RegistryError
+from xgbpatch.errors import AwsError, ConfigurationError, RegistryError
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.provenance import Provenance
 from xgbpatch.publish import test_record
@@ -25,7 +25,6 @@ from xgbpatch.registry.client import find_image
 from xgbpatch.upkeep.repository import ListedImage, RepositoryItem, list_repository, newer, repository
 
 _LONGEST_NAME = 63  # of a model and of an endpoint configuration
-_OWN_ENDING = re.compile(r"-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,14 @@ class Assessment:
             self._standings[image] = None
             try:
                 self._standings[image] = self._judged(image)
-            except (AwsError, RegistryError) as error:
+            except (AwsError, ConfigurationError, RegistryError) as error:
                 self.unknown[image] = error.message
         return self._standings[image]
+
+    @property
+    def images(self) -> list[ImageReference]:
+        """Those of ours that were judged so far, by digest."""
+        return [standing.image for standing in self._standings.values() if standing]
 
     def _judged(self, image: ImageReference) -> Standing | None:
         if not image.host:
@@ -157,8 +161,9 @@ def usage(places: Sequence[SageMaker], services: Services) -> Usage:
         models = {model.name: model for model in sagemaker.models()}
         endpoints = sagemaker.endpoints()
         served = {name for endpoint in endpoints for name in endpoint.models}
-        items = [_endpoint(endpoint, models, assessment) for endpoint in endpoints]
-        items += [_model(model, assessment) for name, model in models.items() if name not in served]
+        creations = _Creations(sagemaker, models, assessment)
+        items = [_endpoint(endpoint, models, creations) for endpoint in endpoints]
+        items += [_model(model, creations) for name, model in models.items() if name not in served]
         behind += [item for item in items if isinstance(item, Behind)]
         current += items.count(True)
     return Usage(tuple(behind), current, assessment.unknown)
@@ -170,78 +175,145 @@ def _is_withdrawn(item: RepositoryItem) -> bool:
     return any(tag.endswith(WITHDRAWN) and tag.removesuffix(WITHDRAWN) not in tags for tag in tags)
 
 
-def _model(model: Model, assessment: Assessment) -> Behind | bool:
+def _model(model: Model, creations: _Creations) -> Behind | bool:
     """What is behind; else whether it runs an image of ours at all."""
-    standings = _standings(model.images, assessment)
+    standings = creations.standings(model.images)
     late = next((standing for standing in standings.values() if standing.reasons), None)
     if late is None:
         return bool(standings)
-    renewed = _renewed(model, standings)
-    commands = (_create_model(renewed, model.region),) if renewed and late.newest else ()
-    return Behind(Kind.MODEL, model.name, model.region, late, commands, _advice(late, bool(commands)))
+    renewed = creations.model(model, f'model "{model.name}"') if late.newest else None
+    advice = _advice(late, renewed is not None)
+    if renewed and not renewed.command:
+        advice = f'"{renewed.name}" is this model on that image, and stands already: use it, and delete this one.'
+    commands = (renewed.command,) if renewed and renewed.command else ()
+    return Behind(Kind.MODEL, model.name, model.region, late, commands, advice)
 
 
-def _endpoint(endpoint: Endpoint, models: Mapping[str, Model], assessment: Assessment) -> Behind | bool:
+def _endpoint(endpoint: Endpoint, models: Mapping[str, Model], creations: _Creations) -> Behind | bool:
     """Judged by the digests that it runs, where SageMaker tells them: a tag may have moved since it was started."""
     its_models = [models[name] for name in endpoint.models if name in models]
     running = [image for image in endpoint.images if image.digest] or [*endpoint.images]
-    standings = _standings(running or [image for model in its_models for image in model.images], assessment)
+    standings = creations.standings(running or [image for model in its_models for image in model.images])
     late = next((standing for standing in standings.values() if standing.reasons), None)
     if late is None:
         return bool(standings)
-    commands = _commands(endpoint, its_models, late, assessment)
-    return Behind(Kind.ENDPOINT, endpoint.name, endpoint.region, late, commands, _advice(late, bool(commands)))
+    # nothing where a model is gone or names no image of its own: what it was made of cannot be known then
+    known = bool(late.newest and endpoint.request and its_models) and len(its_models) == len(endpoint.models)
+    steps = _steps(endpoint, its_models, late.newest, creations) if known and late.newest else ()
+    others = dict.fromkeys(step.by for step in steps if step.by not in ("", _title(endpoint)))
+    advice = [f"The commands of {', '.join(others)} first: they make what these name."] if others else []
+    advice += filter(None, [_advice(late, known)])
+    commands = tuple(step.command for step in steps if step.command)
+    return Behind(Kind.ENDPOINT, endpoint.name, endpoint.region, late, commands, " ".join(advice))
 
 
-def _commands(endpoint: Endpoint, models: Sequence[Model], late: Standing, assessment: Assessment) -> tuple[str, ...]:
-    """None where a model is gone or names no image of its own: what it was made of cannot be known then."""
-    if late.newest is None or not endpoint.request or len(models) < len(endpoint.models) or not models:
-        return ()
-    renewed = {model.name: _renewed(model, _standings(model.images, assessment)) for model in models}
-    created = [_create_model(request, endpoint.region) for request in renewed.values() if request]
-    names = {name: str(request["ModelName"]) for name, request in renewed.items() if request}
-    name = _successor(endpoint.config, late.newest)
-    config: dict[str, Any] = json.loads(json.dumps(endpoint.request, default=str))
+@dataclass(frozen=True)
+class _Creation:
+    """A new model or endpoint configuration, and the command that makes it: empty where it stands already, or where the
+    commands of `by` (a model or an endpoint) hold it."""
+
+    name: str
+    command: str
+    by: str
+
+
+class _Creations:
+    """What the commands of one region make: each thing once, under a name that nothing else has or gets."""
+
+    def __init__(self, sagemaker: SageMaker, models: Mapping[str, Model], assessment: Assessment) -> None:
+        self._sagemaker = sagemaker
+        self._models = models
+        self._assessment = assessment
+        self._planned: dict[tuple[str, str], tuple[str, str]] = {}  # by key and name: of what, and by whose commands
+
+    def standings(self, images: Sequence[ImageReference]) -> dict[ImageReference, Standing]:
+        judged = {image: self._assessment.standing(image) for image in images}
+        return {image: standing for image, standing in judged.items() if standing}
+
+    def model(self, model: Model, by: str) -> _Creation | None:
+        """The same model on newer images; None where none of its images is of ours and has a newer one."""
+        standings = self.standings(model.images)
+        newest = {str(image): standing.newest for image, standing in standings.items() if standing.newest}
+        request = _plain(model.request)
+        taken: list[ImageReference] = []
+        for container in (request.get("PrimaryContainer"), *request.get("Containers", ())):
+            image = newest.get(str((container or {}).get("Image", "")))
+            if container and image:
+                container["Image"] = str(image)
+                taken.append(image)
+        return self.create("ModelName", model.name, request, taken[0], by) if taken else None
+
+    def create(self, key: str, old: str, request: Mapping[str, Any], image: ImageReference, by: str) -> _Creation:
+        """The successor of what is called `old`; `key` is what a request calls a name. Its name has 8 digits of the
+        image's digest at its end, in the place of an earlier update's; and a number before them where it is taken."""
+        rest = {name: value for name, value in request.items() if name != key}
+        for number in count(1):
+            ending = f"{f'-{number}' if number > 1 else ''}-{_digits(image)}"
+            name = self._stem(old)[: _LONGEST_NAME - len(ending)].rstrip("-") + ending
+            source, owner = self._planned.get((key, name), ("", ""))
+            if source:
+                if source == old:
+                    return _Creation(name, "", owner)
+                continue
+            standing = self._standing(key, name)
+            if standing is None:
+                self._planned[key, name] = old, by
+                operation = "create-model" if key == "ModelName" else "create-endpoint-config"
+                document = json.dumps({key: name, **rest})
+                return _Creation(name, _cli(self._sagemaker.region, operation, "--cli-input-json", document), by)
+            if standing == rest:
+                self._planned[key, name] = old, ""
+                return _Creation(name, "", "")
+        raise AssertionError("a count has no end")
+
+    def _stem(self, name: str) -> str:
+        """Without the ending of an earlier update: the digits of an image that runs here, and no others, which may be
+        a date."""
+        for image in self._assessment.images:
+            name = name.removesuffix(f"-{_digits(image)}")
+        return name
+
+    def _standing(self, key: str, name: str) -> Mapping[str, Any] | None:
+        """The request, but for the name, of what the account has under that name."""
+        if key == "ModelName":
+            request = self._models[name].request if name in self._models else None
+        else:
+            request = self._sagemaker.endpoint_config(name)
+        return None if request is None else {part: value for part, value in _plain(request).items() if part != key}
+
+
+def _steps(
+    endpoint: Endpoint, models: Sequence[Model], newest: ImageReference, creations: _Creations
+) -> tuple[_Creation, ...]:
+    """The models on newer images, the configuration that names them, and the endpoint moved over."""
+    by, region = _title(endpoint), endpoint.region
+    renewed = {model.name: creations.model(model, by) for model in models}
+    config = _plain(endpoint.request)
     for variant in (*config.get("ProductionVariants", ()), *config.get("ShadowProductionVariants", ())):
-        variant["ModelName"] = names.get(variant.get("ModelName", ""), variant.get("ModelName", ""))
-    config["EndpointConfigName"] = name
-    return (
-        *created,
-        _cli(endpoint.region, "create-endpoint-config", "--cli-input-json", json.dumps(config)),
-        _cli(endpoint.region, "update-endpoint", "--endpoint-name", endpoint.name, "--endpoint-config-name", name),
-    )
+        if creation := renewed.get(variant.get("ModelName", "")):
+            variant["ModelName"] = creation.name
+    configuration = creations.create("EndpointConfigName", endpoint.config, config, newest, by)
+    names = ("--endpoint-name", endpoint.name, "--endpoint-config-name", configuration.name)
+    update = _Creation(endpoint.name, _cli(region, "update-endpoint", *names), by)
+    return (*filter(None, renewed.values()), configuration, update)
 
 
-def _standings(images: Sequence[ImageReference], assessment: Assessment) -> dict[ImageReference, Standing]:
-    judged = {image: assessment.standing(image) for image in images}
-    return {image: standing for image, standing in judged.items() if standing}
+def _title(endpoint: Endpoint) -> str:
+    return f'endpoint "{endpoint.name}"'
 
 
-def _renewed(model: Model, standings: Mapping[ImageReference, Standing]) -> Mapping[str, Any] | None:
-    """The request that makes the model on newer images, under a name of its own; None where none is newer."""
-    newer_ones = {str(image): standing.newest for image, standing in standings.items() if standing.newest}
-    request: dict[str, Any] = json.loads(json.dumps(model.request, default=str))
-    taken: list[ImageReference] = []
-    for container in (request.get("PrimaryContainer"), *request.get("Containers", ())):
-        newest = newer_ones.get(str((container or {}).get("Image", "")))
-        if container and newest:
-            container["Image"] = str(newest)
-            taken.append(newest)
-    return {**request, "ModelName": _successor(model.name, taken[0])} if taken else None
+def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy as JSON has it."""
+    copy: dict[str, Any] = json.loads(json.dumps(request, default=str))
+    return copy
 
 
-def _create_model(request: Mapping[str, Any], region: str) -> str:
-    return _cli(region, "create-model", "--cli-input-json", json.dumps(request))
+def _digits(image: ImageReference) -> str:
+    return image.digest.removeprefix("sha256:")[:8]
 
 
 def _cli(region: str, *words: str) -> str:
     return shlex.join(["aws", "sagemaker", words[0], "--region", region, *words[1:]])
-
-
-def _successor(name: str, image: ImageReference) -> str:
-    """`name` with 8 digits of the image's digest behind it, in the place of those of an earlier update."""
-    ending = f"-{image.digest.removeprefix('sha256:')[:8]}"
-    return _OWN_ENDING.sub("", name)[: _LONGEST_NAME - len(ending)].rstrip("-") + ending
 
 
 def _advice(late: Standing, known: bool) -> str:

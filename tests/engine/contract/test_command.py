@@ -39,10 +39,17 @@ def test_an_unknown_check_exits_2_and_names_the_nearest(base):
     assert '"serve.pong"; did you mean "serve.ping"?' in done.stderr
 
 
-def test_an_unknown_image_exits_2():
+def test_an_unknown_image_exits_4():
     done = run("no/such:image")
-    assert done.returncode == 2
+    assert done.returncode == 4
     assert '"no/such:image"' in done.stderr
+
+
+def test_an_unknown_base_exits_4_before_anything_runs(base):
+    done = run(base, "--base", "no/such:image")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert '"no/such:image"' in done.stderr
+    assert "[1/" not in done.stderr
 
 
 def test_an_empty_model_directory_exits_2(base, tmp_path):
@@ -82,7 +89,7 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(engine, base, unlabelled, 
     temporary, model = tmp_path / "temporary", tmp_path / "model"
     temporary.mkdir()
     model.mkdir()
-    (model / "xgboost-model").write_bytes(b"no model, and none is loaded before the signal")
+    (model / "xgboost-model").write_bytes(b"\0 no model, and none is loaded before the signal")
     process = subprocess.Popen(
         [*COMMAND, base if group == "multi-model" else unlabelled, "--check", group, "--model", str(model),
          "--logs", str(tmp_path / "logs")],

@@ -173,7 +173,7 @@ def test_a_folder_without_a_configuration_is_warned_of(tmp_path, kind):
             "--role-arn",
             id="a role with a line break",
         ),
-        pytest.param(Kind.GITLAB, {"region": "Oregon"}, "--region", id="no region"),
+        pytest.param(Kind.GITLAB, {"region": "Oregon"}, '"Oregon" is not a region', id="no region"),
         pytest.param(Kind.GITLAB, {"requirement": "xgbpatch'; curl evil"}, "--requirement", id="a quote"),
         pytest.param(Kind.GITLAB, {"requirement": "xgbpatch # not this"}, "--requirement", id="a YAML comment"),
         pytest.param(Kind.GITLAB, {"requirement": ""}, "--requirement", id="nothing to install"),

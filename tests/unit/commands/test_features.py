@@ -20,7 +20,7 @@ def run(*arguments):
 @pytest.mark.parametrize("name", FEATURES)
 def test_every_feature_says_what_it_does_and_costs(name):
     (paragraph,) = (part for part in run().stdout.split("\n\n") if part.startswith(f"{name}\n"))
-    feature = FEATURES[name]
+    paragraph, feature = " ".join(paragraph.split()), FEATURES[name]
     assert feature.summary in paragraph
     assert feature.cost in paragraph
 

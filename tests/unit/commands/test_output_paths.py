@@ -14,6 +14,7 @@ from xgbpatch import cli
 from xgbpatch.commands import _options, ci, init
 from xgbpatch.commands._options import OutputFile, OutputFolder
 from xgbpatch.errors import ConfigurationError, FileError
+from xgbpatch.registry.http import RetryPolicy
 
 BUILD = ("build", "--version", "3.2-0", "--region", "us-west-2")
 REBUILD = ("rebuild", "--version", "3.2-0", "--region", "us-west-2")
@@ -113,10 +114,39 @@ def test_the_folder_of_an_sbom_must_be_there(run, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_the_default_folder_of_logs_is_not_looked_at(run, tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    [("test-local",), ("promote", "127.0.0.1:1/x:1", "--alias", "prod"), ("rebase", "127.0.0.1:1/x:1"), REBUILD],
+    ids=lambda command: command[0],
+)
+def test_a_default_folder_of_logs_that_cannot_be_made_is_said_before_the_work(run, monkeypatch, tmp_path, command):
     """It is needed where a check fails, and a working folder that is read-only (a Lambda's) is no reason to stop."""
+    monkeypatch.setattr(RetryPolicy, "wait", lambda policy, pause=None: False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     (tmp_path / "xgbpatch-logs").write_text("a file")
-    assert run("test-local")[0] == 3
+    code, stderr = run(*command)
+    assert code not in (0, 1, 2)
+    warning = 'warning: the logs of failed checks cannot be kept in "xgbpatch-logs": "'
+    assert stderr.startswith(warning)
+    assert "--logs names another folder" in stderr
+
+
+def test_a_working_folder_that_can_be_written_is_not_spoken_of(run):
+    assert "warning" not in run("test-local")[1]
+
+
+@pytest.mark.parametrize("command", [BUILD, ("usage",), ("init",)], ids=lambda command: command[0])
+def test_a_working_folder_that_was_deleted_is_named(run, tmp_path, monkeypatch, command):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code, stderr = run(*command)
+    monkeypatch.chdir(tmp_path)
+    assert (code, stderr) == (
+        FileError.exit_code,
+        "xgbpatch: the working folder is not there any more\n  cd to a folder that is there.\n",
+    )
 
 
 def test_every_option_that_names_a_path_to_write_is_checked():

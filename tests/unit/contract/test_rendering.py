@@ -1,4 +1,4 @@
-"""A report as JSON, JUnit and lines."""
+"""A report as JSON, JUnit and rows."""
 
 import json
 from xml.etree import ElementTree
@@ -46,8 +46,6 @@ def test_junit_is_well_formed_whatever_an_image_answers(reason):
     ElementTree.fromstring(rendering.junit(Report("image", (result,))))
 
 
-def test_a_check_is_one_line_whatever_its_reason():
-    lines = rendering.lines(REPORT).splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith("failed   serve.csv ")
+def test_a_check_is_a_row():
+    assert rendering.rows(REPORT)[1] == ("failed", "serve.csv", "  1.25 s", RESULTS[1].reason)
     assert rendering.summary(REPORT) == "my/image:tag: 1 passed, 1 failed, 1 skipped in 2 s"

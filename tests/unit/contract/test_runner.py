@@ -6,7 +6,7 @@ import pytest
 
 from xgbpatch.contract import CHECKS, Options, payloads
 from xgbpatch.contract.checks import against_base
-from xgbpatch.contract.runner import selected
+from xgbpatch.contract.runner import require_model, selected
 from xgbpatch.contract.server import PLAIN, Stack
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.patch.features import FEATURES
@@ -65,3 +65,45 @@ def test_abalone_rows_are_as_wide_as_the_model_sees_them():
     assert len(rows) == 626
     assert {len(row) for row in rows} == {payloads.ABALONE_FEATURES}
     assert rows[0][:3] == (0.0, 2.0, 0.645)
+
+
+def folder_of(tmp_path, files):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        pytest.param({}, "holds no model file", id="nothing"),
+        pytest.param({".hidden": b"x"}, "holds no model file", id="hidden"),
+        pytest.param({"model/xgboost-model": b"{"}, "holds no model file", id="one folder too high"),
+        pytest.param({"model.tar.gz": b"\x1f\x8b\x08"}, "is an archive", id="packed"),
+        pytest.param({"xgboost-model": b"binf", "README.md": b"# Our model\n"}, "README.md", id="text beside it"),
+        pytest.param({"xgboost-model": b""}, "is no model", id="empty"),
+    ],
+)
+def test_a_folder_that_no_server_could_load_is_refused_at_once(tmp_path, files, says):
+    with pytest.raises(ConfigurationError, match=says):
+        require_model(folder_of(tmp_path, files))
+
+
+@pytest.mark.parametrize("name", ["not there", "file"])
+def test_a_model_that_is_no_folder_is_refused_at_once(tmp_path, name):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        require_model(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"learner":', b"{L\0\0", b"binf\0", b"\x80\x04\x95", b"\0\0\0\x3f\x08\0", b"ccopy_reg\n"],
+    ids=["JSON", "UBJSON", "binf", "pickle", "raw binary", "pickle of protocol 0"],
+)  # fmt: skip
+def test_every_format_of_a_model_is_let_through(tmp_path, content):
+    require_model(folder_of(tmp_path, {"xgboost-model": content, ".xgbpatch": b"", "xgbpatch/names.json": b"[]"}))
+
+
+def test_a_module_of_the_user_s_may_load_anything(tmp_path):
+    require_model(folder_of(tmp_path, {"model.txt": b"text"}), script_mode=True)

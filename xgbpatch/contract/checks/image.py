@@ -66,12 +66,11 @@ def base_of(session: Session) -> LocalImage:
     """The base to compare with: `--base`, or the labels'; raises `NotApplicable` or `Violation` where there is none."""
     name, origin = session.options.base, provenance.read(session.image.labels)
     if name:
-        image = session.engine.image(name)
-    elif origin is None:
+        return session.engine.require_image(name)
+    if origin is None:
         raise NotApplicable("the image names no base in its labels; give --base IMAGE")
-    else:
-        image = labelled_base(session.engine, session.image)
-        name = f"{origin.base_name} ({origin.base_digest})"
+    image = labelled_base(session.engine, session.image)
     if image is None:
-        raise Violation(f'the engine does not hold the base "{name}"; pull it, or give --base IMAGE')
+        name = f'"{origin.base_name}" ({origin.base_digest})'
+        raise Violation(f"the engine does not hold the base {name}; pull it, or give --base IMAGE")
     return image
