@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from threading import Thread
 
 import pytest
@@ -16,13 +15,10 @@ from support.aws import ACCOUNT
 from support.commands import command_line, xgbpatch
 from support.registries import USER, Kind, registry
 from support.servers import EngineProxy, stalling
-from xgbpatch import cli
 from xgbpatch.commands._options import Selection
 from xgbpatch.commands.push import _destinations
 from xgbpatch.config.settings import Flags
-from xgbpatch.errors import RegistryError
 from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
-from xgbpatch.publish.push import Publisher, PushResult
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.keychain import Keychain
@@ -238,27 +234,6 @@ def test_several_regions_are_tried_each_and_told(aws, make_image):
     told = done.stderr.partition("xgbpatch: 2 of 2 pushes failed\n")[2]
     for failure in failed:
         assert told.count(f"  {failure['destination']}: {failure['message']}\n") == 1
-
-
-def test_one_destination_that_fails_does_not_stop_the_others(aws, make_image, monkeypatch, capsys):
-    """The first of two fails, the second stands and is named on stdout."""
-    image = make_image()
-    place = ImageReference.parse(f"registry.example.com/{named(image)}@sha256:{'1' * 64}")
-
-    def publish(publisher, request):
-        if request.destination.ecr.region == "eu-north-1":
-            raise RegistryError("refused")
-        return PushResult(place)
-
-    monkeypatch.setattr(Publisher, "publish", publish)
-    monkeypatch.setattr(Publisher, "move_aliases", lambda publisher, request, published: published)
-    words = ["push", named(image), "--region", "eu-north-1", "--region", "us-west-2"]
-    monkeypatch.setattr(sys, "argv", ["xgbpatch", *words])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    printed = capsys.readouterr()
-    assert (end.value.code, printed.out) == (5, f"{place.pinned}\n")
-    assert "1 of 2 pushes failed" in printed.err
 
 
 def test_unknown_image_exits_4():

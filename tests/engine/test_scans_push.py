@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 import pytest
 
 from support.commands import xgbpatch
-from xgbpatch import cli
 from xgbpatch.errors import ScanError
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, SPEC_DIGEST
-from xgbpatch.publish import scan_gate
 from xgbpatch.publish.push import Publisher, PushRequest
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.keychain import Keychain
@@ -43,27 +38,6 @@ def test_image_that_fails_the_gate_stands_and_no_alias_moves(engine, plain, make
     with pytest.raises(ScanError):
         publisher(engine, Judge(ScanError("worse"))).push(parcel)
     assert plain.tags("team/model") == ["1.0"]
-
-
-@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
-def test_image_that_fails_the_gate_is_named_on_stdout(plain, make_image, monkeypatch, capsys, as_json):
-    """Whatever becomes of its alias: it stands in the registry."""
-    monkeypatch.setattr(scan_gate, "gate", Judge(ScanError("worse", "Pin it.")))
-    image = make_image(MADE)
-    words = ["push", image.tags[0], "--registry", plain.host, "--alias", "prod", *(["--json"] if as_json else [])]
-    monkeypatch.setattr(sys, "argv", ["xgbpatch", *words])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    stdout = capsys.readouterr().out
-    repository = image.tags[0].split(":")[0]
-    reference = f"{plain.host}/{repository}@{Registry(Keychain()).head(plain.reference(image.tags[0])).digest}"
-    assert (end.value.code, plain.tags(repository)) == (14, [image.tags[0].split(":")[1]])
-    if as_json:
-        document = json.loads(stdout)
-        assert [(one["reference"], one["aliases"]) for one in document["pushed"]] == [(reference, [])]
-        assert [(one["exit_code"], one["next_step"]) for one in document["failed"]] == [(14, "Pin it.")]
-    else:
-        assert stdout == f"{reference}\n"
 
 
 def test_push_that_moves_no_alias_asks_no_gate(engine, plain, make_image):
