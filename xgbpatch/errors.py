@@ -90,7 +90,7 @@ class SandboxError(XgbpatchError):
 
 
 class ScanError(XgbpatchError):
-    """The patch added a finding to its base's, or the scans of the two could not be compared."""
+    """The scan of the image has a finding that its base's has not, or the two could not be compared."""
 
     exit_code = 14
 

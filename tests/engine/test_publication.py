@@ -170,7 +170,7 @@ def test_alias_that_moves_remembers_where_it_was_for_a_rollback(plain, make_imag
 
 @pytest.mark.parametrize("name", ["prod.previous", "prod.withdrawn"])
 def test_memory_of_an_alias_is_refused_as_one_before_anything_is_sent(plain, make_image, publisher, name):
-    with pytest.raises(ConfigurationError, match="memory of an alias"):
+    with pytest.raises(ConfigurationError, match="keeps what the alias named before"):
         publisher.push(parcel(make_image(), plain, aliases=(name,)))
     assert plain.writes() == 0
 

@@ -73,4 +73,4 @@ def test_image_that_names_no_base_is_the_gates_to_judge(engine, plain, make_imag
 def test_command_has_the_gate_switched_on(plain, make_image, options, told):
     done = xgbpatch("push", make_image().tags[0], "--registry", plain.host, "--alias", "prod", *options)
     assert done.returncode == 0, done.stderr
-    assert (f'no scan gate: "{plain.host}" is not ECR' in done.stderr) is told
+    assert (f'no scans are compared: "{plain.host}" is not ECR' in done.stderr) is told

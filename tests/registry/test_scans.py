@@ -146,7 +146,7 @@ def test_base_that_cannot_be_read_fails(services, base, patched):
 
 def test_registry_outside_ecr_has_no_gate_and_is_told(services, base, space):
     gate(services, base, space.reference("team/model:1").with_digest(base.digest), AT_ONCE)
-    assert services.progress.lines == [f'no scan gate: "{space.host}" is not ECR']
+    assert services.progress.lines == [f'no scans are compared: "{space.host}" is not ECR']
 
 
 IMAGE = ImageReference.parse(f"123456789012.dkr.ecr.{REGION}.amazonaws.com/team/model:1@sha256:" + "a" * 64)

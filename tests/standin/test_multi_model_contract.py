@@ -1,4 +1,4 @@
-"""Multi-model endpoints of a base hold to their contract: facts 2.6, on the real Multi Model Server."""
+"""Multi-model endpoints of a base hold to their contract, on the real Multi Model Server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The single-model server of a base holds to its contract: facts 2.2 to 2.5 and 2.7, over real HTTP."""
+"""The single-model server of a base holds to its contract, over real HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the base accepts before it trains: hyperparameters, channels and files (facts, sections 4.2 and 4.3)."""
+"""What the base accepts before it trains: hyperparameters, channels and files."""
 
 from __future__ import annotations
 

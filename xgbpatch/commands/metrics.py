@@ -48,7 +48,9 @@ def command(names: tuple[str, ...], version: str | None, split: str, as_json: bo
         check_version(version)
     known = metrics_of({info.version: info.xgboost for info in versions()}.get(version or "", ""))
     if not known:
-        raise ConfigurationError(f"the metrics of {version} are not known", "They are from 1.2-1 on.")
+        raise ConfigurationError(
+            f"the metrics of {version} are not known", "They are known of 1.2-1 and later versions."
+        )
     chosen = tuple(metric(name, known) for name in names) or known
     definitions = [each.definition(segment) for segment in SEGMENTS[split] for each in chosen]
     if len(definitions) > MOST:

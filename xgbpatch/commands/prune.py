@@ -87,7 +87,7 @@ def command(
         digest, why = failed[0]
         raise RegistryError(
             f'{len(failed)} were not deleted; the first, "{digest}": {why}',
-            "Run it again: what is left is found again.",
+            "Run the same command again.",
         )
 
 

@@ -58,7 +58,7 @@ def command(
     with _context.services(quiet) as services:
         tester = local_tester(services, logs)
         rebased = rebase.rebase(services, reference, _base(to), tag=tag, accept_drift=accept_drift)
-        services.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "stands"}')
+        services.progress.line(f'"{rebased.reference}" {"is up to date" if rebased.up_to_date else "was pushed"}')
         moved: tuple[MovedAlias, ...] = ()
         if not as_json:  # now: the image stands, whatever becomes of its aliases
             click.echo(str(rebased.reference.pinned))

@@ -197,7 +197,7 @@ def csv(rows: Sequence[Row]) -> bytes:
 
 
 def libsvm(rows: Sequence[Row]) -> bytes:
-    """Every feature written out from index 0: 3.2-0 shifts a request whose smallest index is 1 (facts 7)."""
+    """Every feature written out from index 0: 3.2-0 shifts a request whose smallest index is 1."""
     lines = (" ".join(f"{index}:{_number(value)}" for index, value in enumerate(row)) for row in rows)
     return "\n".join(f"0 {line}" for line in lines).encode()
 

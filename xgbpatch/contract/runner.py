@@ -150,7 +150,7 @@ CHECKS = (
         )
     ),
     Check("base.multi-model", against_base.same_answers(server.MULTI_MODEL, against_base.whole_life),
-          server.MULTI_MODEL, "A model's whole life on the multi-model server."),
+          server.MULTI_MODEL, "The multi-model server answers as the base's, from before a model is loaded to after."),
     Check("serve.stop", serve.stop, server.PLAIN),
 )  # fmt: skip
 

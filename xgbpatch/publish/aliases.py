@@ -45,7 +45,10 @@ class MovedAlias:
 def alias_reference(place: ImageReference, name: str) -> ImageReference:
     """The alias `name` in the repository of `place`; raises `ConfigurationError` for a name no alias can have."""
     if name.endswith((PREVIOUS, WITHDRAWN)):
-        raise ConfigurationError(f'"{name}" is the memory of an alias, not one', f'Name "{name.rpartition(".")[0]}".')
+        raise ConfigurationError(
+            f'"{name}" cannot be an alias: the tag keeps what the alias named before',
+            f'Name "{name.rpartition(".")[0]}".',
+        )
     place.require_host()
     ImageReference.parse(f"{place.name}:{name}{WITHDRAWN}")  # the longest of the three tags
     return place.with_tag(name)
@@ -134,7 +137,9 @@ def rollback_alias(services: Services, place: ImageReference, name: str, to: str
     elif (previous := services.registry.find(memory_tag(reference, PREVIOUS))) is not None:
         target = previous
     else:
-        raise RegistryError(f'"{reference}" has no previous target', "It moved once or never; name one: --to DIGEST.")
+        raise RegistryError(
+            f'"{reference}" has no previous target', "It has named one image only. Name another: --to DIGEST."
+        )
     if before.digest == target.digest:  # perhaps a rollback that was cut off: its memory tells the way on
         withdrawn = services.registry.head(memory_tag(reference, WITHDRAWN))
         way = ""

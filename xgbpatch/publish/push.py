@@ -102,7 +102,7 @@ class Publisher:
             if repaired:
                 self._registry.put_manifest(request.destination, manifest)
         reference = request.destination.with_digest(manifest.digest)
-        self._progress.line(f'"{reference}" {"is up to date" if present else "stands"}')
+        self._progress.line(f'"{reference}" {"is up to date" if present else "was pushed"}')
         return PushResult(reference, present is not None, repaired)
 
     def move_aliases(self, request: PushRequest, published: PushResult) -> PushResult:
@@ -165,7 +165,7 @@ class Publisher:
                     if not self._registry.remove_tag(landing) and not (
                         ecr and AwsRegion(ecr.region).remove_tag(ecr.account, landing.repository, landing.tag)
                     ):
-                        raise RegistryError("this registry removes no tags")
+                        raise RegistryError("this registry cannot remove a tag")
 
     @contextmanager
     def _named(self, image: LocalImage, name: ImageReference) -> Iterator[None]:

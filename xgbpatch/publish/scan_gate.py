@@ -46,7 +46,7 @@ def gate(
     Raises `ScanError` where the patch added a finding, and where that cannot be told.
     """
     if patched.ecr is None:
-        services.progress.line(f'no scan gate: "{patched.host}" is not ECR')
+        services.progress.line(f'no scans are compared: "{patched.host}" is not ECR')
         return
     if base is None:
         raise ScanError(f'"{patched}" names no base in a registry', f"There is nothing to compare with: {_WITHOUT}")

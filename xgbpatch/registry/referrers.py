@@ -140,7 +140,7 @@ def _keep_listed(registry: Registry, subject: ImageReference, entry: Mapping[str
         index = Manifest(json.dumps(document, indent=2, sort_keys=True).encode(), OCI_INDEX)
         registry.put_manifest(fallback(subject), index)
     if not any(other.get("digest") == entry["digest"] for other in _tagged(registry, subject)):
-        raise RegistryError(f'"{fallback(subject)}" is changed by others all the time', "Try again.")
+        raise RegistryError(f'the tag "{fallback(subject)}" was changed by others at each try', "Try again.")
 
 
 def _entries(index: Manifest) -> list[Mapping[str, Any]]:

@@ -141,7 +141,7 @@ def _compare(
     warnings: list[str] = []
     own, maker = installed_version("xgbpatch"), labels.tool_version
     if not labels.asked_digest or not labels.hooks:
-        reasons.append(Reason(Cause.LABELS, f"xgbpatch {maker} made it, which kept too little to compare"))
+        reasons.append(Reason(Cause.LABELS, f"xgbpatch {maker} made it, and its labels hold too little to compare"))
     else:
         reasons += [Reason(Cause.SPEC, words) for words in spec_changes(spec, image, labels)]
     if labels.base_digest != base.reference.digest:

@@ -179,11 +179,11 @@ def _keys(session: Session) -> tuple[str, str]:
 
 
 def _selected(session: Session) -> list[Row]:
-    """A vector of class probabilities has its largest as raw score (facts 2.5)."""
+    """A vector of class probabilities has its largest as raw score."""
     return [(max(row),) for row in session.truth(server.SELECTABLE, SAMPLE).served]
 
 
-# The check of every documented error code of the single-model server (facts 2.4).
+# The check of every documented error code of the single-model server.
 
 
 LIMIT = 6 * 2**20  # bytes; MAX_CONTENT_LENGTH where it is not set
@@ -236,7 +236,7 @@ _FLOAT32 = 1e-6  # the server takes the mean in single precision
 
 
 def ensemble_mean(session: Session) -> str:
-    """Two regression models in the model directory are served as the mean of both (facts 2.2)."""
+    """Two regression models in the model directory are served as the mean of both."""
     rows = payloads.abalone_rows()[:SAMPLE]
     truth = session.truth(server.ENSEMBLE, len(rows))
     require(len(truth.members) == 2, f"{len(truth.members)} models lie in the model directory, not 2")
@@ -252,7 +252,7 @@ _DIGITS = 300  # a column of the large body, in characters
 
 
 def batch_lines(session: Session) -> str:
-    """One line a record, each ended by a newline, for every content type and whatever the Accept (facts 2.4)."""
+    """One line a record, each ended by a newline, for every content type and whatever the Accept."""
     rows = session.rows[:SAMPLE]
     expected = session.truth(server.BATCH, len(rows)).served
     for kind, accept in product(CONTENT_TYPES.values(), ("", "text/csv", "application/json")):

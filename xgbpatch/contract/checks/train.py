@@ -16,7 +16,7 @@ from xgbpatch.contract.server import NEWER
 from xgbpatch.contract.session import Session
 from xgbpatch.errors import ConfigurationError
 
-# The published regex (facts 4.4), with the dataset left open; CloudWatch shows a tab as #011.
+# The published regex, with the dataset left open; CloudWatch shows a tab as #011.
 METRIC = r".*\[[0-9]+\].*#011{dataset}-{metric}:(\S+)"
 
 

@@ -65,7 +65,9 @@ def check(call: PredictCall) -> None:
     margins = call.booster.predict(xgboost.DMatrix(rows), output_margin=True, **call.options)
     sums = values(xgboost.DMatrix(rows), call, ShapOptions()).sum(axis=-1)
     if sums.shape != margins.shape or np.any(np.abs(sums - margins) > TOLERANCE * np.maximum(1, np.abs(margins))):
-        raise NotExplained(400, "Unable to explain with this model: xgboost's contributions miss its margins")
+        raise NotExplained(
+            400, "Unable to explain with this model: xgboost's SHAP values of it do not add up to its predictions"
+        )
 
 
 def refuse_votes(boosters: Sequence[xgboost.Booster]) -> None:
