@@ -55,6 +55,21 @@ def test_missing_engine_region_and_credentials_exit_1_with_a_way_out():
         assert way_out in found[name]["fix"]
 
 
+def test_text_fits_80_columns_and_leaves_what_is_to_be_done_whole():
+    engine = {"DOCKER_HOST": "unix:///nonexistent.sock"}
+    table, fixes = run_doctor({**engine, "COLUMNS": "80"}).stdout.split("\n\n")
+    assert max(map(len, table.splitlines())) <= 80
+    findings = findings_of(run_doctor(engine, "--json"))
+    assert f"credentials: {findings['credentials']['fix']}" in fixes.splitlines()
+
+
+def test_region_that_is_none_is_missing(monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "us-wset-2")
+    region, finding = doctor.find_region("")
+    assert (region, finding.level) == ("", Level.MISSING)
+    assert "us-west-2" in finding.fix
+
+
 def test_region_asked_for_wins():
     region, finding = doctor.find_region("eu-west-3")
     assert (region, finding.level) == ("eu-west-3", Level.OK)

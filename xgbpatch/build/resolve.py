@@ -68,7 +68,12 @@ def _next_step(spec: Spec) -> str:
 def _in_engine(reference: ImageReference, architecture: Architecture, engine: Engine | None) -> ImageReference:
     if engine is None:
         raise ConfigurationError(f'"{reference}" names no registry, and no engine was given', "Name its registry host.")
-    image = engine.require_image(reference.digest or reference)
+    image = engine.image(reference.digest or reference)
+    if image is None:
+        raise BaseImageError(
+            f'the local engine holds no image "{reference}"',
+            "Build or pull it first, or name its registry host as well.",
+        )
     _require(image, reference, architecture)
     return reference.with_digest(image.id)
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import click
 
 from xgbpatch.commands._options import json_option
 from xgbpatch.commands._tables import table
-
-if TYPE_CHECKING:
-    from xgbpatch.doctor import Finding
 
 _COLOURS = {"ok": "green", "warning": "yellow", "missing": "red"}
 
@@ -47,11 +42,8 @@ def command(region: str, as_json: bool) -> None:
         ]
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(table([row for finding in findings for row in _rows(finding)], _COLOURS))
+        click.echo(table([(finding.level.value, finding.name, finding.seen) for finding in findings], _COLOURS))
+        fixes = [f"{finding.name}: {finding.fix}" for finding in findings if finding.fix]
+        if fixes:  # whole, for a command is copied from here
+            click.echo("\n".join(["", *fixes]))
     sys.exit(any(finding.level is Level.MISSING for finding in findings))
-
-
-def _rows(finding: Finding) -> Iterator[tuple[str, str, str]]:
-    yield finding.level.value, finding.name, finding.seen
-    if finding.fix:
-        yield "", "", f"-> {finding.fix}"
