@@ -18,6 +18,11 @@ _HOST = re.compile(
 _ECR = re.compile(r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.-]+")
 
 
+def is_tag(text: str) -> bool:
+    """Whether a registry may call an image so."""
+    return _TAG.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class EcrRegistry:
     """The account and region that an ECR host name carries."""
@@ -96,10 +101,12 @@ class ImageReference:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Name and password for one host. The password never shows in a repr, a log or a command line."""
+    """Name and password for one host, or the identity token that `docker login` got in their place. No secret shows in
+    a repr, a log or a command line."""
 
     username: str
     password: str = field(repr=False)
+    identity_token: str = field(default="", repr=False)
 
 
 CredentialsFor = Callable[[ImageReference], Credentials | None]  # None stays anonymous

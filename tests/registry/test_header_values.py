@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+import ssl
 
 import pytest
+import trustme
 
+from support.raw_server import Answer, Server, served
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci.manifest import OCI_MANIFEST, Descriptor
 from xgbpatch.patch import wheels
 from xgbpatch.patch.resolver import Pin
 from xgbpatch.progress import Silent
-from xgbpatch.reference import ImageReference
 from xgbpatch.registry import referrers
 from xgbpatch.registry.blobs import HttpBlobs
 from xgbpatch.registry.client import Registry
@@ -31,74 +28,6 @@ TYPE = {"Content-Type": OCI_MANIFEST}
 HEAD = {**TYPE, "Docker-Content-Digest": DIGEST, "Content-Length": str(len(CONTENT))}
 ARTIFACT = Artifact("application/vnd.example.report", "application/json", b"{}")
 MANY_DIGITS = "1" * 5000  # more than Python reads
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Exactly these headers: no Content-Length that is not among them, so the connection's end ends the body."""
-
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    status: int = 200
-
-
-class Server(ThreadingHTTPServer):
-    """Answers by method, and by method and path where that is listed; remembers the calls and what was put."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, answers: dict[str, Answer]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers = answers
-        self.calls: list[str] = []
-        self.put: list[bytes] = []
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.server_port}"
-
-    @property
-    def reference(self) -> ImageReference:
-        return ImageReference.parse(f"{self.host}/a/b:1")
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that tries TLS first is no error."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.calls.append(f"{self.command} {self.path}")
-        if self.command == "PUT":
-            self.server.put.append(body)
-        part = next((key for key in self.server.answers if key in self.server.calls[-1] and " " in key), self.command)
-        answer = self.server.answers.get(part, Answer(status=404))
-        self.send_response_only(answer.status)
-        for name, value in {**answer.headers, "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
-
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _answer
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the test's output clean."""
-
-
-@contextmanager
-def served(**answers: Answer) -> Iterator[Server]:
-    """Names are methods; `GET_tags` is for GET of a path that begins so below the repository."""
-    keyed = {name.replace("_", " /v2/a/b/"): answer for name, answer in answers.items()}
-    with Server(keyed) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
 
 
 def anonymous() -> Registry:
@@ -160,8 +89,9 @@ def test_a_manifest_without_a_media_type_is_what_it_calls_itself():
         assert anonymous().head(server.reference) == REAL
 
 
-@LENGTHS
+@pytest.mark.parametrize("length", [None, "", "0", "-7", "7", "12 kB", MANY_DIGITS])
 def test_the_subject_of_an_artifact_has_the_size_of_its_manifest(length):
+    """Whatever a HEAD says of it: the manifest itself is read."""
     accepted, upload = Answer(status=201), Answer({"Location": "/v2/a/b/blobs/uploads/1"}, status=202)
     with served(
         HEAD=Answer(status=404), POST=upload, PUT=accepted, GET_manifests=Answer(TYPE, CONTENT),
@@ -216,6 +146,7 @@ def test_a_digest_that_is_none_after_a_put_is_an_error():
         pytest.param("Mon, 01 Jan 0001 00:00:00 -0000", id="before all clocks"),
         pytest.param("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", id="a year that is none"),
         pytest.param("Mon, 01 Jan 2026 00:00:00 +99999999", id="a zone that is none"),
+        pytest.param("Mon, 01 Jan , 00:00:00 GMT", id="a year that is a comma"),
         pytest.param(MANY_DIGITS, id="for ever"),
     ],
 )
@@ -243,6 +174,17 @@ ADDRESSES = pytest.mark.parametrize(
 @ADDRESSES
 def test_a_redirection_to_no_address_is_an_error_that_names_the_registry(address):
     with served(GET=Answer({"Location": address}, status=307)) as server, pytest.raises(RegistryError):
+        anonymous().find(server.reference)
+
+
+@ADDRESSES
+def test_a_registry_with_tls_that_redirects_to_no_address_is_an_error(address, tmp_path, monkeypatch):
+    """Whether TLS is spoken is asked first, by a call of its own."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with served(context, GET=Answer({"Location": address}, status=307)) as server, pytest.raises(RegistryError):
         anonymous().find(server.reference)
 
 

@@ -13,6 +13,14 @@ from xgbpatch.oci.manifest import DOCKER_CONFIG, Descriptor, Manifest
 from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 
+CONFIGURATION: Mapping[str, Any] = {  # what is used of a configuration document (OCI image-spec, config.md)
+    "architecture": str,
+    "created": str,
+    "config": {"Env": [str], "Labels": {"*": str}, "WorkingDir": str},
+    "rootfs": {"diff_ids": [str]},
+    "history": [dict],
+}
+
 
 @dataclass(frozen=True)
 class RemoteImage:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from xgbpatch.errors import RegistryError
+from xgbpatch.oci import document
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -27,6 +29,11 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 MEDIA_TYPES = (DOCKER_MANIFEST, OCI_MANIFEST, DOCKER_INDEX, OCI_INDEX)
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ENTRY = {
+    "digest": str, "mediaType": str, "size": int, "artifactType": str, "platform": {"os": str, "architecture": str},
+}  # fmt: skip
+_SHAPE = {"mediaType": str, "config": _ENTRY, "layers": [_ENTRY], "manifests": [_ENTRY]}
 _INDEXES = frozenset({DOCKER_INDEX, OCI_INDEX})
 _DOCKER_TWIN = {OCI_CONFIG: DOCKER_CONFIG, OCI_LAYER: DOCKER_LAYER}
 
@@ -42,10 +49,13 @@ class Descriptor:
     @classmethod
     def parse(cls, entry: Any, owner: str) -> Descriptor:
         """Of an entry of a JSON document; raises `RegistryError`, which says what its `owner` does without."""
-        try:
-            return cls(str(entry["digest"]), str(entry["mediaType"]), int(entry["size"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise RegistryError(f"{owner} without digest, type or size") from error
+        held: Any = entry or {}
+        found = cls(held.get("digest"), held.get("mediaType"), held.get("size"))
+        if not (
+            is_digest(found.digest) and type(found.media_type) is str and type(found.size) is int and found.size >= 0
+        ):
+            raise RegistryError(f"{owner} without digest, type or size")
+        return found
 
     @property
     def document(self) -> dict[str, Any]:
@@ -75,14 +85,8 @@ class Manifest:
 
     @cached_property
     def document(self) -> Mapping[str, Any]:
-        """The JSON object; raises `RegistryError` where the bytes hold none."""
-        try:
-            document = json.loads(self.content)
-        except ValueError as error:
-            raise RegistryError(f'manifest "{self.digest}" is not JSON: {error}') from error
-        if not isinstance(document, dict):
-            raise RegistryError(f'manifest "{self.digest}" is not a JSON object')
-        return document
+        """The JSON object; raises `RegistryError` where the bytes hold none that is a manifest or an index."""
+        return document.parse(self.content, f'manifest "{self.digest}"', _SHAPE)
 
     @property
     def config(self) -> Descriptor:
@@ -93,6 +97,11 @@ class Manifest:
     def layers(self) -> tuple[Descriptor, ...]:
         """Base first."""
         return tuple(_descriptor(self, layer) for layer in self.document.get("layers") or ())
+
+
+def is_digest(text: object) -> bool:
+    """Whether it is a `sha256:…`; no registry that holds an image of SageMaker's uses another algorithm."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def digest_of(content: bytes) -> str:
@@ -129,13 +138,13 @@ def repaired(manifest: Manifest) -> Manifest:
 
 def docker_manifest(config: Descriptor, layers: Iterable[Descriptor]) -> Manifest:
     """A Docker schema 2 image manifest."""
-    document = {
+    content = {
         "schemaVersion": 2,
         "mediaType": DOCKER_MANIFEST,
         "config": config.document,
         "layers": [layer.document for layer in layers],
     }
-    return Manifest(json.dumps(document, indent=3).encode(), DOCKER_MANIFEST)
+    return Manifest(json.dumps(content, indent=3).encode(), DOCKER_MANIFEST)
 
 
 def select(index: Manifest, architecture: str) -> Descriptor:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from xgbpatch.build.definition import rfc3339
 from xgbpatch.contract.model import Report, Verdict
 from xgbpatch.engine.client import afterwards
-from xgbpatch.errors import ContractError
+from xgbpatch.errors import ContractError, RegistryError
+from xgbpatch.oci import document as oci_document
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services, referrers
 from xgbpatch.registry.client import Registry
@@ -115,8 +116,8 @@ def document(record: TestRecord) -> dict[str, Any]:
 
 def _parsed(content: bytes) -> TestRecord | None:
     try:
-        record = json.loads(content)
+        record = oci_document.parse(content, "the test record")
         verdicts = {str(name): Verdict(value) for name, value in record["checks"].items()}
         return TestRecord(str(record["image"]), str(record["xgbpatch"]), str(record["date"]), verdicts)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (RegistryError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from xgbpatch.errors import BaseImageError, RegistryError
-from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci import document
+from xgbpatch.oci.image import CONFIGURATION, RemoteImage
 from xgbpatch.oci.manifest import MEDIA_TYPES, Descriptor, Manifest, select
-from xgbpatch.reference import CredentialsFor, ImageReference
-from xgbpatch.registry.http import Answer, Busy, Request, is_number
+from xgbpatch.reference import CredentialsFor, ImageReference, is_tag
+from xgbpatch.registry.http import Answer, Busy, Request, number
 from xgbpatch.registry.transport import RegistrySession
 
 
@@ -43,14 +43,21 @@ def require_status(answer: Answer, allowed: tuple[int, ...], what: str) -> None:
         raise RegistryError(message, _next_step(answer))
 
 
+_REFUSAL = {"errors": [{"code": str, "message": str}]}
+
+
 def _words(answer: Answer) -> str:
     """The registry's own error codes and messages, which a HEAD never carries."""
     try:
-        errors = json.loads(answer.body)["errors"]
-        return ": " + "; ".join(f"{error.get('code')}: {error.get('message', '')}" for error in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        errors = document.parse(answer.body, "the refusal", _REFUSAL).get("errors") or []
+    except RegistryError:
+        errors = []
+    text = "; ".join(f"{error.get('code')}: {error.get('message') or ''}" for error in errors)
+    if not text:
         text = answer.body.decode("utf-8", "replace").strip()[:200]
-        return f": {text}" if text and not text.startswith("<") else ""  # a page may repeat a presigned address
+        text = "" if text.startswith("<") else text  # a page may repeat a presigned address
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[:1000])
+    return f": {shown}" if shown else ""
 
 
 def _next_step(answer: Answer) -> str:
@@ -59,8 +66,8 @@ def _next_step(answer: Answer) -> str:
     if answer.status == 403:
         return "This identity lacks the permission: see the repository's policy and the identity's own."
     if answer.status == 429:
-        wait = answer.headers.get("Retry-After", "")
-        return f"The registry asks to wait {wait} s." if is_number(wait) else "The registry is busy: try again later."
+        wait = number(answer.headers.get("Retry-After", ""))
+        return "The registry is busy: try again later." if wait is None else f"The registry asks to wait {wait} s."
     return "The registry has a fault of its own: try again later." if answer.status >= 500 else ""
 
 
@@ -69,7 +76,6 @@ def _next_step(answer: Answer) -> str:
 
 _ACCEPT = {"Accept": ", ".join(MEDIA_TYPES)}
 _TAGS_A_PAGE = 1000
-_STRANGER = "See what answers there: a login page, a proxy, or a builder that wrote something else."
 _UNDELETABLE = frozenset({400, 405})  # distribution 2 takes digests only, or has deletion switched off
 
 
@@ -102,7 +108,7 @@ class Registry:
             return None
         require_status(answer, (200,), f'read the manifest of "{reference}"')
         if not answer.body:
-            raise RegistryError(f'the registry sent an empty manifest for "{reference}"', _STRANGER)
+            raise RegistryError(f'the registry sent an empty manifest for "{reference}"', document.STRANGER)
         manifest = Manifest(answer.body, _media_type(answer))
         for claimed in (reference.digest, answer.content_digest):
             verify_digest(reference, claimed, manifest.digest)
@@ -121,7 +127,7 @@ class Registry:
         answer = self.session.send(Request(reference, "GET", f"blobs/{digest}"))
         require_status(answer, (200,), f'read the configuration of "{reference}"')
         verify_digest(reference, digest, f"sha256:{hashlib.sha256(answer.body).hexdigest()}")
-        return _image_config(answer, f'the configuration "{digest}" of "{reference}"')
+        return document.parse(answer.body, f'the configuration "{digest}" of "{reference}"', CONFIGURATION)
 
     def put_manifest(self, reference: ImageReference, manifest: Manifest) -> ImageReference:
         """Put `manifest` under the reference's tag, or under its digest alone where there is no tag, in one step.
@@ -147,9 +153,9 @@ class Registry:
                 break
             require_status(answer, (200,), f'list the tags of "{reference.name}"')
             what = f'the list of tags of "{reference.name}"'
-            listed = _document(answer, what).get("tags") or []
-            if not isinstance(listed, list) or not all(isinstance(tag, str) for tag in listed):
-                raise RegistryError(f"{what} holds no tags", _STRANGER)
+            listed = document.parse(answer.body, what, {"tags": [str]}).get("tags") or []
+            if not all(map(is_tag, listed)):
+                raise RegistryError(f"{what} holds what is no tag", document.STRANGER)
             tags += listed
             path = answer.next_page
         return tuple(dict.fromkeys(tags))
@@ -175,31 +181,6 @@ class Registry:
 
 def _manifest_path(reference: ImageReference) -> str:
     return f"manifests/{reference.digest or reference.tag or 'latest'}"
-
-
-def _document(answer: Answer, what: str) -> Mapping[str, Any]:
-    """The JSON object of `answer`; raises `RegistryError` where it holds something else."""
-    try:
-        document = json.loads(answer.body)
-    except ValueError as error:
-        raise RegistryError(f"{what} is not JSON: {error}", _STRANGER) from error
-    if not isinstance(document, dict):
-        raise RegistryError(f"{what} is not a JSON object", _STRANGER)
-    return document
-
-
-def _image_config(answer: Answer, what: str) -> Mapping[str, Any]:
-    """An image's configuration; raises `RegistryError` where it cannot be one (OCI image-spec, config.md)."""
-    document = _document(answer, what)
-    section, rootfs = document.get("config") or {}, document.get("rootfs") or {}
-    if isinstance(section, dict) and isinstance(rootfs, dict):
-        labels = section.get("Labels") or {}
-        lists = (section.get("Env") or [], rootfs.get("diff_ids") or [])
-        if isinstance(labels, dict) and all(isinstance(items, list) for items in lists):
-            texts = [*labels.values(), *(text for items in lists for text in items)]
-            if all(isinstance(text, str) for text in texts):
-                return document
-    raise RegistryError(f"{what} is not an image's", _STRANGER)
 
 
 def _media_type(answer: Answer) -> str:

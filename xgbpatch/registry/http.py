@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests.utils
 
 from xgbpatch import hostnames
 from xgbpatch.errors import RegistryError
+from xgbpatch.oci.manifest import is_digest
 from xgbpatch.reference import ImageReference
 
 ATTEMPTS = 4
@@ -47,8 +48,8 @@ class RetryPolicy:
 
 
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_DIGITS = 18  # a number of bytes; Python refuses to read those of thousands
+FAULT = "See what answers there: a proxy may stand between, or the registry has a fault of its own."
 _QUERY = re.compile(r"\?[^\s'\"<>]+")
 
 
@@ -92,7 +93,7 @@ class Answer:
             return float(header)
         try:
             return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-        except (ValueError, OverflowError):  # no date, or one that no clock shows
+        except (ValueError, OverflowError, LookupError, TypeError):  # no date, or one that no clock shows
             return None
 
     @property
@@ -113,7 +114,7 @@ class Answer:
     @property
     def host(self) -> str:
         """Who answered, with the port; empty where that is not known."""
-        return urlsplit(self.url).netloc
+        return address_parts(self.url).netloc
 
     @property
     def length(self) -> int | None:
@@ -126,7 +127,7 @@ class Answer:
     def content_digest(self) -> str:
         """Docker-Content-Digest, empty where there is none; raises `RegistryError` where it is no sha256 digest."""
         digest = self.headers.get("Docker-Content-Digest", "")
-        if digest and not _DIGEST.fullmatch(digest):
+        if digest and not is_digest(digest):
             raise wrong_header(self, "Docker-Content-Digest")
         return digest
 
@@ -137,6 +138,14 @@ class Stream:
 
     answer: Answer
     pieces: Iterator[bytes]
+
+
+def address_parts(url: str) -> SplitResult:
+    """Of an address as others write it; raises `RegistryError` for what is none."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise RegistryError(f'"{without_query(url)[:200]}" is no address: {error}', FAULT) from error
 
 
 def is_number(header: str) -> bool:
@@ -152,10 +161,7 @@ def number(header: str) -> int | None:
 def wrong_header(answer: Answer, name: str) -> RegistryError:
     """For a header whose value means nothing; of an address only what comes before its query, which may be a secret."""
     value = answer.headers.get(name, "").partition("?")[0][:200]
-    return RegistryError(
-        f'registry "{answer.host}" sent a wrong "{name}": "{value}"',
-        "See what answers there: a proxy may stand between, or the registry has a fault of its own.",
-    )
+    return RegistryError(f'registry "{answer.host}" sent a wrong "{name}": "{value}"', FAULT)
 
 
 def without_query(text: object) -> str:

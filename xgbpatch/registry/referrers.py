@@ -45,12 +45,12 @@ def attach(registry: Registry, blobs: BlobStore, subject: ImageReference, artifa
 
     Returns the descriptor of the artifact's manifest. Raises `RegistryError` and `AwsError`.
     """
-    image = registry.head(subject.pinned)
+    image = registry.find(subject.pinned)  # read: what a HEAD says of its size is an intermediary's word
     if image is None:
         raise RegistryError(f'"{subject}" does not exist, so nothing can be attached to it')
-    if not image.media_type:
+    if not image.descriptor.media_type:
         raise RegistryError(f'the registry does not tell what kind of manifest "{subject}" is')
-    manifest = _manifest(image, artifact)
+    manifest = _manifest(image.descriptor, artifact)
     place = subject.pinned.with_digest(manifest.digest)
     if registry.head(place) is None:
         for content, layer in ((artifact.content, manifest.layers[0]), (_EMPTY, manifest.config)):
@@ -144,8 +144,7 @@ def _keep_listed(registry: Registry, subject: ImageReference, entry: Mapping[str
 
 
 def _entries(index: Manifest) -> list[Mapping[str, Any]]:
-    listed = index.document.get("manifests") or ()
-    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    return list(index.document.get("manifests") or ())
 
 
 def _annotations(artifact: Artifact) -> dict[str, Any]:

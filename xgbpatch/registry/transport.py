@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlunsplit
 
 import requests
+import urllib3
 
 from xgbpatch import hostnames
 from xgbpatch.errors import RegistryError
+from xgbpatch.oci import document
 from xgbpatch.reference import Credentials, CredentialsFor, ImageReference
-from xgbpatch.registry.http import ATTEMPTS, Answer, Request, RetryPolicy, Stream, Unanswered, without_query
+from xgbpatch.registry.http import (
+    ATTEMPTS,
+    FAULT,
+    Answer,
+    Request,
+    RetryPolicy,
+    Stream,
+    Unanswered,
+    address_parts,
+    without_query,
+)
 
 _LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+)(:\d+)?")
-_LARGEST_BODY = 8 << 20  # manifests and configurations; distribution's own limit for a manifest is 4 MiB
 _PIECE = 1 << 18
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')  # of a challenge
@@ -40,8 +50,8 @@ class Authorization(requests.auth.AuthBase):
 
 
 def basic(credentials: Credentials | None) -> str:
-    """The header's value (RFC 7617), empty for nobody."""
-    if credentials is None:
+    """The header's value (RFC 7617), empty for nobody and for who has an identity token, which is no password."""
+    if credentials is None or credentials.identity_token:
         return ""
     pair = f"{credentials.username}:{credentials.password}".encode()
     return f"Basic {base64.b64encode(pair).decode()}"
@@ -66,7 +76,7 @@ class Connections(requests.Session):
         with translated(as_written):
             prepared = self.prepare_request(request)
         require_private(str(prepared.url))
-        where = urlsplit(str(prepared.url))[:2]
+        where = address_parts(str(prepared.url))[:2]
         if where not in self._settings:
             self._settings[where] = self.merge_environment_settings(prepared.url, {}, True, None, None)
         with translated(host_of(str(prepared.url))):
@@ -79,14 +89,15 @@ def is_loopback(host: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Host and port, in one spelling: lower case, and without the port that the scheme has anyway."""
-    parts = urlsplit(url)
+    """Host and port, in one spelling: lower case, and without the port that the scheme has anyway. Raises
+    `RegistryError` for what is no address."""
+    parts = address_parts(url)
     return parts.netloc.lower().removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
 
 
 def require_private(url: str) -> None:
     """Raises `RegistryError` for an address that could be overheard."""
-    if urlsplit(url).scheme != "https" and not is_loopback(host_of(url)):
+    if address_parts(url).scheme != "https" and not is_loopback(host_of(url)):
         raise RegistryError(f'the registry sends its clients to "{host_of(url)}", which is not https')
 
 
@@ -95,10 +106,10 @@ def answer_of(response: requests.Response) -> Answer:
     content = bytearray()
     host = host_of(response.url)
     with translated(host):
-        for piece in response.iter_content(_PIECE):
+        for piece in response.iter_content(_PIECE >> 4):  # one may unpack to a thousand times its size
             content += piece
-            if len(content) > _LARGEST_BODY:
-                raise RegistryError(f'"{host}" sent more than {_LARGEST_BODY >> 20} MiB of JSON')
+            if len(content) > document.LARGEST:
+                raise RegistryError(f'"{host}" sent more than {document.LARGEST >> 20} MiB of JSON')
     return Answer(response.status_code, response.headers, bytes(content), response.url)
 
 
@@ -132,6 +143,8 @@ def translated(host: str) -> Iterator[None]:
         raise Unanswered(host, _cause(error)) from None
     except ValueError as error:  # of urllib and the encodings below `requests`
         raise _nonsense(host, error) from None
+    except urllib3.exceptions.HTTPError as error:  # `requests` lets some of them through
+        raise Unanswered(host, error) from None
     except OSError as error:  # how requests says that the bundle of certificates is not there
         raise RegistryError(f'no TLS with registry "{host}": {error}', "Correct REQUESTS_CA_BUNDLE.") from error
 
@@ -144,8 +157,7 @@ def is_distrust(error: requests.exceptions.RequestException) -> bool:
 def _nonsense(host: str, error: Exception) -> RegistryError:
     """An address or a header that is none: another try would get it again."""
     return RegistryError(
-        f'no HTTP with registry "{host}", for an address or a header is not valid: {without_query(error)}',
-        "See what answers there: a proxy may stand between, or the registry has a fault of its own.",
+        f'no HTTP with registry "{host}", for an address or a header is not valid: {without_query(error)}', FAULT
     )
 
 
@@ -250,13 +262,13 @@ class RegistrySession:
         scheme = self._scheme(host)
         try:
             url = urljoin(f"{scheme}://{host}/v2/{repository}/", request.path)
-            _ = urlsplit(url).port
-        except ValueError as error:  # how a list goes on, say, is the registry's own word
+            parts = address_parts(url)
+            _ = parts.port  # which is looked at no earlier
+        except (ValueError, RegistryError) as error:  # how a list goes on, say, is the registry's own word
             raise RegistryError(f'registry "{host}" sends its clients to an address that is none: {error}') from error
-        if host_of(url) == self._key(request.reference)[0]:
-            # registries behind a proxy that ends TLS give addresses with http
-            url = urlunsplit(urlsplit(url)._replace(scheme=scheme, netloc=host))
-        return url
+        # registries behind a proxy that ends TLS give addresses with http
+        own = host_of(url) == self._key(request.reference)[0]
+        return urlunsplit(parts._replace(scheme=scheme, netloc=host)) if own else url
 
     def _scheme(self, host: str) -> str:
         if not is_loopback(host):
@@ -268,10 +280,11 @@ class RegistrySession:
     def _speaks_tls(self, host: str) -> bool:
         """A certificate that cannot be verified is TLS too: the call that follows says so, nothing is sent plain."""
         try:
-            self._http.get(f"https://{host}/v2/", timeout=_TIMEOUT_SECONDS, auth=Authorization(""))
+            url, nobody = f"https://{host}/v2/", Authorization("")
+            self._http.get(url, timeout=_TIMEOUT_SECONDS, auth=nobody, allow_redirects=False, stream=True).close()
         except requests.exceptions.RequestException as error:
             return is_distrust(error)
-        except OSError:
+        except (OSError, ValueError, urllib3.exceptions.HTTPError):
             return True
         return True
 
@@ -303,17 +316,20 @@ class RegistrySession:
     def _bearer_token(self, challenge: dict[str, str], credentials: Credentials | None, host: str) -> str:
         """From the issuer that the registry names (distribution's token authentication)."""
         realm = challenge.get("realm", "")
-        query = {name: challenge[name] for name in ("service", "scope") if name in challenge}
+        query: dict[str, str] = {name: challenge[name] for name in ("service", "scope") if name in challenge}
         try:
-            parts = urlsplit(realm)
-            private = parts.port != 0 and (parts.scheme == "https" or is_loopback(host_of(realm)))
-        except ValueError:
-            private = False
-        if not private:
+            require_private(realm)
+            _ = address_parts(realm).port
+        except (ValueError, RegistryError) as error:
             raise RegistryError(
                 f'registry "{host}" sends its clients to "{realm}" for a token, which is not https, or no address'
-            )
-        request = requests.Request("GET", realm, params=query, auth=Authorization(basic(credentials)))
+            ) from error
+        if credentials and credentials.identity_token:  # distribution's OAuth 2
+            form = {**query, "grant_type": "refresh_token", "client_id": "xgbpatch"}
+            form["refresh_token"] = credentials.identity_token
+            request = requests.Request("POST", realm, data=form, auth=Authorization(""))
+        else:
+            request = requests.Request("GET", realm, params=query, auth=Authorization(basic(credentials)))
 
         def ask() -> Answer:
             with self._http.answer_to(request, _TIMEOUT_SECONDS) as response:
@@ -321,13 +337,13 @@ class RegistrySession:
 
         answer = self._persistently(ask)
         try:
-            document = json.loads(answer.body)
-            token = document.get("token") or document.get("access_token")
-        except (ValueError, AttributeError):
-            token = None
+            tokens = document.parse(answer.body, "a token", {"token": str, "access_token": str})
+        except RegistryError:
+            tokens = {}
+        token = tokens.get("token") or tokens.get("access_token")
         if answer.status != 200 or not token:
             raise RegistryError(
-                f'"{realm}" gave no token: HTTP {answer.status}', "Check the credentials: docker login."
+                f'"{without_query(realm)}" gave no token: HTTP {answer.status}', "Check the credentials: docker login."
             )
         return str(token)
 

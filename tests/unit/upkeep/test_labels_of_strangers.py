@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from xgbpatch import provenance
 from xgbpatch.errors import ConfigurationError, RegistryError
-from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci import document as oci_document
+from xgbpatch.oci.image import CONFIGURATION, RemoteImage
 from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry import client
-from xgbpatch.registry.http import Answer
 from xgbpatch.upkeep import ownership, plan
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -106,15 +105,15 @@ BAD_CONFIGURATIONS = {
 
 @pytest.mark.parametrize("document", BAD_CONFIGURATIONS.values(), ids=BAD_CONFIGURATIONS)
 def test_a_configuration_that_is_no_images_is_refused(document):
-    with pytest.raises(RegistryError, match="the configuration is not an image's"):
-        client._image_config(answer(document), "the configuration")
+    with pytest.raises(RegistryError, match="the configuration is not of its kind"):
+        configuration(document)
 
 
 @pytest.mark.parametrize("document", [{}, {"config": None, "rootfs": None}, {"config": {"Env": None, "Labels": None}}])
 def test_a_configuration_may_leave_out_everything(document):
-    found = RemoteImage(image({}).reference, image({}).manifest, client._image_config(answer(document), "it"))
+    found = RemoteImage(image({}).reference, image({}).manifest, configuration(document))
     assert (found.labels, found.environment, found.diff_ids, found.provenance) == ({}, {}, (), None)
 
 
-def answer(document):
-    return Answer(200, {}, json.dumps(document).encode())
+def configuration(document):
+    return oci_document.parse(json.dumps(document).encode(), "the configuration", CONFIGURATION)
