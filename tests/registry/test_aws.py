@@ -89,12 +89,35 @@ def test_refused_creation_names_the_missing_permission(aws, monkeypatch):
     assert 'Allow "ecr:CreateRepository"' in caught.value.next_step
 
 
-def test_access_denied_is_an_error_and_never_a_missing_repository(powerless):
-    with pytest.raises(AwsError, match="not authorized to perform: ecr:DescribeRepositories") as caught:
-        AwsRegion(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
-    assert "ecr:DescribeRepositories" in caught.value.message
+def test_who_may_push_and_not_look_goes_on_and_creates_nothing(powerless):
+    """Whether the repository is there, the registry itself says at the push."""
+    assert not AwsRegion(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
+
+
+def test_another_refusal_to_look_is_an_error_that_names_action_and_repository(aws, monkeypatch):
+    expired = {"__type": "ExpiredTokenException", "message": "expired"}
+    with scripted(Reply(400, json.dumps(expired).encode())) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
+        with pytest.raises(AwsError, match="ecr:DescribeRepositories") as caught:
+            AwsRegion(REGION).ensure_repository(ACCOUNT, NAME, RepositoryOptions())
     assert NAME in caught.value.message
-    assert 'Allow "ecr:DescribeRepositories"' in caught.value.next_step
+    assert "session has ended" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("region", "hosts"),
+    [
+        ("us-west-2", {"ecr.us-west-2.amazonaws.com", "ecr-fips.us-west-2.amazonaws.com"}),
+        ("cn-north-1", {"ecr.cn-north-1.amazonaws.com.cn", "ecr-fips.cn-north-1.amazonaws.com.cn"}),
+    ],
+)
+def test_a_registry_has_a_name_that_answers_over_ipv6_too(region, hosts):
+    found = AwsRegion(region).registry_hosts(ACCOUNT)
+    dual = "on.aws" if region == "us-west-2" else "on.amazonwebservices.com.cn"
+    assert {host.removeprefix(f"{ACCOUNT}.dkr").lstrip(".-") for host in found} == hosts | {
+        f"ecr.{region}.{dual}", f"ecr-fips.{region}.{dual}",
+    }  # fmt: skip
+    assert len(found) == 4
 
 
 def test_unknown_access_key_says_so(aws, monkeypatch):

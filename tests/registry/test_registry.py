@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import json
 import time
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -205,6 +206,30 @@ def test_bearer_token_is_fetched_as_the_challenge_says():
         method, path, headers = issuer.seen[-1]
         assert (method, path) == ("GET", "/token?service=here&scope=repository%3Aa%2Fb%3Apull")
         assert headers["Authorization"].startswith("Basic ")
+
+
+def test_an_identity_token_is_exchanged_at_the_issuer_and_never_sent_as_a_password():
+    with scripted(Reply(200, b'{"access_token": "t0k3n"}')) as issuer:
+        challenge = f'Bearer realm="http://{issuer.host}/token",service="here",scope="repository:a/b:pull"'
+        with scripted(Reply(401, headers={"WWW-Authenticate": challenge}), FINE) as server:
+            registry = Registry(lambda reference: Credentials("", "", "refresh-me"))
+            assert registry.manifest(at(server)).content == FINE.body
+            assert server.seen[-1][2]["Authorization"] == "Bearer t0k3n"
+        method, path, headers = issuer.seen[-1]
+        assert (method, path) == ("POST", "/token")
+        assert "Authorization" not in headers
+        assert parse_qs(issuer.bodies[-1].decode()) == {
+            "grant_type": ["refresh_token"], "refresh_token": ["refresh-me"], "client_id": ["xgbpatch"],
+            "service": ["here"], "scope": ["repository:a/b:pull"],
+        }  # fmt: skip
+
+
+def test_an_identity_token_is_nothing_for_a_registry_that_wants_a_password():
+    challenge = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+    with scripted(challenge, challenge) as server, pytest.raises(RegistryError, match="HTTP 401") as caught:
+        Registry(lambda reference: Credentials("", "", "refresh-me")).manifest(at(server))
+    assert all("Authorization" not in headers for _, _, headers in server.seen)
+    assert "docker login" in caught.value.next_step
 
 
 def test_token_that_expired_is_replaced():

@@ -27,6 +27,7 @@ class ScriptedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Scripted)
         self.replies = list(replies)
         self.seen: list[tuple[str, str, Mapping[str, str]]] = []
+        self.bodies: list[bytes] = []
 
     @property
     def host(self) -> str:
@@ -40,7 +41,7 @@ class _Scripted(BaseHTTPRequestHandler):
     server: ScriptedServer
 
     def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         self.server.seen.append((self.command, self.path, dict(self.headers)))
         reply = self.server.replies.pop(0) if len(self.server.replies) > 1 else self.server.replies[0]
         self.send_response(reply.status)

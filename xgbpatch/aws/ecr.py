@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from xgbpatch import catalogue
-from xgbpatch.aws.session import client_config, code, data_loader, session, translated
+from xgbpatch.aws.session import client_config, code, data_loader, is_denial, session, translated
 from xgbpatch.errors import AwsError, ConfigurationError
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import Credentials, ImageReference
@@ -88,13 +88,20 @@ class AwsRegion:
         return self._tokens[account][0]
 
     def ensure_repository(self, account: str, name: str, options: RepositoryOptions) -> bool:
-        """Create the repository when it is missing; returns whether this call did. A refusal never means missing."""
+        """Create the repository when it is missing; returns whether this call did.
+
+        A refusal never means missing: a role that may push need not be one that may look. The registry tells then.
+        """
         place = f"{self.registry_host(account)}/{name}"
         with translated("ecr:DescribeRepositories", place):
             try:
                 self._ecr.describe_repositories(registryId=account, repositoryNames=[name])
             except self._ecr.exceptions.RepositoryNotFoundException:
                 pass
+            except self._ecr.exceptions.ClientError as error:
+                if not is_denial(error):
+                    raise
+                return False
             else:
                 return False
         request: CreateRepositoryRequestTypeDef = {
@@ -128,6 +135,14 @@ class AwsRegion:
     def registry_host(self, account: str) -> str:
         """`<account>.dkr.ecr.<region>.<the partition's own domain>`."""
         return f"{account}.dkr.ecr.{self.region}.{_partition(self.region)['outputs']['dnsSuffix']}"
+
+    def registry_hosts(self, account: str) -> tuple[str, ...]:
+        """All names of that registry: with `ecr-fips`, and those that answer over IPv6 too (`dkr-ecr`, `on.aws`)."""
+        own, outputs = self.registry_host(account), _partition(self.region)["outputs"]
+        hosts = [own]
+        if outputs.get("supportsDualStack"):
+            hosts.append(f"{account}.dkr-ecr.{self.region}.on.{outputs['dualStackDnsSuffix'].removeprefix('api.')}")
+        return (*hosts, *(re.sub(r"\.dkr([.-])ecr\.", r".dkr\1ecr-fips.", host) for host in hosts))
 
     @cached_property
     def _session(self) -> boto3.Session:

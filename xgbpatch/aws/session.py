@@ -73,8 +73,7 @@ def translated(action: str, resource: str) -> Iterator[None]:
     except exceptions.ClientError as error:
         reason, words = code(error), error.response.get("Error", {}).get("Message", "")
         step = _NEXT_STEPS.get(reason, "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if reason in _DENIED or (status == 403 and not step):
+        if is_denial(error):
             step = f'Allow "{action}" for this identity; `aws sts get-caller-identity` shows which one it is.'
         raise AwsError(f'AWS refused "{action}" on "{resource}": {reason}: {words}', step) from error
     except unidentified as error:
@@ -84,6 +83,12 @@ def translated(action: str, resource: str) -> Iterator[None]:
         raise AwsError(f'AWS did not answer "{action}" on "{resource}": {error}', step) from error
     except (exceptions.BotoCoreError, ValueError) as error:
         raise AwsError(f'"{action}" on "{resource}" could not be asked: {error}', _CONFIGURE) from error
+
+
+def is_denial(error: Any) -> bool:
+    """Whether a client error says that this identity may not, as opposed to one that AWS does not take for anybody."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return code(error) in _DENIED or (status == 403 and code(error) not in _NEXT_STEPS)
 
 
 def code(error: Any) -> str:

@@ -235,20 +235,37 @@ class Engine:
 
     @classmethod
     def connect(cls) -> Engine:
-        """The engine that `DOCKER_HOST` (or the default socket) names; raises `EngineError` where none answers.
+        """The engine that `DOCKER_HOST` names, or Docker's current context; raises `EngineError` where none answers.
 
         Containers of sessions that were killed before they could remove them are removed now.
         """
         import docker
+        from docker.context import ContextAPI
+        from docker.context.config import get_current_context_name
 
+        where = os.environ.get("DOCKER_HOST", "")
         try:
+            context = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+            if not where and ContextAPI.get_context(context) is None:  # docker-py would take the default socket
+                raise EngineError(f'Docker has no context "{context}"', "`docker context ls` lists those that it has.")
+            where = where or ("the default socket" if context == "default" else f"the context {context}")
             client = docker.from_env(timeout=_TIMEOUT_SECONDS)
             client.ping()
+        except EngineError:
+            raise
         except unreachable() as error:
             raise EngineError(
-                f'no Docker Engine answers at "{os.environ.get("DOCKER_HOST", "the default socket")}": {error}',
+                f'no Docker Engine answers at "{where}": {error}',
                 "Start Docker; `xgbpatch doctor` tells what is missing, and how to get it.",
             ) from error
+        except Exception as error:  # what docker-py lets through of files that are none of its kind
+            raise EngineError(
+                f"Docker's settings cannot be read (DOCKER_HOST, and what DOCKER_CONFIG or ~/.docker holds): {error}",
+                "Correct config.json, or the context.",
+            ) from error
+        # Nothing is pulled by a build, and a helper of the logins that is missing or silent would end it.
+        api: Any = client.api
+        api._set_auth_headers = lambda headers: None
         engine = cls(client)
         for container in engine._labelled():
             if ownership.life(container.labels[ownership.OWNER_LABEL]) is ownership.Life.ENDED:
@@ -450,7 +467,11 @@ def _remove(container: Any) -> None:
 
 def _auth(credentials: Credentials | None) -> dict[str, str]:
     """Per call, never stored: a stale credential helper would win over a login (docker-py issue 3281)."""
-    return {"username": credentials.username, "password": credentials.password} if credentials else {}
+    if credentials is None:
+        return {}
+    if credentials.identity_token:
+        return {"identitytoken": credentials.identity_token}
+    return {"username": credentials.username, "password": credentials.password}
 
 
 def _local_image(attrs: Mapping[str, Any]) -> LocalImage:

@@ -23,7 +23,8 @@ def parse(content: bytes, what: str, shape: Mapping[str, Any] | None = None) -> 
     """The JSON object in `content`; raises `RegistryError`, which begins with `what` it is, for anything else.
 
     `shape` has types by name: a type, a list of one shape (any number of such values), a dict (names of an object, each
-    of which may be missing or null, as Go writes them), or `{"*": shape}` (an object with any names).
+    of which may be missing or null, as Go writes them), or `{"*": shape}` (an object with any names; objects
+    may be null).
     """
     if len(content) > LARGEST:
         raise RegistryError(f"{what} has more than {LARGEST >> 20} MiB", STRANGER)
@@ -55,7 +56,8 @@ def _misfits(value: Any, shape: Any, path: str = "") -> Iterator[str]:
         yield path
     elif "*" in shape:
         for item in value.values():
-            yield from _misfits(item, shape["*"], path)
+            if item is not None or not isinstance(shape["*"], dict):
+                yield from _misfits(item, shape["*"], path)
     else:
         for name in shape:
             if value.get(name) is not None:

@@ -105,8 +105,11 @@ def _login(image: ImageReference, credentials: Credentials | None) -> Iterator[d
         yield environment
         return
     pair = base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+    login = {"auth": pair}
+    if credentials.identity_token:
+        login["identitytoken"] = credentials.identity_token
     with tempfile.TemporaryDirectory(prefix="xgbpatch-login-") as folder:  # 0700
-        Path(folder, "config.json").write_text(json.dumps({"auths": {image.host: {"auth": pair}}}), encoding="utf-8")
+        Path(folder, "config.json").write_text(json.dumps({"auths": {image.host: login}}), encoding="utf-8")
         yield {**environment, "DOCKER_CONFIG": folder}
 
 

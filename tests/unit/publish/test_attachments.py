@@ -70,6 +70,11 @@ def test_the_login_is_in_a_private_file_that_is_gone_afterwards_and_never_an_arg
     assert not Path(seen["environment"]["DOCKER_CONFIG"]).exists()
 
 
+def test_an_identity_token_is_handed_on_as_one(cosign):
+    attachments.sign(attachments.signer(), IMAGE, lambda reference: Credentials("", "", "refresh-me"))
+    assert cosign()["login"]["auths"][IMAGE.host]["identitytoken"] == "refresh-me"
+
+
 def test_the_password_stays_in_the_variable_that_cosign_reads(cosign, monkeypatch):
     monkeypatch.setenv("COSIGN_PASSWORD", "a-password")
     attachments.sign(attachments.signer("cosign.key"), IMAGE, anonymous)
