@@ -191,6 +191,10 @@ def opened(pieces: Iterator[bytes], descriptor: Descriptor, plain: Any = None) -
 
     Raises `RegistryError` when they are not the announced bytes, `BaseImageError` when they are no tar or pass a bound.
     """
+    if descriptor.size > LARGEST_PLAIN:
+        raise BaseImageError(
+            f'the layer "{descriptor.digest}" has {descriptor.size} bytes, more than any image\'s layer', NEXT_STEP
+        )
     layer = LayerReader(pieces, descriptor, plain)
     layer.limit = LARGEST_HEADER + _BUFFER
     try:

@@ -32,6 +32,7 @@ _SETTINGS = (
     "Shell",
 )  # fmt: skip
 _COINCIDENCES = 2  # variables that a patch may set to the very value its base has
+_MOST_VARIABLES = 200  # of an image; official ones have 40, and pairs of them are tried
 _File = tuple[str, bool, str]  # in a layer of ours: its absolute path, whether it is executable, its content's sha256
 
 
@@ -140,15 +141,16 @@ def _environment(owned: OwnedImage) -> Mapping[str, str]:
     """
     base, image, labels = owned.base.environment, owned.image.environment, owned.provenance
     own = {name: value for name, value in image.items() if base.get(name) != value}
-    equal = sorted(set(image) - set(own))
+    equal = sorted(set(image) - set(own)) if len(image) <= _MOST_VARIABLES else ()
     files = labels.files_digest.removeprefix("sha256:")
     for count in range(_COINCIDENCES + 1):
         for names in combinations(equal, count):
             variables = {**own, **{name: image[name] for name in names}}
             if f"sha256:{digest_of(files, variables)}" == labels.patch_digest:
                 return variables
+    shown = ", ".join(sorted(own)[:20])
     raise ContractError(
-        f'the variables of "{owned.image.reference}" are not those that xgbpatch gave it ({", ".join(sorted(own))})',
+        f'the variables of "{owned.image.reference}" are not those that xgbpatch gave it ({shown})',
         _REBUILD,
     )
 

@@ -392,6 +392,16 @@ def test_reading_stops_at_the_announced_size():
     assert Endless.sent <= 200_000
 
 
+def test_a_layer_of_more_bytes_than_any_has_is_refused_before_the_first():
+    def nothing_is_asked_for():
+        raise AssertionError
+        yield b""
+
+    with pytest.raises(BaseImageError, match="more than any") as caught:
+        index_layer(nothing_is_asked_for(), Descriptor(described(SMALL).digest, "", HUGE))
+    assert "--builder docker" in caught.value.next_step
+
+
 def test_devices_and_pipes_are_seen_and_nothing_more():
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

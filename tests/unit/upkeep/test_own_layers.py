@@ -9,9 +9,13 @@ import tarfile
 import pytest
 
 from support.layers import Shelf, described, tar_of
+from xgbpatch import provenance
 from xgbpatch.errors import BaseImageError, ContractError
+from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
+from xgbpatch.reference import ImageReference
 from xgbpatch.upkeep import ownership
-from xgbpatch.upkeep.ownership import OwnLayer
+from xgbpatch.upkeep.ownership import OwnedImage, OwnLayer
 
 FINE = tar_of([("opt/xgbpatch/", None), ("opt/xgbpatch/a", b"a"), ("opt/xgbpatch/bin/b", b"b")])
 
@@ -65,6 +69,17 @@ def test_bytes_that_nobody_wrote_in_good_faith_are_refused(plain):
     with pytest.raises(BaseImageError, match="cannot be read") as caught:
         files(plain)
     assert "xgbpatch build" in caught.value.next_step
+
+
+def test_variables_without_end_are_not_tried_in_pairs():
+    digest = f"sha256:{'a' * 64}"
+    labels = dict.fromkeys((provenance.BASE_DIGEST, provenance.SPEC_DIGEST, provenance.PATCH_DIGEST), digest)
+    labels |= {provenance.BASE_NAME: "registry.example/base:1", provenance.FILES_DIGEST: digest}
+    document = {"config": {"Env": [f"A{number}=1" for number in range(20_000)], "Labels": labels}}
+    place = ImageReference.parse(f"registry.example/image@{digest}")
+    image = RemoteImage(place, Manifest(b"{}", DOCKER_MANIFEST), document)
+    with pytest.raises(ContractError, match="variables"):
+        ownership._environment(OwnedImage(image, image, provenance.read(labels)))
 
 
 @pytest.mark.parametrize("name", ["opt/xgbpatch/\udcff", "opt/xgbpatch/../../etc/passwd", "etc/passwd"])
