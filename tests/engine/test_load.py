@@ -124,7 +124,7 @@ def terminated(player: Player) -> Counter[str]:
     while not traffic.waiting(seconds / 2) and time.monotonic() < end:
         time.sleep(0.01)
     moment = time.monotonic()
-    assert player.container.stop("SIGTERM", 120) is not None, "still running"
+    assert player.stop("SIGTERM", 120) is not None, "still running"
     traffic.stop()
     thread.join(120)
     return Counter(each.kind for each in traffic.record.in_flight(moment, seconds / 2))

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support import ends
 from support.differential import wire
 from xgbpatch.contract.http import Answer, Request
 from xgbpatch.contract.server import Server, Stack
@@ -19,7 +20,6 @@ TRAINED_SECONDS = 900  # all models of the zoo
 MODELS = "/opt/ml/models/zoo"
 ORACLE = Path(__file__).with_name("oracle.py")
 ZOO = Path(__file__).parent.parent / "overlays" / "zoo.py"
-_LOG_CHARACTERS = 8000
 _ONE_WORKER = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
 
 
@@ -48,7 +48,7 @@ class Scene:
     def run(self, image: str, zoo: Zoo, extra: Mapping[str, str]) -> Run:
         """A server of `image` with `extra` variables."""
         source, target = (zoo.folder, MODELS) if self.multi_model else (zoo.folder / self.models[0], "/opt/ml/model")
-        kind = {"SAGEMAKER_MULTI_MODEL": "true"} if self.multi_model else _ONE_WORKER
+        kind = {"SAGEMAKER_MULTI_MODEL": "true", **ends.TRAP} if self.multi_model else _ONE_WORKER
         mounts = (Mount(source, target, read_only=True),)
         return Run(image, ("serve",), environment={**kind, **self.environment, **extra}, mounts=mounts, ports=(8080,))
 
@@ -66,10 +66,11 @@ class Part:
 
 
 class Player:
-    """A server that is asked over the wire."""
+    """A server that is asked over the wire; `stopped` where a test has ended it on purpose."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
+        self.stopped = False
         self.server = Server(container, Stack("differential"))
         self._address = ""
 
@@ -80,6 +81,11 @@ class Player:
 
     def ask(self, request: Request) -> Answer:
         return wire.send(self.address, request)
+
+    def stop(self, signal: str, grace: float) -> float | None:
+        """As `Container.stop`."""
+        self.stopped = True
+        return self.container.stop(signal, grace)
 
 
 class Servers:
@@ -100,15 +106,23 @@ class Servers:
         self._exits.close()
 
     def players(self) -> dict[str, Player]:
-        """All parts, ready, with the scene's models loaded; one that a test has ended is started anew."""
-        missing = [name for name in self._parts if name not in self._players or _has_ended(self._players[name])]
+        """All parts, ready, with the scene's models loaded; one that a test has stopped is started anew.
+
+        Raises AssertionError where one has ended by itself since.
+        """
+        for name, player in self._players.items():
+            if not player.stopped and (end := ends.end_of(player.container)):
+                player.stopped = True  # told once
+                raise AssertionError(f"{name} {end}")
+        missing = [name for name in self._parts if name not in self._players or self._players[name].stopped]
         for name in missing:  # all at the same time
             run = self._scene.run(self._parts[name].image, self._zoo, self._parts[name].environment)
             self._players[name] = Player(self._exits.enter_context(self._engine.container(run)))
-        for player in (self._players[name] for name in missing):
-            player.server.wait(READY_SECONDS)
-            for model in self._scene.models if self._scene.multi_model else ():
-                _load(player, model)
+        with ends_named(self._players):
+            for player in (self._players[name] for name in missing):
+                player.server.wait(READY_SECONDS)
+                for model in self._scene.models if self._scene.multi_model else ():
+                    load(player, model)
         return dict(self._players)
 
 
@@ -123,29 +137,20 @@ def played(engine: Engine, scene: Scene, zoo: Zoo, parts: Mapping[str, Part]) ->
 
 @contextmanager
 def ends_named(players: Mapping[str, Player]) -> Iterator[None]:
-    """A failure in the block names the servers that had ended by then, with the end of their logs."""
-    try:
+    """A failure in the block names the servers that had ended by then, and all that is left of them."""
+    with ends.told({name: player.container for name, player in players.items() if not player.stopped}):
         yield
-    except AssertionError as error:
-        ended = [f"{name} {_end_of(player.container)}" for name, player in players.items() if _has_ended(player)]
-        if ended:
-            raise AssertionError("\n".join([str(error), *ended])) from error
-        raise
 
 
-def _has_ended(player: Player) -> bool:
-    return not player.container.running
-
-
-def _end_of(container: Container) -> str:
-    log = (container.stdout() + container.stderr())[-_LOG_CHARACTERS:]
-    return f"has ended with exit code {container.wait(5)}:\n{log}"
-
-
-def _load(player: Player, model: str) -> None:
-    document = json.dumps({"model_name": model, "url": f"{MODELS}/{model}"}).encode()
-    answer = player.ask(Request("POST", "/models", (("Content-Type", "application/json"),), document))
+def load(player: Player, model: str) -> None:
+    answer = wire.send(player.address, load_request(model, model), READY_SECONDS)
     assert answer.status == 200, answer
+
+
+def load_request(name: str, model: str) -> Request:
+    """Load a model of the zoo under that name."""
+    document = json.dumps({"model_name": name, "url": f"{MODELS}/{model}"}).encode()
+    return Request("POST", "/models", (("Content-Type", "application/json"),), document)
 
 
 @contextmanager

@@ -10,12 +10,12 @@ SECONDS = 60
 BROKEN = 0  # the status of an exchange that ended without an answer
 
 
-def send(address: str, request: Request) -> Answer:
+def send(address: str, request: Request, seconds: float = SECONDS) -> Answer:
     """The answer over a connection of its own; an exchange that breaks is an Answer too, of status BROKEN.
 
     Header names are lower case, in the order they came; what came twice is joined by a newline.
     """
-    connection = http.client.HTTPConnection(address, timeout=SECONDS)
+    connection = http.client.HTTPConnection(address, timeout=seconds)
     try:
         connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers(request):

@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from support import ends
 from xgbpatch.engine.client import Container, Engine
 from xgbpatch.engine.types import Mount, Run
 
@@ -81,8 +82,9 @@ def run_of(image: str, model: Path, environment: Mapping[str, str]) -> Run:
 
 @contextmanager
 def served(engine: Engine, run: Run) -> Iterator[Endpoint]:
-    """The endpoint once /ping answers 200; the container's log is in the failure when it does not."""
-    with engine.container(run) as container:
+    """The endpoint once /ping answers 200; a failure says what is left of a container that has ended by then."""
+    trapped = replace(run, environment={**ends.TRAP, **run.environment})
+    with engine.container(trapped) as container, ends.told({"the server": container}):
         yield ready(container)
 
 
