@@ -29,6 +29,7 @@ FILES_DIGEST = f"{LABEL_PREFIX}files-digest"
 HOOKS = f"{LABEL_PREFIX}hooks"
 PYTHON = f"{LABEL_PREFIX}python"
 BASE_PACKAGES = f"{LABEL_PREFIX}base-packages"
+TAG = f"{LABEL_PREFIX}tag"
 PROJECT = "https://github.com/xgbpatch/xgbpatch"
 
 _LABELS = {  # by field, in the order of the fields
@@ -36,8 +37,11 @@ _LABELS = {  # by field, in the order of the fields
     "spec_digest": SPEC_DIGEST, "patch_digest": PATCH_DIGEST, "overlay_digest": OVERLAY_DIGEST,
     "features": FEATURES, "fixes": FIXES, "packages": PACKAGES, "created": CREATED, "image": IMAGE,
     "asked_digest": ASKED_DIGEST, "files_digest": FILES_DIGEST, "hooks": HOOKS, "python": PYTHON,
-    "base_packages": BASE_PACKAGES,
+    "base_packages": BASE_PACKAGES, "tag": TAG,
 }  # fmt: skip
+LABELS = frozenset({*_LABELS.values(), SOURCE})  # that xgbpatch gives an image, whatever its base says there
+# What another day, another xgbpatch or another tag pattern says otherwise of the same image.
+_OF_ITS_MAKING = frozenset({CREATED, TOOL_VERSION, HOOKS, PYTHON, BASE_PACKAGES, TAG})
 _PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9._!+-]+")
 _PYTHON = re.compile(r"\d+\.\d+\.\d\S* \S+ glibc-(\d+(\.\d+)*)?")
 
@@ -51,7 +55,7 @@ class Provenance:
     `files_digest` covers the files alone. `image` is the spec's name, `asked_digest` covers what was asked before any
     package was resolved. `hooks` are `module:function=hash` of the base's functions that the patch relies on. `python`
     (`3.12.8 x86_64 glibc-2.34`) and `base_packages` tell for which base the packages were resolved; both are empty
-    where there are none.
+    where there are none. `tag` is the version tag that it was made under.
     """
 
     base_name: str
@@ -71,6 +75,7 @@ class Provenance:
     hooks: tuple[str, ...] = ()
     python: str = ""
     base_packages: tuple[str, ...] = ()
+    tag: str = ""
 
     @property
     def base(self) -> ImageReference | None:
@@ -108,10 +113,9 @@ def read(labels: Mapping[str, str]) -> Provenance | None:
 
 
 def equal(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether images with these labels are one patch on one base, for the same spec, whenever each was made.
+    """Whether these are the labels of one image, whenever and by which xgbpatch it was made.
 
-    The image's name counts: `plan` finds an image by it, and one that carries another's would be behind for ever.
+    Whatever is built on an image inherits its labels: that they are equal proves nothing of the rest.
     """
-    ours = all(labels.get(name) for labels in (one, other) for name in (SPEC_DIGEST, BASE_DIGEST, PATCH_DIGEST))
-    compared = (BASE_DIGEST, PATCH_DIGEST, IMAGE, ASKED_DIGEST)
-    return ours and all(one.get(name, "") == other.get(name, "") for name in compared)
+    kept = [{name: value for name, value in labels.items() if name not in _OF_ITS_MAKING} for labels in (one, other)]
+    return kept[0] == kept[1]

@@ -14,10 +14,11 @@ from xgbpatch import layout, provenance
 from xgbpatch.build import dockerfile, verify
 from xgbpatch.build.resolve import resolve
 from xgbpatch.engine.types import Run
-from xgbpatch.errors import BaseImageError, ContractError, PackageError, ReplacementError
+from xgbpatch.errors import BaseImageError, BuildError, ContractError, PackageError, ReplacementError
 from xgbpatch.inspection import container
 from xgbpatch.inspection.container import run_python
 from xgbpatch.progress import Silent
+from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.spec import Replacement, UserFile
 
@@ -163,7 +164,7 @@ def findings(builder, equipment, equipped):
     base = builder.pull(equipment.base)
     try:
         with pytest.raises(ContractError) as caught:
-            verify.verify(builder.engine, equipment, base=base, image=image, cache=builder.cache / "facts")
+            verify.verify(builder.engine, equipment, base=base, image=image, folder=builder.cache / "facts")
         return caught.value.message.splitlines()[1:]
     finally:
         builder.engine.remove(image.id)
@@ -171,12 +172,17 @@ def findings(builder, equipment, equipped):
 
 NEEDY = """RUN cd /opt/xgbpatch/packages/lib/python3.*/site-packages && mkdir needy-1.0.dist-info && cd needy* \\
  && printf 'Metadata-Version: 2.1\\nName: needy\\nVersion: 1.0\\nRequires-Dist: nobody\\n' > METADATA"""
+SWAP = """RUN cd /opt/xgbpatch/lib/xgbpatch_overlays && sed 's/one table/ONE table/' settings.py > /tmp/other \\
+ && touch -r settings.py /tmp/other && mv /tmp/other settings.py"""  # of the same size and time
 CHANGES = {
     "a changed file": ("RUN echo x >> /etc/nginx/mime.types", "changed /etc/nginx/mime.types"),
     "a file elsewhere": ("RUN touch /opt/other", "added /opt/other"),
     "a removed file": ("RUN rm /etc/nginx/nginx.conf", "removed /etc/nginx/nginx.conf"),
     "a variable": ("ENV SM_MODEL_DIR=/elsewhere", 'variable "SM_MODEL_DIR"'),
     "a label": ("LABEL com.amazonaws.sagemaker.capabilities.multi-models=false", "multi-models"),
+    "a setting": ('CMD ["sh"]', 'setting "Cmd"'),
+    "another content": (SWAP, "/opt/xgbpatch/lib/xgbpatch_overlays/settings.py is not what was put there"),
+    "a file more": ("RUN touch /opt/xgbpatch/lib/evil.py", "added /opt/xgbpatch/lib/evil.py"),
     "a lost overlay": ("RUN rm /opt/xgbpatch/lib/xgbpatch_overlays/serve.py", "do not import"),
     "a package that lacks another": (NEEDY, "pip check says: needy 1.0 requires nobody"),
 }
@@ -191,8 +197,94 @@ def test_verification_finds(findings, change):
 @pytest.mark.parametrize("version", chosen(), scope="session")
 def test_verification_finds_nothing_else(findings):
     lost = "/opt/xgbpatch/lib/xgbpatch_overlays/serve.py is not in the image"
-    assert len(findings) == len(CHANGES) + 1, findings
+    needy = [line for line in findings if "added /opt/xgbpatch/packages/" in line]
+    assert len(findings) == len(CHANGES) + 1 + len(needy), findings
+    assert len(needy) == 2, "a folder and a file"
     assert f"  {lost}" in findings
+
+
+@pytest.fixture
+def named(builder, definition):
+    """`named(image)` calls an image by a name of the tests' own, which is gone afterwards."""
+    name = replace(definition.reference, repository=f"xgbpatch-tests/identity-{RUN_ID}")
+
+    def call(image):
+        builder.engine.tag(image.id, name)
+        return name
+
+    yield call
+    builder.engine.remove(name)
+
+
+def foreign(builder, patched, version, instruction):
+    """An image on ours, with its labels."""
+    return derived(builder.engine, str(patched(version).reference), instruction)
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    ["RUN echo evil > /etc/motd", "ENV SAGEMAKER_SERVING_MODULE=evil:main", 'CMD ["sh"]'],
+    ids=["a file", "a variable", "a command"],
+)
+@pytest.mark.parametrize("version", chosen(), scope="session")
+def test_an_image_built_on_ours_is_refused_under_its_name_and_stays(
+    builder, patched, definition, named, version, instruction
+):
+    image = foreign(builder, patched, version, instruction)
+    name = named(image)
+    label = f"{provenance.SPEC_DIGEST}={definition.provenance.spec_digest}"
+    before = {each.id for each in builder.engine.images(label)}
+    with pytest.raises(BuildError, match="has the labels of the image that is to be built, and is another"):
+        builder.build(definition, name)
+    assert builder.engine.image(name).id == image.id
+    assert {each.id for each in builder.engine.images(label)} == before
+
+
+@pytest.mark.parametrize("version", chosen(), scope="session")
+def test_an_image_of_another_maker_keeps_its_name(builder, definition, named, base_of, version):
+    name = named(builder.engine.image(base_of(version)))
+    with pytest.raises(BuildError, match="that xgbpatch did not make"):
+        builder.build(definition, name)
+    assert builder.engine.image(name).id == builder.engine.image(base_of(version)).id
+
+
+@pytest.mark.parametrize("version", chosen(), scope="session")
+def test_an_image_that_no_cache_knows_is_compared_with_what_is_built_now(
+    builder, patched, definition, named, tmp_path, version
+):
+    """A record tells nothing of an image whose ID it does not name."""
+    ours = patched(version).image
+    name = named(ours)
+    record = tmp_path / "verified" / f"{ours.id.removeprefix('sha256:')}.json"
+    record.parent.mkdir()
+    record.write_text(json.dumps({"image": "sha256:" + "0" * 64}))
+    (tmp_path / "facts").symlink_to(builder.cache / "facts")
+    lines = []
+    progress = type("Lines", (Silent,), {"line": lambda self, text: lines.append(text)})()
+    elsewhere = replace(builder, cache=tmp_path, progress=progress)
+    for compared in (True, False):
+        lines.clear()
+        built = elsewhere.build(definition, name)
+        assert (built.up_to_date, built.image.id) == (True, ours.id)
+        assert any("Verifying" in line for line in lines) is compared
+
+
+@pytest.mark.parametrize("version", chosen(), scope="session")
+def test_triggers_of_a_base_are_found_by_all_that_they_changed(builder, spec_of, base_of, version):
+    triggers = [
+        'ONBUILD CMD ["sh"]', "ONBUILD HEALTHCHECK CMD true", "ONBUILD ENV EVIL=1", "ONBUILD LABEL evil=1",
+        "ONBUILD USER nobody",
+    ]  # fmt: skip
+    base = derived(builder.engine, base_of(version), "\n".join(triggers))
+    name = ImageReference.parse(f"xgbpatch-tests/triggers-{RUN_ID}:{version}")
+    builder.engine.tag(base.id, name)
+    try:
+        with pytest.raises(ContractError) as refused:
+            build_spec(builder, replace(spec_of(version), base_image=name))
+    finally:
+        builder.engine.remove(name)
+    for what in ('setting "Cmd"', 'setting "Healthcheck"', 'variable "EVIL"', 'label "evil"', 'setting "OnBuild"'):
+        assert what in refused.value.message
 
 
 @pytest.mark.parametrize("version", chosen(), scope="session")

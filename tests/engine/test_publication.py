@@ -72,8 +72,13 @@ def lines():
 
 
 @pytest.fixture
-def publisher(engine, lines):
-    return Publisher(engine, Registry(Keychain()), lines)
+def services(tmp_path, lines):
+    return replace(services_on(tmp_path / "cache"), progress=lines)
+
+
+@pytest.fixture
+def publisher(engine, services):
+    return Publisher(engine, services)
 
 
 @pytest.fixture
@@ -102,9 +107,9 @@ def test_pushed_image_pulls_back_as_the_same(engine, plain, make_image, publishe
     api.close()
 
 
-def test_push_leaves_the_local_names_as_they_were(engine, plain, make_image):
+def test_push_leaves_the_local_names_as_they_were(engine, plain, make_image, services):
     image = make_image()
-    push(engine, parcel(image, plain, aliases=("prod",)))
+    push(engine, parcel(image, plain, aliases=("prod",)), services)
     assert engine.image(image.id).tags == image.tags
 
 
@@ -130,11 +135,11 @@ def test_same_image_again_sends_nothing(plain, make_image, publisher, lines):
     assert any("up to date" in line for line in lines.lines)
 
 
-def test_rebuild_of_the_same_base_and_patch_is_up_to_date(plain, make_image, publisher):
+def test_labels_alone_make_no_rebuild_of_the_same_image(plain, make_image, publisher):
     first = publisher.push(parcel(make_image(MADE, b"one"), plain))
-    again = publisher.push(parcel(make_image(MADE, b"two"), plain))  # another image ID, as a rebuild has
-    assert again.up_to_date
-    assert again.reference == first.reference
+    with pytest.raises(RegistryError, match="its layers are others"):
+        publisher.push(parcel(make_image(MADE, b"two"), plain))
+    assert remote(plain.reference("team/model:1.0")) == first.reference.digest
 
 
 @pytest.mark.parametrize("changed", [BASE_DIGEST, PATCH_DIGEST, SPEC_DIGEST])
@@ -191,9 +196,9 @@ def test_alias_moves_although_the_image_is_up_to_date(plain, make_image, publish
     assert remote(plain.reference("team/model:prod")) == pushed.reference.digest
 
 
-def test_oci_manifest_is_repaired_before_the_tag_exists(containerd_engine, plain, make_image, lines):
+def test_oci_manifest_is_repaired_before_the_tag_exists(containerd_engine, plain, make_image, services):
     image = make_image()
-    publisher = Publisher(containerd_engine, Registry(Keychain()), lines)
+    publisher = Publisher(containerd_engine, services)
     pushed = publisher.push(parcel(image, plain, aliases=("prod",)))
     stored = Registry(Keychain()).manifest(plain.reference("team/model:1.0"))
     assert pushed.repaired
@@ -204,22 +209,24 @@ def test_oci_manifest_is_repaired_before_the_tag_exists(containerd_engine, plain
     assert remote(plain.reference("team/model:prod")) == pushed.reference.digest
 
 
-def test_throw_away_tag_that_the_registry_cannot_remove_is_told(containerd_engine, plain, make_image, lines):
-    Publisher(containerd_engine, Registry(Keychain()), lines).push(parcel(make_image(), plain))
+def test_throw_away_tag_that_the_registry_cannot_remove_is_told(containerd_engine, plain, make_image, services, lines):
+    Publisher(containerd_engine, services).push(parcel(make_image(), plain))
     assert any("could not remove the tag" in line and INCOMING in line for line in lines.lines)
 
 
-def test_gate_switched_off_lets_the_oci_manifest_through(containerd_engine, plain, make_image, lines):
-    publisher = Publisher(containerd_engine, Registry(Keychain()), lines)
+def test_gate_switched_off_lets_the_oci_manifest_through(containerd_engine, plain, make_image, services):
+    publisher = Publisher(containerd_engine, services)
     pushed = publisher.push(parcel(make_image(), plain, manifest_gate=False))
     stored = Registry(Keychain()).manifest(pushed.reference)
     assert not pushed.repaired
     assert stored.media_type == manifest.OCI_MANIFEST
 
 
-def test_oci_manifest_that_already_stands_under_the_tag_is_repaired_there(containerd_engine, plain, make_image, lines):
+def test_oci_manifest_that_already_stands_under_the_tag_is_repaired_there(
+    containerd_engine, plain, make_image, services
+):
     image = make_image()
-    publisher = Publisher(containerd_engine, Registry(Keychain()), lines)
+    publisher = Publisher(containerd_engine, services)
     publisher.push(parcel(image, plain, manifest_gate=False))
     pushed = publisher.push(parcel(image, plain))
     assert (pushed.up_to_date, pushed.repaired) == (True, True)
@@ -227,10 +234,10 @@ def test_oci_manifest_that_already_stands_under_the_tag_is_repaired_there(contai
     assert manifest.complaints(stored) == ()
 
 
-def test_layers_that_sagemaker_cannot_take_never_reach_the_tag(plain, make_image, lines):
+def test_layers_that_sagemaker_cannot_take_never_reach_the_tag(plain, make_image, services):
     image = make_image()
     with ZstdEngine.connect() as engine:
-        publisher = Publisher(engine, Registry(Keychain()), lines)
+        publisher = Publisher(engine, services)
         with pytest.raises(RegistryError, match="zstd") as caught:
             publisher.push(parcel(image, plain, aliases=("prod",)))
     assert "gzip" in caught.value.next_step

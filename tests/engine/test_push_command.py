@@ -15,14 +15,17 @@ from support.aws import ACCOUNT
 from support.commands import command_line, xgbpatch
 from support.registries import USER, Kind, registry
 from support.servers import EngineProxy, stalling
+from xgbpatch.build.definition import asked_digest
+from xgbpatch.commands import _last_build
+from xgbpatch.commands._last_build import BuiltImage
 from xgbpatch.commands._options import Selection
 from xgbpatch.commands.push import _destinations
 from xgbpatch.config.settings import Flags
-from xgbpatch.provenance import BASE_NAME, FEATURES, SPEC_DIGEST, VERSION
+from xgbpatch.provenance import ASKED_DIGEST, BASE_NAME, IMAGE, SPEC_DIGEST, VERSION
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
 from xgbpatch.registry.keychain import Keychain
-from xgbpatch.spec import PublishTarget
+from xgbpatch.spec import PublishTarget, Spec
 
 
 def named(image):
@@ -52,12 +55,44 @@ def test_second_push_is_up_to_date_and_exits_0(plain, make_image):
     assert "up to date" in second.stderr
 
 
-def test_newest_image_that_xgbpatch_built_is_the_default(plain, make_image):
-    image = make_image({SPEC_DIGEST: "sha256:" + "1" * 64})
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working directory, without a configuration file; the cache knows of no build."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+OURS = {SPEC_DIGEST: "sha256:" + "1" * 64}
+
+
+def test_without_an_image_it_is_the_one_that_was_built_last_in_this_folder(plain, make_image, folder):
+    image = make_image(OURS)
+    _last_build.remember(Selection(Flags()), [BuiltImage(named(image), image.id)])
+    make_image(OURS)  # newer, and somebody else's
     done = xgbpatch("push", "--registry", plain.host, "--json")
     assert json.loads(done.stdout)["image"] == image.id
+    assert done.stderr.startswith(f'Image: {named(image)}, the last build of "{folder}"')
     repository, tag = named(image).split(":")
     assert plain.tags(repository) == [tag]
+
+
+@pytest.mark.parametrize("built", ["elsewhere", "gone", "two"])
+def test_without_an_image_and_a_build_it_says_what_there_is_and_pushes_nothing(plain, make_image, folder, built):
+    images = [make_image(OURS), make_image(OURS)]
+    made = [BuiltImage(named(image), image.id) for image in images]
+    if built == "elsewhere":
+        (folder / "xgbpatch.toml").write_text("")
+        _last_build.remember(Selection(Flags()), made[:1])
+        (folder / "xgbpatch.toml").unlink()
+    else:
+        _last_build.remember(Selection(Flags()), [BuiltImage("a:1", "sha256:" + "0" * 64)] if built == "gone" else made)
+    done = xgbpatch("push", "--registry", plain.host)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no IMAGE is named" in done.stderr
+    assert {named(image) for image in images} <= set(done.stderr.split())
+    assert plain.writes() == 0
 
 
 def test_json_document_tells_all(plain, make_image):
@@ -270,37 +305,45 @@ def test_all_regions_are_those_of_the_callers_partition(aws, monkeypatch):
     assert not [region for region in regions if region.startswith(("cn-", "us-gov-", "us-iso"))]
 
 
-BUILT = {SPEC_DIGEST: "sha256:" + "1" * 64, VERSION: "3.2-0", FEATURES: "shap", BASE_NAME: "standin:3.2-0"}
+BUILT = {**OURS, VERSION: "3.2-0", BASE_NAME: "standin:3.2-0"}
 
 
-def test_aliases_of_the_variable_move(plain, make_image, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_aliases_of_the_variable_move_for_what_the_variables_ask_for(plain, make_image, monkeypatch, folder):
     monkeypatch.setenv("XGBPATCH_ALIASES", "prod,next")
-    image = make_image(BUILT)
+    spec = Spec("3.2-0", "", repository="xgbpatch-test/a")
+    image = make_image({**BUILT, IMAGE: spec.name, ASKED_DIGEST: asked_digest(spec)})
+    monkeypatch.setenv("XGBPATCH_REPOSITORY", named(image).split(":")[0])
     done = xgbpatch("push", named(image), "--registry", plain.host)
     assert done.returncode == 0, done.stderr
     assert plain.tags(named(image).split(":")[0]) == ["1.0", "next", "prod"]
 
 
 @pytest.mark.parametrize(
-    ("configured", "tags"), [("3.2-0", ["1.0", "fraud"]), ("1.5-1", ["1.0"])], ids=["its", "another"]
+    ("labels", "tags", "words"),
+    [
+        ({}, ["1.0", "fraud"], "was pushed"),
+        ({IMAGE: "experiment"}, ["1.0"], "was pushed"),
+        ({ASKED_DIGEST: "sha256:another"}, ["1.0"], 'no alias moves: the configuration asks for another image "fraud"'),
+    ],
+    ids=["its own", "of another image", "of another day"],
 )
-def test_aliases_of_the_configuration_file_move_for_the_image_they_belong_to(
-    plain, make_image, monkeypatch, tmp_path, configured, tags
+def test_aliases_of_the_configuration_file_move_for_the_image_that_it_asks_for(
+    plain, make_image, folder, labels, tags, words
 ):
-    image = make_image(BUILT)
+    asked = asked_digest(Spec("3.2-0", "us-west-2", features=("shap",)))
+    image = make_image({**BUILT, IMAGE: "fraud", ASKED_DIGEST: asked, **labels})
     repository = named(image).split(":")[0]
-    (tmp_path / "xgbpatch.toml").write_text(
+    (folder / "xgbpatch.toml").write_text(
         f"""
 [images.fraud]
-version = "{configured}"
+version = "3.2-0"
 region = "us-west-2"
 features = ["shap"]
 repository = "{repository}"
 aliases = ["fraud"]
 """
     )
-    monkeypatch.chdir(tmp_path)
     done = xgbpatch("push", named(image), "--registry", plain.host)
     assert done.returncode == 0, done.stderr
     assert plain.tags(repository) == tags
+    assert words in done.stderr

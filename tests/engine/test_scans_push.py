@@ -5,15 +5,19 @@ from __future__ import annotations
 import pytest
 
 from support.commands import xgbpatch
+from support.handmade import services_on
 from xgbpatch.errors import ScanError
-from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, SPEC_DIGEST
 from xgbpatch.publish.push import Publisher, PushRequest
-from xgbpatch.registry.client import Registry
-from xgbpatch.registry.keychain import Keychain
 
 BASE = "registry.example.com/sagemaker-xgboost:3.2-0"
 MADE = {SPEC_DIGEST: "sha256:" + "1" * 64, BASE_NAME: BASE, BASE_DIGEST: "sha256:" + "2" * 64}
+
+
+@pytest.fixture
+def publisher(engine, tmp_path):
+    """`publisher(gate)`."""
+    return lambda judge: Publisher(engine, services_on(tmp_path / "cache"), judge)
 
 
 class Judge:
@@ -29,43 +33,39 @@ class Judge:
             raise self.error
 
 
-def publisher(engine, judge):
-    return Publisher(engine, Registry(Keychain()), Silent(), judge)
-
-
-def test_image_that_fails_the_gate_stands_and_no_alias_moves(engine, plain, make_image):
+def test_image_that_fails_the_gate_stands_and_no_alias_moves(publisher, plain, make_image):
     parcel = PushRequest(make_image(MADE), plain.reference("team/model:1.0"), aliases=("prod",))
     with pytest.raises(ScanError):
-        publisher(engine, Judge(ScanError("worse"))).push(parcel)
+        publisher(Judge(ScanError("worse"))).push(parcel)
     assert plain.tags("team/model") == ["1.0"]
 
 
-def test_push_that_moves_no_alias_asks_no_gate(engine, plain, make_image):
+def test_push_that_moves_no_alias_asks_no_gate(publisher, plain, make_image):
     judge = Judge(ScanError("worse"))
-    publisher(engine, judge).push(PushRequest(make_image(MADE), plain.reference("team/model:1.0")))
+    publisher(judge).push(PushRequest(make_image(MADE), plain.reference("team/model:1.0")))
     assert judge.seen == []
 
 
-def test_gate_is_given_base_and_image_by_digest(engine, plain, make_image):
+def test_gate_is_given_base_and_image_by_digest(publisher, plain, make_image):
     judge = Judge()
-    pushed = publisher(engine, judge).push(PushRequest(make_image(MADE), plain.reference("team/model:1.0"), ("prod",)))
+    pushed = publisher(judge).push(PushRequest(make_image(MADE), plain.reference("team/model:1.0"), ("prod",)))
     assert judge.seen == [(f"{BASE}@{MADE[BASE_DIGEST]}", str(pushed.reference))]
     assert plain.tags("team/model") == ["1.0", "prod"]
 
 
-def test_gate_is_not_asked_again_where_nothing_moves(engine, plain, make_image):
+def test_gate_is_not_asked_again_where_nothing_moves(publisher, plain, make_image):
     judge = Judge()
     image, place = make_image(MADE), plain.reference("team/model:1.0")
-    publisher(engine, judge).push(PushRequest(image, place, ("prod",)))
-    publisher(engine, judge).push(PushRequest(image, place, ("prod",)))
+    publisher(judge).push(PushRequest(image, place, ("prod",)))
+    publisher(judge).push(PushRequest(image, place, ("prod",)))
     assert len(judge.seen) == 1
-    publisher(engine, judge).push(PushRequest(image, place, ("prod", "next")))
+    publisher(judge).push(PushRequest(image, place, ("prod", "next")))
     assert len(judge.seen) == 2
 
 
-def test_image_that_names_no_base_is_the_gates_to_judge(engine, plain, make_image):
+def test_image_that_names_no_base_is_the_gates_to_judge(publisher, plain, make_image):
     judge = Judge()
-    pushed = publisher(engine, judge).push(PushRequest(make_image(), plain.reference("team/model:1.0"), ("prod",)))
+    pushed = publisher(judge).push(PushRequest(make_image(), plain.reference("team/model:1.0"), ("prod",)))
     assert judge.seen == [("None", str(pushed.reference))]
 
 

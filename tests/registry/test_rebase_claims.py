@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import tarfile
 
 import pytest
 
-from support.handmade import HandImage, HandLayer, put, tar
+from support.handmade import HandImage, HandLayer, plain_layer, put, tar
 from support.handmade_bases import HandBase
 from support.rebasing import NEW, OLD
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
@@ -18,9 +17,9 @@ def test_an_image_whose_layers_were_compressed_anew_is_still_itself(repositories
     """`docker push` may do that: other blobs of the same layers."""
     image = repositories.build(repositories.publish(OLD))
     found = load_image(repositories.services.registry, image)
-    own = read_layer(repositories, found.layers[-1].digest)
+    own = plain_layer(repositories.services, image)
     again = repositories.forge(
-        image, layers=[*(HandLayer(layer.plain, 9) for layer in OLD.image.layers), HandLayer(own, 1)]
+        image, layers=[*(HandLayer(layer.plain, 9) for layer in OLD.image.layers), HandLayer(own.plain, 1)]
     )
     assert load_image(repositories.services.registry, again).layers != found.layers
     repositories.publish(NEW)
@@ -30,15 +29,12 @@ def test_an_image_whose_layers_were_compressed_anew_is_still_itself(repositories
     )
 
 
-def read_layer(repositories, digest):
-    with repositories.services.blobs_of(repositories.images).opened(digest) as pieces:
-        return gzip.decompress(b"".join(pieces))
+CAPABILITIES = "com.amazonaws.sagemaker.capabilities"
 
 
 def lies(repositories, image):
     """name → the same image with something that its labels do not say."""
-    found = load_image(repositories.services.registry, image)
-    base, own = OLD.image.layers, HandLayer(read_layer(repositories, found.layers[-1].digest))
+    base, own = OLD.image.layers, plain_layer(repositories.services, image)
     other = tar({"opt/xgbpatch/lib/evil.py": b"evil = 1\n"})
 
     def section(**change):
@@ -70,6 +66,16 @@ def lies(repositories, image):
         ),
         "another command": lambda: repositories.forge(image, section(Cmd=["sh"])),
         "another user": lambda: repositories.forge(image, section(User="nobody")),
+        "triggers": lambda: repositories.forge(image, section(OnBuild=["RUN evil"])),
+        "a setting in other letters": lambda: repositories.forge(image, section(entrypoint=["sh"])),
+        "a section in other letters": lambda: repositories.forge(image, lambda config: config.update(Config=None)),
+        "a variable twice": lambda: repositories.forge(image, environment("LANG=C.UTF-8")),
+        "a base's label less": lambda: repositories.forge(
+            image, lambda config: config["config"]["Labels"].pop("month")
+        ),
+        "a label more": lambda: repositories.forge(
+            image, lambda config: config["config"]["Labels"].update({f"{CAPABILITIES}.multi-models": "true"})
+        ),
     }
 
 
@@ -86,6 +92,12 @@ LIES = {
     "a base's variable less": 'variable "LANG" is missing',
     "another command": '"Cmd" is not the base',
     "another user": '"User" is not the base',
+    "triggers": '"OnBuild" is not the base',
+    "a setting in other letters": '"entrypoint" is not the base',
+    "a section in other letters": '"Config twice" is not the base',
+    "a variable twice": '"Env" is not the base',
+    "a base's label less": 'the label "month" is not',
+    "a label more": 'multi-models" is not the base',
 }
 
 

@@ -7,9 +7,10 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xgbpatch.oci import manifest
 from xgbpatch.oci.manifest import Descriptor, Manifest
@@ -17,7 +18,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services, copy
 from xgbpatch.registry.blobs import HttpBlobs
-from xgbpatch.registry.client import Registry
+from xgbpatch.registry.client import Registry, load_image
 
 
 def services_on(cache: Path, registry: Registry | None = None) -> Services:
@@ -98,6 +99,34 @@ def put(services: Services, reference: ImageReference, image: HandImage) -> Imag
     return services.registry.put_manifest(
         reference, Manifest(json.dumps(document, indent=3).encode(), manifest.DOCKER_MANIFEST)
     )
+
+
+def forge(
+    services: Services, image: ImageReference, change: Callable[[dict[str, Any]], object] = lambda config: None, *,
+    layers: Sequence[HandLayer] | None = None, added: Sequence[HandLayer] = (),
+) -> ImageReference:  # fmt: skip
+    """Put the image's tag on one with another configuration, and `layers` in the place of its own, or `added` ones."""
+    found = load_image(services.registry, image)
+    document = json.loads(json.dumps(found.config))
+    entries = list(found.manifest.document["layers"])
+    if layers is not None:
+        document["rootfs"]["diff_ids"], entries = [], []
+    blobs = services.blobs_of(image)
+    for layer in (*(layers or ()), *added):
+        document["rootfs"]["diff_ids"].append(layer.diff_id)
+        entries.append(_entry(_blob(blobs, layer.blob, manifest.DOCKER_LAYER)))
+    change(document)
+    config = _entry(_blob(blobs, json.dumps(document).encode(), manifest.DOCKER_CONFIG))
+    content = {**found.manifest.document, "config": config, "layers": entries}
+    forged = Manifest(json.dumps(content).encode(), found.manifest.media_type)
+    return services.registry.put_manifest(image.with_tag(image.tag), forged)
+
+
+def plain_layer(services: Services, image: ImageReference, position: int = -1) -> HandLayer:
+    """A layer of an image in a registry."""
+    digest = load_image(services.registry, image).layers[position].digest
+    with services.blobs_of(image).opened(digest) as pieces:
+        return HandLayer(gzip.decompress(b"".join(pieces)))
 
 
 def _blob(blobs: HttpBlobs, content: bytes, media_type: str) -> Descriptor:

@@ -8,7 +8,6 @@ from support import handmade
 from support.handmade_bases import SERVE_UTILS, HandBase
 from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.build.resolve import resolve
-from xgbpatch.registry.client import load_image
 from xgbpatch.upkeep import plan
 
 TODAY = datetime.date(2026, 11, 1)
@@ -37,11 +36,7 @@ class ImageRepository:
 
     def relabel(self, reference, **changes):
         """The image again, with other labels: as another xgbpatch would have written them."""
-        image = load_image(self.services.registry, reference)
-        labels = {**image.labels, **changes}
-        settings = {key: value for key, value in image.config["config"].items() if key not in ("Labels", "Env")}
-        again = handmade.HandImage([], image.environment, labels, settings)
-        return handmade.put(self.services, reference.with_digest(""), again)
+        return handmade.forge(self.services, reference, lambda config: config["config"]["Labels"].update(changes))
 
     def plan(self, spec=None, today=TODAY, packages=True):
         return plan.plan(self.services, spec or self.spec, self.place, today, packages)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import replace
 
-from support.handmade import put
+from support.handmade import forge, put
 from support.handmade_bases import SERVE_UTILS, HandBase
 from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.build.resolve import Base
-from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Manifest, digest_of
-from xgbpatch.progress import Silent
-from xgbpatch.registry import copy
-from xgbpatch.registry.client import load_image
 from xgbpatch.spec import Architecture, Spec
 from xgbpatch.upkeep import rebase
 
@@ -51,20 +45,5 @@ class Repositories:
         return rebase.rebase(self.services, image, **options)
 
     def forge(self, image, change=lambda config: None, layers=None):
-        """Put the image's tag on one with another configuration, and other layers (blob, diff ID) where given."""
-        found = load_image(self.services.registry, image)
-        document = json.loads(json.dumps(found.config))
-        change(document)
-        entries = found.manifest.document["layers"]
-        if layers is not None:
-            document["rootfs"]["diff_ids"] = [layer.diff_id for layer in layers]
-            entries = [self.stored(layer.blob, DOCKER_LAYER) for layer in layers]
-        config = self.stored(json.dumps(document).encode(), DOCKER_CONFIG)
-        content = {**found.manifest.document, "config": config, "layers": entries}
-        manifest = Manifest(json.dumps(content).encode(), found.manifest.media_type)
-        return self.services.registry.put_manifest(image.with_tag(image.tag), manifest)
-
-    def stored(self, content, media_type):
-        found = Descriptor(digest_of(content), media_type, len(content))
-        copy.put(self.services.blobs_of(self.images), io.BytesIO(content), found, Silent())
-        return {"mediaType": found.media_type, "size": found.size, "digest": found.digest}
+        """Put the image's tag on one with another configuration, and other layers where given."""
+        return forge(self.services, image, change, layers=layers)

@@ -139,6 +139,7 @@ def define(
             base_packages=tuple(f"{package.name}=={package.version}" for package in facts.distributions.values()),
         )
     reference = ImageReference("", spec.repository, image_tag(spec, base, origin.spec_digest))
+    origin = replace(origin, tag=reference.tag)
     return ImageDefinition(spec, base, facts, patch, origin, reference, packages.pins)
 
 

@@ -14,7 +14,7 @@ from xgbpatch.build.definition import Builder, BuildResult, ImageDefinition, def
 from xgbpatch.build.resolve import Base
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
-from xgbpatch.errors import EngineError
+from xgbpatch.errors import BuildError, EngineError
 from xgbpatch.inspection import container
 from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
@@ -22,6 +22,10 @@ from xgbpatch.spec import Spec
 
 if TYPE_CHECKING:
     from xgbpatch.reference import CredentialsFor
+
+_OTHERS = (
+    "Nothing was built. Look whose it is; then docker rmi that name, or choose another --repository or --tag-pattern."
+)
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,35 @@ class EngineBuilder(Builder):
     def build(self, definition: ImageDefinition, name: ImageReference) -> EngineBuildResult:
         """The image under `name`, verified first: a name is never given to an image that differs from its base unasked.
 
-        An image of the same base and the same patch is not built again. Raises `BuildError`, `ContractError` and
-        `EngineError`; however it ends, no container and no unverified image is left.
+        An image that was built and verified here is not built again. Its labels are inherited by whatever is built on
+        it, so one that this machine does not know is compared with what the engine builds now. Raises `BuildError`,
+        also for another image under that name, `ContractError` and `EngineError`; however it ends, no container and no
+        unverified image is left.
         """
         existing = self.engine.image(name)
-        if existing and not self.no_cache:
-            origin = provenance.read(existing.labels)  # equal but for the moment of making?
-            if origin and replace(origin, created=definition.provenance.created) == definition.provenance:
-                return EngineBuildResult(name, up_to_date=True, image=existing)
+        origin = provenance.read(existing.labels) if existing else None
+        if existing and origin is None:
+            raise BuildError(f'"{name}" is an image that xgbpatch did not make, "{existing.id}"', _OTHERS)
+        # equal but for the moment of making?
+        equal = origin and replace(origin, created=definition.provenance.created) == definition.provenance
+        claimed = existing if equal and not self.no_cache else None
+        if claimed and verify.has_passed(self.cache, claimed):
+            return EngineBuildResult(name, up_to_date=True, image=claimed)
         image = self._build_verified(definition, name)
+        if claimed:
+            if not claimed.summary.is_configured_as(image.summary) or len(claimed.layers) != len(image.layers):
+                self._discard(image)
+                raise BuildError(
+                    f'"{name}" has the labels of the image that is to be built, and is another: "{claimed.id}"', _OTHERS
+                )
+            if claimed.layers == image.layers:
+                self._discard(image)
+                verify.remember(self.cache, claimed)
+                return EngineBuildResult(name, up_to_date=True, image=claimed)
+        if existing and existing.id != image.id:
+            self.progress.line(f'"{name}" was "{existing.id}" until now')
         self.engine.tag(image.id, name)
+        verify.remember(self.cache, image)
         return EngineBuildResult(name, up_to_date=False, image=self.engine.require_image(name))
 
     def pull(self, base: Base) -> LocalImage:
@@ -89,11 +112,15 @@ class EngineBuilder(Builder):
             image = self.engine.build(stream, platform, self.progress, no_cache=self.no_cache)
         try:
             self.progress.line("Verifying that nothing of the base changed")
-            verify.verify(self.engine, definition, base=base, image=image, cache=self.cache / "facts")
+            verify.verify(self.engine, definition, base=base, image=image, folder=self.cache / "facts")
         except BaseException:
-            with suppress(EngineError):  # what led here matters more than an error of the removal
-                current = self.engine.image(image.id)
-                if current and not current.tags:
-                    self.engine.remove(image.id)
+            self._discard(image)
             raise
         return image
+
+    def _discard(self, image: LocalImage) -> None:
+        """Remove it where it has no name; what led here matters more than an error of the removal."""
+        with suppress(EngineError):
+            current = self.engine.image(image.id)
+            if current and not current.tags:
+                self.engine.remove(image.id)

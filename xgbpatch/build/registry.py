@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from xgbpatch import provenance
-from xgbpatch.build import layer, verify
+from xgbpatch.build import layer, ownership, verify
 from xgbpatch.build.definition import Builder, BuildResult, ImageDefinition, define
 from xgbpatch.build.resolve import Base
-from xgbpatch.build.verify import ConfigSummary
-from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, RegistryError
 from xgbpatch.inspection import layers
 from xgbpatch.oci import image as oci_image
 from xgbpatch.oci.image import RemoteImage
@@ -66,11 +65,12 @@ class RegistryBuilder(Builder):
         """
         services = self.services
         labels = provenance.write(definition.provenance)
-        existing = existing_image(services, name, labels, definition.spec.architecture.value)
+        pinned, architecture = definition.base.reference, definition.base.architecture.value
+        existing = existing_image(services, name, labels, pinned, architecture)
         if existing:
             return RegistryBuildResult(existing.reference, up_to_date=True, traffic=Traffic())
         services.progress.line(f"Building {name}")
-        base = load_base(services.registry, definition.base.reference, definition.base.architecture.value)
+        base = load_base(services.registry, pinned, architecture)
         with layer.packed_layer(definition.patch) as added:
             config = oci_image.patched_config(
                 base,
@@ -79,9 +79,9 @@ class RegistryBuilder(Builder):
                 labels=labels,
                 created=definition.provenance.created,
             )
-            _verify(definition, base, replace(base, config=json.loads(config)))
+            _verify(definition, base, replace(base, config=json.loads(config)), labels)
             manifest = oci_image.patched_manifest(base.manifest, config, [added.descriptor])
-            source, target = services.blobs_of(definition.base.reference), services.blobs_of(name)
+            source, target = services.blobs_of(pinned), services.blobs_of(name)
             traffic = copy.copy(source, target, base.layers, services.progress)
             with added.opened() as stream:
                 traffic += copy.put(target, stream, added.descriptor, services.progress)
@@ -98,15 +98,25 @@ def created_of(image: RemoteImage) -> datetime:
 
 
 def existing_image(
-    services: Services, name: ImageReference, labels: Mapping[str, str], architecture: str
+    services: Services, name: ImageReference, labels: Mapping[str, str], base: ImageReference, architecture: str
 ) -> RemoteImage | None:
-    """The image under `name` where it is the one with `labels`, None where the tag is free; refuses another."""
+    """The image under `name` where it is the one with `labels` on `base`, None where the tag is free; refuses another.
+
+    Labels are inherited by whatever is built on an image: its content is what is compared.
+    """
     existing = find_image(services.registry, name, architecture)
-    if existing is None or provenance.equal(existing.labels, labels):
-        return existing
+    if existing is None:
+        return None
+    why = ""
+    if provenance.equal(existing.labels, {**existing.labels, **labels}):
+        try:
+            ownership.prove(services, existing, base)
+            return existing
+        except (BaseImageError, ConfigurationError, ContractError) as error:
+            why = f": {error.message}"
     raise RegistryError(
-        f'the tag "{name}" already holds another image, "{existing.manifest.digest}"',
-        "A version tag never moves: choose another repository or tag pattern.",
+        f'the tag "{name}" already holds another image, "{existing.manifest.digest}"{why}',
+        "A version tag never moves: look whose image that is, or choose another repository or tag pattern.",
     )
 
 
@@ -122,9 +132,8 @@ def put_tag(services: Services, manifest: Manifest, name: ImageReference) -> Ima
     return reference
 
 
-def _verify(definition: ImageDefinition, base: RemoteImage, image: RemoteImage) -> None:
-    before, after = (ConfigSummary(each.diff_ids, each.environment, each.labels) for each in (base, image))
-    findings = list(verify.config_findings(before, after, definition.patch.environment))
+def _verify(definition: ImageDefinition, base: RemoteImage, image: RemoteImage, labels: Mapping[str, str]) -> None:
+    findings = list(image.summary.differences(base.summary, definition.patch.environment, labels))
     complaints = verify.added_complaints(definition.facts, definition.patch)
     findings += [f"pip check would say: {line}" for line in complaints]
     if findings:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
 
+from xgbpatch import cache, provenance
 from xgbpatch.build.definition import ImageDefinition
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
@@ -16,49 +17,28 @@ from xgbpatch.errors import BaseImageError, ContractError
 from xgbpatch.inspection import container
 from xgbpatch.inspection.container import run_python
 from xgbpatch.inspection.facts import Distribution, Facts
-from xgbpatch.layout import LABEL_PREFIX, PACKAGES
+from xgbpatch.layout import PACKAGES
 from xgbpatch.patch.compose import Patch
 
-_OWN = ("org.opencontainers.image.", LABEL_PREFIX)  # by these an image describes itself, a base too
-
-
-@dataclass(frozen=True)
-class ConfigSummary:
-    """An image: diff IDs of its layers, base first, variables and labels."""
-
-    layers: tuple[str, ...]
-    environment: Mapping[str, str]
-    labels: Mapping[str, str]
-
-
-def config_findings(base: ConfigSummary, image: ConfigSummary, variables: Mapping[str, str]) -> Iterator[str]:
-    """Every way in which `image` differs from `base` but for `variables`, in words."""
-    if image.layers[: len(base.layers)] != base.layers:
-        yield "the base's layers are not the first layers of the image"
-    for name, value in {**base.environment, **variables}.items():
-        if image.environment.get(name) != value:
-            yield f'variable "{name}" is "{image.environment.get(name)}" instead of "{value}"'
-    for name, value in base.labels.items():
-        if not name.startswith(_OWN) and image.labels.get(name) != value:
-            yield f'label "{name}" is "{image.labels.get(name)}" instead of "{value}"'
-
-
+_REGULAR = format(stat.S_IFREG, "o")
 _METADATA = re.compile(rf"{re.escape(PACKAGES)}/.+\.dist-info/METADATA")
 _INSTALLED = re.compile(r"\.(dist|egg)-info(/|$)")
 _IMPORTS = "import xgbpatch_overlays.serve, xgbpatch_overlays.train"
 
 
 def verify(
-    engine: Engine, definition: ImageDefinition, *, base: LocalImage, image: LocalImage, cache: Path | None
+    engine: Engine, definition: ImageDefinition, *, base: LocalImage, image: LocalImage, folder: Path | None
 ) -> None:
-    """Raises `ContractError` that lists every way in which `image` differs from `base` unasked.
+    """Raises `ContractError` that lists every way in which `image`, which was just built, is not `base` with the patch
+    of `definition`: in its configuration, in its files, and in the content of those that are ours.
 
-    `cache` is a folder that keeps the list of the base's files, or None.
+    It is the image's own Python that lists the files, so an image of somebody else's is never held to anything by this.
+    `folder` is a cache that keeps the list of the base's files, or None.
     """
-    before, after = (ConfigSummary(each.layers, each.environment, each.labels) for each in (base, image))
+    labels = {**provenance.write(definition.provenance), provenance.CREATED: image.labels.get(provenance.CREATED, "")}
     findings = [
-        *config_findings(before, after, definition.patch.environment),
-        *_files(engine, definition.patch, base, image, cache),
+        *image.summary.differences(base.summary, definition.patch.environment, labels),
+        *_files(engine, definition.patch, base, image, folder),
         *_python(engine, definition, image),
     ]
     if findings:
@@ -69,13 +49,34 @@ def verify(
         )
 
 
-def _files(engine: Engine, patch: Patch, base: LocalImage, image: LocalImage, cache: Path | None) -> Iterator[str]:
-    before = container.list_files(engine, base, cache)
-    difference = container.compare_files(before, container.list_files(engine, image, None))
+def has_passed(folder: Path, image: LocalImage) -> bool:
+    """Whether this very image, whose ID is the digest of its content, was built and verified here, by the cache."""
+    return cache.read(_record(folder, image), lambda document: document["image"] == image.id) or False
+
+
+def remember(folder: Path, image: LocalImage) -> None:
+    """Keep in the cache that `image` has passed."""
+    cache.write(_record(folder, image), {"image": image.id})
+
+
+def _record(folder: Path, image: LocalImage) -> Path:
+    return folder / "verified" / f"{image.id.removeprefix('sha256:')}.json"
+
+
+def _files(engine: Engine, patch: Patch, base: LocalImage, image: LocalImage, folder: Path | None) -> Iterator[str]:
+    before, after = container.list_files(engine, base, folder), container.list_files(engine, image, None)
+    difference = container.compare_files(before, after)
     yield from difference.outside
-    expected = {file.target for file in patch.files}
-    for missing in sorted(expected - set(difference.added)):
-        yield f"{missing} is not in the image"
+    expected = {file.target: file for file in patch.files}
+    folders = {str(above) for target in expected for above in PurePosixPath(target).parents}
+    yield from (f"added {path}" for path in difference.below if path not in expected and path not in folders)
+    for target, file in expected.items():
+        if target not in after:
+            yield f"{target} is not in the image"
+            continue
+        kind, mode, *_, sha256 = after[target].split("\0")
+        if kind != _REGULAR or bool(int(mode, 8) & 0o100) != file.executable or sha256 != file.sha256:
+            yield f"{target} is not what was put there"
 
 
 def _python(engine: Engine, definition: ImageDefinition, image: LocalImage) -> Iterator[str]:

@@ -194,12 +194,13 @@ class Selection:
             raise ConfigurationError("--all and --image exclude each other", "Leave one of them out.")
         return load(self.flags, {**os.environ, IMAGE.name: ""}, working_folder())
 
-    def has_file(self) -> bool:
-        """Whether a configuration file takes part."""
+    def file(self) -> Path | None:
+        """The configuration file that takes part, or None."""
         from xgbpatch.config.loader import CONFIG
         from xgbpatch.config.settings import FILE_NAME
 
-        return bool(self.flags.config or os.environ.get(CONFIG.name, "").strip()) or Path(FILE_NAME).exists()
+        named = self.flags.config or os.environ.get(CONFIG.name, "").strip()
+        return Path(named) if named else next(filter(Path.exists, [Path(FILE_NAME)]), None)
 
     def region(self) -> str | None:
         """The region that applies where no image is chosen, or None where nobody names one."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands import _options
+from xgbpatch.commands import _last_build, _options
+from xgbpatch.commands._last_build import BuiltImage
 from xgbpatch.commands._options import Selection, Signature
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
@@ -45,7 +46,8 @@ def command(
 
     Resolves the official image for a version, pins it by digest, looks inside, and adds one folder, /opt/xgbpatch. The
     image is verified before it gets its name: no file, variable, label or package of the base may differ unasked. An
-    image that is up to date is not built again.
+    image that is up to date is not built again. `test-local` and `push` without IMAGE mean the image that was built
+    last with this configuration file, or in this folder where there is none.
 
     `--builder registry` needs no engine and pulls nothing: it reads the base in its registry and puts the image
     straight into yours (your ECR, or --registry), under its version tag; prints its name by digest.
@@ -84,6 +86,8 @@ def command(
     try:
         for reference, document in results:
             documents.append(document)
+            local = [] if builder == "registry" else documents  # then there is none that `push` could mean
+            _last_build.remember(selection, [BuiltImage(str(one["image"]), str(one["id"])) for one in local])
             if not as_json:
                 click.echo(str(reference))
     finally:  # also where a later image fails: what stands stays known

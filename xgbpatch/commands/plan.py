@@ -47,10 +47,12 @@ def command(
     """Compare each image of the configuration with what is published, by registry alone: no engine, nothing is pulled.
 
     Exit code 0: all are current. 10: one needs a rebuild, because its base moved, the spec, the overlay or a package is
-    newer, or an alias is behind. 20: a base changed something that the patch relies on, and a person has to look. An
-    image that could not be looked at does not hide the others; the exit code is then that of its error.
+    newer, or an alias is behind. 20: a person has to look, because a base changed something that the patch relies on,
+    or the published image is not what its labels say (`foreign`). An image that could not be looked at does not hide
+    the others; the exit code is then that of its error.
 
-    Warns 90 days before AWS stops patching the version. A base that has moved is inspected once, from its layers.
+    Warns 90 days before AWS stops patching the version. A base that has moved is inspected once, from its layers, and
+    so is what each image adds to its base.
 
     \b
     Examples:

@@ -73,7 +73,7 @@ def command(
 
     regions = Selection(Flags(config=config)).regions(regions)
     selections = [Selection(Flags(config=config, region=region)) for region in regions]
-    specs = [spec for selection in selections if selection.has_file() for spec in selection.specs()]
+    specs = [spec for selection in selections if selection.file() for spec in selection.specs()]
     moment = None if older_than is None else datetime.now(timezone.utc) - timedelta(days=older_than)
     rules = Rules(keep, moment, tuple(spec.tag for spec in specs))
     with shown(quiet) as progress:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch import provenance
-from xgbpatch.commands import _context, _options
+from xgbpatch.commands import _context, _last_build, _options
 from xgbpatch.commands._options import Selection, Signature
 from xgbpatch.commands.versions import FALLBACK_REGION
 from xgbpatch.config.settings import Flags
@@ -21,8 +21,8 @@ from xgbpatch.progress import shown
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
-    from xgbpatch.engine.client import Engine
     from xgbpatch.engine.types import LocalImage
+    from xgbpatch.progress import Progress
     from xgbpatch.publish.push import Publisher, PushRequest, PushResult
     from xgbpatch.spec import PublishTarget
 
@@ -61,16 +61,20 @@ def command(
     repository_tags: tuple[str, ...], manifest_gate: bool, scan_gate: bool, scan_timeout: float,
     signature: Signature, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Push IMAGE (default: the newest image that xgbpatch built) and print its name by digest.
+    """Push IMAGE and print its name by digest.
 
-    The repository is created where it is missing. A tag that holds this very image is left alone ("up to date", exit
-    0); one that holds another is refused. The manifest is read back and, where SageMaker would refuse it, repaired.
-    For a registry outside ECR (--registry) the logins of `docker login` are used. In ECR, before an alias moves, the
-    scans of the image and of its base are compared: where the patch added a finding, the image stays under its version
-    tag, its name is printed, and no alias moves (exit 14). A push that moves no alias scans nothing.
+    IMAGE is a reference or an ID; by default the image of the last `xgbpatch build` of this configuration file, or of
+    this folder where there is none.
+
+    The repository is created where it is missing. A tag that holds this very image, by its content, is left alone ("up
+    to date", exit 0); one that holds another is refused. The manifest is read back and, where SageMaker would refuse
+    it, repaired. For a registry outside ECR (--registry) the logins of `docker login` are used. In ECR, before an alias
+    moves, the scans of the image and of its base are compared: where the patch added a finding, the image stays under
+    its version tag, its name is printed, and no alias moves (exit 14). A push that moves no alias scans nothing.
 
     An alias moves without a test (`xgbpatch promote` tests first); what it named before stays known as TAG.previous,
-    for `xgbpatch rollback`.
+    for `xgbpatch rollback`. Those of the configuration move for the image that it asks for as it stands, and for no
+    other; those of --alias move to whatever is pushed.
 
     \b
     Examples:
@@ -86,10 +90,6 @@ def command(
     from xgbpatch.publish import attachments
     from xgbpatch.publish import scan_gate as scan_gate_of
     from xgbpatch.publish.push import Publisher, PushRequest
-    from xgbpatch.registry import Services
-    from xgbpatch.registry.client import Registry
-    from xgbpatch.registry.ecr import blob_store_for
-    from xgbpatch.registry.keychain import Keychain
 
     # outside ECR no region counts, and the images of the file are read with any
     region = FALLBACK_REGION if publish_target.registry else next(iter(regions), None)
@@ -101,9 +101,13 @@ def command(
     signer = signature.signer()
     options = RepositoryOptions(scan_on_push, immutable, kms_key, tuple(_pair(text) for text in repository_tags))
     with Engine.connect() as engine, shown(quiet) as progress:
-        local = _local_image(engine, image)
+        if image is None:
+            local, image = _last_build.image(engine, selection, progress)
+        else:
+            local = engine.require_image(image)
         name = _name(local, image, repository, tag)
-        moving = tuple(_parsed(name, alias).tag for alias in aliases or _configured_aliases(selection, local))
+        aliases = aliases or _configured_aliases(selection, local, progress)
+        moving = tuple(_parsed(name, alias).tag for alias in aliases)
         if immutable and moving:
             raise ConfigurationError(
                 f'the alias "{moving[0]}" could not move in a repository with --immutable tags',
@@ -111,17 +115,14 @@ def command(
             )
         places = _destinations(name, publish_target, selection, regions, all_regions)
         requests = [PushRequest(local, place, moving, options, manifest_gate) for place in places]
-        keychain = Keychain()
-        registry = Registry(keychain)
-        services = Services(registry, blob_store_for(registry, keychain), _context.cache_folder(), progress)
+        services = _context.connect_services(progress)
         gate = (
             partial(scan_gate_of.gate, services, patience=scan_gate_of.ScanTimeout(scan_timeout)) if scan_gate else None
         )
-        publisher = Publisher(engine, registry, progress, gate)
-        pushed, failures = _push_each(publisher, requests, as_json=as_json)
+        pushed, failures = _push_each(Publisher(engine, services, gate), requests, as_json=as_json)
         if signer:
             for result in pushed:
-                attachments.sign(signer, result.reference, keychain)
+                attachments.sign(signer, result.reference, services.registry.credentials_for)
                 progress.line(f'signed "{result.reference.pinned}"')
     _context.raise_together({str(place): error for place, error in failures.items()}, len(requests), "pushes failed")
 
@@ -155,15 +156,6 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _local_image(engine: Engine, name: str | None) -> LocalImage:
-    if name:
-        return engine.require_image(name)
-    named = [image for image in engine.images(provenance.SPEC_DIGEST) if _names(image)]
-    if not named:
-        raise ConfigurationError("the engine holds no image built by xgbpatch", "Run `xgbpatch build` first.")
-    return named[0]
-
-
 def _names(image: LocalImage) -> list[ImageReference]:
     return [ImageReference.parse(name) for name in image.tags if not name.startswith("<none>")]
 
@@ -183,24 +175,24 @@ def _parsed(name: ImageReference, tag: str) -> ImageReference:
     return ImageReference.parse(f"{name.repository}:{tag}")
 
 
-def _configured_aliases(selection: Selection, image: LocalImage) -> tuple[str, ...]:
-    """Those of the configured image that this one was built from: same version, repository, features and fixes."""
+def _configured_aliases(selection: Selection, image: LocalImage, progress: Progress) -> tuple[str, ...]:
+    """Those of the configured image that this one was built for, where it is what the configuration still asks for."""
+    from xgbpatch.build.definition import asked_digest
+
     origin = provenance.read(image.labels)
     if origin is None or not origin.base_name:
         return ()
-    if not selection.has_file():  # variables alone: what a build of this version on this base would be given
-        flags = replace(selection.flags, version=origin.version, base_image=origin.base_name)
-        return Selection(flags).specs()[0].aliases
+    if selection.file():
+        specs = selection.specs()
+    else:  # variables alone: what a build of this version on this base would be given
+        specs = Selection(replace(selection.flags, version=origin.version, base_image=origin.base_name)).specs()
     repositories = {name.repository for name in _names(image)}
-    parts = (origin.version, set(origin.features), set(origin.fixes))
-    aliases = {
-        spec.aliases
-        for spec in selection.specs()
-        if (spec.version, set(spec.features), set(spec.fixes)) == parts and spec.repository in repositories
-    }
-    if len(aliases) > 1:
-        raise ConfigurationError("several images of the configuration file could be this one", "Give --alias.")
-    return aliases.pop() if aliases else ()
+    for spec in specs:
+        if spec.aliases and spec.name == origin.image and spec.repository in repositories:
+            if asked_digest(spec) == origin.asked_digest:
+                return spec.aliases
+            progress.line(f'no alias moves: the configuration asks for another image "{spec.name}" than this one')
+    return ()
 
 
 def _destinations(

@@ -67,8 +67,8 @@ def command(
 
     Only what `xgbpatch plan` says is made anew: moved onto the new base where nothing else changed, else built. The new
     image is pushed under its version tag, scanned (ECR), tested by test-local on that very digest, and only then do the
-    aliases move. An image whose base drifted is left to a person (exit code 20). One failure does not stop the others;
-    the exit code is that of the first.
+    aliases move. An image whose base drifted, or that is not what its labels say, is left to a person (exit code 20).
+    One failure does not stop the others; the exit code is that of the first.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def command(
 
 
 def exit_code(answers: list[dict[str, Any]]) -> int:
-    """That of the first failure, else 20 where a base drifted, else 0."""
+    """That of the first failure, else 20 where a person is needed, else 0."""
     failed = [answer["exit_code"] for answer in answers if answer["outcome"] == "failed"]
     return int(failed[0] if failed else max((answer["exit_code"] for answer in answers), default=0))
 
@@ -111,12 +111,12 @@ def text(answers: list[dict[str, Any]]) -> str:
 
 
 def remarks(answers: list[dict[str, Any]]) -> Iterator[str]:
-    """The whole error of each image that failed, and what each that drifted waits for a person to read."""
+    """The whole error of each image that failed, and what each that waits for a person has for them to read."""
     for answer in answers:
         name = answer["name"]
         if answer["error"]:
             yield from _context.told(name, XgbpatchError(answer["error"], answer["next_step"]))
-        if answer["outcome"] == "drifted":
+        if answer["outcome"] in ("drifted", "foreign"):
             yield from (f"{name}: {reason}" for reason in answer["reasons"])
             yield from (f"  {line}" for difference in answer["differences"] for line in difference.splitlines())
 
@@ -182,7 +182,7 @@ def document(renewal: RebuildResult) -> dict[str, Any]:
     from xgbpatch.upkeep.rebuild import Outcome
 
     plan, error = renewal.plan, renewal.error
-    drift = 20 if renewal.outcome is Outcome.DRIFTED else 0
+    waits = 20 if renewal.outcome in (Outcome.DRIFTED, Outcome.FOREIGN) else 0
     return {
         "name": renewal.name,
         "outcome": renewal.outcome.value,
@@ -194,5 +194,5 @@ def document(renewal: RebuildResult) -> dict[str, Any]:
         "tested": renewal.tested,
         "error": error.message if error else None,
         "next_step": error.next_step if error else None,
-        "exit_code": error.exit_code if error else drift,
+        "exit_code": error.exit_code if error else waits,
     }

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands._options import OutputFile, announce_logs, json_option, logs_option, quiet_option, write
+from xgbpatch.commands._options import (
+    OutputFile,
+    Selection,
+    announce_logs,
+    config_option,
+    json_option,
+    logs_option,
+    quiet_option,
+    write,
+)
 from xgbpatch.commands._tables import table
-
-if TYPE_CHECKING:
-    from xgbpatch.engine.client import Engine
 
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
 
 @click.command("test-local")
 @click.argument("image", required=False)
+@config_option
 @click.option(
     "--model",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -33,14 +39,14 @@ _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 @click.option("--list", "listing", is_flag=True, help="Name every check and what it proves; runs nothing.")
 @quiet_option
 def command(
-    image: str | None, model: Path | None, against_base: bool, base: str, checks: tuple[str, ...], as_json: bool,
-    junit: Path | None, logs: Path, listing: bool, quiet: bool,
+    image: str | None, config: Path | None, model: Path | None, against_base: bool, base: str, checks: tuple[str, ...],
+    as_json: bool, junit: Path | None, logs: Path, listing: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Prove an image locally under SageMaker's contract.
 
     Trains, serves, batches and loads models on the local engine as SageMaker would, and proves each feature and fix
-    that the image carries. IMAGE is a reference or an ID; by default the newest image that `xgbpatch build` made. Exit
-    code 8 when a check failed.
+    that the image carries. IMAGE is a reference or an ID; by default the image of the last `xgbpatch build` of this
+    configuration file, or of this folder where there is none. Exit code 8 when a check failed.
 
     \b
     Examples:
@@ -50,6 +56,8 @@ def command(
       xgbpatch test-local --check shap --check fix
     """
     from xgbpatch import contract
+    from xgbpatch.commands import _last_build
+    from xgbpatch.config.settings import Flags
     from xgbpatch.contract import Options, rendering
     from xgbpatch.engine.client import Engine
     from xgbpatch.progress import shown
@@ -62,7 +70,9 @@ def command(
         announce_logs(logs, progress)
         options = Options(model, checks, against_base or bool(base), base, logs, progress=progress)
         with Engine.connect() as engine:
-            report = contract.check(engine, image or _newest(engine), options)
+            if image is None:
+                _, image = _last_build.image(engine, Selection(Flags(config=config)), progress)
+            report = contract.check(engine, image, options)
     if junit is not None:
         write("--junit", junit, rendering.junit(report))
     if as_json:
@@ -72,18 +82,6 @@ def command(
     click.echo(rendering.summary(report), err=True)
     if not report.passed:
         raise test_record.failure(report.image, report)
-
-
-def _newest(engine: Engine) -> str:
-    from xgbpatch.errors import ConfigurationError
-    from xgbpatch.provenance import SPEC_DIGEST
-
-    images = engine.images(SPEC_DIGEST)
-    if not images:
-        raise ConfigurationError(
-            "the engine holds no image that xgbpatch built", "Run `xgbpatch build` first, or name an IMAGE."
-        )
-    return images[0].tags[0] if images[0].tags else images[0].id
 
 
 def _listing(as_json: bool) -> str:

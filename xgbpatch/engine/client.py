@@ -486,4 +486,12 @@ def _local_image(attrs: Mapping[str, Any]) -> LocalImage:
         size=int(attrs.get("Size", 0)),
         created=str(attrs.get("Created", "")),
         architecture=str(attrs.get("Architecture", "")),
+        document={
+            "architecture": attrs.get("Architecture"),
+            "os": attrs.get("Os"),
+            "variant": attrs.get("Variant"),
+            "os.version": attrs.get("OsVersion"),
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": (attrs.get("RootFS") or {}).get("Layers") or []},
+        },
     )

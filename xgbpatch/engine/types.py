@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xgbpatch.engine.ownership import Life
+from xgbpatch.oci.image import ImageSummary
 
 
 @dataclass(frozen=True)
 class LocalImage:
-    """An image that the engine holds. `layers` are diff IDs, base first; `size` is in bytes; `created` is RFC 3339."""
+    """An image that the engine holds. `layers` are diff IDs, base first; `size` is in bytes; `created` is RFC 3339.
+
+    `document` is its configuration, in the form of the OCI image-spec, as far as the engine tells it.
+    """
 
     id: str
     tags: tuple[str, ...]
@@ -22,6 +27,11 @@ class LocalImage:
     size: int
     created: str
     architecture: str
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> ImageSummary:
+        return ImageSummary.of_document(self.document)
 
 
 @dataclass(frozen=True)

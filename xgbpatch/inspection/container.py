@@ -82,7 +82,7 @@ def run_probe(
 # Every file of an image, listed by running it, and what differs between two such lists.
 
 
-_ATTRIBUTES = 6  # of a file, see `probe/inventory.py`
+_ATTRIBUTES = 7  # of a file, see `probe/inventory.py`
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,18 @@ class Difference:
     @property
     def outside(self) -> tuple[str, ...]:
         """All differences that are not additions below our own folder, each with its kind."""
-        own = f"{layout.ROOT}/"
-        foreign = [f"added {path}" for path in self.added if path != layout.ROOT and not path.startswith(own)]
+        own = {layout.ROOT, *self.below}
+        foreign = [f"added {path}" for path in self.added if path not in own]
         return (*foreign, *(f"removed {path}" for path in self.removed), *(f"changed {path}" for path in self.changed))
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """What was added below our own folder."""
+        return tuple(path for path in self.added if path.startswith(f"{layout.ROOT}/"))
 
 
 def list_files(engine: Engine, image: LocalImage, folder: Path | None) -> Mapping[str, str]:
-    """Path → kind, mode, owner, size, mtime and link target, joined; from the cache `folder` where it is kept.
+    """Path → kind, mode, owner, size, mtime, link target and sha256, joined; from the cache `folder` where it is kept.
 
     Raises `BaseImageError` where the image cannot be run, or its Python prints something else.
     """
@@ -133,7 +138,7 @@ def parse_inventory(answer: str) -> Mapping[str, str]:
 
 
 def _checked(document: Any) -> Mapping[str, str]:
-    """A listing: six attributes for every path, and no image is empty."""
+    """A listing: seven attributes for every path, and no image is empty."""
     if not (isinstance(document, dict) and document):
         raise ValueError("not a list of files")
     for path, attributes in document.items():

@@ -1,7 +1,7 @@
 """JSON of others: held to a size, a depth and types before anything else sees it.
 
 What passes can be walked, written again and put into an address or a message: it is no deeper than `DEEPEST`, its texts
-are text (JSON can spell halves of characters), and its numbers are numbers.
+are text (JSON can spell halves of characters), its numbers are numbers, and no name of an object stands twice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def parse(content: bytes, what: str, shape: Mapping[str, Any] | None = None) -> 
     if len(content) > LARGEST:
         raise RegistryError(f"{what} has more than {LARGEST >> 20} MiB", STRANGER)
     try:
-        document = json.loads(content, parse_int=_integer, parse_float=_float, parse_constant=_float)
+        document = json.loads(
+            content, parse_int=_integer, parse_float=_float, parse_constant=_float, object_pairs_hook=_object
+        )
         _require_plain(document)
     except (ValueError, RecursionError) as error:  # the second one: deeper than Python reads
         raise RegistryError(f"{what} is not JSON: {error}", STRANGER) from error
@@ -81,6 +83,14 @@ def _require_plain(document: Any) -> None:
             return
         level = below
     raise ValueError(f"it is deeper than {DEEPEST} levels")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that stands twice each reader takes what it likes: Python the last value, Go both, put together."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name stands twice in it")
+    return document
 
 
 def _integer(text: str) -> int:

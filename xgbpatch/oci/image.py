@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,64 @@ CONFIGURATION: Mapping[str, Any] = {  # what is used of a configuration document
     "rootfs": {"diff_ids": [str]},
     "history": [dict],
 }
+_OF_A_BUILDER = frozenset({  # of `config`: what the builder's last container was, or what is compared by itself
+    "Env", "Labels", "Image", "Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty",
+    "OpenStdin", "StdinOnce", "ArgsEscaped",
+})  # fmt: skip
+_PLATFORM = ("architecture", "os", "variant", "os.version", "os.features")
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """What an image is, wherever it lies. `layers` are diff IDs, base first; `settings` are all else that decides how
+    it runs (Cmd, User, Healthcheck, OnBuild, …, and its platform), empty ones left out."""
+
+    layers: tuple[str, ...]
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> ImageSummary:
+        """Of a configuration document (OCI image-spec, config.md)."""
+        section = document.get("config") or {}
+        settings = {name: value for name, value in section.items() if name not in _OF_A_BUILDER}
+        settings.update({name: document.get(name) for name in _PLATFORM})
+        for part in (document, section):  # to an engine, which Go decodes for, "Config" is "config" too
+            letters = Counter(map(str.casefold, part))
+            settings.update({f"{name} twice": True for name in part if letters[name.casefold()] > 1})
+        entries = [(entry, *entry.partition("=")) for entry in section.get("Env") or ()]
+        counts = Counter(name for _, name, _, _ in entries)
+        # which of two values holds is for each program to say, and so is what an entry without "=" means
+        settings["Env"] = [entry for entry, name, equals, _ in entries if not equals or counts[name] > 1]
+        return cls(
+            layers=tuple((document.get("rootfs") or {}).get("diff_ids") or ()),
+            environment={name: value for _, name, equals, value in entries if equals},
+            labels=dict(section.get("Labels") or {}),
+            settings={name: value for name, value in settings.items() if value},
+        )
+
+    def differences(
+        self, base: ImageSummary, environment: Mapping[str, str], labels: Mapping[str, str]
+    ) -> Iterator[str]:
+        """Every way in which this image is not `base` with those variables and labels, in words; layers may be more."""
+        if self.layers[: len(base.layers)] != base.layers:
+            yield "the base's layers are not the first layers of the image"
+        for what, own, expected in (
+            ("variable", self.environment, {**base.environment, **environment}),
+            ("label", self.labels, {**base.labels, **labels}),
+            ("setting", self.settings, base.settings),
+        ):
+            for name in sorted({*own, *expected}):
+                if name not in expected:
+                    yield f'{what} "{name}" is "{own[name]}", and nobody asked for it'
+                elif own.get(name) != expected[name]:
+                    yield f'{what} "{name}" is "{own.get(name)}" instead of "{expected[name]}"'
+
+    def is_configured_as(self, other: ImageSummary) -> bool:
+        """Whether all but the layers is the same, whenever and by which xgbpatch each was made."""
+        same = (self.environment, self.settings) == (other.environment, other.settings)
+        return same and provenance.equal(self.labels, other.labels)
 
 
 @dataclass(frozen=True)
@@ -30,6 +89,10 @@ class RemoteImage:
     reference: ImageReference
     manifest: Manifest
     config: Mapping[str, Any]
+
+    @property
+    def summary(self) -> ImageSummary:
+        return ImageSummary.of_document(self.config)
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:

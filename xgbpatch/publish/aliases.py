@@ -89,11 +89,15 @@ def withdrawn_digest(registry: Registry, alias: ImageReference) -> str:
 
 
 def refuse_version_tag(registry: Registry, alias: ImageReference, manifest: Manifest) -> None:
-    """Raises `ConfigurationError` where `alias` is the tag that the image of `manifest` was made under."""
+    """Raises `ConfigurationError` where `alias` is the tag that the image of `manifest` was made under: its label says
+    it, and of an older image, the base's digest in the tag."""
     if manifest.is_index:
         return
     labels = RemoteImage(alias, manifest, registry.config(alias, manifest)).provenance
-    if labels and labels.base_digest and labels.base_digest.removeprefix("sha256:")[:12] in alias.tag:
+    if labels is None:
+        return
+    mark = labels.base_digest.removeprefix("sha256:")[:12]
+    if alias.tag == labels.tag or (mark and mark in alias.tag):
         raise ConfigurationError(f'"{alias}" is a version tag, which never moves', "Give an alias: --alias prod.")
 
 

@@ -2,8 +2,8 @@
 
 The sequence, and why it has no bad moment:
 
-1. The repository is made sure of (ECR only), and the tag is looked at first. It holds this very image: "up to date",
-   nothing is sent. It holds another: refused, a version tag never moves.
+1. The repository is made sure of (ECR only), and the tag is looked at first. It holds this very image, by its content:
+   "up to date", nothing is sent. It holds another: refused, a version tag never moves.
 2. The engine sends the layers, the configuration and, last and in one step, the manifest. The classic image store
    writes the Docker manifest that SageMaker takes, so it goes straight to the tag. containerd's store writes an OCI
    one: there the engine pushes to a throw-away tag `xgbpatch-incoming-<random>`. (Not always there: lifecycle and
@@ -29,17 +29,17 @@ from dataclasses import dataclass, field, replace
 
 from xgbpatch import provenance
 from xgbpatch.aws import AwsRegion, RepositoryOptions
+from xgbpatch.build import ownership, verify
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
-from xgbpatch.errors import ConfigurationError, RegistryError, XgbpatchError
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, RegistryError, XgbpatchError
 from xgbpatch.oci import manifest as oci_manifest
+from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
-from xgbpatch.progress import Progress, Silent
 from xgbpatch.publish import aliases as publish_aliases
 from xgbpatch.publish import destination
 from xgbpatch.reference import ImageReference
-from xgbpatch.registry.client import Registry
-from xgbpatch.registry.keychain import Keychain
+from xgbpatch.registry import Services
 
 INCOMING = "xgbpatch-incoming-"
 Gate = Callable[[ImageReference | None, ImageReference], None]  # the base and the image; raises what keeps aliases back
@@ -71,12 +71,13 @@ class PushResult:
 
 
 class Publisher:
-    """Pushes from one engine to any registry; `registry` brings its own credentials, `gate` stands before aliases."""
+    """Pushes from one engine to any registry; `gate` stands before aliases."""
 
-    def __init__(self, engine: Engine, registry: Registry, progress: Progress, gate: Gate | None = None) -> None:
+    def __init__(self, engine: Engine, services: Services, gate: Gate | None = None) -> None:
         self._engine = engine
-        self._registry = registry
-        self._progress = progress
+        self._services = services
+        self._registry = services.registry
+        self._progress = services.progress
         self._gate = gate
 
     def push(self, request: PushRequest) -> PushResult:
@@ -123,21 +124,37 @@ class Publisher:
     def _held(self, request: PushRequest) -> Manifest | None:
         """The manifest under the tag where it is this very image, None where the tag is free."""
         manifest = self._registry.find(request.destination)
-        if manifest is None or self._is_same(manifest, request):
+        difference = self._difference(manifest, request) if manifest else ""
+        if manifest is None or not difference:
             return manifest
         raise RegistryError(
-            f'the tag "{request.destination}" already holds another image, "{manifest.digest}"',
+            f'the tag "{request.destination}" already holds another image, "{manifest.digest}": {difference}',
             "A version tag never moves: choose another --tag, or name a moving one with --alias.",
         )
 
-    def _is_same(self, manifest: Manifest, request: PushRequest) -> bool:
-        """By image ID; a rebuild, whose ID differs by its date, by the digests of its base and of what was added."""
+    def _difference(self, manifest: Manifest, request: PushRequest) -> str:
+        """In what the image of `manifest` is another than that of `request`; empty where it is the same one.
+
+        It is by its ID, and by layers and configuration. Layers of a rebuild differ by their times: then both must have
+        been held to the same labels, the local one by the build that made it, the other by its layers' content.
+        """
         if manifest.is_index:
-            return False
-        if request.image.id in (manifest.digest, manifest.config.digest):
-            return True
+            return "it is an index"
         config = self._registry.config(request.destination, manifest)
-        return provenance.equal(request.image.labels, (config.get("config") or {}).get("Labels") or {})
+        present = RemoteImage(request.destination.with_digest(manifest.digest), manifest, config)
+        own = request.image.summary
+        same = request.image.id in (manifest.digest, manifest.config.digest)
+        if not same and not own.is_configured_as(present.summary):
+            return "its settings, variables or labels are others"
+        if same or own.layers == present.summary.layers:
+            return ""
+        if not verify.has_passed(self._services.cache, request.image):
+            return f'its layers are others, and the local "{request.image.id}" was not built and verified here'
+        try:
+            ownership.prove(self._services, present)
+        except (BaseImageError, ConfigurationError, ContractError) as error:
+            return f"its layers are others: {error.message}"
+        return ""
 
     def _send(self, request: PushRequest) -> tuple[Manifest, bool]:
         """Send the image and put the right manifest under its tag; returns that, and whether it had to be repaired."""
@@ -199,9 +216,9 @@ class Publisher:
         return oci_manifest.repaired(manifest), True
 
 
-def push(engine: Engine, request: PushRequest, progress: Progress | None = None) -> PushResult:
-    """Push `request` with this user's own credentials: what `xgbpatch push` does for one destination, as a call."""
-    return Publisher(engine, Registry(Keychain()), progress or Silent()).push(request)
+def push(engine: Engine, request: PushRequest, services: Services) -> PushResult:
+    """Push `request`: what `xgbpatch push` does for one destination, as a call."""
+    return Publisher(engine, services).push(request)
 
 
 def ecr_destination(account: str, region: str, name: ImageReference) -> ImageReference:

@@ -1,8 +1,9 @@
 """Is the published image the one that a build of today would give, and if not, why? Changes nothing.
 
 All is found in registries: the base's digest today against the one in the image's labels; the spec, the overlay and
-the packages against those labels. Only where the base has moved are its layers read, once a digest, to see whether
-what the patch relies on is still the same.
+the packages against those labels; and the image itself, for whatever is built on it inherits them. For that its own
+layers are read, once a digest. Those of a base are read only where it has moved, once a digest too, to see whether what
+the patch relies on is still the same.
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from xgbpatch import catalogue
+from xgbpatch.build import ownership
 from xgbpatch.build.definition import asked_digest
 from xgbpatch.build.resolve import Base, resolve
 from xgbpatch.catalogue import Support, VersionInfo
-from xgbpatch.errors import ConfigurationError, ExtraMissingError, PackageError, XgbpatchError
+from xgbpatch.errors import (
+    BaseImageError,
+    ConfigurationError,
+    ContractError,
+    ExtraMissingError,
+    PackageError,
+    XgbpatchError,
+)
 from xgbpatch.inspection import layers
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts
 from xgbpatch.oci.image import RemoteImage
@@ -46,10 +55,11 @@ class State(Enum):
     CURRENT = "current"
     REBUILD = "rebuild"
     DRIFTED = "drifted"
+    FOREIGN = "foreign"
 
     @property
     def exit_code(self) -> int:
-        return {State.CURRENT: 0, State.REBUILD: 10, State.DRIFTED: 20}[self]
+        return {State.CURRENT: 0, State.REBUILD: 10}.get(self, 20)
 
 
 class Cause(Enum):
@@ -63,6 +73,10 @@ class Cause(Enum):
     PACKAGES = "packages"
     LABELS = "labels"
     ALIAS = "alias"
+    FOREIGN = "foreign"
+
+
+_TELL_ENOUGH = {Cause.BASE, Cause.SPEC, Cause.LABELS, Cause.FOREIGN}  # no package index is asked
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,8 @@ class Plan:
     @property
     def state(self) -> State:
         causes = {reason.cause for reason in self.reasons}
+        if Cause.FOREIGN in causes:
+            return State.FOREIGN
         if Cause.DRIFT in causes:
             return State.DRIFTED
         return State.REBUILD if causes else State.CURRENT
@@ -122,7 +138,7 @@ def plan(services: Services, spec: Spec, place: ImageReference, today: date, pac
         warnings: list[str] = []
     else:
         reasons, warnings = _compare(services, spec, base, place=place, image=image, labels=labels)
-        if packages and not any(reason.cause in (Cause.BASE, Cause.SPEC, Cause.LABELS) for reason in reasons):
+        if packages and not {reason.cause for reason in reasons} & _TELL_ENOUGH:
             try:
                 newer = newer_packages(spec, labels, services.progress)
                 reasons += [Reason(Cause.PACKAGES, words) for words in newer]
@@ -136,13 +152,15 @@ def plan(services: Services, spec: Spec, place: ImageReference, today: date, pac
 def _compare(
     services: Services, spec: Spec, base: Base, *, place: ImageReference, image: RemoteImage, labels: Provenance
 ) -> tuple[list[Reason], list[str]]:
-    """Why `image` is behind, and what else its reader should know."""
+    """Why `image` is behind or another, and what else its reader should know."""
     reasons: list[Reason] = []
     warnings: list[str] = []
     own, maker = installed_version("xgbpatch"), labels.tool_version
-    if not labels.asked_digest or not labels.hooks:
+    if not (labels.asked_digest and labels.hooks and labels.files_digest and labels.patch_digest):
         reasons.append(Reason(Cause.LABELS, f"xgbpatch {maker} made it, and its labels hold too little to compare"))
     else:
+        foreign, warnings = _identity(services, image, base if labels.base_digest == base.reference.digest else None)
+        reasons += foreign
         reasons += [Reason(Cause.SPEC, words) for words in spec_changes(spec, image, labels)]
     if labels.base_digest != base.reference.digest:
         name, digest = base.reference.with_digest(""), base.reference.digest
@@ -162,6 +180,17 @@ def _compare(
         else:
             reasons.append(Reason(Cause.ALIAS, f'the alias "{alias}" does not name the newest image, "{newest}"'))
     return reasons, warnings
+
+
+def _identity(services: Services, image: RemoteImage, base: Base | None) -> tuple[list[Reason], list[str]]:
+    """Whether `image` is what its labels say; `base` is the one of today, where they name that."""
+    try:
+        ownership.prove(services, image, base.reference if base else None)
+    except (BaseImageError, ConfigurationError, ContractError) as error:
+        if base or isinstance(error, ContractError):
+            return [Reason(Cause.FOREIGN, f"it is not what its labels say: {error.message}")], []
+        return [], [f"whether it is what its labels say could not be found out: {error.message}"]  # a base that is gone
+    return [], []
 
 
 def _drift(services: Services, spec: Spec, base: Base, labels: Provenance) -> list[Reason]:

@@ -17,8 +17,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from xgbpatch import layout, provenance
+from xgbpatch.build import ownership
 from xgbpatch.build import registry as registry_builder
 from xgbpatch.build.definition import rfc3339
+from xgbpatch.build.ownership import OwnedImage
 from xgbpatch.errors import ConfigurationError, DriftError, PackageError, XgbpatchError
 from xgbpatch.inspection import layers
 from xgbpatch.inspection.facts import Facts
@@ -31,9 +33,8 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services, copy
 from xgbpatch.registry.blobs import Traffic
 from xgbpatch.registry.client import load_base, load_image
-from xgbpatch.upkeep import drift, ownership
+from xgbpatch.upkeep import drift
 from xgbpatch.upkeep.drift import BaseSnapshot
-from xgbpatch.upkeep.ownership import OwnedImage
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def rebase(
     owned = ownership.verify_ownership(services, load_image(services.registry, image))
     base = load_base(services.registry, _new_base(owned.provenance, to), owned.image.architecture or "amd64")
     if base.reference.digest == owned.base.reference.digest:
+        ownership.prove(services, owned.image, owned.base.reference)
         return RebaseResult(owned.image.reference, base.reference, up_to_date=True)
     destination = owned.image.reference.with_tag(tag or _new_tag(services, owned, base.reference))
     patch = ownership.patch_contents(services, owned)
@@ -82,8 +84,10 @@ def rebase(
     accepted = tuple(clause.words for clause in broken)
     environment = moved_environment(owned, patch.environment, base)
     created = rfc3339(services.created or registry_builder.created_of(base))
-    labels = moved_labels(owned, base.reference, environment=environment, hooks=new.entries, created=created)
-    standing = registry_builder.existing_image(services, destination, labels, owned.image.architecture or "amd64")
+    labels = moved_labels(
+        owned, base.reference, environment=environment, hooks=new.entries, created=created, tag=destination.tag
+    )
+    standing = registry_builder.existing_image(services, destination, labels, base.reference, base.architecture)
     if standing:
         return RebaseResult(standing.reference, base.reference, True, accepted)
     services.progress.line(f"Moving {owned.image.reference} onto {base.reference}")
@@ -165,8 +169,9 @@ def moved_environment(owned: OwnedImage, variables: Mapping[str, str], new: Remo
 
 
 def moved_labels(
-    owned: OwnedImage, base: ImageReference, *, environment: Mapping[str, str], hooks: tuple[str, ...], created: str
-) -> dict[str, str]:
+    owned: OwnedImage, base: ImageReference, *,
+    environment: Mapping[str, str], hooks: tuple[str, ...], created: str, tag: str,
+) -> dict[str, str]:  # fmt: skip
     """All labels beyond the new base's own: the image's, with what is true of the new base."""
     labels = owned.provenance
     files = labels.files_digest.removeprefix("sha256:")
@@ -177,6 +182,7 @@ def moved_labels(
         patch_digest=f"sha256:{digest_of(files, environment)}",
         hooks=hooks,
         created=created,
+        tag=tag,
     )
     written = provenance.write(moved)
     taken = {*written, *owned.base.labels}

@@ -36,12 +36,13 @@ Gate = Callable[[ImageReference, ImageReference], None]
 
 class Outcome(Enum):
     """What became of an image: it was current, it was made anew, it stands there and is to be tested and promoted, a
-    person is needed, or something failed."""
+    person is needed (its base drifted, or somebody put another image in its place), or something failed."""
 
     CURRENT = "current"
     RENEWED = "renewed"
     WAITING = "waiting"
     DRIFTED = "drifted"
+    FOREIGN = "foreign"
     FAILED = "failed"
 
 
@@ -86,8 +87,8 @@ def rebuild(steps: RebuildSteps, spec: Spec) -> RebuildResult:
             return _test_current(steps, plan, image)
         if image and steps.tester is None and plan.alias_alone:
             return RebuildResult(spec.name, Outcome.WAITING, plan, image)
-        if plan.state is State.DRIFTED and not steps.accept_drift:
-            return RebuildResult(spec.name, Outcome.DRIFTED, plan, image)
+        if plan.state is State.FOREIGN or (plan.state is State.DRIFTED and not steps.accept_drift):
+            return RebuildResult(spec.name, Outcome(plan.state.value), plan, image)
         image = steps.make(plan, place)
         return _release(steps, plan, image)
     except XgbpatchError as error:
@@ -132,7 +133,7 @@ def make_with_engine(
     definition = builder.define(plan.spec, plan.base)
     result = builder.build(definition, definition.reference)
     request = PushRequest(result.image, place.with_tag(definition.reference.tag))
-    image = Publisher(engine, services.registry, services.progress).push(request).reference
+    image = Publisher(engine, services).push(request).reference
     attachments.attach_all(services, image, definition, options)
     return image
 

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.build.verify import ConfigSummary, config_findings
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci import image as oci_image
-from xgbpatch.oci.image import RemoteImage
+from xgbpatch.oci.image import ImageSummary, RemoteImage
 from xgbpatch.oci.manifest import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
@@ -102,24 +101,77 @@ def test_whatever_base_and_patch_hold_the_promise_is_kept(held, added, labels):
     addition = {"diff_ids": ["sha256:c"], "environment": added, "labels": {"io.xgbpatch.x": "y"}, "created": ""}
     content = oci_image.patched_config(base, **addition)
     made = RemoteImage(base.reference, base.manifest, json.loads(content))
-    seen = [ConfigSummary(one.diff_ids, one.environment, one.labels) for one in (base, made)]
-    assert list(config_findings(*seen, added)) == []
+    assert list(made.summary.differences(base.summary, added, addition["labels"])) == []
     assert set(made.environment) == set(held) | set(added)
     assert oci_image.patched_config(base, **addition) == content
+
+
+BASE = {
+    "architecture": "amd64",
+    "os": "linux",
+    "config": {
+        "Env": ["LANG=C", "PATH=/bin"], "Labels": {"team": "x"}, "Cmd": ["serve"], "Hostname": "a", "Volumes": None,
+    },
+    "rootfs": {"diff_ids": ["sha256:a"]},
+}  # fmt: skip
+WHOLE = {
+    "architecture": "amd64",
+    "os": "linux",
+    "variant": "",
+    "config": {
+        "Env": ["PATH=/bin", "LANG=C", "A=1"], "Labels": {"team": "x", "own": "y"}, "Cmd": ["serve"], "OnBuild": [],
+    },
+    "rootfs": {"diff_ids": ["sha256:a", "sha256:b"]},
+}  # fmt: skip
+
+
+def findings(document):
+    summary, base = (ImageSummary.of_document(each) for each in (document, BASE))
+    return list(summary.differences(base, {"A": "1"}, {"own": "y"}))
+
+
+def test_what_was_asked_and_what_decides_nothing_is_no_finding():
+    assert findings(WHOLE) == []
+
+
+SECTIONS = {
+    "variable gone": ({"Env": ["PATH=/bin", "A=1"]}, 'variable "LANG"'),
+    "variable of another value": ({"Env": ["LANG=C", "PATH=/bin", "A=2"]}, 'variable "A"'),
+    "variable more": ({"Env": [*WHOLE["config"]["Env"], "B=1"]}, 'variable "B"'),
+    "variable twice": ({"Env": ["LANG=evil", *WHOLE["config"]["Env"]]}, 'setting "Env"'),
+    "no variable": ({"Env": [*WHOLE["config"]["Env"], "B"]}, 'setting "Env"'),
+    "label gone": ({"Labels": {"own": "y"}}, 'label "team"'),
+    "label more": ({"Labels": {"team": "x", "own": "y", "b": "1"}}, 'label "b"'),
+    "command": ({"Cmd": ["sh"]}, 'setting "Cmd"'),
+    "entrypoint": ({"Entrypoint": ["sh"]}, 'setting "Entrypoint"'),
+    "health check": ({"Healthcheck": {"Test": ["CMD", "x"]}}, 'setting "Healthcheck"'),
+    "triggers": ({"OnBuild": ["RUN x"]}, 'setting "OnBuild"'),
+    "user": ({"User": "nobody"}, 'setting "User"'),
+    "a setting nobody knows yet": ({"Later": 1}, 'setting "Later"'),
+    "a setting in other letters": ({"entrypoint": ["sh"]}, 'setting "entrypoint"'),
+}
+
+
+@pytest.mark.parametrize(("section", "says"), SECTIONS.values(), ids=SECTIONS)
+def test_a_broken_promise_is_found(section, says):
+    (found,) = findings({**WHOLE, "config": {**WHOLE["config"], **section}})
+    assert says in found
+
+
+def test_names_that_an_engine_takes_for_one_are_found():
+    """Go decodes a configuration, and the last of such names holds, empty or not."""
+    assert findings({**WHOLE, "Config": None})
+    assert findings({**WHOLE, "config": {**WHOLE["config"], "cmd": None}})
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        pytest.param({"layers": ("sha256:b",)}, "layers", id="layers"),
-        pytest.param({"environment": {"A": "1"}}, 'variable "LANG"', id="variable-gone"),
-        pytest.param({"environment": {"A": "2", "LANG": "C"}}, 'variable "A"', id="variable-asked-and-other"),
-        pytest.param({"labels": {}}, 'label "team"', id="label-gone"),
+        pytest.param({"rootfs": {"diff_ids": ["sha256:b"]}}, "layers", id="layers"),
+        pytest.param({"architecture": "arm64"}, 'setting "architecture"', id="architecture"),
+        pytest.param({"os": "windows"}, 'setting "os"', id="system"),
     ],
 )
-def test_a_broken_promise_is_found(change, says):
-    whole = {"layers": ("sha256:a", "sha256:b"), "environment": {"LANG": "C", "A": "1"}, "labels": {"team": "x"}}
-    base = ConfigSummary(("sha256:a",), {"LANG": "C"}, {"team": "x", "org.opencontainers.image.version": "1"})
-    assert list(config_findings(base, ConfigSummary(**whole), {"A": "1"})) == []
-    (found,) = config_findings(base, ConfigSummary(**{**whole, **change}), {"A": "1"})
+def test_a_broken_promise_outside_the_section_is_found(change, says):
+    (found,) = findings({**WHOLE, **change})
     assert says in found

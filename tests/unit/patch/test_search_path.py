@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from xgbpatch import layout
+from xgbpatch.build.ownership import OwnedImage
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
@@ -16,7 +17,6 @@ from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
 from xgbpatch.upkeep import rebase
-from xgbpatch.upkeep.ownership import OwnedImage
 
 ENGINES_OWN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby, oci/defaults.go
 OURS = layout.BIN

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xgbpatch import provenance
+from xgbpatch.build import ownership
 from xgbpatch.errors import ConfigurationError, RegistryError
 from xgbpatch.oci import document as oci_document
 from xgbpatch.oci.image import CONFIGURATION, RemoteImage
 from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.upkeep import ownership, plan
+from xgbpatch.upkeep import plan
 
 DIGEST = f"sha256:{'a' * 64}"
 OURS = {
@@ -117,3 +118,10 @@ def test_a_configuration_may_leave_out_everything(document):
 
 def configuration(document):
     return oci_document.parse(json.dumps(document).encode(), "the configuration", CONFIGURATION)
+
+
+def test_a_configuration_with_a_section_twice_is_refused():
+    """An engine, which Go decodes for, puts the two together; whoever takes the last one would see another image."""
+    twice = b'{"config": {"Entrypoint": ["evil"]}, "config": {"Labels": {}}}'
+    with pytest.raises(RegistryError, match="a name stands twice"):
+        oci_document.parse(twice, "the configuration", CONFIGURATION)

@@ -1,8 +1,8 @@
-# Exit codes of `plan`: 0 all current, 10 something to rebuild, 20 a base changed in a way that needs a person, another
-# one where an image could not be looked at. `rebuild` plans each image for itself: it leaves a drifted one alone (20),
-# and one that cannot be looked at, and brings the others up to date. What has drifted is told by the states in the tables.
+# Exit codes of `plan`: 0 all current, 10 something to rebuild, 20 a base or an image changed in a way that needs a person,
+# another one where an image could not be looked at. `rebuild` plans each image for itself: it leaves one alone that has
+# drifted or is foreign (20), and one that cannot be looked at, and brings the others up to date. The states tell which.
 has_drifted() { # FILE COLUMN
-    awk -v column="$2" 'NF == 0 { exit } $column == "drifted" { found = 1 } END { exit !found }' "$1"
+    awk -v column="$2" 'NF == 0 { exit } $column ~ /^(drifted|foreign)$/ { found = 1 } END { exit !found }' "$1"
 }
 plan=0
 rebuild=0

@@ -1,6 +1,7 @@
 title="xgbpatch: the base image has drifted and needs a person"
 explained() {
     echo "AWS's base has changed something that a patch relies on. An image that stands here as drifted was not pushed."
+    echo "One that stands here as foreign is not what its labels say: somebody put another image under its tag. Look who."
     echo "Read the difference. Where the patch is still right: \`xgbpatch rebuild --all --accept-drift\`, by hand."
     echo
     fenced "$1"

@@ -10,12 +10,12 @@ import pytest
 
 from support.layers import Shelf, described, tar_of
 from xgbpatch import provenance
+from xgbpatch.build import ownership
+from xgbpatch.build.ownership import OwnedImage, OwnLayer
 from xgbpatch.errors import BaseImageError, ContractError
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
 from xgbpatch.reference import ImageReference
-from xgbpatch.upkeep import ownership
-from xgbpatch.upkeep.ownership import OwnedImage, OwnLayer
 
 FINE = tar_of([("opt/xgbpatch/", None), ("opt/xgbpatch/a", b"a"), ("opt/xgbpatch/bin/b", b"b")])
 

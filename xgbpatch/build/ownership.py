@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from xgbpatch import layout
+from xgbpatch import cache, layout, provenance
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
 from xgbpatch.oci import layer_tar, manifest
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Descriptor
 from xgbpatch.patch.compose import digest_of, files_digest_of
 from xgbpatch.provenance import Provenance
+from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services
 from xgbpatch.registry.blobs import BlobStore
 from xgbpatch.registry.client import find_image
@@ -27,10 +28,6 @@ from xgbpatch.registry.client import find_image
 _PARENTS = frozenset({"/", "/.", "/opt"})
 _PIECE = 1 << 16
 _REBUILD = "Rebuild it from its spec: xgbpatch build."
-_SETTINGS = (
-    "User", "ExposedPorts", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "StopSignal", "Healthcheck", "OnBuild",
-    "Shell",
-)  # fmt: skip
 _COINCIDENCES = 2  # variables that a patch may set to the very value its base has
 _MOST_VARIABLES = 200  # of an image; official ones have 40, and pairs of them are tried
 _File = tuple[str, bool, str]  # in a layer of ours: its absolute path, whether it is executable, its content's sha256
@@ -68,8 +65,24 @@ class PatchContents:
     replaced: tuple[str, ...]
 
 
-def verify_ownership(services: Services, image: RemoteImage) -> OwnedImage:
-    """`image` beside its base; from manifests and configurations alone.
+def prove(services: Services, image: RemoteImage, base: ImageReference | None = None) -> None:
+    """See that `image` is what its labels say, the content of its layers too; raises as `verify_ownership` and
+    `patch_contents`.
+
+    Layers are read once: the cache keeps the digests of manifests that have passed, and a digest names one content.
+    """
+    digest = image.manifest.digest
+    record = services.cache / "proven" / f"{digest.removeprefix('sha256:')}.json"
+    if cache.read(record, lambda document: document["image"] == digest):
+        return
+    services.progress.line(f"Comparing what {image.reference} adds with its labels")
+    patch_contents(services, verify_ownership(services, image, base))
+    cache.write(record, {"image": digest})
+
+
+def verify_ownership(services: Services, image: RemoteImage, base: ImageReference | None = None) -> OwnedImage:
+    """`image` beside its base; from manifests and configurations alone. `base` names the base where the caller knows it
+    under another name than the labels.
 
     Raises `ContractError` where it does not stand on that base, `ConfigurationError` where it cannot say, and
     `BaseImageError` where the base is gone.
@@ -78,23 +91,22 @@ def verify_ownership(services: Services, image: RemoteImage) -> OwnedImage:
     if labels is None or not labels.files_digest or not labels.patch_digest:
         older = "was not made by xgbpatch" if labels is None else "was made by an xgbpatch that kept too little of it"
         raise ConfigurationError(f'"{image.reference}" {older}', "Build an image from a spec first: xgbpatch build.")
-    if labels.base is None:
+    name = base or labels.base
+    if name is None:
         raise ConfigurationError(
             f'the labels of "{image.reference}" name no base in a registry: "{labels.base_name}" with the digest '
             f'"{labels.base_digest}"',
             _REBUILD,
         )
-    base = find_image(services.registry, labels.base, image.architecture or "amd64")
-    if base is None:
-        raise BaseImageError(
-            f'the base "{labels.base}" is gone, so nothing proves what is its and what is ours', _REBUILD
-        )
-    faults = list(_contradictions(image, base))
+    found = find_image(services.registry, name, image.architecture or "amd64")
+    if found is None:
+        raise BaseImageError(f'the base "{name}" is gone, so nothing proves what is its and what is ours', _REBUILD)
+    faults = list(_contradictions(image, found))
     if faults:
         raise ContractError(
-            f'"{image.reference}" does not stand on the base it claims, "{labels.base}": {"; ".join(faults)}', _REBUILD
+            f'"{image.reference}" does not stand on the base it claims, "{name}": {"; ".join(faults)}', _REBUILD
         )
-    return OwnedImage(image, base, labels)
+    return OwnedImage(image, found, labels)
 
 
 def patch_contents(services: Services, owned: OwnedImage) -> PatchContents:
@@ -126,12 +138,15 @@ def _contradictions(image: RemoteImage, base: RemoteImage) -> Iterator[str]:
         yield "the base's layers are not its first layers"
     elif len(image.diff_ids) == count:
         yield "it has no layer beyond the base's"
-    own, basic = (one.config.get("config") or {} for one in (image, base))
-    for name in _SETTINGS:
-        if (own.get(name) or None) != (basic.get(name) or None):
+    own, basic = image.summary, base.summary
+    for name in sorted({*own.settings, *basic.settings}):
+        if own.settings.get(name) != basic.settings.get(name):
             yield f'"{name}" is not the base\'s'
-    for name in sorted(set(base.environment) - set(image.environment)):
+    for name in sorted(set(basic.environment) - set(own.environment)):
         yield f'the base\'s variable "{name}" is missing'
+    for name in sorted({*own.labels, *basic.labels} - provenance.LABELS):
+        if own.labels.get(name) != basic.labels.get(name) and not name.startswith(layout.LABEL_PREFIX):
+            yield f'the label "{name}" is not the base\'s'
 
 
 def _environment(owned: OwnedImage) -> Mapping[str, str]:
