@@ -99,6 +99,7 @@ def main() -> None:
     except (KeyboardInterrupt, Terminated) as stop:
         _fail("interrupted", _notes(stop), 143 if isinstance(stop, Terminated) else 130)
     except click.ClickException as error:
+        del (getattr(error, "possibilities", None) or [])[1:]  # of an option: the nearest alone, which comes first
         with _given_up():
             error.show()
         sys.exit(error.exit_code)

@@ -1,6 +1,7 @@
 """The command line as a whole: instant help, exit codes, and errors that name the next step."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,6 +98,12 @@ def test_bad_input_exits_2_and_names_the_way_out(arguments, code, says):
     assert says in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def test_a_misspelt_option_gets_the_nearest_alone():
+    command = [sys.executable, "-m", "xgbpatch", "build", "--versoin", "1.5-1"]
+    error = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()[-1]
+    assert re.findall(r"--\w+", error) == ["--versoin", "--version"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
