@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from xgbpatch import cache
 from xgbpatch.commands import _context
+from xgbpatch.commands._options import working_folder
 from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def image(engine: Engine, selection: Selection, progress: Progress) -> tuple[Loc
 
 
 def _place(selection: Selection) -> Path:
-    return Path(os.path.realpath(selection.file() or Path.cwd()))
+    return Path(os.path.realpath(selection.file() or working_folder()))
 
 
 def _record(place: Path) -> Path:
