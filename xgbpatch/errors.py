@@ -6,7 +6,7 @@ import os
 
 
 class XgbpatchError(Exception):
-    """What failed, on what, and what to do next. Of no other class, and so of code 1, are the unforeseen.
+    """What failed, on what, and what to do next. This class itself, and its code 1, is for what nobody foresaw.
 
     `message` names the operand in quotes; `next_step` is an instruction, or empty when the message already is one.
     """

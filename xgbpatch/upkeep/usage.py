@@ -10,7 +10,6 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Any
 
 from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker
@@ -247,7 +246,9 @@ class _Creations:
         """The successor of what is called `old`; `key` is what a request calls a name. Its name has 8 digits of the
         image's digest at its end, in the place of an earlier update's; and a number before them where it is taken."""
         rest = {name: value for name, value in request.items() if name != key}
-        for number in count(1):
+        number = 0
+        while True:
+            number += 1
             ending = f"{f'-{number}' if number > 1 else ''}-{_digits(image)}"
             name = self._stem(old)[: _LONGEST_NAME - len(ending)].rstrip("-") + ending
             source, owner = self._planned.get((key, name), ("", ""))
@@ -264,7 +265,6 @@ class _Creations:
             if standing == rest:
                 self._planned[key, name] = old, ""
                 return _Creation(name, "", "")
-        raise AssertionError("a count has no end")
 
     def _stem(self, name: str) -> str:
         """Without the ending of an earlier update: the digits of an image that runs here, and no others, which may be
