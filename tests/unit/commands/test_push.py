@@ -9,9 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from xgbpatch.commands import push
-from xgbpatch.errors import RegistryError, ScanError
+from xgbpatch.commands._options import Selection
+from xgbpatch.config.settings import Flags
+from xgbpatch.errors import ConfigurationError, RegistryError, ScanError
 from xgbpatch.publish.push import PushRequest, PushResult
 from xgbpatch.reference import ImageReference
+from xgbpatch.spec import PublishTarget
 
 IMAGE = SimpleNamespace(id="sha256:" + "1" * 64)
 PLACES = [ImageReference.parse(f"{host}.example.com/team/model:1.0") for host in ("one", "two")]
@@ -83,3 +86,8 @@ def test_interrupt_before_anything_stands_prints_nothing(capsys):
     with pytest.raises(KeyboardInterrupt):
         push._push_each(Publisher({("publish", PLACES[0]): KeyboardInterrupt()}), REQUESTS, as_json=True)
     assert capsys.readouterr().out == ""
+
+
+def test_region_that_is_none_is_refused_before_aws_is_asked():
+    with pytest.raises(ConfigurationError, match='"us-wset-2" is not a region'):
+        push._destinations(PLACES[0], PublishTarget(), Selection(Flags()), ("us-wset-2",), all_regions=False)
