@@ -20,6 +20,7 @@ from xgbpatch.engine.types import Run
 from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
 from xgbpatch.inspection import container
 from xgbpatch.progress import Silent
+from xgbpatch.publish.push import Publisher, PushRequest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services
 from xgbpatch.registry.client import load_image
@@ -122,6 +123,17 @@ def test_building_again_sends_nothing_and_another_image_is_refused(services, spe
     other = RegistryBuilder(services).define(replace(spec, environment=()), base)
     with pytest.raises(RegistryError, match="already holds another image"):
         RegistryBuilder(services).build(other, target.reference(str(made.reference)))
+
+
+def test_pushing_the_engines_image_to_the_tag_of_the_others_is_up_to_date(
+    engine, services, builder, built, assembled, target
+):
+    """Its layer has other times and so another digest; both were held to the same labels."""
+    before = target.writes()
+    publisher = Publisher(engine, replace(services, cache=builder.cache))
+    pushed = publisher.push(PushRequest(built.image, assembled.reference.with_digest("")))
+    assert (pushed.up_to_date, pushed.reference, target.writes()) == (True, assembled.reference, before)
+    assert built.image.layers != load_image(services.registry, assembled.reference).diff_ids
 
 
 def test_a_second_patch_sends_the_overlay_and_the_manifest_only(services, spec, base, target, assembled):
