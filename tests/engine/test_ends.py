@@ -1,5 +1,7 @@
 """What is kept of a container that ended unasked, on a real engine; one container for all of it."""
 
+import tempfile
+
 import pytest
 
 from support import ends
@@ -19,7 +21,8 @@ SCENE = Scene("dying", ())
 
 
 @pytest.fixture
-def dead(engine, base_of, version):
+def dead(engine, base_of, version, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with engine.container(Run(base_of(version), ("python3", "-c", DIES))) as container:
         container.wait(60)
         yield container

@@ -73,9 +73,11 @@ import os, subprocess, types
 from sagemaker_xgboost_container.mms_patch import model_server
 from xgbpatch_overlays import multi_model
 
+launched = []  # Python waits for a process whose object goes after its end; the base's goes before
+
 def launch(command, **_):
-    launcher = subprocess.Popen(command)
-    os.waitid(os.P_PID, launcher.pid, os.WEXITED | os.WNOWAIT)
+    launched.append(subprocess.Popen(command))
+    os.waitid(os.P_PID, launched[0].pid, os.WEXITED | os.WNOWAIT)
 
 model_server.subprocess = types.SimpleNamespace(run=launch, Popen=launch, check_call=subprocess.check_call)
 model_server._add_sigterm_handler = lambda process: print("its server is", *process.cmdline(), flush=True)
