@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from support import handmade
 from support.commands import command_line
 from support.planning import FIXED, HOOKED
 
@@ -51,6 +52,15 @@ def test_exit_codes_follow_the_state(run, image_repository):
     assert [image["state"] for image in document["images"]] == ["drifted", "rebuild"]
     assert "serve_utils:predict" in json.dumps(document["images"][0]["reasons"])
     assert document["images"][1]["published"] is None
+
+
+def test_an_image_that_is_another_under_our_tag_exits_20_and_says_so(run, image_repository):
+    motd = handmade.tar({"etc/motd": b"evil"})
+    handmade.forge(image_repository.services, image_repository.publish(), added=[motd])
+    foreign = run("--image", "fraud")
+    assert foreign.code == 20, foreign.err
+    assert "foreign" in foreign.out
+    assert "fraud: it is not what its labels say: " in foreign.out
 
 
 def test_the_table_has_a_line_an_image_and_its_reasons_below(run):

@@ -107,6 +107,8 @@ def test_build_of_several_images_prints_one_document(image_repository):
     )
     done = image_repository.text("--json", "-q", "--image", "fraud", command="build")
     assert json.loads(done.stdout)["digest"] == several[1]["digest"]
+    (last_build,) = (image_repository.folder / "cache" / "xgbpatch" / "last-build").iterdir()
+    assert json.loads(last_build.read_text())["images"] == [], "none is in the engine, where `push` would find it"
 
 
 def test_build_that_fails_tells_what_stands_already(image_repository):
