@@ -1,6 +1,7 @@
 """Building on a real engine: what lands in the image, what does not, and what is refused."""
 
 import contextlib
+import gzip
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import pytest
 
 from support.bases import RUN_ID, chosen
 from support.pipeline import build_spec
-from xgbpatch import layout, provenance
+from xgbpatch import cache, layout, provenance
 from xgbpatch.build import dockerfile, verify
 from xgbpatch.build.resolve import resolve
 from xgbpatch.engine.types import Run
@@ -69,16 +70,16 @@ def test_the_same_spec_is_not_built_twice(builder, patched, spec_of, version):
 def test_facts_are_kept_by_digest(builder, base_of, version):
     base = builder.engine.image(base_of(version))
     first = container.inspect(builder.engine, base, builder.cache / "facts")
-    kept = list((builder.cache / "facts").glob(f"{base.id[7:]}-*.json"))
+    kept = list((builder.cache / "facts").glob(f"{base.id[7:]}-*.json.gz"))
     assert len(kept) == 1
-    changed = json.loads(kept[0].read_text())
+    changed = json.loads(gzip.decompress(kept[0].read_bytes()))
     changed["python"]["prefix"] = "/from/the/cache"
-    kept[0].write_text(json.dumps(changed))
+    cache.write(kept[0], changed)
     try:
         assert container.inspect(builder.engine, base, builder.cache / "facts").python.prefix == "/from/the/cache"
     finally:
         changed["python"]["prefix"] = first.python.prefix
-        kept[0].write_text(json.dumps(changed))
+        cache.write(kept[0], changed)
 
 
 @pytest.fixture(scope="module")

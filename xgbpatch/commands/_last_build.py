@@ -79,7 +79,7 @@ def _place(selection: Selection) -> Path:
 
 def _record(place: Path) -> Path:
     name = hashlib.sha256(os.fsencode(place)).hexdigest()
-    return _context.cache_folder() / "last-build" / f"{name}.json"
+    return _context.cache_folder() / "last-build" / f"{name}.json.gz"
 
 
 def _images(document: Any, place: Path) -> list[BuiltImage]:

@@ -153,7 +153,7 @@ def inspect(engine: Engine, image: LocalImage, folder: Path | None) -> Facts:
 
     Raises `BaseImageError` that lists all that is missing when it is no SageMaker XGBoost image.
     """
-    path = folder / f"{image.id.removeprefix('sha256:')}-{_mark('facts')}.json" if folder else None
+    path = folder / f"{image.id.removeprefix('sha256:')}-{_mark('facts')}.json.gz" if folder else None
     document = cache.read(path, inspection_facts.parse)
     if document is None:
         document = run_probe(engine, image, "facts", lambda answer: inspection_facts.parse(json.loads(answer)))

@@ -101,7 +101,7 @@ def inspect(image: RemoteImage, blobs: BlobStore, folder: Path | None, progress:
     `RegistryError` and `AwsError` when its layers cannot be fetched.
     """
     digest = image.reference.digest
-    path = folder / "facts" / f"{digest.removeprefix('sha256:')}-layers-{FORMAT}.json" if folder else None
+    path = folder / "facts" / f"{digest.removeprefix('sha256:')}-layers-{FORMAT}.json.gz" if folder else None
     document = cache.read(path, parse)
     if document is None:
         view = _View(image)

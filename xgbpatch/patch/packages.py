@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xgbpatch.errors import ConfigurationError
+from xgbpatch import cache
 from xgbpatch.inspection.facts import Facts
 from xgbpatch.patch.features import feature
 from xgbpatch.progress import Progress
@@ -17,6 +15,9 @@ from xgbpatch.spec import Spec
 
 if TYPE_CHECKING:
     from xgbpatch.patch.resolver import Pin
+
+
+_FORMAT = 1  # of unpacked trees: raise it when the same pins give another
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,24 @@ class _Selection:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def provision(spec: Spec, facts: Facts, cache: Path, progress: Progress) -> Provision:
-    """What goes beside the base. The unpacked tree is kept in `cache`, under the hash of all that made it.
+def provision(spec: Spec, facts: Facts, folder: Path, progress: Progress) -> Provision:
+    """What goes beside the base. The unpacked tree is kept in the cache `folder`, under the hash of all that made it.
 
-    Raises `PackageError` where a distribution of the base would have to move, or one of its modules be hidden, and
-    `ConfigurationError` where the cache cannot be written.
+    Raises `PackageError` where a distribution of the base would have to move, or one of its modules be hidden.
     """
     selection = _selection(spec, facts, progress)
     if not selection.pins:
         return Provision()
-    folder = cache / "packages" / f"{selection.digest[:32]}-{facts.python.version}"
-    try:
-        if not folder.exists():
-            _unpack(selection, facts, folder, cache=cache, progress=progress)
-    except OSError as error:
-        raise ConfigurationError(
-            f'packages cannot be unpacked in "{cache}": {error}', "XDG_CACHE_HOME names another folder for the cache."
-        ) from error
     from xgbpatch.patch import wheels
 
-    wheels.refuse_shadowing(folder, facts)
-    return Provision(selection.pins, folder)
+    for kind in ("packages", "wheels"):
+        cache.hold(folder / kind)
+    tree = cache.keep_tree(
+        folder / "packages" / f"{selection.digest[:32]}-{facts.python.version}-{_FORMAT}",
+        lambda part: _unpack(selection, facts, part, folder=folder / "wheels", progress=progress),
+    )
+    wheels.refuse_shadowing(tree, facts)
+    return Provision(selection.pins, tree)
 
 
 def pins(spec: Spec, facts: Facts, progress: Progress) -> tuple[Pin, ...]:
@@ -90,16 +88,11 @@ def _selection(spec: Spec, facts: Facts, progress: Progress) -> _Selection:
     return _Selection(tuple(sorted(pins, key=lambda pin: pin.name)), slim, partial)
 
 
-def _unpack(packages: _Selection, facts: Facts, folder: Path, *, cache: Path, progress: Progress) -> None:
+def _unpack(packages: _Selection, facts: Facts, tree: Path, *, folder: Path, progress: Progress) -> None:
     from xgbpatch.patch import wheels
 
-    files = [wheels.fetch(pin, cache / "wheels", progress) for pin in packages.pins]
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    try:
-        wheels.unpack(files, part, facts.python)
-        freed = wheels.slim(part, packages.slim)
-        wheels.undeclare(part, packages.partial)
-        progress.line(f"Unpacked {len(files)} packages" + (f", left out {freed / 1e6:.0f} MB" if freed else ""))
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    files = [wheels.fetch(pin, folder, progress) for pin in packages.pins]
+    wheels.unpack(files, tree, facts.python)
+    freed = wheels.slim(tree, packages.slim)
+    wheels.undeclare(tree, packages.partial)
+    progress.line(f"Unpacked {len(files)} packages" + (f", left out {freed / 1e6:.0f} MB" if freed else ""))

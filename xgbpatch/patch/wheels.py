@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from xgbpatch import layout
+from xgbpatch import cache, layout
 from xgbpatch.errors import PackageError
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.patch.resolver import Pin
@@ -17,27 +15,19 @@ from xgbpatch.progress import Progress
 _CHUNK = 1 << 20
 
 
-def fetch(pin: Pin, cache: Path, progress: Progress) -> Path:
-    """The wheel's file in `cache`, downloaded when absent; raises `PackageError` when its sha256 is another."""
-    path = cache / pin.sha256 / pin.filename
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            _download(pin, part, progress)
-            total = hashlib.sha256()
-            with part.open("rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    total.update(chunk)
-            if total.hexdigest() != pin.sha256:
-                raise PackageError(
-                    f'"{pin.filename}" has sha256 {total.hexdigest()} instead of the pinned {pin.sha256}',
-                    "The index or the connection changed the file; nothing of it was used.",
-                )
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    return path
+def fetch(pin: Pin, folder: Path, progress: Progress) -> Path:
+    """The wheel's file, kept in `folder` and looked at again; raises `PackageError` when its sha256 is another."""
+
+    def make(part: Path) -> None:
+        _download(pin, part, progress)
+        sha256 = cache.sha256_of(part)
+        if sha256 != pin.sha256:
+            raise PackageError(
+                f'"{pin.filename}" has sha256 {sha256} instead of the pinned {pin.sha256}',
+                "The index or the connection changed the file; nothing of it was used.",
+            )
+
+    return cache.keep_file(folder / pin.sha256 / pin.filename, pin.sha256, make)
 
 
 def unpack(wheels: Sequence[Path], prefix: Path, python: PythonFacts) -> None:
@@ -119,7 +109,7 @@ def _download(pin: Pin, part: Path, progress: Progress) -> None:
                 for chunk in response.iter_content(_CHUNK):
                     done += stream.write(chunk)
                     progress.update(f"Downloading {pin.filename}", done, total)
-    except (requests.RequestException, OSError) as error:
+    except requests.RequestException as error:
         raise PackageError(f'"{pin.filename}" could not be downloaded: {error}', "Try again.") from error
 
 

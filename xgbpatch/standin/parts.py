@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
+from xgbpatch import cache
 from xgbpatch.errors import SandboxError
 from xgbpatch.progress import Progress
 from xgbpatch.standin.versions import SUITES
@@ -98,12 +99,12 @@ def debian_tree(debian: Debian, progress: Progress) -> Iterator[Path]:
         raise SandboxError("making a stand-in base needs root: debootstrap changes its root folder", "Use sudo.")
     if not shutil.which("debootstrap"):
         install(["debootstrap"], progress)
-    cache = cache_folder() / "debian" / debian.name  # so that a second time is quick
-    cache.mkdir(parents=True, exist_ok=True)
+    packages = cache_folder() / "debian" / debian.name  # so that a second time is quick
+    packages.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="xgbpatch-os-") as folder:
         root = Path(folder) / "root"
         progress.line(f"debootstrap {debian.name}: about a minute, once")
-        options = ["--variant=minbase", f"--cache-dir={cache}", f"--include={','.join(debian.packages)}"]
+        options = ["--variant=minbase", f"--cache-dir={packages}", f"--include={','.join(debian.packages)}"]
         command = ["debootstrap", *options, debian.name, str(root), debian.mirror]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -329,16 +330,27 @@ def fill_wheelhouse(pins: Sequence[str], interpreter: Interpreter, progress: Pro
     A pin without a wheel for an interpreter other than the official one gives way to a newer release.
     """
     folder = cache_folder() / hashlib.sha256("\n".join((interpreter.version, *pins)).encode()).hexdigest()[:20]
-    if not folder.is_dir():
+
+    def make(part: Path) -> None:
         _require_compiler(interpreter, progress)
         progress.line(f"wheels for Python {interpreter.version}: about a minute, once")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="wheels-", dir=folder.parent) as scratch:
+        with TemporaryDirectory(prefix="wheels-", dir=part.parent) as scratch:
             python, wheels = _environment(Path(scratch) / "venv", interpreter), str(Path(scratch) / "wheels")
             if _pip(python, "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, *pins):
                 _relax(python, wheels, pins)
-            shutil.move(wheels, folder)
+            shutil.move(wheels, part)
+
+    folder = cache.keep(folder, make, lambda kept: _holds_wheels(kept, pins))
     return Wheelhouse(folder, _moved(pins, folder))
+
+
+def _holds_wheels(folder: Path, pins: Sequence[str]) -> bool:
+    """Whether a wheel of every pin is there, with the directory at its end; unpacking it looks at the CRCs inside."""
+    from packaging.utils import canonicalize_name, parse_wheel_filename
+
+    wheels = list(folder.glob("*.whl"))
+    names = {parse_wheel_filename(wheel.name)[0] for wheel in wheels}
+    return names >= {canonicalize_name(pin.split("==")[0]) for pin in pins} and all(map(zipfile.is_zipfile, wheels))
 
 
 def _require_compiler(interpreter: Interpreter, progress: Progress) -> None:

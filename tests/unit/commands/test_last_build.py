@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -46,5 +47,5 @@ def test_a_folder_and_its_file_have_builds_of_their_own_however_they_are_named(f
 def test_a_record_that_does_not_name_this_place_is_none(folder, document):
     path = _last_build._record(_last_build._place(Selection(Flags())))
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(document))
+    path.write_bytes(gzip.compress(json.dumps(document).encode()))
     assert known(Selection(Flags())) is None

@@ -88,6 +88,21 @@ def test_a_fetched_wheel_is_kept(tmp_path):
     assert wheels.fetch(pin, tmp_path / "cache", Silent()) == first
 
 
+@pytest.mark.parametrize("content", [b"", b"PK another"], ids=["empty, after a power loss", "another"])
+def test_a_kept_wheel_that_is_not_what_was_pinned_is_fetched_again(tmp_path, content):
+    wheel = make_wheel(tmp_path, "a", {"a/__init__.py": ""})
+    kept = wheels.fetch(pin_of(wheel), tmp_path / "cache", Silent())
+    kept.write_bytes(content)
+    assert wheels.fetch(pin_of(wheel), tmp_path / "cache", Silent()) == kept
+    assert kept.read_bytes() == wheel.read_bytes()
+
+
+def test_a_wheel_that_cannot_be_kept_is_fetched_all_the_same(tmp_path):
+    wheel = make_wheel(tmp_path, "a", {"a/__init__.py": ""})
+    (tmp_path / "cache").write_text("in the way")
+    assert wheels.fetch(pin_of(wheel), tmp_path / "cache", Silent()).read_bytes() == wheel.read_bytes()
+
+
 def test_a_tampered_member_is_refused(tmp_path):
     wheel = make_wheel(tmp_path, "a", {"a/__init__.py": ""})
     tampered = tmp_path / "b" / wheel.name
