@@ -149,7 +149,10 @@ class Publisher:
         if same or own.layers == present.summary.layers:
             return ""
         if not verify.has_passed(self._services.cache, request.image):
-            return f'its layers are others, and the local "{request.image.id}" was not built and verified here'
+            return (
+                f'its layers are others, and the local "{request.image.id}" was not built and verified here, by what the '
+                "cache folder keeps"
+            )
         try:
             ownership.prove(self._services, present)
         except (BaseImageError, ConfigurationError, ContractError) as error:
