@@ -165,6 +165,8 @@ KINDS = {
     "wheels": "downloaded packages",
     "packages": "packages, unpacked for images",
     "standin": "packages of stand-in bases",
+    "verified": "which images of the engine were built and verified here",
+    "proven": "which published images were seen to hold what their labels say",
 }
 _LAST_BUILD = {"last-build": "what was built last, which `push` and `test-local` mean"}  # cannot be made again
 _OTHER = "of the tests of a checkout, or of another version"

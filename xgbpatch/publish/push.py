@@ -150,8 +150,8 @@ class Publisher:
             return ""
         if not verify.has_passed(self._services.cache, request.image):
             return (
-                f'its layers are others, and the local "{request.image.id}" was not built and verified here, by what the '
-                "cache folder keeps"
+                f'its layers are others, and the local "{request.image.id}" was not built and verified here, '
+                "by what the cache folder keeps"
             )
         try:
             ownership.prove(self._services, present)
