@@ -1,6 +1,8 @@
 """oneDAL's predictions: proved, and the booster's bytes."""
 
+import itertools
 import os
+import re
 import sys
 
 import numpy as np
@@ -10,6 +12,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import booster
 from xgbpatch_overlays.model import booster as model_booster
+from xgbpatch_overlays.model import choice as model_choice
 from xgbpatch_overlays.onedal import engine, model, proof
 
 from support.overlays import forks, zoo
@@ -89,6 +92,28 @@ def test_engine_named_booster_is_shown_and_converts_nothing(server, monkeypatch)
     monkeypatch.setattr(engine, "load", lambda: pytest.fail("daal4py was imported"))
     header = server("binary", **dict(FEATURES, XGBPATCH_ENGINE="booster")).ping().headers["X-Xgbpatch-Engine"]
     assert header == "booster; XGBPATCH_ENGINE=booster"
+
+
+def test_the_header_of_ping_stays_short_whatever_the_reasons_of_200_members(server, monkeypatch, caplog):
+    trace = "\r\n  File \u00e9\u4e2d\x00\n".join(f"frame {number}" for number in range(200))
+    answers = itertools.cycle([choice_of("daal4py", "proved"), RuntimeError(trace)])
+
+    def accelerate(*_):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(engine, "accelerate", accelerate)
+    caplog.set_level("INFO")
+    header = server(*["one-stump"] * 200, **ENGINE).ping().headers["X-Xgbpatch-Engine"]
+    assert re.fullmatch(r"booster 100, daal4py 100; RuntimeError: frame 0 File \?\?\? frame 1 [ -~]+\.\.\.", header)
+    assert len(header) <= 300
+    assert trace in caplog.text
+
+
+def choice_of(name, reason):
+    return model_choice.Choice(None, name, reason)
 
 
 def _flip_default(forest):

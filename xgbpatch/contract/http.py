@@ -89,7 +89,7 @@ _VOLATILE_HEADERS = frozenset({"date", "server-timing", "x-request-id", "x-amzn-
 _VOLATILE_TEXT = re.compile(rb"0x[0-9a-f]+|\[\d\d:\d\d:\d\d\]")
 _AROUND = 30
 ENGINE_HEADER = (
-    "x-xgbpatch-engine"  # of /ping, where an engine was asked for: `daal4py; why`, one a model, between bars
+    "x-xgbpatch-engine"  # of /ping, where an engine was asked for: `daal4py; why`, of an ensemble `daal4py 3; why`
 )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import threading
@@ -27,6 +28,7 @@ from .shap.values import NotExplained
 
 logger = logging.getLogger(__name__)
 _request = threading.local()
+DESCRIPTION = 300  # characters; nginx drops an answer whose headers outgrow 4 KiB
 
 
 class LoadedModel(object):
@@ -143,6 +145,7 @@ class Predictor(object):
         try:
             options = model_booster.options_of(self._base, booster, model_format)
         except Exception as error:
+            logger.exception("The model does not predict")
             return LoadedModel(model_choice.booster_for("the model does not predict: {}".format(error)), folder)
         model = LoadedModel(model_choice.choose(booster, options, settings.engine), folder)
         if shap_options is not None:
@@ -178,11 +181,20 @@ class Predictor(object):
             raise NotExplained(400, "Unable to explain payload provided: {}".format(error)) from error
 
     def describe(self, model: Any) -> str:
-        """Which engine predicts with `model` and why, in one line."""
+        """Which engine predicts with `model` and why, as short ASCII for a header; the log has each reason whole.
+
+        Of an ensemble: how many members each engine has, and one reason, why a booster predicts where one does.
+        """
         boosters = model if isinstance(model, list) else [model]
         choices = [self._models[booster].choice for booster in boosters if booster in self._models]
-        lines = ["{}; {}".format(choice.engine, choice.reason) for choice in choices]
-        return " | ".join(" ".join(line.split()) for line in lines)
+        if not choices:
+            return ""
+        counts = collections.Counter(choice.engine for choice in choices)
+        engines = list(counts) if len(boosters) == 1 else ["{} {}".format(*item) for item in sorted(counts.items())]
+        reason = min(choices, key=lambda choice: choice.engine).reason
+        text = " ".join("{}; {}".format(", ".join(engines), reason).split())
+        text = "".join(character if " " <= character <= "~" else "?" for character in text[: DESCRIPTION + 1])
+        return text if len(text) <= DESCRIPTION else text[: DESCRIPTION - 3] + "..."
 
 
 def _members(model: Any, model_format: Any) -> List[Tuple[xgboost.Booster, Any]]:
