@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -289,6 +290,14 @@ def test_mme_errors_of_a_model_that_does_not_load(model_server):
     assert model_server(model=()).post("1,2")[0] == 503
     status, text = model_server("mme-errors", model=()).post("1,2")
     assert (status, "Unable to load model" in text) == (500, True)
+
+
+def test_mme_errors_show_no_path_of_the_container(model_server, tmp_path):
+    broken = tmp_path / "no-model"
+    broken.write_text("nothing that loads")
+    status, text = model_server("mme-errors", model=[broken]).post("1,2")
+    assert (status, str(tmp_path) in text) == (500, False)
+    assert not re.search(r"(?<![\w.:/-])/\w+/", text), text
 
 
 def test_mme_errors_leaves_answers_alone(model_server):

@@ -10,6 +10,7 @@ import pytest
 import xgboost
 from mms.model_loader import MmsModelLoader, ModelLoader
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
+from xgbpatch_overlays import multi_model
 
 from support.overlays import forks, zoo
 from support.overlays.endpoint import FEATURES, SHAP
@@ -161,6 +162,36 @@ def test_a_response_above_the_limit_is_refused(worker):
     limited = worker("regression", XGBPATCH_SHAP_MEGABYTES="0.001", **SHAP)
     status, reason = limited.post(zoo.csv(zoo.inputs(rows=100)))
     assert (status, "the limit is 1048 bytes (XGBPATCH_SHAP_MEGABYTES)" in reason) == (413, True)
+
+
+@pytest.mark.parametrize(
+    ("properties", "limit"),
+    [
+        ("vmargs=-Xmx1m\nmax_response_size=900\n", 900),
+        ("#max_response_size=5\n max_response_size : 901", 901),
+        ("max_response_size=$$LIMIT$$\n", 902),
+        ("max_request_size=5\n", 6553500),
+        (None, 6553500),
+    ],
+)
+def test_the_model_servers_own_limit_is_read_from_its_file(tmp_path, properties, limit):
+    path = tmp_path / "config.properties"
+    if properties is not None:
+        path.write_text(properties)
+    assert multi_model.server_limit({"XGBOOST_MMS_CONFIG": str(path), "LIMIT": "902"}) == limit
+    assert multi_model.server_limit({}) == 6553500
+
+
+def test_a_response_that_the_model_server_would_not_take_is_refused(worker, tmp_path):
+    path = tmp_path / "config.properties"
+    path.write_text("max_response_size=1000\n")
+    limited = worker("regression", XGBPATCH_SHAP_MEGABYTES="100", XGBOOST_MMS_CONFIG=str(path), **SHAP)
+    status, reason = limited.post(zoo.csv(zoo.inputs(rows=100)))
+    assert (status, "the limit is 1000 bytes (max_response_size)" in reason) == (413, True)
+    assert limited.headers["content-type"] == "text/plain; charset=utf-8"
+    fit = int(reason.split("send at most ")[1].split()[0])
+    status, text = limited.post(zoo.csv(zoo.inputs(rows=fit)))
+    assert (status, len(text) <= 1000) == (200, True)
 
 
 def test_engine_answers_with_the_bases_bytes(worker):

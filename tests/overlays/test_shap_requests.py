@@ -97,6 +97,7 @@ def test_accept_counts_more_than_the_header():
         ("shap=", 'shap="" is not allowed; allowed: on, off'),
         ("shap=on;top_k=0", 'top_k="0" is not allowed; allowed: a whole number above 0'),
         ("shap=on;top_k=²", "is not allowed; allowed: a whole number above 0"),
+        ("shap=on;top_k=" + "9" * 5000, "is not allowed; allowed: a whole number above 0"),
         ("shap=on;interactions=1", 'interactions="1" is not allowed; allowed: on, off'),
         ("shap=on;approximate=maybe", 'approximate="maybe" is not allowed; allowed: on, off'),
         ("shap=on;space=log", 'space="log" is not allowed; allowed: margin, probability'),
@@ -108,6 +109,30 @@ def test_a_bad_value_is_400_with_what_is_allowed(server, options, message):
     response = server("regression", **FEATURES).post(BODY, accept="text/csv;" + options)
     assert response.status_code == 400
     assert message in response.get_data(as_text=True)
+    assert len(response.data) < 300
+
+
+def test_a_refusal_is_plain_text_without_what_a_browser_would_run(server):
+    endpoint = server("regression", **FEATURES)
+    refusals = [
+        endpoint.post(BODY, accept="text/csv;shap=<script>alert(1)</script>"),
+        endpoint.post(BODY, accept="text/csv;shap=on;space=\u00fc<b>"),
+    ]
+    for refusal in refusals:
+        assert (refusal.status_code, refusal.content_type) == (400, "text/plain; charset=utf-8")
+        assert not set(refusal.data) & set(b"<>\xfc")
+        assert b"&lt;" in refusal.data
+
+
+def test_a_refusal_holds_no_path_of_the_container(server):
+    endpoint = server("regression", **FEATURES)
+    folder = Path(serve.ScoringService.MODEL_PATH, "xgbpatch")
+    folder.mkdir()
+    (folder / "feature_names.json").write_text('["one"]')
+    refusal = asked(endpoint, "shap=on")
+    assert (refusal.status_code, refusal.content_type) == (500, "text/plain; charset=utf-8")
+    assert b'"feature_names.json" names 1 features, the model has 6' in refusal.data
+    assert str(folder).encode() not in refusal.data
 
 
 def test_top_k_in_csv_is_name_and_value(server):

@@ -281,6 +281,8 @@ def test_no_importance_where_none_is_asked_for(trainer):
         ({"xgbpatch_feature_names": "a,b"}, "xgbpatch_feature_names has 2 names, the train channel 4 columns"),
         ({"xgbpatch_feature_names": "a,b,a,c"}, 'names "a" more than once'),
         ({"xgbpatch_feature_names": "/nowhere.json"}, "is not a file with a JSON list"),
+        ({"xgbpatch_background_rows": "9" * 5000}, "is not a whole number from 0 to 1000"),
+        ({"xgbpatch_background_rows": "\u00b2"}, "is not a whole number from 0 to 1000"),
         ({"xgbpatch_background_rows": "-1"}, 'xgbpatch_background_rows="-1" is not a whole number from 0 to 1000'),
         ({"xgbpatch_importance_rows": "many"}, 'xgbpatch_importance_rows="many" is not a whole number'),
         ({"xgbpatch_metrics": "spread"}, '"spread" is not a dotted path'),

@@ -6,9 +6,10 @@ import dataclasses
 import http.client
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from sagemaker_containers.beta.framework import env
 from sagemaker_inference import content_types
@@ -16,12 +17,13 @@ from sagemaker_inference.errors import BaseInferenceToolkitError
 from sagemaker_xgboost_container import encoder, serving, serving_mms
 from sagemaker_xgboost_container.algorithm_mode import handler_service, serve_utils
 
-from . import fixes, settings
+from . import error_text, fixes, settings
 from . import predictor as prediction
 from .model import booster, version_guard
 from .shap import request as shap_request
 from .shap import response, values
 
+RESPONSE_SIZE, RESPONSE_BYTES = "max_response_size", 6553500  # of the model server, and what it is without a line
 HANDLER = __name__.rpartition(".")[0] + ".handler"
 BaseInferenceHandler: Any = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
 
@@ -37,6 +39,23 @@ def main() -> Any:
     if ours and serving.is_multi_model() and env.ServingEnv().module_name is None:
         serving_mms.ALGO_HANDLER_SERVICE = HANDLER
     return serving.serving_entrypoint()
+
+
+def server_limit(environment: Mapping[str, str]) -> int:
+    """Bytes of an answer that the model server takes from its worker, by the file it was started with.
+
+    It ends a worker that answers more.
+    """
+    try:
+        with open(environment["XGBOOST_MMS_CONFIG"], encoding="latin-1") as file:
+            text = file.read()
+    except (KeyError, OSError):
+        return RESPONSE_BYTES
+    found = re.findall(r"^[ \t]*{}[ \t]*[=: \t][ \t]*(\S+)".format(RESPONSE_SIZE), text, re.MULTILINE)
+    value = found[-1] if found else ""
+    if value.startswith("$$"):  # it puts a variable there
+        value = environment.get(value.strip("$"), "")
+    return error_text.count(value) or RESPONSE_BYTES
 
 
 def inference_handler() -> type:
@@ -68,7 +87,9 @@ class Request:
 
     def refuse(self, status: int, reason: str) -> BaseInferenceToolkitError:
         """The toolkit's error, for the base to handle as its own."""
-        self.refusal = BaseInferenceToolkitError(status, reason, http.client.responses[status])
+        self.refusal = BaseInferenceToolkitError(
+            status, error_text.without_folders(reason), http.client.responses[status]
+        )
         return self.refusal
 
 
@@ -87,6 +108,7 @@ def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
         if request.refusal is None:
             raise
         context.set_response_status(request.refusal.status_code, request.refusal.phrase)
+        context.set_response_content_type(0, error_text.TEXT)
         return [request.refusal.message]
     finally:
         handler.request = Request(None)
@@ -139,7 +161,9 @@ class ExplainingHandler(BaseInferenceHandler):
         if handler_service.SAGEMAKER_BATCH:
             options = dataclasses.replace(options, header=False)
         explained = response.ExplainedResponse(
-            lambda shap_options: self.predictor.explain(evaluation, shap_options), options, self.settings.shap_bytes
+            lambda shap_options: self.predictor.explain(evaluation, shap_options),
+            options,
+            *min((self.settings.shap_bytes, "XGBPATCH_SHAP_MEGABYTES"), (server_limit(os.environ), RESPONSE_SIZE)),
         )
         is_json = accept.lower() == content_types.JSON
         try:

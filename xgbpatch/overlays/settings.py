@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import FrozenSet, Mapping, Optional, Sequence, Tuple
 
+from . import error_text
 from .shap.request import PROBABILITY, SHAP_PROBABILITY, ResponseOptions
 
 
@@ -100,6 +101,7 @@ SHAP = "shap"
 TRAINING = "training"
 REQUEST_MEGABYTES = 6
 BATCH_MEGABYTES = 100
+MOST = 1e9  # seconds or MiB that a variable may name
 
 
 class SettingsError(ValueError):
@@ -202,9 +204,9 @@ def _number(environment: Mapping[str, str], variable: Variable, default: float) 
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
-        unit = variable.name.rpartition("_")[2].lower()
-        raise SettingsError('{}="{}" is not a number of {} above 0'.format(variable.name, text, unit))
+    if not 0 < number <= MOST:
+        unit, shown = variable.name.rpartition("_")[2].lower(), error_text.quoted(text)
+        raise SettingsError("{}={} is not a number of {} above 0".format(variable.name, shown, unit))
     return number
 
 
@@ -212,6 +214,7 @@ def _count(environment: Mapping[str, str], variable: Variable) -> Optional[int]:
     text = environment.get(variable.name, "").strip()
     if not text:
         return None
-    if not (text.isdecimal() and int(text) > 0):
-        raise SettingsError('{}="{}" is not a whole number above 0'.format(variable.name, text))
-    return int(text)
+    number = error_text.count(text)
+    if number is None:
+        raise SettingsError("{}={} is not a whole number above 0".format(variable.name, error_text.quoted(text)))
+    return number

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import html
 from typing import Any, Callable
 
 import flask
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
+from . import error_text
 from . import predictor as prediction
 from .shap import request, values
 from .shap import response as shap_response
@@ -41,9 +43,10 @@ def explained(view: Callable[..., Any], predictor: Any, settings: Any) -> Callab
             options = _response_options(settings)
             return view() if options is None else _explained(view, options, predictor, settings)
         except request.BadOption as bad:
-            return flask.Response(response=str(bad), status=400)
+            return flask.Response(response=str(bad), status=400, content_type=error_text.TEXT)
         except values.NotExplained as refusal:
-            return flask.Response(response=refusal.reason, status=refusal.status)
+            reason = error_text.without_folders(refusal.reason)
+            return flask.Response(response=reason, status=refusal.status, content_type=error_text.TEXT)
 
     return invocations
 
@@ -119,6 +122,8 @@ def _writer(mimetype: str, selectable: bool) -> Callable[..., Any]:
         raise values.NotExplained(
             406,
             "Accept type {} cannot carry SHAP values in the layout append. Please use one of: {}, or select the keys "
-            "base_value and shap_values (SAGEMAKER_INFERENCE_OUTPUT).".format(mimetype, ", ".join(sorted(writers))),
+            "base_value and shap_values (SAGEMAKER_INFERENCE_OUTPUT).".format(
+                html.escape(mimetype), ", ".join(sorted(writers))
+            ),
         )
     return writers[mimetype]

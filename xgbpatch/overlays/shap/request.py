@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
 
+from .. import error_text
+
 MARGIN = "margin"
 PROBABILITY = "probability"
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"  # SageMaker hands it through, both ways
@@ -112,14 +114,17 @@ def _space(name: str, text: str) -> str:
 
 def _one_of(name: str, text: str, allowed: Tuple[str, ...]) -> str:
     if text.lower() not in allowed:
-        raise BadOption('{}="{}" is not allowed; allowed: {}'.format(name, text, ", ".join(allowed)))
+        allowed_values = ", ".join(allowed)
+        raise BadOption("{}={} is not allowed; allowed: {}".format(name, error_text.quoted(text), allowed_values))
     return text.lower()
 
 
 def _count(name: str, text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise BadOption('{}="{}" is not allowed; allowed: a whole number above 0'.format(name, text))
-    return int(text)
+    number = error_text.count(text)
+    if number is None:
+        shown = error_text.quoted(text)
+        raise BadOption("{}={} is not allowed; allowed: a whole number above 0".format(name, shown))
+    return number
 
 
 READERS: Mapping[str, Callable[[str, str], Any]] = {

@@ -20,8 +20,11 @@ HOPELESS = 2  # times the limit: beyond it the sample alone refuses, and the res
 Write = Callable[[int], bytes]  # gives the bytes of the first `count` records of a response
 
 
-def write_within(limit: int, records: int, write: Write) -> bytes:
-    """The whole response of so many records; raises NotExplained (413) where it passes `limit` bytes."""
+def write_within(limit: int, records: int, write: Write, limited_by: str = "XGBPATCH_SHAP_MEGABYTES") -> bytes:
+    """The whole response of so many records; raises NotExplained (413) where it passes `limit` bytes.
+
+    `limited_by` is what sets the limit.
+    """
 
     def refusal(size: str, count: int, length: int) -> NotExplained:
         """It names a number of records that is known to fit, near to the largest; `count` of them take `length`."""
@@ -30,8 +33,8 @@ def write_within(limit: int, records: int, write: Write) -> bytes:
             length = len(write(count))
         return NotExplained(
             413,
-            "SHAP values of {} records make a response of {} bytes, the limit is {} bytes (XGBPATCH_SHAP_MEGABYTES): "
-            "{}, or ask for fewer features (top_k)".format(records, size, limit, advice(count)),
+            "SHAP values of {} records make a response of {} bytes, the limit is {} bytes ({}): "
+            "{}, or ask for fewer features (top_k)".format(records, size, limit, limited_by, advice(count)),
         )
 
     if records > 4 * SAMPLE:  # the base's recordio grows with the square of the records: two samples show it
@@ -283,11 +286,12 @@ def encode_selected(records: Sequence[Mapping[str, Any]], values: KeyValues, key
 
 @dataclass(frozen=True)
 class ExplainedResponse:
-    """One request, between its prediction and the bytes of its answer, at most `limit`; `explain` computes for it."""
+    """One request, between its prediction and the bytes of its answer, at most `limit`, which `limited_by` sets."""
 
     explain: Callable[[ShapOptions], Explanation]
     options: ResponseOptions
     limit: int
+    limited_by: str = "XGBPATCH_SHAP_MEGABYTES"
 
     def appended(self, text: str, writer: Callable[..., Write], predicted: Sequence[str] = ()) -> bytes:
         """`text` of the base with an explanation behind each record, by a `writer` above; raises NotExplained.
@@ -298,7 +302,7 @@ class ExplainedResponse:
         keys = (BASE_VALUE, strongest) + ((INTERACTIONS,) if self.options.interactions else ())
         values = self._values(keys)
         write = writer(text, AppendedKeys(values, keys, self.options.header, tuple(predicted)))
-        return write_within(self.limit, len(values), write)
+        return write_within(self.limit, len(values), write, self.limited_by)
 
     def selected(self, raw: np.ndarray, learner: Mapping[str, Any], accept: str) -> bytes:
         """The selected keys of each record, and what the request adds to them or leaves out (interactions=off).
@@ -312,7 +316,10 @@ class ExplainedResponse:
         records = predictions(raw, keys, learner)
         names = line(keys).encode("utf-8") if self.options.header and accept == CSV else b""
         return write_within(
-            self.limit, len(values), lambda count: names + encode_selected(records[:count], values, keys, accept)
+            self.limit,
+            len(values),
+            lambda count: names + encode_selected(records[:count], values, keys, accept),
+            self.limited_by,
         )
 
     def _values(self, keys: Sequence[str]) -> KeyValues:

@@ -67,7 +67,7 @@ def take(hyperparameters: Mapping[str, Any]) -> Tuple[Options, Dict[str, Any]]:
 
 def _number(most: int) -> Callable[[str, str], int]:
     def read(name: str, text: str) -> int:
-        if not text.isdigit() or int(text) > most:
+        if not text.isdecimal() or len(text) > 18 or int(text) > most:
             raise OptionError('{}="{}" is not a whole number from 0 to {}'.format(name, text, most))
         return int(text)
 
