@@ -9,9 +9,30 @@ import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 
+class _Handler(SimpleHTTPRequestHandler):
+    """Serves its folder to everybody, or to whom it knows (HTTP basic authentication)."""
+
+    def __init__(self, *args, known="", **kwargs):
+        self._known = known
+        super().__init__(*args, **kwargs)
+
+    def send_head(self):
+        expected = "Basic " + base64.b64encode(self._known.encode()).decode()
+        if self._known and self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="packages"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        return super().send_head()
+
+    def log_message(self, *args):
+        pass
+
+
 @contextlib.contextmanager
-def index(folder, name, version):
-    """An index with one wheel; its address."""
+def index(folder, name, version, known=""):
+    """An index with one wheel; its address. `known` (`user:password`) is who may read it, by default everybody."""
     info, file = f"{name}-{version}.dist-info", folder / name / f"{name}-{version}-py3-none-any.whl"
     file.parent.mkdir(parents=True)
     contents = {
@@ -25,7 +46,7 @@ def index(folder, name, version):
             archive.writestr(path, text)
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     (file.parent / "index.html").write_text(f'<a href="{file.name}#sha256={sha256}">{file.name}</a>')
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    handler = functools.partial(_Handler, directory=str(folder), known=known)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from string import Formatter
 from types import MappingProxyType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
 from xgbpatch.catalogue import refuse_moving
 from xgbpatch.config.settings import Given, Settings, blamed_on
@@ -146,8 +147,14 @@ def environment_of(value: Any) -> Mapping[str, str]:
 def requirement(written: str) -> str:
     """`written` as PEP 508 spells it; raises `ConfigurationError` that quotes what is wrong with it."""
     try:
-        return str(Requirement(written))
-    except InvalidRequirement as error:
+        requirement = Requirement(written)
+        if "@" in urlsplit(requirement.url or "").netloc:
+            raise ConfigurationError(
+                f'the address of "{requirement.name}" holds credentials, which would be logged',
+                "Leave them out, and write them to netrc.",
+            )
+        return str(requirement)
+    except ValueError as error:  # `InvalidRequirement` is one; an address may be none either
         reason = str(error).splitlines()[0]
         raise ConfigurationError(
             f'"{written}" is not a requirement: {reason}', 'Write it as pip does: "shap", "shap==0.46.0", "shap>=0.44".'

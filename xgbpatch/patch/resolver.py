@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from xgbpatch.errors import ExtraMissingError, PackageError
 from xgbpatch.inspection.facts import Facts, PythonFacts
+from xgbpatch.patch import indexes
 from xgbpatch.util import loads
 
 # The manylinux levels that uv can be told (`uv pip compile --python-platform`), as glibc minor versions.
@@ -85,20 +86,26 @@ def _lock(
         source, base, lock = (Path(folder, name) for name in ("requirements.in", "base.txt", "pylock.toml"))
         source.write_text("\n".join(requirements) + "\n", encoding="utf-8")
         base.write_text("\n".join(constraints) + "\n", encoding="utf-8")
+        Path(folder, "uv.toml").touch()  # where uv's search for a project's settings ends: only the user's own count
+        environment = indexes.variables()
         command = [
             _uv(), "pip", "compile", str(source), "--constraint", str(base), "--output-file", str(lock), "--quiet",
-            "--no-header", "--no-config", "--no-python-downloads", "--format=pylock.toml",
+            "--no-header", "--project", folder, "--no-python-downloads", "--format=pylock.toml",
             "--only-binary=:all:", f"--python-version={python.version}",
             f"--python-platform={python.machine}-manylinux_2_{level}", *(["--no-deps"] if alone else []),
         ]  # fmt: skip
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if result.returncode != 0:
             raise PackageError(
                 f'"{" ".join(requirements)}" cannot be put beside the base, whose distributions stay as they are:\n'
-                f"{result.stderr.strip()}",
-                "Ask for a version that fits the base (xgbpatch inspect lists what it holds).",
+                f"{indexes.redacted(result.stderr.strip())}",
+                "Ask for a version that fits the base (xgbpatch inspect lists what it holds). Asked: "
+                f"{indexes.named(environment)}, as the settings of uv, then those of pip, say.",
             )
-        return list(loads(lock.read_text(encoding="utf-8"))["packages"])
+        packages = list(loads(lock.read_text(encoding="utf-8"))["packages"])
+        for wheel in (wheel for package in packages for wheel in package.get("wheels", []) if "path" in wheel):
+            wheel["path"] = str(Path(folder, wheel["path"]).resolve())  # which is relative to the lock
+        return packages
 
 
 def _uv() -> str:
@@ -117,7 +124,7 @@ def _pin(entry: dict[str, Any], python: PythonFacts) -> Pin:
     rank = {tag: place for place, tag in enumerate(supported_tags(python))}
     usable: list[tuple[int, Pin]] = []
     for wheel in entry.get("wheels", []):
-        url = wheel.get("url") or Path(wheel["path"]).absolute().as_uri()
+        url = wheel.get("url") or Path(wheel["path"]).as_uri()
         filename = wheel.get("name") or unquote(urlsplit(url).path.rsplit("/", 1)[-1])
         pin = Pin(str(canonicalize_name(entry["name"])), entry["version"], filename, url, wheel["hashes"]["sha256"])
         places = [rank[tag] for tag in parse_wheel_filename(pin.filename)[3] if tag in rank]

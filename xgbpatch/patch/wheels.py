@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from xgbpatch import cache, layout
 from xgbpatch.errors import PackageError
 from xgbpatch.inspection.facts import Facts, PythonFacts
+from xgbpatch.patch import indexes
 from xgbpatch.patch.resolver import Pin
 from xgbpatch.progress import Progress
 
@@ -99,9 +100,22 @@ def _download(pin: Pin, part: Path, progress: Progress) -> None:
         part.write_bytes(Path(unquote(parts.path)).read_bytes())
         return
     import requests
+    from requests.auth import HTTPBasicAuth
 
+    environment = indexes.variables()
+    known = indexes.credentials(pin.url, environment)
+    insecure = {parts.hostname, parts.netloc} & {*environment.get("UV_INSECURE_HOST", "").split()}
     try:
-        with requests.get(pin.url, stream=True, timeout=60) as response:
+        with requests.get(
+            pin.url, stream=True, timeout=60, verify=not insecure and (environment.get("SSL_CERT_FILE") or True),
+            auth=HTTPBasicAuth(known[0].encode(), known[1].encode()) if known else None,  # without it, netrc's
+        ) as response:  # fmt: skip
+            if response.status_code in (401, 403):
+                raise PackageError(
+                    f'"{parts.hostname}" answers {response.status_code} for "{pin.filename}"',
+                    "Its credentials are sought in the index's address, UV_INDEX_<NAME>_PASSWORD, netrc and, with "
+                    "UV_KEYRING_PROVIDER=subprocess, keyring.",
+                )
             response.raise_for_status()
             length = response.headers.get("Content-Length", "")
             total, done = int(length) if length.isdecimal() else 0, 0
@@ -110,7 +124,8 @@ def _download(pin: Pin, part: Path, progress: Progress) -> None:
                     done += stream.write(chunk)
                     progress.update(f"Downloading {pin.filename}", done, total)
     except requests.RequestException as error:
-        raise PackageError(f'"{pin.filename}" could not be downloaded: {error}', "Try again.") from error
+        reason = indexes.redacted(str(error))
+        raise PackageError(f'"{pin.filename}" could not be downloaded: {reason}', "Try again.") from None
 
 
 def _delete(path: Path) -> int:
