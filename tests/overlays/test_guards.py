@@ -1,5 +1,6 @@
 """Each guard of the daal4py path, on a real model of the kind where the xgboost at hand can make one."""
 
+import os
 import pickle
 
 import numpy as np
@@ -8,7 +9,7 @@ import scipy.sparse
 import xgboost
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.onedal import engine, model, proof
+from xgbpatch_overlays.onedal import engine, memory, model, proof
 
 from support.overlays import explaining, zoo
 
@@ -84,6 +85,81 @@ def test_a_model_above_the_bound_is_refused_with_the_bound(tmp_path, monkeypatch
     monkeypatch.setattr(proof, "NODES", 100)
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     assert served.member.choice.reason.endswith(" nodes, the limit is 100")
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, None),
+        ({"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 3000 kB\n"}, 3000 * 1024),
+        (
+            {
+                "sys/fs/cgroup/memory.max": "5000\n",
+                "sys/fs/cgroup/memory.current": "4000\n",
+                "sys/fs/cgroup/memory.stat": "anon 1\nactive_file 9\ninactive_file 300\n",
+                "proc/meminfo": "MemAvailable: 3000 kB\n",
+            },
+            1300,
+        ),
+        (
+            {
+                "sys/fs/cgroup/memory.max": "max\n",
+                "sys/fs/cgroup/memory.current": "4000\n",
+                "proc/meminfo": "MemAvailable: 3000 kB\n",
+            },
+            3000 * 1024,
+        ),
+        (
+            {
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "5000\n",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "6000\n",
+                "sys/fs/cgroup/memory/memory.stat": "inactive_file 5000\ntotal_inactive_file 100\n",
+            },
+            0,
+        ),
+        (
+            {
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "6000\n",
+                "proc/meminfo": "MemAvailable: 3 kB\n",
+            },
+            3072,
+        ),
+    ],
+    ids=["unknown", "machine", "v2", "v2-without-limit", "v1", "v1-without-limit"],
+)
+def test_free_memory_is_what_the_container_may_still_take(tmp_path, files, free):
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert memory.free(str(tmp_path)) == free
+
+
+@pytest.mark.parametrize(
+    ("environment", "count"),
+    [
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "3"}, 3),
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "many"}, os.cpu_count()),
+        ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_MODEL_SERVER_WORKERS": "3"}, 1),
+        ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_NUM_MODEL_WORKERS": "2"}, 2),
+    ],
+)
+def test_every_worker_needs_the_memory_at_once(environment, count, monkeypatch):
+    monkeypatch.setattr(memory, "free", lambda root: count * memory.TIMES * MIB)
+    assert memory.guard(MIB, environment) == ""
+    assert f"may take 20 MiB in each of {count} workers" in memory.guard(MIB + 1, environment)
+
+
+def test_a_model_for_which_memory_is_short_stays_with_the_booster_and_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "free", lambda root: 1000)
+    monkeypatch.setattr(model_booster, "forest", lambda *_: pytest.fail("the model was read"))
+    served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
+    assert served.member.choice.engine == "booster"
+    assert "0 MiB are free" in served.member.choice.reason
 
 
 def test_another_machine_stays_with_the_booster(tmp_path, monkeypatch):

@@ -33,8 +33,11 @@ def kind(booster: xgboost.Booster) -> str:
     return name
 
 
-def document(booster: xgboost.Booster) -> Dict[str, Any]:
-    """The whole model. Format: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html"""
+def document(booster: xgboost.Booster, check: Callable[[int], None] = lambda size: None) -> Dict[str, Any]:
+    """The whole model; `check` gets the bytes of its JSON before that is parsed, and may raise.
+
+    Format: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html
+    """
     if "raw_format" in inspect.signature(booster.save_raw).parameters:
         content = bytes(booster.save_raw(raw_format="json"))
     else:
@@ -43,6 +46,7 @@ def document(booster: xgboost.Booster) -> Dict[str, Any]:
             booster.save_model(path)
             with open(path, "rb") as file:
                 content = file.read()
+    check(len(content))
     model: Dict[str, Any] = json.loads(content)
     return model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import time
 from dataclasses import dataclass, replace
@@ -14,8 +15,8 @@ import xgboost
 from .. import request_data
 from ..model import booster as model_booster
 from ..model.choice import Choice, Unsuitable
+from . import memory, proof
 from . import model as onedal_model
-from . import proof
 
 
 def peak() -> int:
@@ -67,7 +68,7 @@ def accelerate(booster: xgboost.Booster, options: Mapping[str, Any], engine: str
     _hold(proof.guard_machine())
     daal4py = load()
     start, peak_before = time.perf_counter(), peak()
-    document = model_booster.document(booster)
+    document = model_booster.document(booster, lambda size: _hold(memory.guard(size, os.environ)))
     _hold(proof.guard_model(document))
     _hold("" if onedal_model.routes_missing(daal4py) else "this daal4py cannot route missing values")
     forest = model_booster.forest(document, options)
