@@ -70,7 +70,7 @@ def test_the_same_spec_is_not_built_twice(builder, patched, spec_of, version):
 def test_facts_are_kept_by_digest(builder, base_of, version):
     base = builder.engine.image(base_of(version))
     first = container.inspect(builder.engine, base, builder.cache / "facts")
-    kept = list((builder.cache / "facts").glob(f"{base.id[7:]}-*.json.gz"))
+    kept = list((builder.cache / "facts").glob(f"{base.id[7:]}-????????.json.gz"))
     assert len(kept) == 1
     changed = json.loads(gzip.decompress(kept[0].read_bytes()))
     changed["python"]["prefix"] = "/from/the/cache"
