@@ -63,12 +63,7 @@ def test_what_sigkill_leaves_the_next_command_removes(engine, command):
     process = started(command, engine)
     process.kill()
     process.communicate(timeout=DEADLINE_SECONDS)
-    with Engine.connect():
-        pass
-    end = time.monotonic() + DEADLINE_SECONDS
-    while engine.leftovers(process.pid):  # a command of another run may have begun the removal first
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    the_next_command_removes_all(engine, process)
 
 
 def test_an_engine_that_goes_away_is_named(engine, command, tmp_path):
@@ -78,8 +73,16 @@ def test_an_engine_that_goes_away_is_named(engine, command, tmp_path):
         stdout, stderr = process.communicate(timeout=DEADLINE_SECONDS)
     assert (process.returncode, stdout) == (3, "")
     assert "Traceback" not in stderr
+    the_next_command_removes_all(engine, process)
+
+
+def the_next_command_removes_all(engine, process):
     with Engine.connect():
-        assert engine.leftovers(process.pid) == []
+        pass
+    end = time.monotonic() + DEADLINE_SECONDS
+    while engine.leftovers(process.pid):  # a command of another run may have begun the removal first
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_no_engine_at_all_exits_3_and_says_what_to_do(command, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from support.bases import RUN_ID
 from support.rebasing import NEW, OLD
 from xgbpatch.build import dockerfile
 from xgbpatch.progress import Silent
@@ -12,7 +13,7 @@ from xgbpatch.registry.client import load_image
 
 def test_an_image_that_the_engine_built_is_moved_as_well(repositories, engine, everything):
     """Its layer is another blob than the registry builder's; all else of the result is the same."""
-    base = repositories.publish(OLD)
+    base = repositories.publish(replace(OLD, patches=RUN_ID))  # an image of this run alone: the engine may serve others
     made = repositories.defined(base, **everything)
     destination = repositories.images.with_tag(made.reference.tag)
     pulled = engine.pull(base, None, Silent())

@@ -80,6 +80,9 @@ class Trainer:
 
     def __enter__(self) -> "Trainer":
         base = {"SAGEMAKER_BASE_DIR": str(self.folder / "ml"), "SM_INPUT": str(self.folder / "ml/input")}
+        idle = self.folder / "idle"  # the base makes folders below `ml` when it is imported, whenever that is
+        idle.mkdir()
+        (self.folder / "ml").symlink_to(idle)
         orders, answers = self.folder / "orders", self.folder / "answers"
         for pipe in (orders, answers):
             os.mkfifo(str(pipe))
@@ -106,10 +109,9 @@ class Trainer:
 
     def start(self, folder: Path, *fixes: str, interrupt: Optional[int] = None, forks_to_load: bool = True) -> Outcome:
         """Run the job of `folder`, again where it has run before."""
-        link = self.folder / "ml"
-        if link.is_symlink():
-            link.unlink()
+        link = self.folder / "next"
         link.symlink_to(folder)
+        link.replace(self.folder / "ml")  # at no moment is there none
         orders, answers = self._pipes
         order = {"fixes": ",".join(fixes), "interrupt": interrupt, "forks_to_load": forks_to_load}
         orders.write(json.dumps(order) + "\n")
