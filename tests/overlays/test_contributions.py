@@ -1,5 +1,9 @@
 """Contributions of every kind of model: exact, cut as the prediction, refused with a reason where there are none."""
 
+import itertools
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xgboost
@@ -158,6 +162,62 @@ def test_too_many_records_are_refused_with_the_number_that_fits(tmp_path, option
     fit = int(refusal.value.reason.split("send at most ")[1].split()[0])
     assert 0 < fit < 40000
     assert len(served.explain(x[:fit], options)[1].values) == fit
+
+
+def test_a_first_request_that_has_spent_its_time_on_measuring_is_sent_again(tmp_path, monkeypatch):
+    clock = itertools.chain([0.0, 45.0], itertools.count(100.0, 0.001))
+    served = explaining.serve(tmp_path, "regression")
+    monkeypatch.setattr(prediction, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(methods, "methods", lambda *_: (method(values.Cost(0.0, 6.0)),))
+    x = zoo.inputs(rows=1).astype(np.float32)
+    with pytest.raises(NotExplained, match=r"measured the model for 45 s.*the limit is 50 s.*send it again") as refusal:
+        served.explain(x)
+    assert refusal.value.status == 503
+    assert served.explain(x)[1].values.shape == (1, 7)
+
+
+def method(cost):
+    return methods.Method(lambda matrix, call: methods.native(matrix, call, ShapOptions()), cost)
+
+
+def test_writing_the_values_counts(monkeypatch):
+    shap_values.check_limits(10, values.Cost(0.0, 1.0), 1000, 19.0)
+    monkeypatch.setattr(shap_values, "written", lambda: 0.001)
+    with pytest.raises(NotExplained, match=r"about 20 s.*at most 9 records"):
+        shap_values.check_limits(10, values.Cost(0.0, 1.0), 1000, 19.0)
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({}, float("inf")),
+        ({"cpu.max": "max 100000\n"}, float("inf")),
+        ({"cpu.max": "40000 100000\n"}, 0.4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+    ],
+    ids=["unknown", "v2-without-limit", "v2", "v1-without-limit", "v1"],
+)
+def test_the_cpus_of_the_container_are_read(tmp_path, files, cpus):
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert shap_values.cpus(str(tmp_path)) == cpus
+
+
+def test_a_short_run_counts_as_one_that_goes_on_under_the_containers_limit(monkeypatch):
+    monkeypatch.setattr(shap_values, "cpus", lambda root: 0.001)
+    spent = []
+
+    def work():
+        begun = time.process_time()
+        while time.process_time() < begun + 0.01:
+            pass
+        spent.append(1)
+
+    assert shap_values._seconds(work) >= 10.0
+    assert spent == [1]
 
 
 def test_more_values_than_memory_are_refused_with_the_number_that_fits(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import collections
 import contextlib
 import logging
 import threading
+import time
 import weakref
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -165,10 +166,11 @@ class Predictor(object):
             if len(calls) > 1:
                 values.refuse_votes([call.booster for call in calls])
             pairs = [(self._models[call.booster], call) for call in calls]
-            rows = dmatrix.num_row()
+            rows, start = dmatrix.num_row(), time.perf_counter()
             cost = sum((model.cost(rows, call, options) for model, call in pairs), values.NOTHING)
             numbers = max(values.numbers(call.booster, options) for call in calls)
             values.check_limits(rows, cost, numbers, self._settings.shap_seconds)
+            values.check_spent(time.perf_counter() - start, cost.seconds(rows), self._settings.shap_seconds)
             arrays = [model.explain(dmatrix, call, options) for model, call in pairs]
             return Explanation(
                 values.mean([contributions for contributions, _ in arrays]),
