@@ -5,7 +5,7 @@ by the CRC of its gzip, a file and a tree by the SHA-256 of their content. What 
 again, and what cannot be written (a Lambda's read-only disk, a full one) is not kept.
 
 A tree is hashed whole. Sizes and dates would cost nothing, but a changed byte need not touch them; the hash of 130 MB
-takes 0.2 to 0.4 s (`scripts/cache-check` measures it), once a build, which reads all of it anyway.
+takes 0.1 to 0.4 s (`scripts/cache-check` measures it), once a build, which reads all of it anyway.
 """
 
 from __future__ import annotations
