@@ -75,8 +75,8 @@ SHAP_SECONDS = Variable(
     "XGBPATCH_SHAP_SECONDS",
     (),
     "50",
-    "Seconds that computing and writing the SHAP values of one request may take, by an estimate; a request above it is refused (413) with "
-    "the number of records that fit. SageMaker ends a request after 60.",
+    "Seconds that computing and writing the SHAP values of one request may take, by an estimate; a request "
+    "above it is refused (413) with the number of records that fit. SageMaker ends a request after 60.",
 )
 SHAP_MEGABYTES = Variable(
     "XGBPATCH_SHAP_MEGABYTES",
