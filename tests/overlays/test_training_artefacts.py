@@ -45,13 +45,6 @@ def job(objective="reg:squarederror", validation=True, **hyperparameters):
     return Job(dict(known, **hyperparameters), channels)
 
 
-def workplace(folder):
-    """A folder for a Trainer; the base, imported in its own time, would make a directory where there is no link yet."""
-    (folder / "first").mkdir(parents=True)
-    (folder / "ml").symlink_to(folder / "first")
-    return folder
-
-
 @pytest.fixture(scope="session")
 def trainers(tmp_path_factory):
     """(without the feature, with it)"""
@@ -59,10 +52,10 @@ def trainers(tmp_path_factory):
     os.environ["OMP_WAIT_POLICY"] = (
         "PASSIVE"  # xgboost 1.x takes all processors: threads that spin would wait for each other
     )
-    with Trainer(workplace(tmp_path_factory.mktemp("base"))) as base:
+    with Trainer(tmp_path_factory.mktemp("base")) as base:
         os.environ.update(XGBPATCH_FEATURES="training", XGBPATCH_BASE=BASE, XGBPATCH_RELEASE="0.3.0")
         os.environ["PYTHONPATH"] += ":" + os.path.dirname(training_jobs.__file__)
-        with Trainer(workplace(tmp_path_factory.mktemp("ours"))) as ours:
+        with Trainer(tmp_path_factory.mktemp("ours")) as ours:
             os.environ.clear()
             os.environ.update(before)
             yield base, ours
@@ -374,7 +367,9 @@ def test_of_two_hosts_the_master_writes(tmp_path):
     """Both end, which they would not if one waited for the other in an operation of the group."""
     hosts, ports, processes = ["127.0.0.1", "localhost"], training_jobs.free_ports(2), []
     for host in hosts:
-        folder = workplace(tmp_path / host) / "first"
+        folder = tmp_path / host / "first"
+        folder.mkdir(parents=True)
+        (tmp_path / host / "ml").symlink_to(folder)
         lay_out(folder, job("binary:logistic", xgbpatch_feature_names="a,b,c,d"))
         resources = {"current_host": host, "hosts": hosts, "network_interface_name": "lo"}
         (folder / "input/config/resourceconfig.json").write_text(json.dumps(resources))
