@@ -13,6 +13,7 @@ from support.handmade_bases import HandBase
 from support.rebuilding import ImageRepository
 from support.registries import registry
 from support.servers import stalling
+from xgbpatch import cache
 from xgbpatch.commands import _parallel
 from xgbpatch.progress import Silent
 from xgbpatch.publish import sbom
@@ -108,7 +109,9 @@ def test_build_of_several_images_prints_one_document(image_repository):
     done = image_repository.text("--json", "-q", "--image", "fraud", command="build")
     assert json.loads(done.stdout)["digest"] == several[1]["digest"]
     (last_build,) = (image_repository.folder / "cache" / "xgbpatch" / "last-build").iterdir()
-    assert json.loads(last_build.read_text())["images"] == [], "none is in the engine, where `push` would find it"
+    assert cache.read(last_build, lambda document: document["images"]) == [], (
+        "none is in the engine, where `push` would find it"
+    )
 
 
 def test_build_that_fails_tells_what_stands_already(image_repository):

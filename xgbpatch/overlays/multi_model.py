@@ -17,7 +17,7 @@ from sagemaker_inference.errors import BaseInferenceToolkitError
 from sagemaker_xgboost_container import encoder, serving, serving_mms
 from sagemaker_xgboost_container.algorithm_mode import handler_service, serve_utils
 
-from . import error_text, fixes, settings
+from . import fixes, settings
 from . import predictor as prediction
 from .model import booster, version_guard
 from .shap import request as shap_request
@@ -55,7 +55,7 @@ def server_limit(environment: Mapping[str, str]) -> int:
     value = found[-1] if found else ""
     if value.startswith("$$"):  # it puts a variable there
         value = environment.get(value.strip("$"), "")
-    return error_text.count(value) or RESPONSE_BYTES
+    return shap_request.count(value) or RESPONSE_BYTES
 
 
 def inference_handler() -> type:
@@ -88,7 +88,7 @@ class Request:
     def refuse(self, status: int, reason: str) -> BaseInferenceToolkitError:
         """The toolkit's error, for the base to handle as its own."""
         self.refusal = BaseInferenceToolkitError(
-            status, error_text.without_folders(reason), http.client.responses[status]
+            status, shap_request.without_folders(reason), http.client.responses[status]
         )
         return self.refusal
 
@@ -108,7 +108,7 @@ def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
         if request.refusal is None:
             raise
         context.set_response_status(request.refusal.status_code, request.refusal.phrase)
-        context.set_response_content_type(0, error_text.TEXT)
+        context.set_response_content_type(0, shap_request.TEXT)
         return [request.refusal.message]
     finally:
         handler.request = Request(None)

@@ -6,8 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import FrozenSet, Mapping, Optional, Sequence, Tuple
 
-from . import error_text
-from .shap.request import PROBABILITY, SHAP_PROBABILITY, ResponseOptions
+from .shap.request import PROBABILITY, SHAP_PROBABILITY, ResponseOptions, count, quoted
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ def _number(environment: Mapping[str, str], variable: Variable, default: float) 
     except ValueError:
         number = 0.0
     if not 0 < number <= MOST:
-        unit, shown = variable.name.rpartition("_")[2].lower(), error_text.quoted(text)
+        unit, shown = variable.name.rpartition("_")[2].lower(), quoted(text)
         raise SettingsError("{}={} is not a number of {} above 0".format(variable.name, shown, unit))
     return number
 
@@ -214,7 +213,7 @@ def _count(environment: Mapping[str, str], variable: Variable) -> Optional[int]:
     text = environment.get(variable.name, "").strip()
     if not text:
         return None
-    number = error_text.count(text)
+    number = count(text)
     if number is None:
-        raise SettingsError("{}={} is not a whole number above 0".format(variable.name, error_text.quoted(text)))
+        raise SettingsError("{}={} is not a whole number above 0".format(variable.name, quoted(text)))
     return number

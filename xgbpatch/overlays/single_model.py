@@ -11,7 +11,6 @@ import flask
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
-from . import error_text
 from . import predictor as prediction
 from .shap import request, values
 from .shap import response as shap_response
@@ -43,10 +42,10 @@ def explained(view: Callable[..., Any], predictor: Any, settings: Any) -> Callab
             options = _response_options(settings)
             return view() if options is None else _explained(view, options, predictor, settings)
         except request.BadOption as bad:
-            return flask.Response(response=str(bad), status=400, content_type=error_text.TEXT)
+            return flask.Response(response=str(bad), status=400, content_type=request.TEXT)
         except values.NotExplained as refusal:
-            reason = error_text.without_folders(refusal.reason)
-            return flask.Response(response=reason, status=refusal.status, content_type=error_text.TEXT)
+            reason = request.without_folders(refusal.reason)
+            return flask.Response(response=reason, status=refusal.status, content_type=request.TEXT)
 
     return invocations
 

@@ -38,4 +38,4 @@ def test_the_probe_lists_names_that_are_not_text(tmp_path):
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
     found = container.parse_inventory(output)
     assert set(found) == {str(odd), str(tmp_path / "link")}
-    assert found[str(tmp_path / "link")].endswith("\0target")
+    assert found[str(tmp_path / "link")].endswith("\0target\0-")

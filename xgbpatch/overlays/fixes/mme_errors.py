@@ -13,7 +13,7 @@ from sagemaker_xgboost_container.algorithm_mode import handler_service
 from sagemaker_xgboost_container.algorithm_mode.inference_errors import UnsupportedMediaTypeInferenceError
 from sagemaker_xgboost_container.mms_patch.mms_transformer import XGBMMSTransformer
 
-from .. import error_text
+from ..shap import request
 
 
 def not_needed() -> str:
@@ -48,8 +48,8 @@ def _handle_error(context: Any, status_code: int, message: str) -> List[str]:
     """The signature that the base calls; a request without content gets none."""
     status = http.HTTPStatus(status_code)
     context.set_response_status(code=status.value, phrase=status.phrase)
-    context.set_response_content_type(0, error_text.TEXT)
-    return [error_text.without_folders(message)]
+    context.set_response_content_type(0, request.TEXT)
+    return [request.without_folders(message)]
 
 
 def _answering(handle: Callable[..., Any]) -> Callable[..., Any]:

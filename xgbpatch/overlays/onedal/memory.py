@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Iterator, Mapping, Optional
 
-from .. import error_text
+from ..shap.request import count
 
 TIMES = 20  # measured: at the peak the parsed document and both forests hold 15 to 20 times the model's JSON
 LIMITS = (  # of a control group: its limit, what it uses, and the line of its statistics with what can be given back
@@ -32,8 +32,8 @@ def guard(document_bytes: int, environment: Mapping[str, str], root: str = "/") 
 def workers(environment: Mapping[str, str]) -> int:
     """How many workers of the base's server load a model at the same time."""
     if environment.get("SAGEMAKER_MULTI_MODEL"):
-        return error_text.count(environment.get("SAGEMAKER_NUM_MODEL_WORKERS", "")) or 1
-    return error_text.count(environment.get("SAGEMAKER_MODEL_SERVER_WORKERS", "")) or os.cpu_count() or 1
+        return count(environment.get("SAGEMAKER_NUM_MODEL_WORKERS", "")) or 1
+    return count(environment.get("SAGEMAKER_MODEL_SERVER_WORKERS", "")) or os.cpu_count() or 1
 
 
 def free(root: str = "/") -> Optional[int]:

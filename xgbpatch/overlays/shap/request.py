@@ -1,12 +1,15 @@
-"""What a request asks of its explanation: headers to options."""
+"""What a request asks of its explanation: headers to options, and how a refusal is worded.
+
+The text of an error shows no path of the container, and nothing of a header as it came.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import html
+import re
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
-
-from .. import error_text
 
 MARGIN = "margin"
 PROBABILITY = "probability"
@@ -14,6 +17,10 @@ ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"  # SageMaker hands it through,
 SHAP_PROBABILITY = "shap-probability"
 SWITCH = "shap"  # without it, nothing of a header is ours
 SWITCHES = {"on": True, "off": False}
+TEXT = "text/plain; charset=utf-8"  # of a refusal
+_SHOWN = 60  # characters of a value
+_DIGITS = 9
+_FOLDERS = re.compile(r"(?<![\w.:/-])/(?:[^\s/'\"`,:;()<>\[\]]+/)+(?=[^\s/])")
 
 
 @dataclass(frozen=True)
@@ -115,14 +122,14 @@ def _space(name: str, text: str) -> str:
 def _one_of(name: str, text: str, allowed: Tuple[str, ...]) -> str:
     if text.lower() not in allowed:
         allowed_values = ", ".join(allowed)
-        raise BadOption("{}={} is not allowed; allowed: {}".format(name, error_text.quoted(text), allowed_values))
+        raise BadOption("{}={} is not allowed; allowed: {}".format(name, quoted(text), allowed_values))
     return text.lower()
 
 
 def _count(name: str, text: str) -> int:
-    number = error_text.count(text)
+    number = count(text)
     if number is None:
-        shown = error_text.quoted(text)
+        shown = quoted(text)
         raise BadOption("{}={} is not allowed; allowed: a whole number above 0".format(name, shown))
     return number
 
@@ -135,3 +142,20 @@ READERS: Mapping[str, Callable[[str, str], Any]] = {
     "space": _space,
     "header": _switch,
 }
+
+
+def quoted(value: str) -> str:
+    """The beginning of `value` in double quotes, as printable ASCII without markup."""
+    shown = value if len(value) <= _SHOWN else value[:_SHOWN] + "..."
+    return '"{}"'.format(html.escape(ascii(shown)[1:-1], quote=False))
+
+
+def without_folders(text: str) -> str:
+    """`text` with the file names of its absolute paths alone."""
+    return _FOLDERS.sub("", text)
+
+
+def count(text: str) -> Optional[int]:
+    """The whole number above 0 that `text` writes, or None; of more digits than any use has, None too."""
+    number = int(text) if text.isdecimal() and len(text) <= _DIGITS else 0
+    return number or None
