@@ -256,9 +256,8 @@ def test_an_image_that_no_cache_knows_is_compared_with_what_is_built_now(
     """A record tells nothing of an image whose ID it does not name."""
     ours = patched(version).image
     name = named(ours)
-    record = tmp_path / "verified" / f"{ours.id.removeprefix('sha256:')}.json"
-    record.parent.mkdir()
-    record.write_text(json.dumps({"image": "sha256:" + "0" * 64}))
+    record = tmp_path / "verified" / f"{ours.id.removeprefix('sha256:')}.json.gz"
+    cache.write(record, {"image": "sha256:" + "0" * 64})
     (tmp_path / "facts").symlink_to(builder.cache / "facts")
     lines = []
     progress = type("Lines", (Silent,), {"line": lambda self, text: lines.append(text)})()

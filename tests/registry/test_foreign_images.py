@@ -10,7 +10,7 @@ import pytest
 from support import handmade
 from support.handmade import HandLayer, forge, plain_layer, tar
 from support.planning import TODAY
-from xgbpatch import provenance
+from xgbpatch import cache, provenance
 from xgbpatch.build import verify
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import ConfigurationError, RegistryError
@@ -87,9 +87,8 @@ def test_a_rebuild_waits_for_that_person(image_repository, foreign):
 
 def test_what_the_cache_says_of_another_image_is_not_believed(image_repository, foreign):
     proven = image_repository.services.cache / "proven"
-    proven.mkdir(exist_ok=True)
     for content in ({"image": "sha256:" + "0" * 64}, {}, [], None):
-        (proven / f"{foreign.digest.removeprefix('sha256:')}.json").write_text(json.dumps(content))
+        cache.write(proven / f"{foreign.digest.removeprefix('sha256:')}.json.gz", content)
         assert image_repository.plan().state is State.FOREIGN
 
 

@@ -23,7 +23,7 @@ from xgbpatch.spec import Spec
 if TYPE_CHECKING:
     from xgbpatch.reference import CredentialsFor
 
-_OTHERS = (
+_ANOTHER_IMAGE = (
     "Nothing was built. Look whose it is; then docker rmi that name, or choose another --repository or --tag-pattern."
 )
 
@@ -70,7 +70,7 @@ class EngineBuilder(Builder):
         existing = self.engine.image(name)
         origin = provenance.read(existing.labels) if existing else None
         if existing and origin is None:
-            raise BuildError(f'"{name}" is an image that xgbpatch did not make, "{existing.id}"', _OTHERS)
+            raise BuildError(f'"{name}" is an image that xgbpatch did not make, "{existing.id}"', _ANOTHER_IMAGE)
         # equal but for the moment of making?
         equal = origin and replace(origin, created=definition.provenance.created) == definition.provenance
         claimed = existing if equal and not self.no_cache else None
@@ -81,7 +81,8 @@ class EngineBuilder(Builder):
             if not claimed.summary.is_configured_as(image.summary) or len(claimed.layers) != len(image.layers):
                 self._discard(image)
                 raise BuildError(
-                    f'"{name}" has the labels of the image that is to be built, and is another: "{claimed.id}"', _OTHERS
+                    f'"{name}" has the labels of the image that is to be built, and is another: "{claimed.id}"',
+                    _ANOTHER_IMAGE,
                 )
             if claimed.layers == image.layers:
                 self._discard(image)

@@ -72,7 +72,7 @@ def prove(services: Services, image: RemoteImage, base: ImageReference | None = 
     Layers are read once: the cache keeps the digests of manifests that have passed, and a digest names one content.
     """
     digest = image.manifest.digest
-    record = services.cache / "proven" / f"{digest.removeprefix('sha256:')}.json"
+    record = services.cache / "proven" / f"{digest.removeprefix('sha256:')}.json.gz"
     if cache.read(record, lambda document: document["image"] == digest):
         return
     services.progress.line(f"Comparing what {image.reference} adds with its labels")
@@ -100,7 +100,7 @@ def verify_ownership(services: Services, image: RemoteImage, base: ImageReferenc
         )
     found = find_image(services.registry, name, image.architecture or "amd64")
     if found is None:
-        raise BaseImageError(f'the base "{name}" is gone, so nothing proves what is its and what is ours', _REBUILD)
+        raise BaseImageError(f'the base "{name}" is gone: nothing is left to compare the image with', _REBUILD)
     faults = list(_contradictions(image, found))
     if faults:
         raise ContractError(

@@ -60,7 +60,7 @@ def remember(folder: Path, image: LocalImage) -> None:
 
 
 def _record(folder: Path, image: LocalImage) -> Path:
-    return folder / "verified" / f"{image.id.removeprefix('sha256:')}.json"
+    return folder / "verified" / f"{image.id.removeprefix('sha256:')}.json.gz"
 
 
 def _files(engine: Engine, patch: Patch, base: LocalImage, image: LocalImage, folder: Path | None) -> Iterator[str]:
