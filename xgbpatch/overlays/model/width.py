@@ -1,0 +1,48 @@
+"""Rows whose cells stand by position (CSV, dense recordio) beside the width of the model that is to read them.
+
+Such a row is misread where a cell is left out or added: nothing in it tells which one. Sparse rows name their columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+import numpy as np
+
+from . import booster as model_booster
+
+ADVICE = "send one cell a column, an empty one where a value is missing"
+
+
+class WrongWidth(ValueError):
+    """Rows of another width than the model's; the message names both."""
+
+
+def check(model: Any, dmatrix: Any) -> None:
+    """Raise WrongWidth where `complaint` has something to say."""
+    text = complaint(model, dmatrix)
+    if text:
+        raise WrongWidth(text)
+
+
+def complaint(model: Any, dmatrix: Any) -> str:
+    """What is wrong with the width of a dense `dmatrix` for `model`, a booster or a list of them; else nothing.
+
+    Dense is what was made from an array where `request_data.record` stands; of another matrix nothing is known.
+    """
+    if not isinstance(getattr(dmatrix, "recorded", None), np.ndarray):
+        return ""
+    columns = dmatrix.num_col()
+    widths = (features for features in widths_of(model) if features != columns)
+    return next((compared("the records have", columns, features) for features in widths), "")
+
+
+def widths_of(model: Any) -> List[int]:
+    """The number of columns of each booster."""
+    return [model_booster.width(booster) for booster in (model if isinstance(model, list) else [model])]
+
+
+def compared(who: str, columns: int, features: int) -> str:
+    """`who` ("record 2 has") with its columns, those of the model, and what to do."""
+    plural = "" if columns == 1 else "s"
+    return "{} {} column{}, the model has {}: {}".format(who, columns, plural, features, ADVICE)
