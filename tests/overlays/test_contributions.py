@@ -247,7 +247,7 @@ def test_costs_are_measured_at_load_where_a_key_of_ours_is_selected(tmp_path, mo
     monkeypatch.setenv("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
     monkeypatch.setattr(serve_utils, "SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
     served = explaining.serve(tmp_path, "regression")
-    assert set(served.member._methods) == {ShapOptions(), INTERACTIONS}
+    assert {options for options, _ in served.member._methods} == {ShapOptions(), INTERACTIONS}
 
 
 def test_a_refusal_is_found_out_once(tmp_path, monkeypatch):

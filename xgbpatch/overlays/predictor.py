@@ -39,8 +39,8 @@ class LoadedModel(object):
         self.choice = choice
         self.folder = folder
         self._names: Optional[Tuple[str, ...]] = None
-        self._methods: Dict[ShapOptions, Tuple[methods.Method, ...]] = {}
-        self._refusals: Dict[ShapOptions, Tuple[int, str]] = {}
+        self._methods: Dict[Tuple[ShapOptions, str], Tuple[methods.Method, ...]] = {}
+        self._refusals: Dict[Tuple[ShapOptions, str], Tuple[int, str]] = {}
 
     def names(self, booster: Any) -> Tuple[str, ...]:
         """The features' names; raises model_folder.ModelFolderError."""
@@ -65,15 +65,16 @@ class LoadedModel(object):
 
     def _method(self, rows: int, call: PredictCall, options: ShapOptions) -> methods.Method:
         """The quickest. What cannot be explained is found out once, too: reading the whole model takes its time."""
-        if options in self._refusals:
-            raise NotExplained(*self._refusals[options])
-        if options not in self._methods:
+        kind = (options, repr(sorted(call.options.items())))  # a script may ask for another cut of the trees
+        if kind in self._refusals:
+            raise NotExplained(*self._refusals[kind])
+        if kind not in self._methods:
             try:
-                self._methods[options] = methods.methods(self.choice.accelerator, self.folder, call, options)
+                self._methods[kind] = methods.methods(self.choice.accelerator, self.folder, call, options)
             except NotExplained as refusal:
-                self._refusals[options] = (refusal.status, refusal.reason)
+                self._refusals[kind] = (refusal.status, refusal.reason)
                 raise
-        return min(self._methods[options], key=lambda method: method.cost.seconds(rows))
+        return min(self._methods[kind], key=lambda method: method.cost.seconds(rows))
 
 
 def _arrays(options: ShapOptions) -> List[ShapOptions]:
@@ -128,8 +129,9 @@ class Predictor(object):
             self.model(booster, form, folder)
 
     def model(self, booster: xgboost.Booster, model_format: Any, folder: Optional[str] = None) -> LoadedModel:
-        """What is known about `booster`; found out at the first call."""
-        if booster not in self._models:
+        """What is known about `booster`; found out at the first call, and where another folder is named."""
+        known = self._models.get(booster)
+        if known is None or (folder is not None and folder != known.folder):
             self._models[booster] = self._load(booster, model_format, folder)
         return self._models[booster]
 

@@ -21,6 +21,9 @@ class RecordedDMatrix(xgboost.DMatrix):
             understood = data.ndim == 2 and data.dtype.kind in "fiub"
         else:
             understood = bool(scipy.sparse.isspmatrix_csr(data) and data.has_canonical_format)
+        missing = arguments[3] if len(arguments) > 3 else named.get("missing")
+        if missing is not None and not np.isnan(missing):  # a number stands for missing, which the array does not tell
+            understood = False
         self.recorded = data if understood else None
 
 
@@ -63,7 +66,8 @@ def dense(data: Any, width: int) -> np.ndarray:
 def padded(dmatrix: xgboost.DMatrix, width: int) -> xgboost.DMatrix:
     """`dmatrix` widened to `width` columns, the new ones missing; itself where it is wide enough.
 
-    Contributions refuse a narrower matrix in every xgboost, prediction accepts it.
+    Contributions refuse a narrower matrix in every xgboost, prediction accepts it. Of what a DMatrix carries, the base
+    margin is a part of the prediction and is kept; labels, weights, names and types are none.
     """
     if dmatrix.num_col() >= width:
         return dmatrix
@@ -71,5 +75,11 @@ def padded(dmatrix: xgboost.DMatrix, width: int) -> xgboost.DMatrix:
     if data is None:
         raise ValueError("{} columns, the model has {}".format(dmatrix.num_col(), width))
     if not scipy.sparse.issparse(data):
-        return xgboost.DMatrix(dense(data, width))
-    return xgboost.DMatrix(scipy.sparse.csr_matrix((data.data, data.indices, data.indptr), (data.shape[0], width)))
+        wide = xgboost.DMatrix(dense(data, width))
+    else:
+        shape = (data.shape[0], width)
+        wide = xgboost.DMatrix(scipy.sparse.csr_matrix((data.data, data.indices, data.indptr), shape))
+    margin = dmatrix.get_base_margin()
+    if margin.size:
+        wide.set_base_margin(margin)
+    return wide

@@ -8,9 +8,10 @@ Nothing here hooks a server; what is not called changes nothing.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import xgboost
@@ -24,12 +25,14 @@ from .model import booster as model_booster
 from .model import choice as model_choice
 from .model.booster import PredictCall
 from .shap import response
-from .shap.request import Explanation
+from .shap.request import MARGIN, Explanation, quoted
 from .shap.values import NotExplained
 
 __all__ = ["Accelerated", "Explanation", "NotExplained", "accelerate", "append_csv", "append_json", "explain", "matrix"]
 
 PREDICT = {"validate_features": False}  # as the base's own predict_fn asks
+OPTIONS = ("validate_features", "output_margin", "iteration_range", "ntree_limit")  # of `predict`, that are explained
+TOLERANCE = 1e-4  # of the values' size: they are single-precision numbers, and so is what they add up to
 
 
 class Accelerated(model_booster.RecordingBooster):
@@ -60,26 +63,104 @@ def accelerate(booster: xgboost.Booster, folder: Optional[str] = None, **options
     return Accelerated(booster, model_choice.choose(booster, dict(PREDICT, **options), engine), folder)
 
 
-def matrix(data: Any) -> xgboost.DMatrix:
-    """A DMatrix of an array or CSR matrix (n, features) that can be widened, explained and accelerated."""
-    return request_data.RecordedDMatrix(data)
+def matrix(data: Any, **options: Any) -> xgboost.DMatrix:
+    """A DMatrix of an array or CSR matrix (n, features) that can be widened, explained and accelerated.
+
+    `options` are those of a DMatrix, such as `base_margin` or `feature_names`. `data` is copied: a script may use its
+    array again.
+    """
+    return request_data.RecordedDMatrix(data.copy() if hasattr(data, "copy") else data, **options)
 
 
 def explain(model: Any, dmatrix: xgboost.DMatrix, folder: Optional[str] = None, **shap_options: Any) -> Explanation:
-    """Exact tree SHAP of what `model.predict(dmatrix)` returns; `model` is a booster or Accelerated, or a list of them.
+    """Exact tree SHAP of what `model.predict(dmatrix)` returns; `model`: a booster, xgboost's estimator, Accelerated.
 
-    `shap_options`: `space`, `approximate` (XGBPATCH_SHAP_* where they are not given), `interactions`, and `options`, a
-    dict of what else `predict` is asked with (`iteration_range`, `ntree_limit`). Feature names and background rows are
-    read in `folder`, where the model was loaded from. Raises NotExplained with an HTTP status and a reason.
+    A list of them is explained by the mean. Of an estimator, such as XGBClassifier, the rounds are explained with which
+    it predicts, its best iteration where it has one. `shap_options`: `space`, `approximate` (XGBPATCH_SHAP_* where
+    they are not given), `interactions`, and `options`, a dict of what else `predict` is asked with (`iteration_range`,
+    `ntree_limit`). Feature names and background rows are read in `folder`, where the model was loaded from. Raises
+    NotExplained with an HTTP status and a reason, always where the values would not add up to what is predicted.
     """
-    options = dict(PREDICT, **shap_options.pop("options", {}))
+    if not isinstance(dmatrix, xgboost.DMatrix):
+        reason = "the rows are a {}: give matrix(rows), or a DMatrix".format(type(dmatrix).__name__)
+        raise NotExplained(400, "Unable to explain: " + reason)
+    asked = shap_options.pop("options", {})
+    unknown = [name for name in asked if name not in OPTIONS]
+    if unknown:
+        reason = "predict with {} has no explanation; explained: {}".format(quoted(unknown[0]), ", ".join(OPTIONS))
+        raise NotExplained(400, "Unable to explain: " + reason)
     calls = []
     for member in model if isinstance(model, list) else [model]:
-        booster, known_folder = (member.booster, member.folder) if isinstance(member, Accelerated) else (member, None)
-        _predictor().model(booster, serve_utils.XGB_FORMAT, folder or known_folder)
-        calls.append(PredictCall(booster, options))
+        booster, cut = _booster(member)
+        _predictor().model(booster, serve_utils.XGB_FORMAT, folder or getattr(member, "folder", None))
+        calls.append(PredictCall(booster, dict(PREDICT, **dict(cut, **asked))))
     defaults = settings.read(os.environ).response_options.shap_options(interactions=False)
-    return _predictor().explain(prediction.Evaluation(dmatrix, tuple(calls)), replace(defaults, **shap_options))
+    options = replace(defaults, **shap_options)
+    explanation = _predictor().explain(prediction.Evaluation(dmatrix, tuple(calls)), options)
+    _hold_to_predictions(explanation.values, dmatrix, calls, output_margin=options.space == MARGIN)
+    return replace(explanation, names=_names(explanation.names, dmatrix, [call.booster for call in calls]))
+
+
+def _booster(model: Any) -> Tuple[xgboost.Booster, Dict[str, Any]]:
+    """The booster of a model, and the options with which an estimator asks it to predict; raises NotExplained."""
+    if isinstance(model, Accelerated):
+        return model.booster, {}
+    if isinstance(model, xgboost.Booster):
+        return model, {}
+    if not isinstance(model, xgboost.XGBModel):
+        reason = "a {} is neither a booster nor an estimator of xgboost".format(type(model).__name__)
+        if hasattr(model, "steps"):
+            reason += "; transform the rows by the steps before its last, and explain the last, `pipeline[-1]`"
+        raise NotExplained(400, "Unable to explain: " + reason)
+    try:
+        booster = model.get_booster()
+    except Exception as error:
+        raise NotExplained(400, "Unable to explain: {}".format(error)) from error
+    if hasattr(model, "_get_iteration_range"):
+        return booster, {"iteration_range": model._get_iteration_range(None)}
+    limit = inspect.signature(model.predict).parameters["ntree_limit"].default  # before 1.4; of XGBRanker 0, all
+    return booster, {"ntree_limit": getattr(model, "best_ntree_limit", 0) if limit is None else limit}
+
+
+def _hold_to_predictions(
+    contributions: np.ndarray, dmatrix: xgboost.DMatrix, calls: Sequence[PredictCall], output_margin: bool
+) -> None:
+    """Raise NotExplained (400) where the values of a row do not add up to what is predicted of it.
+
+    xgboost 3 for one predicts rows that are narrower than the model otherwise than their cells say.
+    """
+    options = {"output_margin": True} if output_margin else {}
+    predicted = [call.booster.predict(dmatrix, **dict(call.options, **options)) for call in calls]
+    expected = np.mean(predicted, axis=0, dtype=np.float64)
+    sums = contributions.sum(axis=-1, dtype=np.float64)
+    allowed = TOLERANCE * np.maximum(1, np.abs(contributions).sum(axis=-1, dtype=np.float64))
+    if sums.shape != expected.shape or not np.all(np.abs(sums - expected) <= allowed):
+        width, columns = model_booster.width(calls[0].booster), dmatrix.num_col()
+        reason = "SHAP values of these rows do not add up to what xgboost predicts of them"
+        if columns < width:
+            reason += "; they have {} columns, and the model has {}: send all of them".format(columns, width)
+        raise NotExplained(400, "Unable to explain: " + reason)
+
+
+def _names(names: Tuple[str, ...], dmatrix: xgboost.DMatrix, boosters: List[xgboost.Booster]) -> Tuple[str, ...]:
+    """`names` of the model, or those that the rows carry where it has none; raises NotExplained (400) where they clash.
+
+    Prediction goes by position, so columns in another order than the model's are misread.
+    """
+    numbered = tuple("f{}".format(number) for number in range(len(names)))
+    carried = tuple(dmatrix.feature_names or ())
+    if not carried or carried == numbered[: len(carried)]:
+        return names
+    if names == numbered:
+        return carried + numbered[len(carried) :]
+    own = any(tuple(booster.feature_names or ()) == names for booster in boosters)
+    if carried != names[: len(carried)] and (own or set(carried) <= set(names)):
+        first = next(number for number, pair in enumerate(zip(carried, names)) if pair[0] != pair[1])
+        reason = "column {} of the rows is {}, the model's is {}".format(
+            first, quoted(carried[first]), quoted(names[first])
+        )
+        raise NotExplained(400, "Unable to explain: " + reason)
+    return names
 
 
 def append_csv(predictions: Any, explanation: Explanation, top_k: Optional[int] = None, header: bool = False) -> str:

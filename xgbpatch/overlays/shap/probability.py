@@ -155,6 +155,12 @@ def verified_method(
     logger.info("SHAP values in probability space: proved against %d background rows", len(background))
 
     def explain(dmatrix: xgboost.DMatrix) -> np.ndarray:
+        if dmatrix.get_base_margin().size:
+            raise NotExplained(
+                400,
+                "Unable to explain in probability space: the rows carry a base margin, and the background rows have "
+                "none. Ask with space=margin.",
+            )
         data = request_data.recorded(dmatrix)
         if data is None:
             raise ValueError("the request's numbers are not known")
