@@ -48,6 +48,7 @@ SEEN = {
     "serve-exit-code": VERSIONS,  # 2.1
     "mme-start": ("3.2-0",),  # 2.1
     "eval-metric-without-objective": VERSIONS,  # 4.2
+    "hyperparameter-encoding": VERSIONS,  # 4.2
     "custom-metrics": ("3.0-5", "3.2-0"),  # 4.4
     "kfold-eval": ("1.7-1", "3.0-5", "3.2-0"),  # 4.7
     "kfold-without-objective": VERSIONS,  # 4.7
@@ -337,6 +338,19 @@ def test_eval_metric_without_objective():
             declared.validate({"num_round": "1", "eval_metric": "rmse"})
     else:
         assert declared.validate({"num_round": "1", "eval_metric": "rmse"})["eval_metric"] == ["rmse"]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"num_round": '"1"'}, {"num_round": "1", "eval_metric": "['rmse', 'mae']", "objective": "reg:squarederror"}],
+)
+def test_hyperparameter_encoding(named):
+    declared = hyperparameter_validation.initialize(metrics.initialize())
+    if shows("hyperparameter-encoding"):
+        with pytest.raises(exc.UserError):
+            declared.validate(named)
+    else:
+        assert declared.validate(named)["num_round"] == 1
 
 
 def test_custom_metrics(job):

@@ -147,6 +147,10 @@ INTERRUPTED = Job("interrupted", changed=(("num_round", "4"),), keeps_checkpoint
 RESUMED = Job("resumed", changed=(("num_round", "10"),), after=INTERRUPTED)
 FOLDS = Job("folds", changed=(("_kfold", "2"), ("num_round", "2")), keeps_checkpoints=True)
 FOLDS_AGAIN = Job("folds-again", changed=FOLDS.changed, after=FOLDS)
+ENCODED = Job(  # as SDKs send them
+    "encoded",
+    changed=(*((name, json.dumps(value)) for name, value in DEFAULTS.items()), ("eval_metric", "['rmse', 'mae']")),
+)
 OBSERVED = Job(
     "observed",
     changed=(

@@ -79,6 +79,7 @@ CHECKS = (
     _fix("kfold-eval", train.kfold_eval, jobs.K_FOLD),
     _fix("kfold-checkpoint", train.kfold_checkpoint, jobs.FOLDS, jobs.FOLDS_AGAIN),
     _fix("eval-metric-without-objective", train.eval_metric_without_objective, jobs.UNSTATED),
+    _fix("hyperparameter-encoding", train.hyperparameter_encoding, jobs.ENCODED),
     _fix("checkpoint-resume", train.checkpoint_resume, jobs.INTERRUPTED, jobs.RESUMED),
     Check("serve.cold-start", serve.cold_start, server.PLAIN),
     Check("serve.ping", serve.ping, server.PLAIN),

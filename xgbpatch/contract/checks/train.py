@@ -238,3 +238,13 @@ def eval_metric_without_objective(session: Session) -> str:
     outcome = session.trained(jobs.UNSTATED)
     said = completed(outcome)
     return f"{said}, validation-mae {printed_metric(outcome, 'validation', 'mae')[-1]:g}"
+
+
+def hyperparameter_encoding(session: Session) -> str:
+    """hyperparameter-encoding: JSON text and the `str` of a list are read as what they write."""
+    outcome = session.trained(jobs.ENCODED)
+    said = completed(outcome)
+    for name in ("rmse", "mae"):
+        rounds = len(printed_metric(outcome, "validation", name))
+        require(rounds == jobs.ROUNDS, f"stdout has validation-{name} of {rounds} rounds, not of {jobs.ROUNDS}")
+    return said

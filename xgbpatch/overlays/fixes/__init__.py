@@ -20,7 +20,8 @@ TRAINING = "training"
 
 
 # Where each fix acts. Known without importing it, because it imports the base's modules: in a worker that would load
-# the model before LOADING is done, and in serving bring what only training needs.
+# the model before LOADING is done, and in serving bring what only training needs. They are installed in this order, and
+# the last stands around the others.
 STAGES = {
     "checkpoint-resume": (TRAINING,),
     "custom-metrics": (TRAINING,),
@@ -36,12 +37,13 @@ STAGES = {
     "pickle-refused": (LOADING, MODEL_SERVER),
     "recordio-growth": (SERVING,),
     "serve-exit-code": (COMMAND,),
+    "hyperparameter-encoding": (TRAINING,),  # the last: the others are told what it has decoded
 }
 
 
 def install(names: Iterable[str], stage: str) -> None:
     """Install those of `names` that act at `stage`; the log says which, and which step aside and why."""
-    for name in names:
+    for name in sorted(names, key=list(STAGES).index):
         if stage not in STAGES[name]:
             continue
         fix = importlib.import_module("{}.{}".format(__package__, name.replace("-", "_")))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from ..hyperparameters import decoded, items
 from ..settings import did_you_mean
+from ..shap.request import quoted
 
 PREFIX = "xgbpatch_"
 MOST_BACKGROUND_ROWS = 1000
@@ -41,10 +43,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One hyperparameter: the field of Options that it sets, how its text is read, and what it does."""
+    """One hyperparameter: the field of Options that it sets, how its text or list is read, and what it does."""
 
     field: str
-    read: Callable[[str, str], Any]
+    read: Callable[[str, Any], Any]
     allowed: str
     meaning: str
 
@@ -62,40 +64,57 @@ def take(hyperparameters: Mapping[str, Any]) -> Tuple[Options, Dict[str, Any]]:
         if name not in known:
             names = ", ".join(sorted(known)) + did_you_mean(name, sorted(known))
             raise OptionError('The hyperparameter "{}" is not known; of xgbpatch there are: {}'.format(name, names))
-    return Options(**{known[name].field: known[name].read(name, text.strip()) for name, text in own.items()}), rest
+    return Options(
+        **{known[name].field: known[name].read(name, _value(name, text)) for name, text in own.items()}
+    ), rest
 
 
-def _number(most: int) -> Callable[[str, str], int]:
-    def read(name: str, text: str) -> int:
-        if not text.isdecimal() or len(text) > 18 or int(text) > most:
-            raise OptionError('{}="{}" is not a whole number from 0 to {}'.format(name, text, most))
-        return int(text)
+def _value(name: str, text: str) -> Any:
+    """A text or a list, as SDKs send them: JSON, or Python's `str` of a list."""
+    try:
+        return decoded(text)
+    except ValueError as error:
+        raise OptionError("{}={} cannot be read: {}".format(name, quoted(text), error)) from error
+
+
+def _items(name: str, value: Any) -> List[Any]:
+    try:
+        return items(value)
+    except ValueError as error:
+        raise OptionError('{}="{}" cannot be read: {}'.format(name, value, error)) from error
+
+
+def _number(most: int) -> Callable[[str, Any], int]:
+    def read(name: str, value: Any) -> int:
+        if not (isinstance(value, str) and value.isdecimal() and len(value) <= 18 and int(value) <= most):
+            raise OptionError('{}="{}" is not a whole number from 0 to {}'.format(name, value, most))
+        return int(value)
 
     return read
 
 
-def _names(name: str, text: str) -> Tuple[str, ...]:
-    """A comma list, or the path of a JSON list: a value of a hyperparameter has at most 2,500 characters."""
-    names: Any = [part.strip() for part in text.split(",")]
-    if text.startswith("/"):
+def _names(name: str, value: Any) -> Tuple[str, ...]:
+    """A list, or the path of a JSON list: a value of a hyperparameter has at most 2,500 characters."""
+    names: Any = _items(name, value)
+    if isinstance(value, str) and value.startswith("/"):
         try:
-            with open(text, encoding="utf-8") as file:
+            with open(value, encoding="utf-8") as file:
                 names = json.load(file)
         except (OSError, ValueError) as error:
-            raise OptionError('{}="{}" is not a file with a JSON list: {}'.format(name, text, error)) from error
+            raise OptionError('{}="{}" is not a file with a JSON list: {}'.format(name, value, error)) from error
     if not isinstance(names, list) or not all(isinstance(each, str) and each for each in names):
-        raise OptionError('{}="{}" is not a list of names'.format(name, text))
+        raise OptionError('{}="{}" is not a list of names'.format(name, value))
     repeated = sorted({each for each in names if names.count(each) > 1}) if len(set(names)) < len(names) else []
     if repeated:
         raise OptionError('{} names "{}" more than once'.format(name, repeated[0]))
     return tuple(names)
 
 
-def _metrics(name: str, text: str) -> Tuple[Metric, ...]:
-    metrics = tuple(_metric(name, each.strip()) for each in text.split(",") if each.strip())
+def _metrics(name: str, value: Any) -> Tuple[Metric, ...]:
+    metrics = tuple(_metric(name, each) for each in map(str, _items(name, value)) if each)
     names = [metric.name for metric in metrics]
     if len(set(names)) < len(names):
-        raise OptionError('{}="{}" names two metrics alike'.format(name, text))
+        raise OptionError('{}="{}" names two metrics alike'.format(name, value))
     return metrics
 
 
