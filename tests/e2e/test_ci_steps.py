@@ -135,7 +135,7 @@ def gitlab(open_issues: list[Mapping[str, object]]) -> Iterator[tuple[str, list[
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Issues) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/api/v4", asked
         server.shutdown()
 

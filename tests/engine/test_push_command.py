@@ -185,7 +185,7 @@ def test_engine_that_goes_away_in_the_middle_of_a_layer_exits_3(engine, plain, m
     image = make_image(content=os.urandom(8 << 20))
     repository, tag = named(image).split(":")
     reached_by = EngineProxy()
-    Thread(target=reached_by.serve_forever, daemon=True).start()
+    Thread(target=reached_by.serve_forever, args=(0.01,), daemon=True).start()
     with stalling(plain.host, limit=2 << 20) as proxy:
         with subprocess.Popen(
             command_line("push", named(image), "--registry", proxy.host),

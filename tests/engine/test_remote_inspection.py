@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support.bases import RUN_ID
+from support.bases import RUN_ID, chosen
 from xgbpatch.build import verify
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage, Run
@@ -29,6 +29,7 @@ from xgbpatch.patch.compose import Patch, PatchFile
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 
+pytestmark = pytest.mark.parametrize("version", chosen(), scope="session")
 DOCKER_PLAIN_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 

@@ -55,7 +55,7 @@ def ecr_on_loopback(folder: Path) -> Iterator[Ecr]:
     registry = [registry_program(), "serve", str(_configuration(folder, host, port))]
     front = [sys.executable, "-c", _FRONT, str(folder), HOST, str(port)]
     with running(registry, folder / "registry.log", port), running(front, folder / "aws.log", aws), _Proxy(port) as way:
-        Thread(target=way.serve_forever, daemon=True).start()
+        Thread(target=way.serve_forever, args=(0.01,), daemon=True).start()
         proxy = f"http://127.0.0.1:{way.server_address[1]}"
         variables = {
             "AWS_ENDPOINT_URL": endpoint,

@@ -184,7 +184,7 @@ class _Passing(BaseHTTPRequestHandler):
 @contextmanager
 def faulty(upstream: str, *faults: Fault) -> Iterator[FaultyProxy]:
     with FaultyProxy(upstream, *faults) as proxy:
-        Thread(target=proxy.serve_forever, daemon=True).start()
+        Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield proxy
         finally:

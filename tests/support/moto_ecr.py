@@ -86,7 +86,7 @@ class _Call(BaseHTTPRequestHandler):
 @contextmanager
 def ecr_door(moto: str) -> Iterator[EcrDoor]:
     with EcrDoor(moto) as door:
-        Thread(target=door.serve_forever, daemon=True).start()
+        Thread(target=door.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield door
         finally:

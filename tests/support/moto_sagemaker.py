@@ -54,7 +54,7 @@ class _Call(BaseHTTPRequestHandler):
 @contextmanager
 def sagemaker_door(moto: str) -> Iterator[SageMakerDoor]:
     with SageMakerDoor(moto) as door:
-        Thread(target=door.serve_forever, daemon=True).start()
+        Thread(target=door.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield door
         finally:

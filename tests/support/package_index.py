@@ -48,7 +48,7 @@ def index(folder, name, version, known=""):
     (file.parent / "index.html").write_text(f'<a href="{file.name}#sha256={sha256}">{file.name}</a>')
     handler = functools.partial(_Handler, directory=str(folder), known=known)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

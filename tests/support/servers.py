@@ -61,7 +61,7 @@ class _Scripted(BaseHTTPRequestHandler):
 @contextmanager
 def scripted(*replies: Reply) -> Iterator[ScriptedServer]:
     with ScriptedServer(*replies) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
+        thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield server
@@ -159,7 +159,7 @@ def copy(source: socket.socket, target: socket.socket) -> None:
 @contextmanager
 def stalling(upstream: str, limit: int) -> Iterator[StallingProxy]:
     with StallingProxy(upstream, limit) as proxy:
-        Thread(target=proxy.serve_forever, daemon=True).start()
+        Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield proxy
         finally:

@@ -62,7 +62,7 @@ class _Passing(BaseRequestHandler):
 def counted(upstream: int) -> Iterator[CountingProxy]:
     """A proxy before the registry on that port."""
     with CountingProxy(upstream) as proxy:
-        Thread(target=proxy.serve_forever, daemon=True).start()
+        Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield proxy
         finally:

@@ -38,8 +38,14 @@ class Aloud(Silent):
         self.lines.append(text)
 
 
+@pytest.fixture(scope="module")
+def uv_cache(tmp_path_factory):
+    """uv finds out about the interpreter once; each index has a port, and so answers, of its own."""
+    return tmp_path_factory.mktemp("uv-cache")
+
+
 @pytest.fixture
-def private(tmp_path, monkeypatch):
+def private(tmp_path, monkeypatch, uv_cache):
     """The address of an index that asks for credentials, without any; nothing else is configured."""
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE"):
         monkeypatch.delenv(name, raising=False)
@@ -47,7 +53,7 @@ def private(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache))
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
     with index(tmp_path / "index", "apackage", "1.0", f"{USER}:s3cr/t") as address:
