@@ -158,6 +158,32 @@ def test_the_bases_own_keys_alone_stay_ignored(worker):
     assert worker("binary", **dict(FEATURES, SAGEMAKER_INFERENCE_OUTPUT="predicted_label")).post(body) == plain
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+@pytest.mark.parametrize("more", ["", ",shap"])
+def test_json_input_gets_the_answer_of_its_csv(worker, more, accept):
+    rows = [[0.1, None, -2.5e-7, 3, 1e21, 0.0], [1.5, 2, 3, 4, 5, 6.25]]
+    body = zoo.csv(np.array(rows, dtype=float))
+    layout = {"XGBPATCH_SHAP_LAYOUT": "append"} if more else {}
+    base = worker("binary", XGBPATCH_FEATURES=more, **layout)
+    expected, empty = base.post(body, accept), base.post("", accept)
+    endpoint = worker("binary", XGBPATCH_FEATURES="json-input" + more, **layout)
+    assert (expected[0], empty[0]) == (200, 503)
+    assert endpoint.post(json.dumps({"instances": rows}), accept, "application/json; charset=utf-8") == expected
+    assert endpoint.post("\n".join(map(json.dumps, rows)), accept, "application/jsonlines") == expected
+    assert endpoint.post('{"instances": []}', accept, "application/json") == empty
+    refusal = endpoint.post("[[1,2]]", accept, "application/json")
+    assert refusal == (400, "Record 1 has 2 columns, the model has 6: send one value a column, or null")
+    assert endpoint.headers["content-type"] == "text/plain; charset=utf-8"
+    assert endpoint.post(body, accept) == expected
+
+
+def test_off_json_input_changes_nothing_in_a_multi_model_endpoint(worker):
+    requests = [("[[1,2,3,4,5,6]]", "text/csv", kind) for kind in ("application/json", "application/jsonlines")]
+    expected = [worker("binary").post(*request) for request in requests]
+    assert [worker("binary", **FEATURES).post(*request) for request in requests] == expected
+    assert {status for status, _ in expected} == {503}
+
+
 def test_a_response_above_the_limit_is_refused(worker):
     limited = worker("regression", XGBPATCH_SHAP_MEGABYTES="0.001", **SHAP)
     status, reason = limited.post(zoo.csv(zoo.inputs(rows=100)))
@@ -236,10 +262,11 @@ MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
         (MANY, "model server: " + BASES),
         (dict(MANY, XGBPATCH_FEATURES="daal4py"), "model server: " + BASES),
         (dict(MANY, XGBPATCH_FEATURES="shap"), "model server: " + OURS),
+        (dict(MANY, XGBPATCH_FEATURES="json-input"), "model server: " + OURS),
         (dict(MANY, **SHAP), "model server: " + OURS),
         (dict(MANY, SAGEMAKER_PROGRAM="user.py", **SHAP), "model server: " + BASES),
     ],
-    ids=["one model", "nothing on", "carried but off", "requests may ask", "on", "script mode"],
+    ids=["one model", "nothing on", "carried but off", "requests may ask", "requests may be JSON", "on", "script mode"],
 )
 def test_serve_starts_the_bases_server_with_the_right_handler(environment, started):
     done = serve(environment)

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from xgbpatch.contract import jobs, server
-from xgbpatch.contract.checks import against_base, multi_model, serve, shap, train
+from xgbpatch.contract.checks import against_base, json_input, multi_model, serve, shap, train
 from xgbpatch.contract.checks import image as image_checks
 from xgbpatch.contract.jobs import Job
 from xgbpatch.contract.model import CheckResult, NotApplicable, Options, Report, Verdict, Violation
@@ -103,12 +103,15 @@ CHECKS = (
     _of("shap", "approximate", shap.approximate, server.PLAIN),
     _of("shap", "column-names", shap.column_names, server.PLAIN),
     _of("shap", "bad-option", shap.bad_option, server.PLAIN),
+    _of("json-input", "forms", json_input.forms, server.PLAIN),
+    _of("json-input", "refusals", json_input.refusals, server.PLAIN),
     Check("serve.selectable", serve.selectable, server.SELECTABLE),
     Check("serve.accept-jsonlines", serve.accept_jsonlines, server.SELECTABLE),
     _fix("recordio-growth", serve.recordio_growth, server.SELECTABLE),
     Check("serve.bind-port", serve.bind_port, server.BATCH),
     Check("batch.lines", serve.batch_lines, server.BATCH),
     Check("batch.payload", serve.batch_payload, server.BATCH),
+    _of("json-input", "names", json_input.names, server.JSON_NAMED),
     Check("ensemble.mean", serve.ensemble_mean, server.ENSEMBLE),
     _of("shap", "mean", shap.ensemble_mean, server.ENSEMBLE),
     _fix("ensemble-vote", serve.ensemble_vote, server.VOTES),
@@ -120,6 +123,7 @@ CHECKS = (
     Check("multi-model.invoke", multi_model.invoke, server.MULTI_MODEL),
     _fix("mme-errors", multi_model.mme_errors, server.MULTI_MODEL),
     _of("shap", "multi-model-attributes", shap.request_from_multi_model, server.MULTI_MODEL),
+    _of("json-input", "multi-model", json_input.from_multi_model, server.MULTI_MODEL),
     _fix("mme-start", multi_model.mme_start, server.MULTI_MODEL),
     _fix("mme-ensemble-vote", multi_model.mme_ensemble_vote, server.MULTI_MODEL, jobs.K_FOLD),
     Check("multi-model.unknown", multi_model.unknown, server.MULTI_MODEL),

@@ -133,6 +133,7 @@ SHAP_SELECTED = replace(
 SHAP_PROBABILITY = replace(
     one_worker("shap-probability", _APPEND, ("XGBPATCH_SHAP_SPACE", "probability")), models=Models.LOGISTIC
 )
+JSON_NAMED = replace(one_worker("json-named", ("SAGEMAKER_BATCH", "true")), models=Models.NAMED)
 DAAL4PY = one_worker("daal4py", ("XGBPATCH_ENGINE", "daal4py"))  # not `auto`, which times the engines and then chooses
 BOOSTER = one_worker("booster", ("XGBPATCH_ENGINE", "booster"))
 

@@ -17,7 +17,7 @@ from sagemaker_inference.errors import BaseInferenceToolkitError
 from sagemaker_xgboost_container import encoder, serving, serving_mms
 from sagemaker_xgboost_container.algorithm_mode import handler_service, serve_utils
 
-from . import fixes, settings
+from . import fixes, json_input, settings
 from . import predictor as prediction
 from .model import booster, version_guard
 from .shap import request as shap_request
@@ -65,12 +65,14 @@ def inference_handler() -> type:
     if config.guarded:
         version_guard.install(serve_utils)
     base: type = BaseInferenceHandler
-    if not config.active:
+    predictor = prediction.install(config, serve_utils, encoder) if config.predicts else None
+    if config.explains:
+        base = ExplainingHandler
+    elif config.reads_json:
+        base = ReadingHandler
+    else:
         return base
-    predictor = prediction.install(config, serve_utils, encoder)
-    if not config.explains:
-        return base
-    return type("InferenceHandler", (ExplainingHandler,), {"predictor": predictor, "settings": config})
+    return type("InferenceHandler", (base,), {"predictor": predictor, "settings": config})
 
 
 @dataclass
@@ -98,11 +100,12 @@ def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
 
     The base makes a 503 of every error by raising another one: a refusal of ours keeps its status and its reason.
     """
-    if not issubclass(handler, ExplainingHandler):
+    if not issubclass(handler, ReadingHandler):
         return base()
     handler.request = request = Request(context)
     try:
-        _read(request, handler.settings)
+        if issubclass(handler, ExplainingHandler):
+            _read(request, handler.settings)
         return base()
     except Exception:
         if request.refusal is None:
@@ -131,12 +134,36 @@ def _read(request: Request, config: Any) -> None:
         raise request.refuse(400, str(bad)) from bad
 
 
-class ExplainingHandler(BaseInferenceHandler):
-    """The base's inference handler; a request that asks for it gets SHAP values."""
+class ReadingHandler(BaseInferenceHandler):
+    """The base's inference handler; with the feature json-input it reads JSON as CSV."""
 
-    predictor: Any = None
     settings: Any = None
     request = Request(None)
+    _columns: Any = None
+
+    def default_model_fn(self, model_dir: str) -> Any:
+        """The base's model, whose columns requests are held to."""
+        loaded = super(ReadingHandler, self).default_model_fn(model_dir)
+        if self.settings.reads_json:
+            self._columns = json_input.Columns(loaded[0], model_dir)
+        return loaded
+
+    def default_input_fn(self, input_data: Any, input_content_type: str) -> Any:
+        """What the base makes of the body, or of its CSV; one without a record is an empty body."""
+        base = super(ReadingHandler, self).default_input_fn
+        if not (self.settings.reads_json and json_input.is_json(input_content_type) and len(input_data)):
+            return base(input_data, input_content_type)
+        try:
+            body = json_input.to_csv(input_data, input_content_type, self._columns)
+        except json_input.Refused as refusal:
+            raise self.request.refuse(refusal.status, refusal.reason) from refusal
+        return base(body, json_input.CSV)
+
+
+class ExplainingHandler(ReadingHandler):
+    """The same; a request that asks for it gets SHAP values."""
+
+    predictor: Any = None
 
     def default_predict_fn(self, data: Any, model: Any) -> Any:
         """The base's prediction, remembered where it is to be explained; raises what the base raises."""

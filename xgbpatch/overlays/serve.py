@@ -32,7 +32,7 @@ def application(environment: Mapping[str, str]) -> Callable[..., Any]:
         from . import single_model
 
         single_model.install(config)
-    elif config.active:
+    elif config.predicts:
         logger.warning("Script mode: your own functions predict; %s gives them the same", SCRIPT_MODE)
     main: Callable[..., Any] = serving.main
     return main

@@ -98,6 +98,7 @@ VARIABLES = (
 )
 SHAP = "shap"
 TRAINING = "training"
+JSON_INPUT = "json-input"
 REQUEST_MEGABYTES = 6
 BATCH_MEGABYTES = 100
 MOST = 1e9  # seconds or MiB that a variable may name
@@ -125,6 +126,11 @@ class Settings:
     @property
     def active(self) -> bool:
         """Whether anything of the base has to be hooked."""
+        return self.predicts or self.reads_json
+
+    @property
+    def predicts(self) -> bool:
+        """Whether prediction has to be hooked."""
         return self.explains or self.engine is not None
 
     @property
@@ -136,6 +142,11 @@ class Settings:
     def guarded(self) -> bool:
         """Whether a model of a newer xgboost is refused."""
         return TRAINING in self.features
+
+    @property
+    def reads_json(self) -> bool:
+        """Whether requests may be JSON."""
+        return JSON_INPUT in self.features
 
     @property
     def accelerated(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import html
+import http.client
 from typing import Any, Callable
 
 import flask
@@ -17,20 +18,63 @@ from .shap import response as shap_response
 
 ENGINE_HEADER = "X-Xgbpatch-Engine"
 EXPLAINED_RESPONSE = "xgbpatch_explained_response"  # of flask.g, which ends with the request
+CSV_BODY = "xgbpatch_csv_body"  # likewise
 
 
 def install(settings: Any) -> None:
     """Hook prediction, and the routes of what is on. The model may be loaded by now: gunicorn's import has done it."""
-    predictor = prediction.install(settings, serve_utils, encoder)
     service = serve.ScoringService
+    views = service.app.view_functions  # routes are bound to functions early: serve.invocations is not looked up again
+    if settings.reads_json:
+        serve_utils.parse_content_data = parsing(serve_utils.parse_content_data)
+        views["invocations"] = reading(views["invocations"])
+    if not settings.predicts:
+        return
+    predictor = prediction.install(settings, serve_utils, encoder)
     if service.booster is not None:
         predictor.prepare(service.booster, service.format, service.MODEL_PATH)
-    views = service.app.view_functions  # routes are bound to functions early: serve.invocations is not looked up again
     if settings.explains:
         serve._handle_selectable_inference_response = selecting(serve._handle_selectable_inference_response)
         views["invocations"] = explained(views["invocations"], predictor, settings)
     if settings.engine is not None:
         views["ping"] = announced(views["ping"], predictor)
+
+
+def reading(view: Callable[..., Any]) -> Callable[..., Any]:
+    """`view`, for which a JSON body is CSV. A body without a record gets what the base answers to an empty one."""
+    from . import json_input  # an image without the feature never loads it
+
+    @functools.lru_cache(maxsize=None)
+    def columns() -> Any:
+        serve.load_model()
+        return json_input.Columns(serve.ScoringService.booster, serve.ScoringService.MODEL_PATH)
+
+    @functools.wraps(view)
+    def invocations() -> Any:
+        content_type = flask.request.content_type
+        if not json_input.is_json(content_type) or not flask.request.data:
+            return view()
+        try:
+            body = json_input.to_csv(flask.request.data, content_type, columns())
+        except json_input.Refused as refusal:
+            return flask.Response(response=refusal.reason, status=refusal.status, content_type=request.TEXT)
+        if not body:
+            return flask.Response(response="", status=http.client.NO_CONTENT)
+        setattr(flask.g, CSV_BODY, body)
+        return view()
+
+    return invocations
+
+
+def parsing(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """The base's parser of a body, which is given the CSV that was made of this request's."""
+
+    @functools.wraps(parse)
+    def parse_content_data(input_data: Any, input_content_type: Any) -> Any:
+        body = flask.g.pop(CSV_BODY, None) if flask.has_request_context() else None
+        return parse(input_data, input_content_type) if body is None else parse(body, shap_response.CSV)
+
+    return parse_content_data
 
 
 def explained(view: Callable[..., Any], predictor: Any, settings: Any) -> Callable[..., Any]:

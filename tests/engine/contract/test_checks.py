@@ -17,11 +17,11 @@ from xgbpatch.contract.session import Session
 
 SERVING = tuple(check.name for check in CHECKS if check.group in ("serve", "batch", "ensemble", "multi-model"))
 ELSEWHERE = ("batch", "ensemble", "multi-model", "base", "serve.bind-port")
-OURS = ("shap", "shap-probability", "daal4py", "training", "fix")
+OURS = ("shap", "shap-probability", "daal4py", "training", "json-input", "fix")
 ONE_WORKER = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
 # An image is dear to make and to check: several things are broken in one where they do not hide each other.
 BREAKAGES = {
-    "lies": Breakage("lies", {"serve": ANSWERS_ANYTHING}, {FEATURES_VARIABLE: "shap,daal4py"}),
+    "lies": Breakage("lies", {"serve": ANSWERS_ANYTHING}, {FEATURES_VARIABLE: "shap,daal4py,json-input"}),
     "forgets": Breakage("forgets", {"serve": original("serve", f"unset {' '.join(FORGETS)}")},
                         {"SAGEMAKER_INFERENCE_ENSEMBLE": "false"}),
     "stays": Breakage("stays", {"serve": ANSWERS_ANYTHING.replace("\n", "\nunset SAGEMAKER_BIND_TO_PORT\n", 1)}),
@@ -90,7 +90,7 @@ def test_a_sound_base_passes_every_check_that_its_version_bears_on(engine, versi
 
 TRUTHFUL = ("serve.cold-start", "serve.bind-port", "ensemble.mean", "multi-model.ping", "serve.stop")
 LIES = tuple(name for name in SERVING if name not in TRUTHFUL)
-UNASKED = ("shap.off", "daal4py.predictions")  # an overlay that adds to answers fails them
+UNASKED = ("shap.off", "daal4py.predictions", "json-input.refusals")  # an overlay that adds to answers fails them
 SHARED = ("shap.batch", "shap.multi-model", "daal4py.same-bytes")  # test_features.py leaves them out
 FORGOTTEN = ("serve.selectable", "serve.accept-jsonlines", "batch.lines", "batch.payload", "ensemble.mean",
              "multi-model.ping", "multi-model.load")  # fmt: skip

@@ -75,7 +75,13 @@ def test_a_wrong_name_is_answered_with_the_nearest():
 
 
 def test_versions_take_what_their_xgboost_can():
-    assert [found.name for found in features_of("3.2-0")] == ["shap", "daal4py", "shap-probability", "training"]
+    assert [found.name for found in features_of("3.2-0")] == [
+        "shap",
+        "daal4py",
+        "shap-probability",
+        "training",
+        "json-input",
+    ]
     assert features_of("0.90-2") == ()
 
 

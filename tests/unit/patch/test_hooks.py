@@ -30,6 +30,7 @@ BEGINNINGS = {
     "daal4py": ("single_model.py", "handler.py", "script_mode.py"),
     "shap-probability": ("single_model.py", "handler.py", "script_mode.py"),
     "training": ("training/artifacts.py", "model/version_guard.py"),
+    "json-input": ("single_model.py", "handler.py"),
 }
 
 

@@ -21,16 +21,16 @@ ACCEPTS = ("", "*/*", CSV, JSON, LINES, RECORDIO)
 _SHOWN = 3  # differences in one reason
 
 
-def changed_by(fixes: Iterable[str], stack: Stack, request: Request, base: Answer) -> str:
-    """The one of `fixes` that may change what the base answered to a request to the server of `stack`, or nothing."""
-    return next((fix for fix in sorted(fixes) if _shows_bug(fix, stack, request, base)), "")
+def changed_by(names: Iterable[str], stack: Stack, request: Request, base: Answer) -> str:
+    """The fix or feature among `names` that may change what the base answered to a request to the server of `stack`."""
+    return next((name for name in sorted(names) if _concerns(name, stack, request, base)), "")
 
 
-def _shows_bug(fix: str, stack: Stack, request: Request, base: Answer) -> bool:
-    """Whether the base's answer, or the request, shows the bug that `fix` repairs."""
+def _concerns(name: str, stack: Stack, request: Request, base: Answer) -> bool:
+    """Whether the base's answer, or the request, shows the bug that the fix repairs, or asks for the feature."""
     headers = {name.lower(): value.lower() for name, value in request.headers}
     accept = headers.get("accept", "")
-    match fix:
+    match name:
         case "libsvm-skew":  # a body in which no index is 0: the base that has the bug reads it shifted
             kind = headers.get("content-type", "").partition(";")[0].strip()
             words = request.body.decode("utf-8", "replace").split()
@@ -42,6 +42,9 @@ def _shows_bug(fix: str, stack: Stack, request: Request, base: Answer) -> bool:
             return base.status == 500 and accept in (LINES, RECORDIO) and stack is not MULTI_MODEL
         case "recordio-growth":  # recordio-protobuf of selected keys
             return stack is SELECTED and accept == RECORDIO and base.status == 200
+        case "json-input":  # a type that the base does not know
+            kind = headers.get("content-type", "").partition(";")[0].strip()
+            return kind in (JSON, LINES) and base.status in (415, 503)
         case "mme-errors":  # the 503 that a multi-model server answers to every bad request
             return stack is MULTI_MODEL and base.status == 503
         case _:
@@ -157,12 +160,13 @@ def same_answers(stack: Stack, table: Callable[[tuple[Row, ...]], list[Question]
         session.warm(stack, base_image)
         base, patched = session.server(stack, base_image), session.server(stack)
         added = frozenset({ENGINE_HEADER} if "daal4py" in session.carried.features else ())
+        carried = session.carried.fixes | session.carried.features
         questions = table(session.rows if stack.foreign else payloads.abalone_rows())
         differences, repaired = [], 0
         for question in questions:
             answer = settled(base, question.request)
             differs = difference(answer, settled(patched, question.request), added)
-            if differs and changed_by(session.carried.fixes, stack, question.request, answer):
+            if differs and changed_by(carried, stack, question.request, answer):
                 repaired += 1
             elif differs:
                 differences.append(f"{question.name} ({question.request}): {differs}")
@@ -170,7 +174,7 @@ def same_answers(stack: Stack, table: Callable[[tuple[Row, ...]], list[Question]
             more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             first = "; ".join(differences[:_SHOWN])
             raise Violation(f"{len(differences)} of {len(questions)} answers differ: {first}{more}")
-        but = f", but for {repaired} that show a bug whose fix the image carries" if repaired else ""
+        but = f", but for {repaired} that a fix or a feature of the image concerns" if repaired else ""
         return f"{len(questions)} answers, equal byte for byte{but}"
 
     return observe

@@ -42,7 +42,7 @@ def widths_of(model: Any) -> List[int]:
     return [model_booster.width(booster) for booster in (model if isinstance(model, list) else [model])]
 
 
-def compared(who: str, columns: int, features: int) -> str:
+def compared(who: str, columns: int, features: int, advice: str = ADVICE) -> str:
     """`who` ("record 2 has") with its columns, those of the model, and what to do."""
     plural = "" if columns == 1 else "s"
-    return "{} {} column{}, the model has {}: {}".format(who, columns, plural, features, ADVICE)
+    return "{} {} column{}, the model has {}: {}".format(who, columns, plural, features, advice)

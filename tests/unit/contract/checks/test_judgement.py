@@ -128,11 +128,11 @@ def test_metrics_are_read_as_cloudwatch_shows_them(tmp_path):
 
 
 LIBSVM, JSON_LINES, RECORDIO = "text/libsvm", "application/jsonlines", "application/x-recordio-protobuf"
-OK, FAILED, UNAVAILABLE = (Answer(status, {}, b"") for status in (200, 500, 503))
+OK, UNREAD, FAILED, UNAVAILABLE = (Answer(status, {}, b"") for status in (200, 415, 500, 503))
 
 
 @pytest.mark.parametrize(
-    ("fix", "stack", "request_", "base", "allowed"),
+    ("name", "stack", "request_", "base", "allowed"),
     [
         ("libsvm-skew", PLAIN, invocation(b"0 1:2 2:0.5", LIBSVM), OK, True),
         ("libsvm-skew", PLAIN, invocation(b"0 1:2 2:0.5"), OK, True),
@@ -151,11 +151,15 @@ OK, FAILED, UNAVAILABLE = (Answer(status, {}, b"") for status in (200, 500, 503)
         ("mme-errors", MULTI_MODEL, invocation(b"1", "text/csv"), OK, False),
         ("mme-errors", BATCH, invocation(b"junk", "text/csv"), UNAVAILABLE, False),
         ("pickle-refused", PLAIN, invocation(b"1", "text/csv"), OK, False),
+        ("json-input", PLAIN, invocation(b"[1]", "Application/JSON; a=b"), UNREAD, True),
+        ("json-input", MULTI_MODEL, invocation(b"1", JSON_LINES), UNAVAILABLE, True),
+        ("json-input", PLAIN, invocation(b"1", JSON_LINES), OK, False),
+        ("json-input", PLAIN, invocation(b"1", "text/csv", JSON_LINES), UNREAD, False),
     ],
     ids=str,
 )
-def test_a_fix_may_change_the_answers_that_show_its_bug_and_no_other(fix, stack, request_, base, allowed):
-    assert changed_by([fix, "custom-metrics"], stack, request_, base) == (fix if allowed else "")
+def test_a_fix_or_feature_may_change_the_answers_that_it_concerns_and_no_other(name, stack, request_, base, allowed):
+    assert changed_by([name, "custom-metrics"], stack, request_, base) == (name if allowed else "")
     assert changed_by(["custom-metrics"], stack, request_, base) == ""
 
 
