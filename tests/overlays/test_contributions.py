@@ -71,20 +71,16 @@ def test_vector_leaves_are_refused_where_xgboost_answers_nonsense_too(tmp_path, 
     assert "Unable to explain" in refusal.value.reason
 
 
-NARROW = {"csv": "text/csv", "libsvm": "text/libsvm"}
-
-
-@pytest.mark.parametrize("form", sorted(NARROW))
 @pytest.mark.parametrize("name", ["regression", "softprob", "dart", "gblinear"])
 @pytest.mark.parametrize(
     "options", [ShapOptions(), ShapOptions(approximate=True), INTERACTIONS], ids=["exact", "approximate", "pairs"]
 )
-def test_narrow_records_are_explained_as_missing(tmp_path, name, form, options):
+def test_narrow_sparse_records_are_explained_as_missing(tmp_path, name, options):
     served = explaining.serve(tmp_path, name)
     x = zoo.inputs(rows=4).astype(np.float32)
     x[:, -2:] = np.nan
-    body = getattr(zoo, form)(x[:, :-2])
-    _, narrow = served.explain(explaining.parsed(body.encode(), NARROW[form]), options)
+    x[0, 0] = np.nan  # a gap: xgboost 3 takes what has none for dense
+    _, narrow = served.explain(explaining.parsed(zoo.libsvm(x[:, :-2]).encode(), "text/libsvm"), options)
     _, wide = served.explain(x, options)
     assert np.array_equal(narrow.values, wide.values)
     assert options != INTERACTIONS or np.array_equal(narrow.interactions, wide.interactions)

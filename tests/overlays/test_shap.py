@@ -102,16 +102,35 @@ def test_batch_transform_answers_one_line_a_record(server, name, accept):
         assert len(json.loads("[" + after + "]")) == 1 + zoo.ZOO[name].classes * (zoo.FEATURES + 1)
 
 
-@pytest.mark.parametrize("form", ["csv", "libsvm"])
-def test_narrow_records_are_explained_as_missing(server, form):
+def test_narrow_sparse_records_are_explained_as_missing(server):
     x = zoo.inputs(rows=6)
+    x[0, 0] = np.nan  # a gap: xgboost 3 takes what has none for dense
     wide = x.copy()
     wide[:, -2:] = np.nan
-    response = server("regression", **SHAP).post(getattr(zoo, form)(x[:, :-2]), content_type="text/" + form)
+    response = server("regression", **SHAP).post(zoo.libsvm(x[:, :-2]), content_type="text/libsvm")
     assert response.status_code == 200
     _, contributions = native(xgboost.DMatrix(wide))
     cells = np.array([[float(cell) for cell in line.split(",")] for line in response.data.decode().splitlines()])
     assert np.array_equal(cells[:, 2:], contributions[:, :-1].astype(float))
+
+
+@pytest.mark.parametrize("form", ["csv", "libsvm"])
+def test_misread_records_are_predicted_as_the_base_does_and_not_explained(server, form):
+    """A row of CSV does not say which cell it lacks; and xgboost 3 itself misreads narrow libsvm rows without a gap."""
+    x, kind = zoo.inputs(rows=6), "text/" + form
+    body = getattr(zoo, form)(x[:, :-2])
+    plain = server("missing").post(body, content_type=kind)
+    endpoint = server("missing", **SHAP)
+    assert endpoint.post(body, accept="text/csv; shap=off", content_type=kind).data == plain.data
+    answer = endpoint.post(body, content_type=kind)
+    if form == "libsvm" and zoo.XGBOOST < (3, 0):
+        assert answer.status_code == 200
+    else:
+        assert (answer.status_code, answer.mimetype) == (400, "text/plain")
+        assert answer.data.decode().startswith("Unable to explain payload provided: the records have 4 columns")
+        assert "the model has 6" in answer.data.decode()
+    one = endpoint.post(body.split("\n")[0], content_type=kind)
+    assert one.status_code == (400 if form == "csv" else 200)
 
 
 def test_mean_ensemble_is_explained_by_the_mean(server):

@@ -39,6 +39,10 @@ VERSION = next(name for name in VERSIONS if xgb.__version__.startswith(name.spli
 SEEN = {
     "libsvm-skew": ("3.2-0",),  # 2.3, 7
     "libsvm-zero-filled": ("3.2-0",),  # 2.3, script mode
+    "empty-rows": VERSIONS,  # 2.3
+    "empty-rows-in-script-mode": ("3.2-0",),
+    "row-width": VERSIONS,  # 2.3
+    "gapless-rows": ("3.0-5", "3.2-0"),  # of xgboost
     "jsonlines-accept": VERSIONS,  # 2.4
     "ensemble-vote": ("3.0-5", "3.2-0"),  # 2.2
     "recordio-growth": VERSIONS,  # 2.5
@@ -133,6 +137,26 @@ def test_libsvm_zero_filled():
     assert scores[0.0] != scores[np.nan]
     found = booster.predict(encoder.libsvm_to_dmatrix(b"0:0.3 2:0.2"), validate_features=False).tolist()
     assert found == scores[0.0 if shows("libsvm-zero-filled") else np.nan]
+
+
+def test_empty_rows(client):
+    server = client(booster_of("reg:squarederror"))
+    answers = {body: server.post("/invocations", data=body, content_type="text/libsvm") for body in (b"0 0:1\n0", b"0")}
+    assert (answers[b"0 0:1\n0"].data.count(b"\n") == 1) == shows("empty-rows")
+    assert (answers[b"0"].status_code == 415) == shows("empty-rows")
+    rows = encoder.libsvm_to_dmatrix(b"0\n0").num_row()
+    assert (rows == 0) == shows("empty-rows-in-script-mode")
+
+
+def test_row_width(client):
+    """Two narrow rows without a gap, and a third with one; what is missing goes left, with the small numbers."""
+    rows = np.where(ROWS > 0.7, np.nan, ROWS)
+    booster = xgb.train({"max_depth": 3, "nthread": 1}, xgb.DMatrix(rows, label=~(rows[:, 3] > 0.35)), 5)
+    server = client(booster)
+    two, three = (server.post("/invocations", data=b"1,2,3\n1,2,3" + more, content_type="text/csv")
+                  for more in (b"", b"\n1,,3"))  # fmt: skip
+    assert (two.status_code == three.status_code == 200) == shows("row-width")
+    assert (two.data.split() != three.data.split()[:2]) == shows("gapless-rows")
 
 
 @pytest.mark.parametrize("accept", ["application/jsonlines", "application/x-recordio-protobuf"])

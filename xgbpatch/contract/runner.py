@@ -94,6 +94,8 @@ CHECKS = (
     Check("serve.errors", serve.error_answers, server.PLAIN),
     Check("serve.predictions", serve.predictions, server.PLAIN),
     _fix("libsvm-skew", serve.libsvm_skew, server.PLAIN),
+    _fix("empty-rows", serve.empty_rows, server.PLAIN),
+    _fix("row-width", serve.row_width, server.PLAIN),
     _fix("jsonlines-accept", serve.jsonlines_accept, server.PLAIN),
     _of("shap", "off", shap.off, server.PLAIN),
     _of("shap", "attributes", shap.attributes, server.PLAIN),

@@ -20,7 +20,7 @@ import xgboost
 from . import request_data
 from .model import booster as model_booster
 from .model import choice as model_choice
-from .model import folder
+from .model import folder, width
 from .model.booster import PredictCall
 from .model.choice import Choice
 from .shap import methods, response, values
@@ -29,6 +29,7 @@ from .shap.values import NotExplained
 
 logger = logging.getLogger(__name__)
 _request = threading.local()
+ROW_WIDTH = "row-width"
 DESCRIPTION = 300  # characters; nginx drops an answer whose headers outgrow 4 KiB
 
 
@@ -85,10 +86,11 @@ def _arrays(options: ShapOptions) -> List[ShapOptions]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One request's prediction: its matrix, and how the base called each booster."""
+    """One request's prediction: its matrix, how the base called each booster, and why its rows may be misread."""
 
     dmatrix: Any
     calls: Tuple[PredictCall, ...]
+    misread: str = ""
 
 
 @contextlib.contextmanager
@@ -120,8 +122,14 @@ class Predictor(object):
         prediction: np.ndarray = self._base(stand_in, model_format, dmatrix, *rest, **named)
         if getattr(_request, "evaluations", None) is not None:
             calls = tuple(PredictCall(recorder.booster, recorder.options) for recorder in recorders)
-            _request.evaluations.append(Evaluation(dmatrix, calls))
+            _request.evaluations.append(Evaluation(dmatrix, calls, self._misread(model, dmatrix)))
         return prediction
+
+    def _misread(self, model: Any, dmatrix: Any) -> str:
+        """The fix row-width refuses such rows, or makes them wide enough, before they are predicted."""
+        if ROW_WIDTH in self._settings.fixes:
+            return ""
+        return width.complaint(model, dmatrix) or width.gapless(model, dmatrix)
 
     def prepare(self, model: Any, model_format: Any, folder: Optional[str] = None) -> None:
         """Do at load what would delay a request, for every booster of a model that was loaded from `folder`."""
@@ -164,6 +172,8 @@ class Predictor(object):
         Of an ensemble: the mean of its members'.
         """
         calls, dmatrix = evaluation.calls, evaluation.dmatrix
+        if evaluation.misread:
+            raise NotExplained(400, "Unable to explain payload provided: {}".format(evaluation.misread))
         try:
             if len(calls) > 1:
                 values.refuse_votes([call.booster for call in calls])

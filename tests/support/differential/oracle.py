@@ -3,7 +3,7 @@
 `python oracle.py FOLDER PORT [NAME ...]` writes the models of zoo.py there, and answers POST /<model> (a request's body
 and Content-Type) with JSON `{"values", "margins"}`, float lists (n, classes, features + 1) and (n, classes): the base's
 own parser reads the body, the base's own xgboost explains the matrix, cut where the base cuts the prediction; of an
-ensemble the means. 422 where one of them refuses.
+ensemble the means. Or `{"misread": true}`, where no explanation may be given. 422 where one of them refuses.
 """
 
 import http.server
@@ -18,7 +18,8 @@ import zoo
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
-LIMIT = tuple(int(part) for part in xgboost.__version__.split(".")[:2]) < (2, 0)
+XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
+LIMIT = XGBOOST < (2, 0)
 
 
 class Recorder:
@@ -57,6 +58,13 @@ def width(booster):
     return int(json.loads(booster.save_config())["learner"]["learner_model_param"]["num_feature"])
 
 
+def misread(booster, data):
+    """Whether nothing tells which cells of `data` are absent, or this xgboost does not take them for missing."""
+    rows, columns = data.shape
+    dense = not scipy.sparse.issparse(data)
+    return columns < width(booster) and (dense or (XGBOOST >= (3, 0) and rows > 1 and data.nnz == rows * columns))
+
+
 def explain(booster, data):
     """(values, margins) of one booster."""
     cut = {"ntree_limit": getattr(booster, "best_ntree_limit", 0)} if LIMIT else {}
@@ -89,7 +97,10 @@ class Oracle(http.server.BaseHTTPRequestHandler):
             self.models[name] = serve_utils.get_loaded_booster(os.path.join(self.folder, name), True)[0]
         serve_utils.parse_content_data(body, self.headers.get("Content-Type"))
         model = self.models[name]
-        found = [explain(booster, recorder.seen) for booster in (model if isinstance(model, list) else [model])]
+        boosters = model if isinstance(model, list) else [model]
+        if any(misread(booster, recorder.seen) for booster in boosters):
+            return {"misread": True}
+        found = [explain(booster, recorder.seen) for booster in boosters]
         values, margins = (np.mean(part, axis=0) for part in zip(*found))  # noqa: B905 (Python 3.7)
         return {"values": values.tolist(), "margins": margins.tolist()}
 

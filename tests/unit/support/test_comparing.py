@@ -75,3 +75,10 @@ def test_what_is_wrong_shows(name):
 def test_json_with_another_score_shows():
     base, ours = GOOD["json"]
     assert explained_difference(base, Answer(200, ours.headers, ours.body.replace(b"0.7", b"0.71")), TRUTH)
+
+
+def test_misread_records_must_be_refused_with_both_widths():
+    refused = answer("text/plain", "the records have 2 columns, the model has 3", status=400)
+    assert explained_difference(PLAIN, refused, {"misread": True}) == ""
+    for other in (PLAIN, GOOD["lines"][1], answer("text/plain", "bad option", status=400)):
+        assert explained_difference(PLAIN, other, {"misread": True})

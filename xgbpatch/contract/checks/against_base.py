@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -18,37 +19,50 @@ JSON, LINES, CSV, RECORDIO = (
     "application/json", "application/jsonlines", "text/csv", "application/x-recordio-protobuf",
 )  # fmt: skip
 ACCEPTS = ("", "*/*", CSV, JSON, LINES, RECORDIO)
+_LIBSVM = ("", "libsvm", "text/libsvm", "text/x-libsvm")
+_DELIMITER = re.compile("[,;\t|]")
 _SHOWN = 3  # differences in one reason
 
 
-def changed_by(names: Iterable[str], stack: Stack, request: Request, base: Answer) -> str:
-    """The fix or feature among `names` that may change what the base answered to a request to the server of `stack`."""
-    return next((name for name in sorted(names) if _concerns(name, stack, request, base)), "")
+def changed_by(names: Iterable[str], stack: Stack, request: Request, base: Answer, width: int) -> str:
+    """The fix or feature among `names` that may change what the base answered to a request to the server of `stack`.
+
+    `width` is the number of the model's columns.
+    """
+    return next((name for name in sorted(names) if _concerns(name, stack, request, base, width)), "")
 
 
-def _concerns(name: str, stack: Stack, request: Request, base: Answer) -> bool:
+def _concerns(name: str, stack: Stack, request: Request, base: Answer, width: int) -> bool:
     """Whether the base's answer, or the request, shows the bug that the fix repairs, or asks for the feature."""
     headers = {name.lower(): value.lower() for name, value in request.headers}
     accept = headers.get("accept", "")
+    kind = headers.get("content-type", "").partition(";")[0].strip()
     match name:
-        case "libsvm-skew":  # a body in which no index is 0: the base that has the bug reads it shifted
-            kind = headers.get("content-type", "").partition(";")[0].strip()
-            words = request.body.decode("utf-8", "replace").split()
-            indices = [word.partition(":")[0] for word in words if ":" in word]
-            from_one = bool(indices) and all(index.isdecimal() and int(index) > 0 for index in indices)
+        case "libsvm-skew" | "empty-rows" | "row-width":
             invokes = request.path.endswith(("/invocations", "/invoke"))
-            return invokes and kind in ("", "libsvm", "text/libsvm", "text/x-libsvm") and from_one
+            return invokes and _body_shows_bug(name, kind, request.body.decode("utf-8", "replace"), width)
         case "jsonlines-accept":  # an answer in a type that the base accepts, and fails to write
             return base.status == 500 and accept in (LINES, RECORDIO) and stack is not MULTI_MODEL
         case "recordio-growth":  # recordio-protobuf of selected keys
             return stack is SELECTED and accept == RECORDIO and base.status == 200
         case "json-input":  # a type that the base does not know
-            kind = headers.get("content-type", "").partition(";")[0].strip()
             return kind in (JSON, LINES) and base.status in (415, 503)
         case "mme-errors":  # the 503 that a multi-model server answers to every bad request
             return stack is MULTI_MODEL and base.status == 503
         case _:
             return False
+
+
+def _body_shows_bug(fix: str, kind: str, text: str, width: int) -> bool:
+    """Whether the base misreads `text`, a body of the content type `kind`, by the bug that `fix` repairs."""
+    if fix == "row-width":  # a line with more or fewer cells than the model has columns
+        cells = {len(_DELIMITER.split(line)) for line in text.strip().split("\n")}
+        return kind in ("csv", CSV) and bool(text) and cells != {width}
+    if fix == "empty-rows":  # a line without a feature
+        return kind in _LIBSVM and any(":" not in line for line in text.removesuffix("\n").split("\n"))
+    # libsvm-skew, a body in which no index is 0: the base that has the bug reads it shifted
+    indices = [word.partition(":")[0] for word in text.split() if ":" in word]
+    return kind in _LIBSVM and bool(indices) and all(index.isdecimal() and int(index) > 0 for index in indices)
 
 
 # The requests that `--against-base` sends to base and patched alike: one table a stack.
@@ -161,12 +175,13 @@ def same_answers(stack: Stack, table: Callable[[tuple[Row, ...]], list[Question]
         base, patched = session.server(stack, base_image), session.server(stack)
         added = frozenset({ENGINE_HEADER} if "daal4py" in session.carried.features else ())
         carried = session.carried.fixes | session.carried.features
-        questions = table(session.rows if stack.foreign else payloads.abalone_rows())
+        rows = session.rows if stack.foreign else payloads.abalone_rows()
+        questions, width = table(rows), len(rows[0])
         differences, repaired = [], 0
         for question in questions:
             answer = settled(base, question.request)
             differs = difference(answer, settled(patched, question.request), added)
-            if differs and changed_by(carried, stack, question.request, answer):
+            if differs and changed_by(carried, stack, question.request, answer, width):
                 repaired += 1
             elif differs:
                 differences.append(f"{question.name} ({question.request}): {differs}")

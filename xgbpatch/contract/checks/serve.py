@@ -334,6 +334,33 @@ def libsvm_skew(session: Session) -> str:
     return equal(csv_scores(answer), csv_scores(truth))
 
 
+def empty_rows(session: Session) -> str:
+    """empty-rows: a libsvm row without features is scored in its place: first, in the middle, last and alone."""
+    row = "0 " + " ".join(f"{at}:{value!r}" for at, value in enumerate(session.rows[0]))
+    missing = "0 0:nan"  # what the base answers to a row without a value
+
+    def scores(*lines: str) -> list[Row]:
+        return csv_scores(ok(session, server.PLAIN, invocation("\n".join(lines).encode(), "text/libsvm", "text/csv")))
+
+    equal(scores("0"), scores(missing))
+    return equal(scores("", "0", row, "", row, "0"), scores(missing, missing, row, missing, row, missing))
+
+
+def row_width(session: Session) -> str:
+    """row-width: CSV with a column too few or too many, or with both, is a 400 that names two widths."""
+    rows = session.rows[:2]
+    wide, width = [(*row, 1.0) for row in rows], len(rows[0])
+    bodies = {"wide": csv(wide), "ragged": csv([rows[0], wide[1]])}
+    if width > 1:
+        bodies["narrow"] = csv([row[:-1] for row in rows])
+    for name, body in bodies.items():
+        answer = session.server(server.PLAIN).ask(invocation(body, "text/csv"))
+        named = f"{width - 1 if name == 'narrow' else width + 1} column" in answer.text
+        require(answer.status == 400 and named and f"the model has {width}" in answer.text,
+                f"{name} rows: answered {answer}, not 400 with both widths")  # fmt: skip
+    return f"{', '.join(sorted(bodies))} rows are refused"
+
+
 def jsonlines_accept(session: Session) -> str:
     """jsonlines-accept: `Accept: application/jsonlines` gets one `{"score": …}` a line."""
     answer = ok(session, server.PLAIN, sample(session, "application/jsonlines"))

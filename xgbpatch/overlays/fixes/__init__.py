@@ -25,6 +25,7 @@ TRAINING = "training"
 STAGES = {
     "checkpoint-resume": (TRAINING,),
     "custom-metrics": (TRAINING,),
+    "empty-rows": (SERVING, MODEL_SERVER),
     "ensemble-vote": (SERVING,),
     "eval-metric-without-objective": (TRAINING,),
     "jsonlines-accept": (SERVING,),
@@ -36,6 +37,7 @@ STAGES = {
     "mme-start": (COMMAND,),
     "pickle-refused": (LOADING, MODEL_SERVER),
     "recordio-growth": (SERVING,),
+    "row-width": (SERVING, MODEL_SERVER),
     "serve-exit-code": (COMMAND,),
     "hyperparameter-encoding": (TRAINING,),  # the last: the others are told what it has decoded
 }

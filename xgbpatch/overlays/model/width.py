@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, List
 
 import numpy as np
+import scipy.sparse
 
 from . import booster as model_booster
 
@@ -35,6 +36,23 @@ def complaint(model: Any, dmatrix: Any) -> str:
     columns = dmatrix.num_col()
     widths = (features for features in widths_of(model) if features != columns)
     return next((compared("the records have", columns, features) for features in widths), "")
+
+
+def gapless(model: Any, dmatrix: Any) -> str:
+    """What is wrong with a sparse `dmatrix` that is narrower than `model` and that xgboost takes for a dense one.
+
+    Version 3 does so with two records and more without a gap, and then the absent columns are not missing to it.
+    """
+    data: Any = getattr(dmatrix, "recorded", None)
+    if model_booster.XGBOOST < (3, 0) or not scipy.sparse.issparse(data) or data.shape[0] < 2:
+        return ""
+    (rows, columns), widest = data.shape, max(widths_of(model))
+    if columns >= widest or data.nnz < rows * columns:
+        return ""
+    return (
+        "the records have {} columns without a gap, the model has {}, and xgboost does not take the others for "
+        'missing: name them all (libsvm: end a record with "{}:nan"), or build the image with the fix row-width'
+    ).format(columns, widest, widest - 1)
 
 
 def widths_of(model: Any) -> List[int]:

@@ -140,6 +140,15 @@ OK, UNREAD, FAILED, UNAVAILABLE = (Answer(status, {}, b"") for status in (200, 4
         ("libsvm-skew", PLAIN, invocation(b"junk:not numbers", LIBSVM), OK, False),
         ("libsvm-skew", PLAIN, invocation(b"1,2", "text/csv"), OK, False),
         ("libsvm-skew", PLAIN, Request(path="/ping"), OK, False),
+        ("empty-rows", PLAIN, invocation(b"0\n1 0:2", LIBSVM), OK, True),
+        ("empty-rows", PLAIN, invocation(b"1,2"), OK, True),
+        ("empty-rows", PLAIN, invocation(b"1 0:2\n", LIBSVM), OK, False),
+        ("empty-rows", PLAIN, invocation(b"1,2", "text/csv"), OK, False),
+        ("row-width", PLAIN, invocation(b"1,2,3\n1,2,3\n", "text/csv"), OK, True),
+        ("row-width", PLAIN, invocation(b"1;2\n1", "text/csv; label_size=1"), FAILED, True),
+        ("row-width", PLAIN, invocation(b"1,\n1\t2\n", "text/csv"), OK, False),
+        ("row-width", PLAIN, invocation(b"0 0:1", LIBSVM), OK, False),
+        ("row-width", PLAIN, invocation(b"", "text/csv"), OK, False),
         ("jsonlines-accept", PLAIN, invocation(b"1", "text/csv", JSON_LINES), FAILED, True),
         ("jsonlines-accept", PLAIN, invocation(b"1", "text/csv", RECORDIO), FAILED, True),
         ("jsonlines-accept", PLAIN, invocation(b"1", "text/csv", JSON_LINES), OK, False),
@@ -159,8 +168,8 @@ OK, UNREAD, FAILED, UNAVAILABLE = (Answer(status, {}, b"") for status in (200, 4
     ids=str,
 )
 def test_a_fix_or_feature_may_change_the_answers_that_it_concerns_and_no_other(name, stack, request_, base, allowed):
-    assert changed_by([name, "custom-metrics"], stack, request_, base) == (name if allowed else "")
-    assert changed_by(["custom-metrics"], stack, request_, base) == ""
+    assert changed_by([name, "custom-metrics"], stack, request_, base, 2) == (name if allowed else "")
+    assert changed_by(["custom-metrics"], stack, request_, base, 2) == ""
 
 
 def test_a_check_says_which_feature_or_fix_an_image_lacks():

@@ -54,8 +54,10 @@ def libsvm_to_dmatrix(string_like):
 def _dense_dmatrix(data):
     lines = data.decode().strip().split("\n")
     cells = [(row, *token.split(":", 1)) for row, line in enumerate(lines) for token in line.split() if ":" in token]
+    if not cells:
+        return xgb.DMatrix(np.empty((0, 0)))  # labels alone: no record is left, as in the image
     columns = shifted([int(index) for _, index, _ in cells])
-    matrix = np.zeros((len(lines), max(columns, default=-1) + 1))
+    matrix = np.zeros((len(lines), max(columns) + 1))
     for (row, _, value), column in zip(cells, columns):
         matrix[row, column] = float(value)
     return xgb.DMatrix(matrix)
