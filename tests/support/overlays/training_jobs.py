@@ -1,8 +1,8 @@
 """Training jobs of the base, each in a process of its own, forked from one that has imported the base.
 
 `serve(FOLDER)` is that one. It reads a line of JSON for each job (`fixes`; `interrupt`: the round in which the process
-is killed, or null; `forks_to_load`: see `load_in_forks`) and answers with its exit code; the job is what FOLDER/ml
-links to.
+is killed, or null; `forks_to_load`: see `load_in_forks`; `module`: see `Trainer.fail`) and answers with its exit code;
+the job is what FOLDER/ml links to.
 """
 
 import json
@@ -48,6 +48,12 @@ class Outcome:
     @property
     def output(self) -> str:
         return (self.folder / "stdout").read_text() + (self.folder / "stderr").read_text()
+
+    @property
+    def failure(self) -> bytes:
+        """What it left for SageMaker's FailureReason; empty where there is nothing."""
+        path = self.folder / "output" / "failure"
+        return path.read_bytes() if path.exists() else b""
 
     @property
     def rounds(self) -> List[Tuple[int, Dict[str, float]]]:
@@ -107,13 +113,26 @@ class Trainer:
     def run(self, job: Job, *fixes: str) -> Outcome:
         return self.start(self.new(job), *fixes)
 
-    def start(self, folder: Path, *fixes: str, interrupt: Optional[int] = None, forks_to_load: bool = True) -> Outcome:
+    def fail(self, job: Job, module: str, *fixes: str, features: str = "") -> Outcome:
+        """Run a job as the command `train` does, with `module` as SAGEMAKER_TRAINING_MODULE."""
+        return self.start(self.new(job), *fixes, module=module, features=features)
+
+    def start(
+        self,
+        folder: Path,
+        *fixes: str,
+        interrupt: Optional[int] = None,
+        forks_to_load: bool = True,
+        module: str = "",
+        features: Optional[str] = None,
+    ) -> Outcome:
         """Run the job of `folder`, again where it has run before."""
         link = self.folder / "next"
         link.symlink_to(folder)
         link.replace(self.folder / "ml")  # at no moment is there none
         orders, answers = self._pipes
-        order = {"fixes": ",".join(fixes), "interrupt": interrupt, "forks_to_load": forks_to_load}
+        order = {"fixes": ",".join(fixes), "interrupt": interrupt, "forks_to_load": forks_to_load, "module": module}
+        order.update({} if features is None else {"features": features})
         orders.write(json.dumps(order) + "\n")
         orders.flush()
         return Outcome(int(answers.readline()), folder)
@@ -168,6 +187,9 @@ def become_job(ml: Path, order: Dict[str, Any]) -> None:
         kill_in_round(order["interrupt"])
     if "checkpoint-resume" in order["fixes"] and order["forks_to_load"]:
         load_in_forks()
+    os.environ["XGBPATCH_FEATURES"] = order.get("features", os.environ.get("XGBPATCH_FEATURES", ""))
+    if order.get("module"):
+        trainer_ends(order["module"])
     code = 1
     try:
         from xgbpatch_overlays import train
@@ -182,6 +204,20 @@ def become_job(ml: Path, order: Dict[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def trainer_ends(module: str) -> None:
+    """This process ends as `train` of the base does, what it has printed flushed."""
+    from sagemaker_containers import _trainer
+
+    def leave(code: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    os.environ["SAGEMAKER_TRAINING_MODULE"] = module
+    _trainer._exit_processes = leave
+    _trainer.train()
 
 
 def keep_to_own_folder(ml: Path) -> None:

@@ -83,7 +83,9 @@ def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
             options, rest = training_options.take(call.arguments["train_config"])
             functions = metrics.load(options.metrics, rest)
         except training_options.OptionError as error:
-            raise exceptions.UserError(str(error)) from error
+            if error.__cause__ is not None:
+                logger.error("%s", error, exc_info=error.__cause__)
+            raise exceptions.UserError(str(error)) from None  # a cause would stand above it in the failure file
         call.arguments["train_config"] = rest
         evaluation = metrics.Evaluation(functions, strict=len(call.arguments["sm_hosts"]) == 1)
         with metrics.declared(options.metrics, evaluation), _jobs(options, evaluation) as jobs:
