@@ -35,7 +35,7 @@ class Worker:
         sent = dict({"Content-Type": content_type, "Accept": accept}, **headers)
         context.request_processor = [RequestProcessor(sent)]
         try:
-            answer = self._service._entry_point([{"body": body.encode()}], context)
+            answer = self._service._entry_point([{"body": None if body is None else body.encode()}], context)
         except Exception as error:  # the model server makes its 503 of it
             return 503, str(error)
         text = answer[0].decode() if isinstance(answer[0], bytes) else answer[0]
@@ -165,12 +165,13 @@ def test_json_input_gets_the_answer_of_its_csv(worker, more, accept):
     body = zoo.csv(np.array(rows, dtype=float))
     layout = {"XGBPATCH_SHAP_LAYOUT": "append"} if more else {}
     base = worker("binary", XGBPATCH_FEATURES=more, **layout)
-    expected, empty = base.post(body, accept), base.post("", accept)
+    expected, empty, absent = base.post(body, accept), base.post("", accept), base.post(None, accept)
     endpoint = worker("binary", XGBPATCH_FEATURES="json-input" + more, **layout)
     assert (expected[0], empty[0]) == (200, 503)
     assert endpoint.post(json.dumps({"instances": rows}), accept, "application/json; charset=utf-8") == expected
     assert endpoint.post("\n".join(map(json.dumps, rows)), accept, "application/jsonlines") == expected
     assert endpoint.post('{"instances": []}', accept, "application/json") == empty
+    assert endpoint.post(None, accept, "application/json") == absent
     refusal = endpoint.post("[[1,2]]", accept, "application/json")
     assert refusal == (400, "Record 1 has 2 columns, the model has 6: send one value a column, or null")
     assert endpoint.headers["content-type"] == "text/plain; charset=utf-8"

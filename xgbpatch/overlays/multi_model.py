@@ -151,8 +151,8 @@ class ReadingHandler(BaseInferenceHandler):
     def default_input_fn(self, input_data: Any, input_content_type: str) -> Any:
         """What the base makes of the body, or of its CSV; one without a record is an empty body."""
         base = super(ReadingHandler, self).default_input_fn
-        if not (self.settings.reads_json and json_input.is_json(input_content_type) and len(input_data)):
-            return base(input_data, input_content_type)
+        if not (self.settings.reads_json and json_input.is_json(input_content_type) and input_data):
+            return base(input_data, input_content_type)  # the model server hands over None for no body
         try:
             body = json_input.to_csv(input_data, input_content_type, self._columns)
         except json_input.Refused as refusal:
