@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http
 import logging
+import re
 from types import SimpleNamespace
 from typing import Any, Callable, List, Optional
 
@@ -14,6 +15,8 @@ from sagemaker_xgboost_container.algorithm_mode.inference_errors import Unsuppor
 from sagemaker_xgboost_container.mms_patch.mms_transformer import XGBMMSTransformer
 
 from ..shap import request
+
+TWICE = re.compile(r"\A([^:\n]+: )\1+")  # of a model that does not load, the base says two times that it does not
 
 
 def not_needed() -> str:
@@ -49,7 +52,7 @@ def _handle_error(context: Any, status_code: int, message: str) -> List[str]:
     status = http.HTTPStatus(status_code)
     context.set_response_status(code=status.value, phrase=status.phrase)
     context.set_response_content_type(0, request.TEXT)
-    return [request.without_folders(message)]
+    return [request.without_folders(TWICE.sub(r"\1", message))]
 
 
 def _answering(handle: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from typing import Any, Iterator, Optional, Tuple
 
 import xgboost
 
+from . import files
 from . import folder as model_folder
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ _WIDTHS = {ord("i"): 1, ord("U"): 1, ord("I"): 2, ord("l"): 4}
 Version = Tuple[int, int]
 
 
-class NewerModelError(RuntimeError):
+class NewerModelError(files.ModelRefused):
     """A model that needs a newer xgboost than the image has; the message names both."""
 
 
@@ -50,9 +51,8 @@ def check(folder: str) -> None:
 
     What names none is the base's to judge.
     """
-    running = _version(xgboost.__version__)
     for source, version in _named(folder):
-        if running is not None and version > running:
+        if version > running():
             raise NewerModelError(
                 '"{}" says that the model was trained with xgboost {}.{}, and this image has {}, which would load it '
                 "and could predict other numbers: serve it with an image of at least that version".format(
@@ -70,11 +70,16 @@ def _named(folder: str) -> Iterator[Tuple[str, Version]]:
         recorded = None
     if recorded is not None:
         yield model_folder.path(folder, model_folder.RECORD), recorded
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+    for name in sorted(files.contents(folder).models) if os.path.isdir(folder) else ():
         path = os.path.join(folder, name)
-        version = of_file(path) if os.path.isfile(path) else None
+        version = of_file(path)
         if version is not None:
             yield path, version
+
+
+def running() -> Version:
+    """That of this xgboost; one that nobody can read is newer than every model."""
+    return _version(xgboost.__version__) or (9999, 0)
 
 
 def of_file(path: str) -> Optional[Version]:

@@ -18,11 +18,11 @@ class HandlerService(DefaultHandlerService):
         """The steps of a request; every failure has an error with a status, which the transformer never delivers."""
 
         def default_model_fn(self, model_dir):
-            """(booster, format), or two lists of an ensemble; raises ModelLoadInferenceError."""
+            """(booster, format), or two lists of an ensemble; raises an error that says twice what it is."""
             try:
                 return serve_utils.get_loaded_booster(model_dir, serve_utils.is_ensemble_enabled())
             except Exception as e:
-                raise inference_errors.ModelLoadInferenceError(e) from e
+                raise inference_errors.ModelLoadInferenceError("Unable to load model: {}".format(e)) from e
 
         def default_input_fn(self, input_data, input_content_type):
             """(DMatrix, type); raises NoContentInferenceError or UnsupportedMediaTypeInferenceError."""

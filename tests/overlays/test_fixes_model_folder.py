@@ -1,0 +1,458 @@
+"""Fixes of model folders: what is a model and what is none, and what a start says that finds none it can load."""
+
+import copyreg
+import json
+import logging
+import os
+import pickle
+import re
+import shutil
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xgboost
+from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
+from test_fixes_serving import Bomb, _base_afterwards, fix, model_server, needed  # noqa: F401 - fixtures
+from test_multi_model import OURS, Worker
+from test_serve import gunicorn
+from test_training_version_guard import signed
+from xgbpatch_overlays import fixes as overlays_fixes
+from xgbpatch_overlays.fixes import _loading
+from xgbpatch_overlays.model import files, version_guard
+
+from support.overlays import zoo
+
+LOADING = overlays_fixes.LOADING
+ROWS = np.random.RandomState(0).rand(200, 3).round(4)
+FORMS = {"json": "a.json", "binary": "a.bin", "pickle": "a.pkl", **({"ubj": "a.ubj"} if zoo.XGBOOST >= (1, 6) else {})}
+if zoo.XGBOOST >= (3, 1):
+    del FORMS["binary"]
+PACK = "tar -czf model.tar.gz -C FOLDER xgboost-model"
+
+
+def trained(rounds=5):
+    return xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(ROWS, label=ROWS[:, 0] - ROWS[:, 1]), rounds)
+
+
+def written(path, booster=None, form="json"):
+    """A model of that form at `path`, whatever its name."""
+    booster = booster or trained()
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(booster, protocol=4))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            booster.save_model(os.path.join(folder, FORMS[form]))
+            shutil.copy(os.path.join(folder, FORMS[form]), str(path))
+    return path
+
+
+def others(folder):
+    """What people pack beside a model; returns the names that a log should name."""
+    (folder / "code").mkdir(parents=True)
+    (folder / "code" / "inference.py").write_text("import xgboost\n")
+    (folder / "__MACOSX").mkdir()
+    named = {
+        "requirements.txt": b"xgboost==1.5.2\n",
+        "packages": b"catboost\nnumpy\n",  # begins as a pickle of protocol 0 does
+        "metadata.yaml": b"name: abalone\n",
+        "README": b"The model of last week",
+        "inference.py": b'import json\njson.load(open("m"))["learner"]\n',
+        "metrics.json": b'{"rmse": 0.5, "version": [9, 9, 9]}',
+        "model-config.json": trained(1).save_config().encode(),
+        "dump.json": "[{}]".format(",".join(trained(1).get_dump(dump_format="json"))).encode(),
+        "model.json": b'{"name": "abalone", "version": 3}',
+        "dump.txt": "\n".join(trained(1).get_dump()).encode(),
+        "train.csv": b"1,2,3\n4,5,6\n",
+        "encoder.pkl": pickle.dumps({"a": 1}),
+        "weights.npy": b"\x93NUMPY\x01\x00v\x00",
+        "model.tar.gz": b"\x1f\x8b\x08\x00",
+        "_SUCCESS": b"",
+        ".DS_Store": b"\0\0\0\1Bud1\0",
+        "._xgboost-model": b"\0\5\x16\7\0\2",
+        "notes.txt": "Öl: 3 €\n".encode("utf-16"),
+    }
+    for name, content in named.items():
+        (folder / name).write_bytes(content)
+    with zipfile.ZipFile(str(folder / ".xgbpatch.zip"), "w") as archive:
+        archive.writestr("record.json", "{}")
+    return set(named)
+
+
+def passed_over(caplog):
+    """The names in the one line of the log about them."""
+    (line,) = [record.getMessage() for record in caplog.records if "because they are no models" in record.getMessage()]
+    return line
+
+
+def predicted(model):
+    return model.predict(xgboost.DMatrix(ROWS), validate_features=False)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_model_files(tmp_path, caplog, form):
+    booster = trained()
+    written(tmp_path / "xgboost-model", booster, form)
+    names = others(tmp_path)
+    with pytest.raises(Exception):  # noqa: B017, PT011  the base loads every file, in the order of the file system
+        serve_utils.get_loaded_booster(str(tmp_path), True)
+    assert needed("model-files", LOADING)
+    model, _ = serve_utils.get_loaded_booster(str(tmp_path), True)
+    assert np.array_equal(predicted(model), predicted(booster))
+    found = files.contents(str(tmp_path))
+    assert (set(found.models), set(found.others)) == ({"xgboost-model"}, names | {".xgbpatch.zip"})
+    line = passed_over(caplog)
+    assert ".xgbpatch.zip" not in line
+    assert f"and {len(names) - 10} more" in line
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["model.json", "abalone-2026", "model.ubj", "classifier.txt"])
+def test_a_model_is_told_by_its_content(tmp_path, form, name):
+    written(tmp_path / name, form=form)
+    (tmp_path / "requirements.txt").write_text("xgboost")
+    assert files.contents(str(tmp_path)) == files.Contents((name,), ("requirements.txt",))
+
+
+def test_a_model_that_another_tool_wrote_anew_is_one(tmp_path):
+    document = json.loads(written(tmp_path / "plain").read_text())
+    (tmp_path / "indented").write_text(json.dumps(document, indent=2))
+    (tmp_path / "turned").write_text(json.dumps({name: document[name] for name in ("version", "learner")}))
+    (tmp_path / "more").write_text(json.dumps(dict({"made by": "me"}, **document)))
+    assert set(files.contents(str(tmp_path)).models) == {"plain", "indented", "turned", "more"}
+
+
+def test_an_ensemble_stays_one_and_without_it_one_member_is_served(server, tmp_path, caplog):
+    members = [trained(rounds) for rounds in (2, 5)]
+    folder = tmp_path / "model"
+    names = others(folder)
+    for number, member in enumerate(members):
+        written(folder / f"xgboost-model-{number}", member)
+    needed("model-files", LOADING)
+    both, _ = serve_utils.get_loaded_booster(str(folder), True)
+    assert {tuple(predicted(each)) for each in both} == {tuple(predicted(each)) for each in members}
+    one, _ = serve_utils.get_loaded_booster(str(folder), False)
+    assert tuple(predicted(one)) in {tuple(predicted(each)) for each in members}
+    assert len(names) == len(files.contents(str(folder)).others) - 1
+
+
+def test_a_multi_model_endpoint_serves_the_model(model_server, tmp_path):  # noqa: F811
+    paths = [written(tmp_path / "xgboost-model"), tmp_path / "metadata.yaml"]
+    paths[1].write_text("name: abalone")
+    body = zoo.csv(ROWS[:3])
+    assert model_server("mme-errors", model=paths).post(body)[0] == 500
+    status, text = model_server("model-files", model=paths).post(body)
+    assert (status, np.float32(json.loads(text)).tolist()) == (200, predicted(trained())[:3].tolist())
+
+
+def test_where_nothing_is_passed_over_nothing_is_said(tmp_path, caplog):
+    written(tmp_path / "xgboost-model")
+    (tmp_path / ".xgbpatch.zip").write_bytes(b"PK")
+    needed("model-files", LOADING)
+    caplog.clear()
+    serve_utils.get_loaded_booster(str(tmp_path), True)
+    assert "no models" not in caplog.text
+
+
+DAMAGED = {
+    "empty": b"",
+    "text": b"hello",
+    "cut json": b'{"learner":{"attributes":{},"gradient_bo',
+    "cut ubj": b"{L\0\0\0\0\0\0\0\x07learner{L\0\0",
+    "document": b'{"version":[9,1,0]}',
+    "no head": b'split_conditions":[1,2],"learner_model_param":{"base_score":"5E-1"}',
+    "junk": b"\x07\x01\0\0abc\xff",
+    "archive": b"\x1f\x8b\x08\x00abc",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_model_is_not_passed_over(tmp_path, content):
+    """By its name where the content says nothing, and as the next of an ensemble."""
+    needed("model-files", LOADING)
+    for names in (["xgboost-model"], ["member1", "member2"]):
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        for name in names[:-1]:
+            written(folder / name)
+        (folder / names[-1]).write_bytes(content)
+        (folder / "requirements.txt").write_text("xgboost")
+        assert set(files.contents(str(folder)).models) == set(names)
+        with pytest.raises(RuntimeError):
+            serve_utils.get_loaded_booster(str(folder), True)
+
+
+def test_a_pickle_of_something_else_is_passed_over_and_not_loaded(tmp_path):
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    folder.mkdir()
+    written(folder / "xgboost-model")
+    (folder / "encoder.pkl").write_bytes(pickle.dumps(Bomb(str(mark)), 2))
+    for name in ("pickle-refused", "model-files"):
+        needed(name, LOADING)
+    serve_utils.get_loaded_booster(str(folder), True)
+    assert not mark.exists()
+
+
+def test_the_version_of_other_files_does_not_count(tmp_path):
+    written(tmp_path / "xgboost-model")
+    (tmp_path / "metrics.json").write_text('{"version":[9,9,9]}')
+    version_guard.check(str(tmp_path))
+
+
+def test_model_files_steps_aside_where_the_base_looks_at_names(monkeypatch):
+    listing = (
+        'for name in os.listdir(folder):\n        if name.endswith(".json"):\n            yield name\n\ndef other():'
+    )
+    monkeypatch.setattr(_loading, "source", lambda: listing)
+    assert fix("model-files").not_needed() == "the base tells models from other files by itself"
+
+
+# --- model-missing --------------------------------------------------------------------------------------------------
+
+
+def _missing(folder):
+    shutil.rmtree(str(folder))
+
+
+def _down(folder):
+    (folder / "model").mkdir()
+    written(folder / "model" / "xgboost-model")
+
+
+def _only_others(folder):
+    (folder / "requirements.txt").write_text("xgboost")
+    (folder / "code").mkdir()
+
+
+def _cut(folder):
+    content = written(folder / "xgboost-model").read_bytes()
+    (folder / "xgboost-model").write_bytes(content[: len(content) // 2])
+
+
+def _holding(content):
+    def make(folder):
+        (folder / "xgboost-model").write_bytes(content)
+
+    return make
+
+
+def _misshapen(folder, version=None):
+    """Whole, and one number stands in the place of a list."""
+    content = (
+        written(folder / "xgboost-model").read_bytes().replace(b'"split_conditions":[', b'"split_conditions":3,"x":[')
+    )
+    (folder / "xgboost-model").write_bytes(signed(content, version) if version else content)
+
+
+def _sealed(folder):
+    written(folder / "xgboost-model").chmod(0)
+
+
+KINDS = {
+    "no folder": (_missing, r'The model folder "{folder}" cannot be read: No such file or directory\. '),
+    "empty": (lambda folder: None, r'There is no model in "{folder}", which holds nothing\. '),
+    "one folder down": (
+        _down,
+        r'which holds "model/"\. A model .* the top alone, and "model/xgboost-model" is deeper\. ',
+    ),
+    "only others": (_only_others, r'which holds "code/", "requirements\.txt"\. '),
+    "cut": (_cut, r'The model "{folder}/xgboost-model" cannot be loaded: it is a JSON model of \d+ bytes that breaks'),
+    "text": (_holding(b"hello"), r"begins with text that no model of xgboost begins with: \"hello\"\."),
+    "empty file": (_holding(b""), r'xgboost-model" cannot be loaded: it is empty\.'),
+    "archive": (_holding(b"\x1f\x8b\x08"), r"it is an archive \(gzip\), not a model: pack the model itself"),
+    "misshapen": (_misshapen, r"cannot be loaded: xgboost [\d.]+ says: .*Invalid cast"),
+    "sealed": (_sealed, r'xgboost-model" cannot be loaded: it cannot be read: Permission denied\.'),
+}
+
+
+@pytest.fixture
+def unprivileged():
+    """Root reads everything: this process is nobody for a while, in a folder that nobody may enter."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    os.seteuid(0 if os.getuid() == 0 else os.getuid())
+    shutil.rmtree(str(folder))
+
+
+@pytest.mark.parametrize(("make", "said"), KINDS.values(), ids=KINDS)
+def test_model_missing(unprivileged, make, said):
+    folder = unprivileged / "model"
+    folder.mkdir()
+    make(folder)
+    assert needed("model-missing", LOADING)
+    if os.getuid() == 0:
+        os.seteuid(65534)
+    with pytest.raises(files.ModelRefused) as refused:
+        serve_utils.get_loaded_booster(str(folder), True)
+    assert re.search(said.replace("{folder}", re.escape(str(folder))), str(refused.value)), str(refused.value)
+    assert PACK in str(refused.value)
+    assert 'save_model("model.json")' in str(refused.value)
+    assert "Stack trace" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_a_folder_holds_is_bounded_and_on_one_line(tmp_path):
+    for number in range(2000):
+        (tmp_path / f"file\n{number}.txt").touch()
+    needed("model-missing", LOADING)
+    with pytest.raises(files.ModelRefused) as refused:
+        serve_utils.get_loaded_booster(str(tmp_path), True)
+    assert "and 1990 more" in str(refused.value)
+    assert len(str(refused.value)) < 1000
+    assert "\n" not in str(refused.value)
+
+
+def test_model_files_alone_says_that_nothing_is_left(tmp_path):
+    _only_others(tmp_path)
+    needed("model-files", LOADING)
+    with pytest.raises(files.ModelRefused, match=re.escape(PACK)):
+        serve_utils.get_loaded_booster(str(tmp_path), True)
+
+
+def test_ping_says_it_where_it_loads_the_model(server, tmp_path, monkeypatch):
+    endpoint = server("regression")
+    needed("model-missing", LOADING)
+    monkeypatch.setattr(serve.ScoringService, "booster", None)
+    monkeypatch.setattr(serve.ScoringService, "MODEL_PATH", str(tmp_path / "model"))
+    (tmp_path / "model").mkdir()
+    answer = endpoint.ping()
+    assert (answer.status_code, PACK in answer.data.decode()) == (500, True)
+    assert str(tmp_path) not in answer.data.decode()
+
+
+def test_the_log_of_a_worker_that_finds_no_model_says_so_last(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    _down(folder)
+    with pytest.raises(RuntimeError) as ended, gunicorn("ours", folder, XGBPATCH_FIXES="model-files,model-missing"):
+        pass
+    last = [line for line in str(ended.value).splitlines() if "ModelRefused" in line][-1]
+    assert '"model/xgboost-model" is deeper' in last
+
+
+@pytest.mark.parametrize("name", ["model-missing", "model-files"])
+def test_a_multi_model_worker_ends_when_it_loads_a_refused_model(model_server, tmp_path, caplog, name):  # noqa: F811
+    """So that POST /models fails; the base's answers 200, and its requests fail."""
+    other = tmp_path / "requirements.txt"
+    other.write_text("xgboost")
+    model = {"model-missing": (), "model-files": [other]}[name]
+    with pytest.raises(SystemExit):
+        model_server(name, "mme-errors", model=model)
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [line.startswith("The model is not loaded: ") for line in said] == [True]
+    assert said[0].count("Unable to load model") == 0
+
+
+# --- model-formats --------------------------------------------------------------------------------------------------
+
+
+class Old:
+    """Pickled: a booster with the state of another xgboost."""
+
+    def __init__(self, raw):
+        self.raw = raw
+
+    def __reduce__(self):
+        return (
+            copyreg._reconstructor,
+            (xgboost.Booster, object, None),
+            {"handle": bytearray(self.raw), "best_iteration": 0},
+        )
+
+
+BINF = b"binf" + struct.pack("<fIiiiII", 0.5, 3, 0, 0, 0, 1, 5) + bytes(108)
+UBJ = (
+    b"{L\0\0\0\0\0\0\0\x07learner{L\0\0\0\0\0\0\0\x0aattributes{}}L\0\0\0\0\0\0\0\7version[#L\0\0\0\0\0\0\0\3i\1i\7i\4}"
+)
+CONVERTED = "xgbpatch convert-model xgboost-model model.json`, or, with the xgboost that wrote it, by "
+CONVERTED += '{}save_model("model.json")'
+
+
+def refusal(folder, *names):
+    for name in names or ("model-formats",):
+        needed(name, LOADING)
+    with pytest.raises(files.ModelRefused) as refused:
+        serve_utils.get_loaded_booster(str(folder), True)
+    return str(refused.value)
+
+
+@pytest.mark.skipif(zoo.XGBOOST < (3, 1), reason="it reads the binary form")
+@pytest.mark.parametrize("fixes", [("model-formats",), ("model-missing", "model-formats", "model-files")], ids=str)
+def test_the_binary_form_is_named_with_who_wrote_it(tmp_path, fixes):
+    (tmp_path / "xgboost-model").write_bytes(BINF)
+    said = refusal(tmp_path, *fixes)
+    assert "the binary format that xgboost wrote before 3.1 (here by 1.5) and no longer reads" in said
+    assert CONVERTED.format("booster.") in said
+
+
+@pytest.mark.skipif(zoo.XGBOOST < (3, 1), reason="it reads pickles of older ones")
+@pytest.mark.parametrize("raw", [b"CONFIG-offset:", b'{"Config":{"learner":{}},"Model":{}}'], ids=["1.2", "1.5"])
+def test_an_old_pickle_is_named(tmp_path, raw):
+    (tmp_path / "xgboost-model").write_bytes(pickle.dumps(Old(raw), protocol=4))
+    said = refusal(tmp_path)
+    assert "is a pickle that it does not load" in said
+    assert CONVERTED.format("pickle.load(file).") in said
+
+
+def test_an_estimator_is_told_from_a_booster(tmp_path):
+    (tmp_path / "xgboost-model").write_bytes(b"\x80\x02cxgboost.sklearn\nXGBRegressor\n)\x81}X\1\0\0\0aK\1sb.")
+    said = refusal(tmp_path)
+    assert "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster" in said
+    assert CONVERTED.format("model.get_booster().") in said
+
+
+@pytest.mark.skipif(not (1, 6) <= zoo.XGBOOST < (3, 1), reason="others do not choose by name, or read no binary form")
+def test_the_binary_form_under_the_name_of_another(tmp_path):
+    written(tmp_path / "model.ubj", form="binary")
+    assert 'call it "model"' in refusal(tmp_path)
+
+
+@pytest.mark.skipif(zoo.XGBOOST >= (1, 6), reason="it reads UBJSON")
+def test_ubjson_before_there_was_any(tmp_path):
+    (tmp_path / "xgboost-model").write_bytes(UBJ)
+    said = refusal(tmp_path)
+    assert f"was written by xgboost 1.7, and this image has {xgboost.__version__}" in said
+    assert "does not read its format, UBJSON: serve it with an image of at least that version" in said
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "binary"])
+def test_a_newer_model_that_would_be_misread(tmp_path, form):
+    """One of 3.1 or newer loads in older ones, and predicts other numbers."""
+    path = written(tmp_path / "xgboost-model", form=form)
+    path.write_bytes(signed(path.read_bytes(), (9, 1, 0)))
+    if zoo.XGBOOST >= (3, 1):  # nobody knows what 9.1 will write, and it loads
+        needed("model-formats", LOADING)
+        serve_utils.get_loaded_booster(str(tmp_path), True)
+    else:
+        assert "was written by xgboost 9.1, and this image has" in refusal(tmp_path)
+
+
+@pytest.mark.skipif(zoo.XGBOOST == (3, 0), reason="what is newer than it is refused before it is loaded")
+def test_a_newer_json_that_fails(tmp_path):
+    newer = (zoo.XGBOOST[0], zoo.XGBOOST[1] + 1)
+    _misshapen(tmp_path, (*newer, 0))
+    said = refusal(tmp_path, "model-missing", "model-formats")
+    assert "was written by xgboost {}.{}, and this image has".format(*newer) in said
+    assert "which does not read it: serve it with an image of at least that version" in said
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_this_xgboost_wrote_is_loaded_with_all_fixes(tmp_path, form):
+    booster = trained()
+    written(tmp_path / "xgboost-model", booster, form)
+    for name in ("model-files", "model-formats", "model-missing"):
+        needed(name, LOADING)
+    model, _ = serve_utils.get_loaded_booster(str(tmp_path), True)
+    assert np.array_equal(predicted(model), predicted(booster))
+
+
+def test_a_multi_model_endpoint_refuses_a_form_when_it_is_loaded(tmp_path, caplog):
+    (tmp_path / "xgboost-model").write_bytes(BINF if zoo.XGBOOST >= (3, 1) else UBJ.replace(b"i\1i\7i\4", b"i\3i\2i\0"))
+    overlays_fixes.install(["model-formats"], overlays_fixes.MODEL_SERVER)
+    with pytest.raises(SystemExit):
+        Worker(tmp_path, OURS)
+    assert "xgboost-model" in caplog.text

@@ -1,0 +1,100 @@
+"""What the fixes of model files share: one wrapper around the base's loader, and refusal when a model is loaded."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List
+
+from ..model import files
+from . import _after_import
+
+PACKAGE = "sagemaker_xgboost_container"
+MODULE = PACKAGE + ".algorithm_mode.serve_utils"
+HANDLER = PACKAGE + ".algorithm_mode.handler_service"
+REASONS = ("model-formats", "model-missing")  # who explains a failure first
+
+logger = logging.getLogger(__name__)
+
+
+def source() -> str:
+    """The source of the base's module that loads models; it is not imported, since that loads the model."""
+    spec: Any = importlib.util.find_spec(PACKAGE)
+    (folder,) = spec.submodule_search_locations
+    with open(os.path.join(folder, "algorithm_mode", "serve_utils.py"), encoding="utf-8") as text:
+        return text.read()
+
+
+@dataclass
+class Hooks:
+    """`checks` are called with a model folder before the base loads it, `reasons` with the folder and what it raised.
+
+    A check raises ModelRefused; a reason is the text of one, or empty.
+    """
+
+    checks: List[Callable[[str], None]] = field(default_factory=list)
+    reasons: Dict[str, Callable[[str, Exception], str]] = field(default_factory=dict)
+
+
+def hooks(serve_utils: Any) -> Hooks:
+    """The hooks of the base's loader, which is wrapped at the first call."""
+    standing = getattr(serve_utils.get_loaded_booster, "hooks", None)
+    if standing is None:
+        standing = Hooks()
+        serve_utils.get_loaded_booster = _hooked(serve_utils.get_loaded_booster, standing)
+    return standing
+
+
+def _hooked(load: Callable[..., Any], on: Hooks) -> Callable[..., Any]:
+    @functools.wraps(load)
+    def get_loaded_booster(model_dir: str, *arguments: Any, **named: Any) -> Any:
+        for check in on.checks:
+            check(model_dir)
+        try:
+            return load(model_dir, *arguments, **named)
+        except (files.ModelRefused, MemoryError):
+            raise
+        except Exception as error:
+            for name in REASONS:
+                reason = on.reasons[name](model_dir, error) if name in on.reasons else ""
+                if reason:
+                    raise files.ModelRefused(reason) from error
+            raise
+
+    hooked: Any = get_loaded_booster
+    hooked.hooks = on
+    return hooked
+
+
+def refuse_when_loaded() -> None:
+    """End the worker of a multi-model endpoint that loads a refused model: POST /models then answers 500, not 200.
+
+    The model server passes over what `initialize` raises, but for what is no Exception; it has no words of a worker
+    for its answer, so that the log says why.
+    """
+    _after_import.run(HANDLER, _refuse_when_loaded)
+
+
+def _refuse_when_loaded(handler_service: Any) -> None:
+    service = handler_service.HandlerService
+    initialize = service.initialize
+    if getattr(initialize, "refuses", False):
+        return
+
+    @functools.wraps(initialize)
+    def initializing(self: Any, context: Any) -> None:
+        try:
+            initialize(self, context)
+        except Exception as error:
+            refusal = error if isinstance(error, files.ModelRefused) else error.__context__
+            if not isinstance(refusal, files.ModelRefused):
+                raise
+            logger.error("The model is not loaded: %s", refusal)
+            raise SystemExit(1) from None
+
+    refusing: Any = initializing
+    refusing.refuses = True
+    service.initialize = refusing

@@ -1,0 +1,135 @@
+"""model-formats: a model in a form that the xgboost at hand does not read is told by its first bytes, with a way out.
+
+Measured with models of 1.2.0, 1.3.3, 1.5.2, 1.7.4, 2.1.4, 3.0.5, 3.1.1 and 3.2.0, each read by all of them: the binary
+form and pickles of 1.2 to 1.5 are read up to 3.0, UBJSON is from 1.6 on, a newer JSON fails or is read, and what
+3.1 and newer write is read by older ones with other predictions.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any, List, Optional, Tuple
+
+import xgboost
+
+from ..model import files, version_guard
+from ..model.version_guard import Version
+from . import _after_import, _loading
+
+CONVERT = (
+    "Convert it with `xgbpatch convert-model {} model.json`, or, with the xgboost that wrote it, by "
+    '{}.save_model("model.json").'
+)
+FIRST_UBJSON, LAST_BINARY, VECTOR_BASE_SCORE = (1, 6), (3, 0), (3, 1)
+
+
+def not_needed() -> str:
+    """Every xgboost has forms that it does not read."""
+    return ""
+
+
+def install() -> None:
+    """Refuse what would be read wrongly before it is loaded, and explain what fails."""
+    _after_import.run(_loading.MODULE, _hook)
+    _loading.refuse_when_loaded()
+
+
+def _hook(serve_utils: Any) -> None:
+    hooks = _loading.hooks(serve_utils)
+    hooks.reasons["model-formats"] = _reason
+    if check not in hooks.checks:
+        hooks.checks.append(check)
+
+
+def check(folder: str) -> None:
+    """Raise ModelRefused for a model that this xgboost would misread: it need not fail."""
+    running = version_guard.running()
+    if running >= VECTOR_BASE_SCORE:
+        return
+    for path in _models(folder):
+        written = version_guard.of_file(path)
+        if written is not None and written >= VECTOR_BASE_SCORE:
+            raise files.ModelRefused(_newer(path, written, "would load it and predict other numbers"))
+        if running < FIRST_UBJSON and _form(path) == files.UBJSON:
+            raise files.ModelRefused(_newer(path, written, "does not read its format, UBJSON"))
+
+
+def _reason(folder: str, error: Exception) -> str:
+    """Why the base failed, of the first model for which its form is the cause."""
+    for path in _models(folder):
+        reason = _of_model(path)
+        if reason:
+            return reason
+    return ""
+
+
+def _of_model(path: str) -> str:
+    running, form = version_guard.running(), _form(path)
+    written = _written(path, form)
+    if form == files.BINARY:
+        return _of_binary(path, running, written)
+    if not form or files.damage(path, failed=True):
+        return ""
+    if written is not None and written > running:
+        return _newer(path, written, "does not read it")
+    if form != files.PICKLE:
+        return ""
+    if b"xgboost.sklearn" in _head(path):
+        what = "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster"
+        return _converted(path, what, "model.get_booster()")
+    what = "is a pickle that it does not load; pickles are read by the xgboost that wrote them"
+    return _converted(path, what, "pickle.load(file)")
+
+
+def _of_binary(path: str, running: Version, written: Optional[Version]) -> str:
+    name, suffix = os.path.splitext(os.path.basename(path))
+    if running > LAST_BINARY:
+        by = " (here by {}.{})".format(*written) if written else ""
+        what = "is in the binary format that xgboost wrote before 3.1{} and no longer reads".format(by)
+    elif suffix in (".ubj", ".json"):
+        what = 'is in the binary format, and its name says another: call it "{}"'.format(name)
+    else:
+        return ""
+    return _converted(path, what, "booster")
+
+
+def _converted(path: str, what: str, booster: str) -> str:
+    said = "This image has xgboost {}, and the model {} {}. ".format(xgboost.__version__, files.quoted(path), what)
+    return said + CONVERT.format(os.path.basename(path), booster)
+
+
+def _newer(path: str, written: Optional[Version], what: str) -> str:
+    by = "{}.{}".format(*written) if written else "1.6 or newer"
+    return (
+        "The model {} was written by xgboost {}, and this image has {}, which {}: serve it with an image of at least "
+        "that version, or train it with this one".format(files.quoted(path), by, xgboost.__version__, what)
+    )
+
+
+def _models(folder: str) -> List[str]:
+    try:
+        return [os.path.join(folder, name) for name in files.contents(folder).models]
+    except OSError:
+        return []  # the base says so
+
+
+def _written(path: str, form: str) -> Optional[Version]:
+    """The version that a model file names: the binary form does so in its header."""
+    if form != files.BINARY:
+        return version_guard.of_file(path)
+    header = _head(path)
+    numbers: Tuple[int, int] = struct.unpack_from("<II", header, 24) if len(header) >= 32 else (0, 0)
+    return numbers if (0, 0) < numbers < (100, 0) else None
+
+
+def _form(path: str) -> str:
+    return files.form(_head(path))
+
+
+def _head(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""
