@@ -1,5 +1,7 @@
 """`xgbpatch_overlays.train:main` is the base's training, and what a failing job leaves is the base's."""
 
+import collections
+import dataclasses
 import re
 
 import numpy as np
@@ -72,3 +74,26 @@ def test_an_error_of_ours_stands_where_a_reader_sees_it(trainer, name):
     text = outcome.failure.decode()
     assert message in text[:READ]
     assert re.findall(r"(\w*Error): " + re.escape(message), text)[:1] == ["UserError"]
+
+
+def lines(outcome):
+    """The log by its lines, without what differs from one process to the next."""
+    text = re.sub(
+        r"\[[\d:-]*(:INFO)?\] |(?<=rows.csv)-?\d+|^\S*sagemaker_containers\S*.*\n.*\n", "", outcome.output, flags=re.M
+    )
+    return collections.Counter(text.splitlines())
+
+
+@pytest.mark.parametrize("checkpoints", [False, True], ids=["plain", "checkpoints"])
+def test_the_log_of_a_job_has_the_documented_lines_more_and_no_other(trainer, checkpoints):
+    asked = dataclasses.replace(job(eval_metric="rmse"), checkpoints=checkpoints)
+    plain, ours = trainer.fail(asked, BASE), trainer.fail(asked, OURS, *EVERY, features="training")
+    assert plain.code == ours.code == 0, ours.output
+    more, less = lines(ours) - lines(plain), lines(plain) - lines(ours)
+    assert list(less) == [f"Imported framework {BASE[:-5]}"]
+    more.subtract([f"Imported framework {OURS[:-5]}"])
+    documented = r"Fix (\S+)(: installed| steps aside: .*)|Wrote .*/ml/model/(\.xgbpatch\.zip|xgbpatch)"
+    matches = [re.fullmatch(documented, line) for line in more.elements()]
+    assert None not in matches, sorted(more.elements())
+    assert sorted(match[1] or "" for match in matches) == ["", *sorted(EVERY)]
+    assert {match[1] for match in matches if match[2] == ": installed"} >= {"eval-metric-without-objective"}

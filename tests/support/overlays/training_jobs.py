@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Dict, List, Optional, Tuple
@@ -215,6 +216,7 @@ def trainer_ends(module: str) -> None:
         sys.stderr.flush()
         os._exit(code)
 
+    warnings.resetwarnings()  # a fork ignores them, `train` does not
     os.environ["SAGEMAKER_TRAINING_MODULE"] = module
     _trainer._exit_processes = leave
     _trainer.train()

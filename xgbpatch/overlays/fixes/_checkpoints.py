@@ -14,6 +14,8 @@ from typing import List
 from sagemaker_xgboost_container import checkpointing
 from xgboost import Booster
 
+from ..silence import silence
+
 KEPT = 5  # newest rounds, as the base's helper keeps
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,8 @@ class Checkpoints:
         path = self.path(number)
         try:  # SageMaker's uploader and a restarted job find the whole file or none
             os.makedirs(self.folder, exist_ok=True)
-            booster.save_model(path + checkpointing.TEMP_FILE_SUFFIX)
+            with silence():  # xgboost 3 warns of a name without .json or .ubj
+                booster.save_model(path + checkpointing.TEMP_FILE_SUFFIX)
             os.replace(path + checkpointing.TEMP_FILE_SUFFIX, path)
         except Exception as error:  # the base would finish the job
             logger.warning('The checkpoint "%s" could not be written: %s', path, error)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import io
-import logging
 import os
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import train as algorithm
 from sagemaker_xgboost_container.constants import sm_env_constants
+
+from ..silence import silence
 
 _CLASSES = np.array([0, 0, 0, 1] * 3, dtype=np.float32)
 
@@ -61,7 +61,7 @@ def judge(
     A base that cannot be judged is not touched either: that is a reason too.
     """
     try:
-        with _quiet():
+        with silence():
             return verdict(_rehearse(dict(hyperparameters), checkpoint_dir))
     except Exception as error:
         return "the training of this base is not the one that it knows ({}: {})".format(type(error).__name__, error)
@@ -118,15 +118,3 @@ def _in_place_of(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, known)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """A rehearsal leaves nothing in the log of the job, which a tuning job reads."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(disabled)

@@ -53,7 +53,8 @@ def _resume(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any
         if done:
             logger.info("Checkpoint loaded from %s", checkpoints.path(done - 1))
             logger.info("Resuming from iteration %s", done)
-            named["xgb_model"] = checkpoints.path(done - 1)
+            with open(checkpoints.path(done - 1), "rb") as file:  # of a name, xgboost 3 warns that it tells no format
+                named["xgb_model"] = bytearray(file.read())
         keep = checkpoints.keep if is_master else lambda booster, number: None
         own = [each for each in callbacks if _resumption.is_own(each)]
         others = [each for each in callbacks if not _resumption.is_own(each)]

@@ -26,6 +26,7 @@ from .. import settings
 from ..model import booster as model_booster
 from ..model import folder
 from ..model.booster import PredictCall
+from ..silence import silence
 from . import files, metrics
 from . import options as training_options
 from .options import Options
@@ -134,14 +135,16 @@ def _served(folder: str) -> List[PredictCall]:
     """The models of a folder as the base serves them; one that was just written can be loaded."""
     load = serve_utils.get_loaded_booster
     ensemble = {"ensemble": True} if "ensemble" in inspect.signature(load).parameters else {}
-    model, form = load(folder, **ensemble)
+    with silence():  # the base warns of hidden files, xgboost 3 of a name that tells no format
+        model, form = load(folder, **ensemble)
     pairs = zip(model, form) if isinstance(model, list) else [(model, form)]
     return [_explained(each, each_form) for each, each_form in pairs]
 
 
 def _explained(booster: xgboost.Booster, form: str) -> PredictCall:
     try:
-        return PredictCall(booster, model_booster.options_of(serve_utils.predict, booster, form))
+        with silence():  # xgboost 1.4 to 1.7 warn of the base's `ntree_limit`
+            return PredictCall(booster, model_booster.options_of(serve_utils.predict, booster, form))
     except Exception as error:  # such as linear models of 1.2, which xgboost refuses to cut
         logger.warning("The base does not predict with this model, it is explained as a whole: %s", error)
         return PredictCall(booster, {"validate_features": False})
@@ -183,7 +186,8 @@ def _write_importance(job: Job, members: Sequence[PredictCall], most: int, names
     split, dmatrix = ("train", job.train) if job.validation is None else ("validation", job.validation)
     for member in members:
         member.booster.set_param({"nthread": 0})  # all processors: loading a model to serve it leaves one
-    importance = files.measure_importance(members, _sample(dmatrix, most, len(names)))
+    with silence():
+        importance = files.measure_importance(members, _sample(dmatrix, most, len(names)))
     about = {
         "split": split,
         "rows": importance.rows,

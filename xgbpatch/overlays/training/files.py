@@ -7,7 +7,6 @@ import csv
 import functools
 import io
 import json
-import logging
 import os
 import random
 import struct
@@ -24,6 +23,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
 from ..model import folder as model_folder
 from ..model.booster import XGBOOST, PredictCall
+from ..silence import silence
 
 SEED = 0
 _COUNTS = struct.Struct("<QQ").pack
@@ -158,7 +158,7 @@ def write_importance(folder: str, about: Mapping[str, Any], names: Sequence[str]
         writer.writerow([row["name"], row["importance"]] + row.get("classes", []))
     write_json(folder, IMPORTANCE_JSON, dict(about, features=rows))
     _write_text(folder, IMPORTANCE_CSV, table.getvalue())
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(ImportError), silence():  # matplotlib speaks of its fonts
         _plot(folder, rows)
 
 
@@ -215,13 +215,9 @@ def passes_over_hidden_files() -> bool:
     paths = getattr(serve_utils, "_get_full_model_paths", None)
     if XGBOOST < (1, 3) or paths is None:
         return False
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # the base names each file that it passes over, and this one is a probe
-    try:
-        with tempfile.TemporaryDirectory() as probe, open(os.path.join(probe, model_folder.FILE), "wb"):
-            return not list(paths(probe))
-    finally:
-        logging.disable(disabled)
+    # the base names each file that it passes over, and this one is a probe
+    with silence(), tempfile.TemporaryDirectory() as probe, open(os.path.join(probe, model_folder.FILE), "wb"):
+        return not list(paths(probe))
 
 
 def _archive(entries: Mapping[str, bytes]) -> bytes:
