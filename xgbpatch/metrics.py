@@ -17,17 +17,20 @@ from xgbpatch.util import did_you_mean
 
 MOST = 40  # MetricDefinitions of one training job: CreateTrainingJob, AlgorithmSpecification
 Direction = Literal["Minimize", "Maximize"]
-_THRESHOLD = re.compile(r"(error|ndcg|map)@[0-9.]+-?")  # what the base's eval_metric takes with a parameter
+_WITH_NUMBER = re.compile(r"(?P<name>[a-z-]*[a-z])(@(?P<number>\d+(\.\d+)?))?(?P<ending>-?)")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of a round, by the name that the log gives it: `logged` is a regular expression."""
+    """A metric of a round, by the name that the log gives it: `logged` is a regular expression.
+
+    The base refuses those with `needs_fix` as what is tuned on, and some as a metric at all.
+    """
 
     name: str
     direction: Direction
     logged: str
-    tunable: bool = True
+    needs_fix: bool = False
 
     def definition(self, segment: str) -> dict[str, str]:
         """An entry of `MetricDefinitions`, for the rows of `segment`: train or validation.
@@ -58,9 +61,10 @@ def metric(text: str, known: tuple[Metric, ...]) -> Metric:
     named = {each.name: each for each in known}
     if text in named:
         return named[text]
-    threshold = _THRESHOLD.fullmatch(text)
-    if threshold:
-        return Metric(text, named[threshold[1]].direction, re.escape(text), tunable=False)
+    parts = _WITH_NUMBER.fullmatch(text)
+    if parts and parts["name"] in _table()["with_number"]:
+        direction = _table()["with_number"][parts["name"]]
+        return Metric(text, direction, re.escape(_printed(**parts.groupdict())), needs_fix=True)
     path, _, direction = text.partition(":")
     if "." in path and all(part.isidentifier() for part in path.split(".")) and direction in _DIRECTIONS:
         name = path.rpartition(".")[2]
@@ -69,6 +73,12 @@ def metric(text: str, known: tuple[Metric, ...]) -> Metric:
         f'"{text}" is not a metric of this image',
         f"{did_you_mean(text, tuple(named))} One of yours is named by its path, such as my_module.my_metric:maximize.",
     )
+
+
+def _printed(name: str, number: str | None, ending: str) -> str:
+    """The name of a metric with a number, as xgboost writes it: error@0.70 is error@0.7, error@0.5 is error."""
+    plain = number is None or (name == "error" and float(number) == 0.5)
+    return f"{name}{'' if plain else f'@{float(number or 0):g}'}{ending}"
 
 
 _DIRECTIONS: Mapping[str, Direction] = {"": "Minimize", "minimize": "Minimize", "maximize": "Maximize"}

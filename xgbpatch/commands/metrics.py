@@ -30,9 +30,9 @@ SEGMENTS = {"validation": ("validation",), "train": ("train",), "both": ("train"
 def command(names: tuple[str, ...], version: str | None, split: str, as_json: bool) -> None:
     """Print the metric definitions that SageMaker needs to follow and tune a training with your image.
 
-    SageMaker knows the metrics of its own images, not of a private one. A METRIC is a name, a name with a threshold
-    (error@0.7), or one of yours as the hyperparameter xgbpatch_metrics names it (my_module.my_metric:maximize). Without
-    any, all are printed; SageMaker takes 40 for one job.
+    SageMaker knows the metrics of its own images, not of a private one. A METRIC is a name, a name with a number
+    (error@0.7, ndcg@5-), or one of yours as the hyperparameter xgbpatch_metrics names it
+    (my_module.my_metric:maximize). Without any, all are printed; SageMaker takes 40 for one job.
 
     \b
     Examples:
@@ -55,7 +55,10 @@ def command(names: tuple[str, ...], version: str | None, split: str, as_json: bo
     definitions = [each.definition(segment) for segment in SEGMENTS[split] for each in chosen]
     if len(definitions) > MOST:
         click.echo(f"SageMaker takes {MOST} of these {len(definitions)} for one job: name those you need.", err=True)
-    objectives = [each.objective for each in chosen if each.tunable]
+    objectives = [each.objective for each in chosen]
+    for each in chosen:
+        if each.needs_fix:
+            click.echo(f"{each.name}: only an image with the fix metrics can be tuned on it.", err=True)
     if as_json:
         document = {"version": version, "metric_definitions": definitions, "tuning_objectives": objectives}
         click.echo(json.dumps(document, indent=2))

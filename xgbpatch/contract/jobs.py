@@ -143,6 +143,29 @@ K_FOLD = Job(
     changed=(("objective", "binary:hinge"), ("_kfold", "3"), ("eval_metric", "error"), ("max_depth", "8")),
 )  # fmt: skip
 UNSTATED = Job("no-objective", changed=(("objective", ""), ("eval_metric", "mae")))
+# What the base refuses and every xgboost knows.
+PROBABILITIES = Job(
+    "probabilities", old=True,
+    changed=(
+        ("objective", "reg:logistic"), ("eval_metric", "auc,pre@9"),
+        ("_tuning_objective_metric", "validation:error@0.7"),
+    ),
+)  # fmt: skip
+SEEDED = Job(
+    "seeded",
+    changed=(
+        ("random_state", "7"),
+        ("base_score", "-1"),
+        ("interaction_constraints", "[[0, 1], [2, 3]]"),
+        ("tree_method", "hist"),
+    ),
+)
+LINEAR = Job(
+    "linear",
+    changed=(
+        ("booster", "gblinear"), ("max_depth", ""), ("eval_metric", "rmse"), ("early_stopping_rounds", "2"),
+    ),
+)  # fmt: skip
 INTERRUPTED = Job("interrupted", changed=(("num_round", "4"),), keeps_checkpoints=True)
 RESUMED = Job("resumed", changed=(("num_round", "10"),), after=INTERRUPTED)
 FOLDS = Job("folds", changed=(("_kfold", "2"), ("num_round", "2")), keeps_checkpoints=True)

@@ -56,8 +56,28 @@ def test_tuning_objectives_say_which_way():
     assert chosen["tuning_objectives"] == [
         {"MetricName": "validation:rmse", "Type": "Minimize"},
         {"MetricName": "validation:auc", "Type": "Maximize"},
+        {"MetricName": "validation:error@0.7", "Type": "Minimize"},
         {"MetricName": "validation:profit", "Type": "Maximize"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "logged", "direction"),
+    [
+        ("error@0.70", "error@0.7", "Minimize"),
+        ("error@0.5", "error", "Minimize"),
+        ("ndcg@5-", "ndcg@5-", "Maximize"),
+        ("pre", "pre", "Maximize"),
+        ("ams@0.15", "ams@0.15", "Maximize"),
+        ("tweedie-nloglik@1.30", "tweedie-nloglik@1.3", "Minimize"),
+    ],
+)
+def test_a_metric_with_a_number_is_found_as_xgboost_prints_it(name, logged, direction):
+    chosen = document(name)
+    assert chosen["tuning_objectives"] == [{"MetricName": f"validation:{name}", "Type": direction}]
+    line = f"[7]#011train-{logged}:1#011validation-{logged}:2"
+    assert found(chosen["metric_definitions"], line) == {f"validation:{name}": ("2",)}
+    assert "only an image with the fix metrics" in run(name).stderr
 
 
 @pytest.mark.parametrize(("version", "count"), [("1.2-2", 25), ("1.3-1", 33), ("3.2-0", 33)])

@@ -43,8 +43,10 @@ def _concerns(name: str, stack: Stack, request: Request, base: Answer, width: in
             return invokes and _body_shows_bug(name, kind, request.body.decode("utf-8", "replace"), width)
         case "jsonlines-accept":  # an answer in a type that the base accepts, and fails to write
             return base.status == 500 and accept in (LINES, RECORDIO) and stack is not MULTI_MODEL
-        case "recordio-growth":  # recordio-protobuf of selected keys
-            return stack is SELECTED and accept == RECORDIO and base.status == 200
+        case "recordio-growth" | "objectives":  # selected keys, as recordio-protobuf or of an unknown objective
+            refused = base.status == 500 and "unsupported for selectable inference" in base.text
+            known = accept == RECORDIO and base.status == 200
+            return stack is SELECTED and (refused if name == "objectives" else known)
         case "json-input":  # a type that the base does not know
             return kind in (JSON, LINES) and base.status in (415, 503)
         case "mme-errors":  # the 503 that a multi-model server answers to every bad request

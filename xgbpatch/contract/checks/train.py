@@ -248,3 +248,30 @@ def hyperparameter_encoding(session: Session) -> str:
         rounds = len(printed_metric(outcome, "validation", name))
         require(rounds == jobs.ROUNDS, f"stdout has validation-{name} of {rounds} rounds, not of {jobs.ROUNDS}")
     return said
+
+
+def metrics(session: Session) -> str:
+    """metrics: auc of reg:logistic and a cut-off that the base refuses are printed, and a threshold may be tuned on."""
+    outcome = session.trained(jobs.PROBABILITIES)
+    completed(outcome)
+    names = ("auc", "pre@9", "error@0.7")
+    auc, precision, error = (printed_metric(outcome, "validation", name)[-1] for name in names)
+    require(0.5 < auc <= 1, f"validation-auc is {auc}, no better than chance")
+    require(0 < precision <= 1 and 0 <= error < 1, f"validation-pre@9 is {precision}, validation-error@0.7 {error}")
+    return f"validation-auc {auc:g}, validation-error@0.7 {error:g}"
+
+
+def objectives(session: Session) -> str:
+    """objectives: hyperparameters that the base refuses reach xgboost: a seed by its other name, a score below 0."""
+    outcome = session.trained(jobs.SEEDED)
+    said = completed(outcome)
+    first, plain = (printed_metric(session.trained(job), "train", "rmse")[0] for job in (jobs.SEEDED, jobs.ABALONE))
+    require(first > plain, f"train-rmse begins at {first}, with a base_score of -1 no further away than {plain}")
+    return f"{said}, train-rmse begins at {first:g} and not at {plain:g}"
+
+
+def early_stopping(session: Session) -> str:
+    """early-stopping: a linear model of a job that may stop early is saved."""
+    outcome = session.trained(jobs.LINEAR)
+    said = completed(outcome)
+    return f"{said}, validation-rmse {min(printed_metric(outcome, 'validation', 'rmse')):g}"

@@ -23,12 +23,17 @@ def not_needed() -> str:
 
 
 def install() -> None:
-    """Name the default objective where a job leaves it to XGBoost."""
+    """Name the default objective where a job with a metric leaves it to XGBoost."""
+    state_objective_with("eval_metric")
+
+
+def state_objective_with(name: str) -> None:
+    """Have jobs with the hyperparameter `name` name the default objective where they name none."""
     base = training.sagemaker_train
 
     @functools.wraps(base)
     def sagemaker_train(train_config: Dict[str, Any], *positional: Any, **named: Any) -> Any:
-        if "eval_metric" in train_config and "objective" not in train_config:
+        if name in train_config and "objective" not in train_config:
             train_config = {**train_config, "objective": DEFAULT}
         return base(train_config, *positional, **named)
 

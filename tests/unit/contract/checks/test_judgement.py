@@ -128,6 +128,7 @@ def test_metrics_are_read_as_cloudwatch_shows_them(tmp_path):
 
 
 LIBSVM, JSON_LINES, RECORDIO = "text/libsvm", "application/jsonlines", "application/x-recordio-protobuf"
+UNKNOWN = Answer(500, {}, b"Objective `count:poisson` unsupported for selectable inference predictions.")
 OK, UNREAD, FAILED, UNAVAILABLE = (Answer(status, {}, b"") for status in (200, 415, 500, 503))
 
 
@@ -156,6 +157,9 @@ OK, UNREAD, FAILED, UNAVAILABLE = (Answer(status, {}, b"") for status in (200, 4
         ("recordio-growth", SELECTED, invocation(b"1", "text/csv", RECORDIO), OK, True),
         ("recordio-growth", PLAIN, invocation(b"1", "text/csv", RECORDIO), OK, False),
         ("recordio-growth", SELECTED, invocation(b"1", "text/csv", JSON_LINES), OK, False),
+        ("objectives", SELECTED, invocation(b"1", "text/csv"), UNKNOWN, True),
+        ("objectives", SELECTED, invocation(b"1", "text/csv"), FAILED, False),
+        ("objectives", PLAIN, invocation(b"1", "text/csv"), UNKNOWN, False),
         ("mme-errors", MULTI_MODEL, invocation(b"junk", "text/csv"), UNAVAILABLE, True),
         ("mme-errors", MULTI_MODEL, invocation(b"1", "text/csv"), OK, False),
         ("mme-errors", BATCH, invocation(b"junk", "text/csv"), UNAVAILABLE, False),

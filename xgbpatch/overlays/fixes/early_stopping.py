@@ -1,0 +1,123 @@
+"""Early stopping of boosters whose best round xgboost cannot cut out, and k-fold without objective (every version).
+
+A linear model has no rounds to cut, so a finished job is lost (1.3-1 and later) or its model answers no request
+(1.2-2). A dart has them, but later rounds change the weight of earlier trees: what is cut out is not what was best.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Dict
+
+import xgboost
+
+from ..model import booster as model_booster
+from . import _train_job, eval_metric_without_objective
+
+logger = logging.getLogger(__name__)
+CUT_OUT = "gbtree"  # the one booster whose first rounds are the model that they once were
+_callbacks: Any = xgboost.callback
+_HAS_CLASSES = hasattr(_callbacks, "EarlyStopping")
+
+
+def not_needed() -> str:
+    """Whether the base has xgboost cut the best round out of whatever it has trained, and serve that."""
+
+    def verdict(call: _train_job.Call) -> str:
+        if not _HAS_CLASSES:
+            return "" if call.arguments.get("early_stopping_rounds") else "it does not stop early"
+        cuts = [each for each in call.arguments["callbacks"] if getattr(each, "save_best", False)]
+        return "" if cuts else "it does not cut the best round out of a linear model"
+
+    linear = {"objective": "reg:squarederror", "booster": "gblinear"}
+    return _train_job.judge(verdict, {**linear, "eval_metric": ["rmse"], "early_stopping_rounds": 2})
+
+
+def install() -> None:
+    """Keep the model of the best round as it was; give a job of folds xgboost's own objective where it names none."""
+    eval_metric_without_objective.state_objective_with("_kfold")
+    if _HAS_CLASSES:
+        _callbacks.EarlyStopping = _keeping(_callbacks.EarlyStopping)
+    _train_job.adapt(_adapt)
+
+
+def _adapt(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
+    config = job["train_cfg"]
+    stops = bool(config.get("early_stopping_rounds"))
+    if stops and _HAS_CLASSES:
+        _say_what_is_missing(job)
+    booster = config.get("booster", CUT_OUT)
+    if booster == CUT_OUT or not (stops or booster == "gblinear"):
+        return train
+    if stops and job["checkpoint_dir"]:
+        logger.warning("No checkpoints: early stopping of %s needs the model of the best round from the start", booster)
+        job["checkpoint_dir"] = None
+
+    def train_whole(parameters: Any, matrix: Any, *positional: Any, **named: Any) -> Any:
+        best = _Best()
+        rounds = named.get("early_stopping_rounds")
+        if rounds and not _HAS_CLASSES:
+            named["early_stopping_rounds"] = None
+            stop = _callbacks.early_stop(rounds, verbose=False)
+            named["callbacks"] = [*named["callbacks"], stop, best.after_iteration]
+        trained = train(parameters, matrix, *positional, **named)
+        return _served_whole(trained if best.model is None else best.model)
+
+    return train_whole
+
+
+def _say_what_is_missing(job: Dict[str, Any]) -> None:
+    config = job["train_cfg"]
+    missing = []
+    if job["val_dmatrix"] is None:
+        missing.append("a validation channel")
+    if not config.get("eval_metric") and not config.get("_tuning_objective_metric"):
+        missing.append("eval_metric")
+    if missing:
+        logger.warning("early_stopping_rounds changes nothing: the job has to have %s too", " and ".join(missing))
+
+
+class _Best(object):
+    """The model of the best round, for an xgboost that calls functions (before 1.3)."""
+
+    model: Any = None
+
+    def after_iteration(self, environment: Any) -> None:
+        """To be called behind early stopping, which notes the best round in the model."""
+        if environment.model.attr("best_iteration") == str(environment.iteration):
+            self.model = environment.model.copy()
+
+
+def _served_whole(booster: xgboost.Booster) -> xgboost.Booster:
+    """Without the bound that the base cuts by when it serves: a linear model cannot be cut, the best dart is whole."""
+    booster.__dict__.pop("best_ntree_limit", None)
+    if booster.attr("best_ntree_limit") is not None:
+        booster.set_attr(best_ntree_limit=None)
+    return booster
+
+
+def _keeping(base: Any) -> Any:
+    class EarlyStopping(base):
+        """Keeps the model of the best round where xgboost could not cut it out of the last."""
+
+        save_best: bool
+        keeps = False
+        best: Any = None
+
+        def before_training(self, model: xgboost.Booster) -> xgboost.Booster:
+            model = super(EarlyStopping, self).before_training(model)
+            if self.save_best and model_booster.kind(model) != CUT_OUT:
+                self.save_best, self.keeps = False, True
+            return model
+
+        def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: Dict[str, Any]) -> bool:
+            ends = bool(super(EarlyStopping, self).after_iteration(model, epoch, evals_log))
+            if self.keeps and not self.current_rounds:
+                self.best = model.copy()
+            return ends
+
+        def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
+            model = super(EarlyStopping, self).after_training(model)
+            return model if self.best is None else self.best
+
+    return EarlyStopping

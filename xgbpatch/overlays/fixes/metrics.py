@@ -1,0 +1,133 @@
+"""Metrics that the xgboost inside knows and the base refuses, or minimises where more is better (every version)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+import xgboost
+from sagemaker_algorithm_toolkit import exceptions
+from sagemaker_xgboost_container.algorithm_mode import train_utils
+from sagemaker_xgboost_container.constants import xgb_constants
+from sagemaker_xgboost_container.metrics import custom_metrics
+
+from . import _inside, _train_job, _validation
+
+_SEGMENT = "validation:"  # a tuning job optimises on this channel, says the base
+_MORE_IS_BETTER = {"interval-regression-accuracy": True}  # the base has it among those to minimise
+
+
+def not_needed() -> str:
+    """Whether the base takes a metric that its xgboost computes."""
+    return _validation.left_to({"num_round": "1", "objective": "reg:logistic", "eval_metric": "auc"})
+
+
+def install() -> None:
+    """Ask the xgboost inside where the base refuses a metric, and stop early by its name and in its direction."""
+    _validation.adapt(_check)
+    callbacks: Any = xgboost.callback
+    if hasattr(callbacks, "EarlyStopping"):
+        callbacks.EarlyStopping = _told(callbacks.EarlyStopping)
+    else:
+        callbacks.early_stop = _directed(callbacks.early_stop)
+    _train_job.adapt(_remember)
+
+
+def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., Dict[str, Any]]) -> Dict[str, Any]:
+    def in_range(refusal: Exception, names: List[str]) -> None:
+        _ask(given, names, refusal, lambda name: base_range([name]))
+
+    def fits(refusal: Exception, names: List[str], dependencies: Mapping[str, Any]) -> None:
+        if not _inside.confines_labels(given):  # auc of amounts means nothing
+            raise refusal
+        _ask(given, names, refusal, lambda name: base_fit([name], dependencies))
+
+    def tuned(refusal: Exception, value: str) -> None:
+        if not value.startswith(_SEGMENT):
+            raise refusal
+        _ask(given, [value[len(_SEGMENT) :]], refusal, lambda name: base_range([name]))
+
+    metrics = hyperparameters["eval_metric"]
+    base_range = _validation.appeal(metrics, "validate_range", in_range)
+    base_fit = _validation.appeal(metrics, "validate_dependencies", fits)
+    _validation.appeal(hyperparameters["_tuning_objective_metric"], "validate_range", tuned)
+    return validate(given)
+
+
+def _ask(job: Mapping[str, Any], names: List[str], refusal: Exception, base: Callable[[str], None]) -> None:
+    """Pass where the base takes each metric alone, or xgboost computes it for the job's objective.
+
+    Else raise the base's refusal, with xgboost's reason.
+    """
+    for name in names:
+        try:
+            base(name)
+        except exceptions.UserError:
+            try:
+                _inside.metric(job, name)
+            except _inside.Refused as reason:
+                text = '{} ({} on "{}": {})'.format(refusal, _inside.NAME, name, reason)
+                raise exceptions.UserError(text) from refusal
+
+
+# Early stopping: the base looks for the name that it was given, and maximises what stands in its list by that name.
+
+
+_printed = {}  # type: Dict[str, _inside.Metric]
+_last = []  # type: List[str]
+
+
+def _remember(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
+    config = job["train_cfg"]
+    _printed.clear()
+    del _last[:]
+    if config.get("early_stopping_rounds"):
+        tuned = config.get("_tuning_objective_metric")
+        names = train_utils.get_union_metrics([tuned.rpartition(":")[2]] if tuned else None, config.get("eval_metric"))
+        for name in names or ():
+            _printed[name] = told(config, name)
+        own = custom_metrics.get_custom_metrics(names or [])
+        _last.extend(list(own or names or [])[-1:])  # 1.2 stops by what is printed last
+    return train
+
+
+def told(job: Mapping[str, Any], name: str) -> _inside.Metric:
+    """How a metric of a job is printed, and which way it is better: the base's own word counts where it has one."""
+    stem = name.partition("@")[0].rstrip("-")
+    maximize = _MORE_IS_BETTER.get(stem) or _base_direction(stem)
+    if name in xgb_constants.XGB_MAXIMIZE_METRICS + xgb_constants.XGB_MINIMIZE_METRICS:
+        return _inside.Metric(name, maximize)
+    try:
+        metric = _inside.metric(job, name)
+    except _inside.Refused:  # xgboost itself says so in a moment, and better
+        return _inside.Metric(name, maximize)
+    return _inside.Metric(metric.name, metric.maximize if maximize is None else maximize)
+
+
+def _base_direction(stem: str) -> Optional[bool]:
+    if stem in xgb_constants.XGB_MAXIMIZE_METRICS:
+        return True
+    return False if stem in xgb_constants.XGB_MINIMIZE_METRICS else None
+
+
+def _told(base: Any) -> Any:
+    class EarlyStopping(base):
+        def __init__(self, rounds: int, metric_name: Optional[str] = None, **named: Any) -> None:
+            metric = _printed.get(metric_name or "")
+            if metric is not None:
+                metric_name = metric.name
+                named["maximize"] = metric.maximize
+            super(EarlyStopping, self).__init__(rounds, metric_name=metric_name, **named)
+
+    return EarlyStopping
+
+
+def _directed(base: Callable[..., Any]) -> Callable[..., Any]:
+    """1.2, which maximises auc, aucpr, map and ndcg only, whatever the base's list says."""
+
+    @functools.wraps(base)
+    def early_stop(stopping_rounds: int, maximize: bool = False, verbose: bool = True) -> Any:
+        better = any(_printed[name].maximize for name in _last)
+        return base(stopping_rounds, maximize or better, verbose)
+
+    return early_stop
