@@ -79,7 +79,7 @@ def test_narrow_sparse_records_are_explained_as_missing(tmp_path, name, options)
     served = explaining.serve(tmp_path, name)
     x = zoo.inputs(rows=4).astype(np.float32)
     x[:, -2:] = np.nan
-    x[0, 0] = np.nan  # a gap: xgboost 3 takes what has none for dense
+    x[0, 0] = np.nan  # a gap: xgboost 3.2 takes what has none for dense
     _, narrow = served.explain(explaining.parsed(zoo.libsvm(x[:, :-2]).encode(), "text/libsvm"), options)
     _, wide = served.explain(x, options)
     assert np.array_equal(narrow.values, wide.values)

@@ -134,7 +134,7 @@ def test_narrow_sparse_records_are_explained_as_missing(tmp_path):
     served = explaining.serve(tmp_path, "binary")
     x = zoo.inputs(rows=4).astype(np.float32)
     x[:, -2:] = np.nan
-    x[0, 0] = np.nan  # a gap: xgboost 3 takes what has none for dense
+    x[0, 0] = np.nan  # a gap: xgboost 3.2 takes what has none for dense
     matrix = explaining.parsed(zoo.libsvm(x[:, :-2]).encode(), "text/libsvm")
     assert np.array_equal(served.explain(matrix, OPTIONS)[1].values, served.explain(x, OPTIONS)[1].values)
 

@@ -42,7 +42,7 @@ SEEN = {
     "empty-rows": VERSIONS,  # 2.3
     "empty-rows-in-script-mode": ("3.2-0",),
     "row-width": VERSIONS,  # 2.3
-    "gapless-rows": ("3.0-5", "3.2-0"),  # of xgboost
+    "gapless-rows": ("3.2-0",),  # of xgboost
     "jsonlines-accept": VERSIONS,  # 2.4
     "ensemble-vote": ("3.0-5", "3.2-0"),  # 2.2
     "recordio-growth": VERSIONS,  # 2.5

@@ -62,7 +62,7 @@ def misread(booster, data):
     """Whether nothing tells which cells of `data` are absent, or this xgboost does not take them for missing."""
     rows, columns = data.shape
     dense = not scipy.sparse.issparse(data)
-    return columns < width(booster) and (dense or (XGBOOST >= (3, 0) and rows > 1 and data.nnz == rows * columns))
+    return columns < width(booster) and (dense or (XGBOOST >= (3, 1) and rows > 1 and data.nnz == rows * columns))
 
 
 def explain(booster, data):

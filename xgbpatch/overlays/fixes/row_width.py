@@ -101,7 +101,7 @@ def _predicting(base: Callable[..., Any]) -> Callable[..., Any]:
 def _widened(model: Any, dmatrix: Any) -> Any:
     """`dmatrix`; a sparse one is made as wide as the model, so that what it leaves out is missing to each xgboost.
 
-    Version 3 takes two narrow rows without a gap for dense ones, and the base refuses narrow recordio for a pickle.
+    Version 3.2 takes two narrow rows without a gap for dense ones, and the base refuses narrow recordio for a pickle.
     """
     if not scipy.sparse.issparse(getattr(dmatrix, "recorded", None)):
         return dmatrix

@@ -41,10 +41,10 @@ def complaint(model: Any, dmatrix: Any) -> str:
 def gapless(model: Any, dmatrix: Any) -> str:
     """What is wrong with a sparse `dmatrix` that is narrower than `model` and that xgboost takes for a dense one.
 
-    Version 3 does so with two records and more without a gap, and then the absent columns are not missing to it.
+    Version 3.2 does so with two records and more without a gap, and then the absent columns are not missing to it.
     """
     data: Any = getattr(dmatrix, "recorded", None)
-    if model_booster.XGBOOST < (3, 0) or not scipy.sparse.issparse(data) or data.shape[0] < 2:
+    if model_booster.XGBOOST < (3, 1) or not scipy.sparse.issparse(data) or data.shape[0] < 2:
         return ""
     (rows, columns), widest = data.shape, max(widths_of(model))
     if columns >= widest or data.nnz < rows * columns:
