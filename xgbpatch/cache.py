@@ -165,6 +165,7 @@ KINDS = {
     "wheels": "downloaded packages",
     "packages": "packages, unpacked for images",
     "standin": "packages of stand-in bases",
+    "xgboosts": "the xgboosts of other versions, for convert-model",
     "verified": "which images of the engine were built and verified here",
     "proven": "which published images were seen to hold what their labels say",
 }

@@ -18,7 +18,8 @@ from xgbpatch.errors import FileError, XgbpatchError
 COMMANDS = (
     "build", "test-local", "push",
     "plan", "rebuild", "rebase", "promote", "rollback", "usage", "prune",
-    "render", "inspect", "versions", "features", "fixes", "metrics", "doctor", "init", "ci", "sandbox", "cache",
+    "render", "inspect", "versions", "features", "fixes", "metrics", "convert-model", "doctor", "init", "ci",
+    "sandbox", "cache",
 )  # fmt: skip
 
 

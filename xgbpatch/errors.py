@@ -115,6 +115,18 @@ class FileError(XgbpatchError):
         return cls(f"the system refused {paths}: {reason}" if paths else f"the system refused: {reason}")
 
 
+class ConversionError(XgbpatchError):
+    """An xgboost cannot read a model that is to be converted, or cannot write it."""
+
+    exit_code = 17
+
+
+class UnequalModelError(XgbpatchError):
+    """A converted model predicts other numbers than the original, or lost something: it was not written."""
+
+    exit_code = 18
+
+
 class DriftError(XgbpatchError):
     """The new base differs in what the patch relies on: a person is needed."""
 

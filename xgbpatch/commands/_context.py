@@ -33,6 +33,13 @@ def services(quiet: bool) -> Iterator[Services]:
 @contextmanager
 def engine_builder(quiet: bool, no_cache: bool = False) -> Iterator[EngineBuilder]:
     """The builder on the engine that `DOCKER_HOST` names; raises `EngineError` where none answers."""
+    with progress.shown(quiet) as shown, connected_builder(shown, no_cache) as builder:
+        yield builder
+
+
+@contextmanager
+def connected_builder(shown: Progress, no_cache: bool = False) -> Iterator[EngineBuilder]:
+    """`engine_builder` with a progress that somebody else shows."""
     from xgbpatch.build.engine import EngineBuilder
     from xgbpatch.engine.client import Engine
 
@@ -41,7 +48,7 @@ def engine_builder(quiet: bool, no_cache: bool = False) -> Iterator[EngineBuilde
 
         return Keychain()(reference)
 
-    with progress.shown(quiet) as shown, Engine.connect() as engine:
+    with Engine.connect() as engine:
         yield EngineBuilder(engine, credentials_for, cache_folder(), shown, source_date_epoch(), no_cache)
 
 

@@ -446,6 +446,23 @@ def _options(run: Run) -> dict[str, Any]:
         "mem_limit": run.memory or None,
         "labels": {ownership.OWNER_LABEL: str(ownership.current())},
         "detach": True,
+        **(_seal(run) if run.sealed else {}),
+    }
+
+
+def _seal(run: Run) -> dict[str, Any]:
+    from docker.types import LogConfig, Ulimit
+
+    return {
+        "user": "65534:65534",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "read_only": True,
+        "tmpfs": {"/tmp": "size=1g,mode=1777,noexec,nosuid,nodev"},  # noqa: S108
+        "pids_limit": 256,
+        "memswap_limit": run.memory or None,
+        "ulimits": [Ulimit(name="fsize", soft=run.largest_file, hard=run.largest_file)] if run.largest_file else [],
+        "log_config": LogConfig(type=LogConfig.types.JSON, config={"max-size": "1m"}),
     }
 
 

@@ -60,7 +60,9 @@ class Mount:
 class Run:
     """A container to start. `entrypoint` empty keeps the image's; `ports` are published on random loopback ports.
 
-    `network` is a Docker network mode; `memory` is a limit in bytes, 0 for none.
+    `network` is a Docker network mode; `memory` is a limit in bytes, 0 for none. `sealed` is for code that nobody has
+    read: nobody's user, no capabilities, a file system that is only read, few processes, little log; `largest_file` is
+    then the limit of a file in bytes.
     """
 
     image: str
@@ -72,6 +74,8 @@ class Run:
     network: str = "bridge"
     hostname: str = ""
     memory: int = 0
+    sealed: bool = False
+    largest_file: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 # The shebang of `serve` names the interpreter that serves; PATH may hold others. $0 is the script's text.
-_FIND_AND_RUN = """
+FIND_AND_RUN = """
 serve=$(command -v serve) || { echo 'no command "serve" on PATH' >&2; exit 90; }
 read -r line < "$serve"
 case "$line" in '#!'*python*) python=${line#??};; *) python=$(command -v python || command -v python3);; esac
@@ -35,7 +35,7 @@ exec $python -B -c "$0"
 
 def run_python(engine: Engine, image: str, script: str) -> str:
     """What `script` printed on stdout; raises `BaseImageError` with its stderr when it failed. No network is given."""
-    run = Run(image, ("-c", _FIND_AND_RUN, script), entrypoint=("/bin/sh",), network="none")
+    run = Run(image, ("-c", FIND_AND_RUN, script), entrypoint=("/bin/sh",), network="none")
     try:
         completed = engine.run(run)
     except EngineGoneError:

@@ -89,7 +89,7 @@ def _lock(
         Path(folder, "uv.toml").touch()  # where uv's search for a project's settings ends: only the user's own count
         environment = indexes.variables()
         command = [
-            _uv(), "pip", "compile", str(source), "--constraint", str(base), "--output-file", str(lock), "--quiet",
+            find_uv(), "pip", "compile", str(source), "--constraint", str(base), "--output-file", str(lock), "--quiet",
             "--no-header", "--project", folder, "--no-python-downloads", "--format=pylock.toml",
             "--only-binary=:all:", f"--python-version={python.version}",
             f"--python-platform={python.machine}-manylinux_2_{level}", *(["--no-deps"] if alone else []),
@@ -108,7 +108,8 @@ def _lock(
         return packages
 
 
-def _uv() -> str:
+def find_uv() -> str:
+    """The program; raises `ExtraMissingError` where there is none."""
     try:
         from uv import find_uv_bin
 

@@ -1,0 +1,1 @@
+"""What runs on another xgboost, in an environment or a container: text for an interpreter, imported by none."""

@@ -1,0 +1,174 @@
+"""Which format a model file has, which xgboost wrote it, and which xgboosts read it. Nothing is loaded or unpickled.
+
+Which version reads what was measured: `data/model_formats.json`, written by `scripts/model-formats`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from importlib.resources import files
+
+from packaging.version import InvalidVersion, Version
+
+from xgbpatch.provenance import Provenance
+from xgbpatch.util import load_data
+
+HEAD = 4096  # bytes that tell the format
+_OBJECTIVE = re.compile(rb"[a-z]+:[a-z_]+")
+_BOOSTERS = (b"gbtree", b"gblinear", b"dart")
+_PARAMETERS = 136  # bytes of the binary form before the name of the objective
+_JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*\]')
+_UBJSON_VERSION = re.compile(rb"L\0{7}\x07version\[#L\0{7}\x03((?:i.|U.|I..|l....){3})\}", re.DOTALL)
+_WIDTHS = {ord("i"): 1, ord("U"): 1, ord("I"): 2, ord("l"): 4}
+
+
+class Format(Enum):
+    """The forms in which xgboost and Python write a model, by the suffix that is used for them."""
+
+    BINARY = "binary"
+    JSON = "json"
+    UBJSON = "ubj"
+    PICKLE = "pickle"
+
+    @property
+    def title(self) -> str:
+        return {Format.BINARY: "the old binary format", Format.JSON: "JSON", Format.UBJSON: "UBJSON"}.get(
+            self, "a pickle"
+        )
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """`xgboost` is the version that the file names as its writer; None where it names none, as before 1.0."""
+
+    format: Format
+    xgboost: Version | None = None
+
+
+def recognise(content: bytes) -> ModelFile | None:
+    """What `content`, a whole file, is; None where it is no model of xgboost. Its beginning tells the format."""
+    format_ = format_of(content[:HEAD])
+    if format_ is Format.BINARY:
+        return ModelFile(format_, _binary_version(content))
+    if format_ is None or (format_ is Format.PICKLE and b"xgboost" not in content):
+        return None
+    return ModelFile(format_, _last_version(content))
+
+
+def format_of(head: bytes) -> Format | None:
+    """By the first bytes: what follows `{` in JSON is text, in UBJSON the letter of a type; pickles of protocol 2 and
+    newer begin with a byte of their own; the binary form names objective and booster behind its parameters."""
+    if re.match(rb'\{\s*"', head):
+        return Format.JSON if b'"learner"' in head or b'"version"' in head else None
+    if re.match(rb"\{L\0{6}", head):
+        return Format.UBJSON
+    if re.match(rb"\x80[\x02-\x05]", head):
+        return Format.PICKLE
+    objective, _, booster = _binary_names(head)
+    return Format.BINARY if _OBJECTIVE.fullmatch(objective) and booster in _BOOSTERS else None
+
+
+def _binary_names(head: bytes) -> tuple[bytes, int, bytes]:
+    """(objective, bytes before the parameters, booster) where `head` is the binary form; it is what dmlc writes: a
+    length of eight bytes before each text."""
+    begin = 4 if head.startswith(b"binf") else 0
+    texts, place = [], begin + _PARAMETERS
+    for _ in range(2):
+        length = int.from_bytes(head[place : place + 8], "little")
+        texts.append(head[place + 8 : place + 8 + length] if length < 64 else b"")
+        place += 8 + length if length < 64 else 0
+    return texts[0], begin, texts[1]
+
+
+def _binary_version(content: bytes) -> Version | None:
+    begin = _binary_names(content[:HEAD])[1]
+    major, minor = struct.unpack_from("<II", content, begin + 20)
+    return Version(f"{major}.{minor}") if 0 < major < 100 and minor < 1000 else None
+
+
+def _last_version(content: bytes) -> Version | None:
+    """JSON and UBJSON name it at their end, in a pickle too."""
+    versions = [(match.start(), [int(part) for part in match.groups()]) for match in _JSON_VERSION.finditer(content)]
+    versions += [(match.start(), _of_ubjson(match.group(1))) for match in _UBJSON_VERSION.finditer(content)]
+    return Version(".".join(map(str, max(versions)[1]))) if versions else None
+
+
+def _of_ubjson(content: bytes) -> list[int]:
+    """Integers of UBJSON: a letter for the width, then the number, big endian."""
+    numbers, place = [], 0
+    while place < len(content):
+        end = place + 1 + _WIDTHS[content[place]]
+        numbers.append(int.from_bytes(content[place + 1 : end], "big"))
+        place = end
+    return numbers
+
+
+# Which xgboost reads what another wrote.
+
+
+EQUAL, OTHER, REFUSED = "equal", "other", "refused"  # the predictions are the same, are others, or it does not load
+
+
+@cache
+def measured() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    """written by → format → read by → EQUAL, OTHER, REFUSED, or EQUAL and what it does not hold for."""
+    text = files("xgbpatch").joinpath("data").joinpath("model_formats.json").read_text(encoding="utf-8")
+    table: Mapping[str, Mapping[str, Mapping[str, str]]] = json.loads(text)
+    return table
+
+
+def nearest(version: Version) -> str:
+    """The measured xgboost that stands for `version`: the oldest that is not older (major.minor), or the newest."""
+    names = sorted(measured(), key=Version)
+    return next((name for name in names if Version(name).release[:2] >= version.release[:2]), names[-1])
+
+
+def verdict(file: ModelFile, xgboost: Version) -> str:
+    """What became of such a file in that xgboost; of one that names no writer, as the oldest wrote it."""
+    wrote = nearest(file.xgboost or Version("0"))
+    return measured()[wrote].get(file.format.value, {}).get(nearest(xgboost), EQUAL)
+
+
+def xgboost_of(version: str, provenance: Provenance | None) -> Version | None:
+    """The xgboost of an image: as its labels say, else as that version of the official image holds it."""
+    pins = dict(package.split("==", 1) for package in (provenance.base_packages if provenance else ()))
+    known = load_data("versions.toml").get(version, {})
+    try:
+        return Version(pins.get("xgboost") or known.get("xgboost") or "")
+    except InvalidVersion:
+        return None
+
+
+def border(version: str, before: Version | None, now: Version | None) -> str:
+    """What a move to the image `version`, from xgboost `before` to `now`, means for models that are there already.
+
+    Empty where they load and predict the same, and where either xgboost is not known.
+    """
+    if before is None or now is None or nearest(before) == nearest(now):
+        return ""
+    forms = measured()[nearest(before)]
+    lost = {form: read[nearest(now)] for form, read in forms.items() if not read[nearest(now)].startswith(EQUAL)}
+    if not lost:
+        return ""
+    names = _listed([Format(form).title for form in lost])
+    if set(lost.values()) == {REFUSED}:
+        what = f"no longer loads in {version} (xgboost {now})"
+    else:
+        what = f"loads in {version} (xgboost {now}) with other predictions, or not at all"
+    kept = _listed([Format(form).title for form in forms if form not in lost])
+    advice = f" {kept} still do." if kept else ""
+    return (
+        f"a model that xgboost {before} wrote in {names} {what}: `xgbpatch convert-model` makes JSON of it.{advice}"
+        if now > before
+        else f"a model that xgboost {before} wrote {what}: train it anew, or keep the newer version"
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
