@@ -75,8 +75,8 @@ def _notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         notes.append(f"the pickle held scikit-learn's {before['wrapper']}: what is kept is its booster")
     if after["base_score"] is not None:
         notes.append(
-            f"xgboost {after['xgboost']} reads the base score of this model otherwise than {before['xgboost']}: it was "
-            "written anew, and the file is for that version alone"
+            f"xgboost {after['xgboost']} takes the base score of this model otherwise than {before['xgboost']}: it was "
+            f"written as {after['xgboost']} takes it"
         )
     best = str(before["attributes"].get("best_iteration", ""))
     if best.isdecimal() and 0 < int(best) + 1 < before["rounds"]:

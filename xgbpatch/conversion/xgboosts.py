@@ -172,9 +172,13 @@ class Sealed:
         _require_success(f'the xgboost of "{self.name}"', done.exit_code, done.stderr)
 
 
+def program_text() -> str:
+    """`probe/model.py`, to which a call is added."""
+    return files(probe).joinpath("model.py").read_text(encoding="utf-8")
+
+
 def _program(settings: Mapping[str, Any]) -> str:
-    text = files(probe).joinpath("model.py").read_text(encoding="utf-8")
-    return f"{text}\n\nmain({dict(settings)!r})\n"
+    return f"{program_text()}\n\nmain({dict(settings)!r})\n"
 
 
 def _text(path: Path | str | None) -> str:

@@ -30,16 +30,35 @@ def read(settings, folder, answer):
     facts = about(booster)
     document = save(model, booster, os.path.join(folder, "model.json"))
     learner = json.loads(document.decode("utf-8"))["learner"]
-    if names and not learner.get("feature_names"):  # xgboost writes them since 1.4
-        document = changed(document, feature_names=names, feature_types=types)
+    missing = missing_of(learner, names, types, facts["attributes"])
+    if missing:
+        document = changed(document, **missing)
     answer.writestr("model.json", document)
     if settings["to"] == "ubj" and version() >= (1, 6):
-        answer.writestr("model.ubj", save(model, booster, os.path.join(folder, "model.ubj")))
+        if missing:
+            written = as_ubj(document, folder)
+        else:
+            written = save(model, booster, os.path.join(folder, "model.ubj"))
+        answer.writestr("model.ubj", written)
     rows, made_of = rows_of(learner)
     for name, found in dict(predictions(booster, rows), rows=rows).items():
         write_array(answer, folder, name, found)
     facts.update(made_of, wrapper=wrapper(model), rounds=rounds_of(learner))
     answer.writestr("about.json", json.dumps(facts))
+
+
+def missing_of(learner, names, types, attributes):
+    """What old xgboosts do not write: names (before 1.4), and of a linear model how many rounds it has, without which
+    xgboost 3 takes it for one that was not trained, and its base score for a margin."""
+    missing = {}
+    if names and not learner.get("feature_names"):
+        missing.update(feature_names=names, feature_types=types)
+    booster = learner["gradient_booster"]
+    if booster["name"] == "gblinear" and not booster["model"].get("boosted_rounds"):
+        best = attributes.get("best_iteration", "0")
+        model = dict(booster["model"], boosted_rounds=int(best) + 1 if best.isdigit() else 1)
+        missing["gradient_booster"] = dict(booster, model=model)
+    return missing
 
 
 def check(settings, folder, answer):
