@@ -19,6 +19,9 @@ from xgbpatch.spec import PublishTarget
 
 if TYPE_CHECKING:
     from xgbpatch.build.definition import ImageDefinition
+    from xgbpatch.build.engine import EngineBuilder
+    from xgbpatch.progress import Progress
+    from xgbpatch.provenance import Provenance
     from xgbpatch.publish.attachments import Attachments
     from xgbpatch.spec import Spec
 
@@ -103,10 +106,12 @@ def _with_engine(
     for spec in specs:
         with _context.engine_builder(quiet, no_cache) as builder:
             definition = builder.define(spec, _context.resolve_base(builder, spec))
+            previous = _previous(builder, definition)
             result = builder.build(definition, definition.reference)
             for name in names:
                 builder.engine.tag(result.image.id, name)
             builder.progress.line("up to date" if result.up_to_date else "built")
+            _tell_border(builder.progress, spec, None if result.up_to_date else previous)
             base = builder.pull(definition.base)
         _write_sbom(sbom, definition)
         yield (
@@ -121,6 +126,26 @@ def _with_engine(
         )
 
 
+def _previous(builder: EngineBuilder, definition: ImageDefinition) -> Provenance | None:
+    """Of the image of that spec which was built last in that repository of the engine."""
+    from xgbpatch import provenance
+
+    images = builder.engine.images(f"{provenance.IMAGE}={definition.spec.name}")
+    own = [image for image in images if any(tag.startswith(f"{definition.reference.name}:") for tag in image.tags)]
+    return provenance.read(own[0].labels) if own else None
+
+
+def _tell_border(progress: Progress, spec: Spec, previous: Provenance | None) -> None:
+    """Where `spec` moves from an image whose models no longer load."""
+    from xgbpatch.inspection import model_file
+
+    if previous:
+        before, now = model_file.xgboost_of(previous.version, previous), model_file.xgboost_of(spec.version, None)
+        words = model_file.border(spec.version, before, now)
+        if words:
+            progress.line(f"warning: {words}")
+
+
 def _into_registry(
     specs: tuple[Spec, ...], publish_target: PublishTarget, options: Attachments, *, quiet: bool, sbom: Path | None
 ) -> _Results:
@@ -129,6 +154,7 @@ def _into_registry(
     from xgbpatch.build.resolve import resolve
     from xgbpatch.commands import _context
     from xgbpatch.publish import attachments, destination
+    from xgbpatch.upkeep import published
 
     for spec in specs:
         with _context.services(quiet) as services:
@@ -138,8 +164,10 @@ def _into_registry(
             definition = builder.define(spec, base)
             name = destination.destination_of(spec, publish_target).with_tag(definition.reference.tag)
             destination.ensure_repository(name, RepositoryOptions())
+            newest = published.newest(services.registry, name, spec, base)
             result = builder.build(definition, name)
             services.progress.line("up to date" if result.up_to_date else "built")
+            _tell_border(services.progress, spec, newest.provenance if newest else None)
             yield (  # now: the image stands, whatever becomes of what is attached to it
                 result.reference,
                 {

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from packaging.version import Version
+
+from xgbpatch import provenance
 from xgbpatch.contract import jobs, server
 from xgbpatch.contract.checks import against_base, json_input, multi_model, serve, shap, train
 from xgbpatch.contract.checks import image as image_checks
@@ -16,7 +19,10 @@ from xgbpatch.contract.model import CheckResult, NotApplicable, Options, Report,
 from xgbpatch.contract.payloads import CONTENT_TYPES
 from xgbpatch.contract.session import Need, Session
 from xgbpatch.engine.client import Engine
+from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import ConfigurationError, EngineError
+from xgbpatch.inspection import model_file
+from xgbpatch.progress import Progress
 from xgbpatch.reference import ImageReference
 from xgbpatch.util import nearest_word
 
@@ -199,7 +205,10 @@ def check(engine: Engine, image: ImageReference | str, options: Options) -> Repo
     if options.base:
         engine.require_image(options.base)
     if options.model is not None:
-        require_model(options.model, script_mode="SAGEMAKER_PROGRAM" in local.environment)
+        script_mode = "SAGEMAKER_PROGRAM" in local.environment
+        require_model(options.model, script_mode=script_mode)
+        if not script_mode:
+            require_readable(options.model, xgboost_of_image(local), options.progress)
     with Session.opened(engine, local, options) as session:
         return Report(str(image), tuple(_results(session, checks)))
 
@@ -227,6 +236,29 @@ def require_model(folder: Path, *, script_mode: bool = False) -> None:
                 f'--model: "{path}" is no model, and the server loads every file of the folder',
                 "Leave the model alone in it; the server passes over sub-folders.",
             )
+
+
+def require_readable(folder: Path, xgboost: Version | None, progress: Progress) -> None:
+    """Raises `ConfigurationError` for a model in a form that the image's `xgboost` does not read, and says so of one
+    that it reads and predicts other numbers with."""
+    for path in sorted(folder.iterdir()) if xgboost else ():
+        file = model_file.recognise(path.read_bytes()) if path.is_file() and not path.name.startswith(".") else None
+        verdict = model_file.verdict(file, xgboost) if file and xgboost else model_file.EQUAL
+        wrote = f" that xgboost {file.xgboost} wrote" if file and file.xgboost else ""
+        if file and verdict == model_file.REFUSED:
+            raise ConfigurationError(
+                f'--model: "{path}" is {file.format.title}{wrote}, which xgboost {xgboost} of this image does not read',
+                f'xgbpatch convert-model "{path}" model.json --for {xgboost}',
+            )
+        if file and verdict == model_file.OTHER:
+            progress.line(f'warning: "{path}"{wrote} loads in xgboost {xgboost}, which predicts other numbers with it')
+
+
+def xgboost_of_image(image: LocalImage) -> Version | None:
+    """By its labels, else by a tag of the official image."""
+    origin = provenance.read(image.labels)
+    names = [origin.version] if origin else [tag.rpartition(":")[2] for tag in image.tags]
+    return next(filter(None, (model_file.xgboost_of(name, origin) for name in names)), None)
 
 
 def _head(path: Path) -> bytes:

@@ -38,9 +38,11 @@ class Format(Enum):
 
     @property
     def title(self) -> str:
-        return {Format.BINARY: "the old binary format", Format.JSON: "JSON", Format.UBJSON: "UBJSON"}.get(
-            self, "a pickle"
-        )
+        return {"binary": "the old binary format", "json": "JSON", "ubj": "UBJSON", "pickle": "a pickle"}[self.value]
+
+    @property
+    def plural(self) -> str:
+        return "pickles" if self is Format.PICKLE else f"{self.title.removeprefix('the old ').split()[0]} models"
 
 
 @dataclass(frozen=True)
@@ -146,29 +148,36 @@ def xgboost_of(version: str, provenance: Provenance | None) -> Version | None:
 
 
 def border(version: str, before: Version | None, now: Version | None) -> str:
-    """What a move to the image `version`, from xgboost `before` to `now`, means for models that are there already.
+    """Which models loaded in xgboost `before` and do not in `now`, that of the image `version`, or predict otherwise.
 
-    Empty where they load and predict the same, and where either xgboost is not known.
+    Empty where there are none, and where either xgboost is not known.
     """
     if before is None or now is None or nearest(before) == nearest(now):
         return ""
-    forms = measured()[nearest(before)]
-    lost = {form: read[nearest(now)] for form, read in forms.items() if not read[nearest(now)].startswith(EQUAL)}
-    if not lost:
+    clauses = []
+    for verdict, words in ((REFUSED, "does not load"), (OTHER, "predicts other numbers with")):
+        spans: dict[str, list[str]] = {}
+        for form in Format:
+            read = {wrote: forms.get(form.value, {}) for wrote, forms in measured().items() if Version(wrote) <= before}
+            wrote = [each for each in read if _is_lost(read[each], nearest(before), nearest(now), verdict)]
+            if wrote:
+                span = wrote[0] if len(wrote) == 1 else f"{wrote[0]} to {wrote[-1]}"
+                spans.setdefault(span, []).append(form.plural)
+        if spans:
+            lost = " and ".join(f"{_listed(forms)} of xgboost {span}" for span, forms in spans.items())
+            clauses.append(f"{words} {lost}")
+    if not clauses:
         return ""
-    names = _listed([Format(form).title for form in lost])
-    if set(lost.values()) == {REFUSED}:
-        what = f"no longer loads in {version} (xgboost {now})"
-    else:
-        what = f"loads in {version} (xgboost {now}) with other predictions, or not at all"
-    kept = _listed([Format(form).title for form in forms if form not in lost])
-    advice = f" {kept} still do." if kept else ""
+    option = "" if now > before else f" --for {version}"
     return (
-        f"a model that xgboost {before} wrote in {names} {what}: `xgbpatch convert-model` makes JSON of it.{advice}"
-        if now > before
-        else f"a model that xgboost {before} wrote {what}: train it anew, or keep the newer version"
+        f"{version} holds xgboost {now}, which {', and '.join(clauses)}, unlike {before}: convert them with "
+        f"`xgbpatch convert-model{option}`"
     )
 
 
+def _is_lost(read: Mapping[str, str], before: str, now: str, verdict: str) -> bool:
+    return read.get(before, "").startswith(EQUAL) and read.get(now) == verdict
+
+
 def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

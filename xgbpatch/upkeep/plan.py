@@ -32,7 +32,7 @@ from xgbpatch.errors import (
     PackageError,
     XgbpatchError,
 )
-from xgbpatch.inspection import layers
+from xgbpatch.inspection import layers, model_file
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.patch import hooks
@@ -173,6 +173,10 @@ def _compare(
             reasons.append(Reason(Cause.OVERLAY, f"its overlay is that of xgbpatch {maker}, this is {own}"))
     if labels.base_name and _name(labels.base_name) != base.reference.name:
         warnings.append(f'its base was "{labels.base_name}", the spec\'s is "{base.reference.name}"')
+    moved = model_file.border(
+        spec.version, model_file.xgboost_of(labels.version, labels), model_file.xgboost_of(spec.version, None)
+    )
+    warnings += [moved] if moved else []
     newest = image.reference.tag or image.manifest.digest
     for alias in published.stragglers(services.registry, place, spec, image):
         if aliases.withdrawn_digest(services.registry, place.with_tag(alias)) == image.manifest.digest:

@@ -35,10 +35,7 @@ def read(settings, folder, answer):
         document = changed(document, **missing)
     answer.writestr("model.json", document)
     if settings["to"] == "ubj" and version() >= (1, 6):
-        if missing:
-            written = as_ubj(document, folder)
-        else:
-            written = save(model, booster, os.path.join(folder, "model.ubj"))
+        written = as_ubj(document, folder) if missing else save(model, booster, os.path.join(folder, "model.ubj"))
         answer.writestr("model.ubj", written)
     rows, made_of = rows_of(learner)
     for name, found in dict(predictions(booster, rows), rows=rows).items():
