@@ -32,7 +32,7 @@ _UNPICKLE = "Open pickles, which runs the code in them, in a sealed container."
 
 
 @click.command("convert-model", short_help="Write a model as JSON or UBJSON, proved to predict the same.")
-@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Choice(["json", "ubj"]), help=_TO)
 @click.option("--with", "reader", default="", metavar="VERSION", help=_WITH)

@@ -50,6 +50,8 @@ class Source:
 def opened(path: Path) -> Iterator[Source]:
     """What `path` holds; of an archive, models are unpacked until the block ends. Raises `ConfigurationError` where
     there is no model, and lists what there is."""
+    if not path.exists():
+        raise ConfigurationError(f'there is no file "{path}"')
     with tempfile.TemporaryDirectory(prefix="xgbpatch-models-") as folder:
         try:
             if path.is_dir():

@@ -130,7 +130,7 @@ class Environment:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise ConversionError(f"xgboost {self.release.version} did not end within {_SECONDS} s") from None
-        _require_success(f"xgboost {self.release.version}", done.returncode, done.stderr)
+        _require_success(f"xgboost {self.release.version}", done.returncode, done.stderr, proving=bool(reading))
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Sealed:
             done = self.engine.run(run, timeout=_SECONDS)
         except EngineError as error:
             raise EngineError(f'"{self.name}" could not be asked: {error.message}', error.next_step) from error
-        _require_success(f'the xgboost of "{self.name}"', done.exit_code, done.stderr)
+        _require_success(f'the xgboost of "{self.name}"', done.exit_code, done.stderr, proving=bool(reading))
 
 
 def program_text() -> str:
@@ -185,14 +185,16 @@ def _text(path: Path | str | None) -> str:
     return str(path) if path else ""
 
 
-def _require_success(who: str, code: int, stderr: str) -> None:
+def _require_success(who: str, code: int, stderr: str, *, proving: bool) -> None:
     if code == 0:
         return
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not _BESIDES.search(line)]
     how = f"ended with signal {-code}" if code < 0 else f"ended with exit code {code}"
     raise ConversionError(
         f"{who} {how}: {'; '.join(lines[-_SHOWN:]) or 'without a word'}",
-        "Is it a model that this version wrote? --with names another version, --image an image.",
+        "It was to read the new model. --for names another version."
+        if proving
+        else "Is it a model that this version wrote? --with names another version, --image an image.",
     )
 
 

@@ -119,7 +119,7 @@ EQUAL, OTHER, REFUSED = "equal", "other", "refused"  # the predictions are the s
 
 @cache
 def measured() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-    """written by → format → read by → EQUAL, OTHER, REFUSED, or EQUAL and what it does not hold for."""
+    """written by → format → read by → EQUAL, OTHER or REFUSED, with the kinds of models for which it does not hold."""
     text = files("xgbpatch").joinpath("data").joinpath("model_formats.json").read_text(encoding="utf-8")
     table: Mapping[str, Mapping[str, Mapping[str, str]]] = json.loads(text)
     return table
@@ -132,9 +132,9 @@ def nearest(version: Version) -> str:
 
 
 def verdict(file: ModelFile, xgboost: Version) -> str:
-    """What became of such a file in that xgboost; of one that names no writer, as the oldest wrote it."""
+    """What becomes of most such files in that xgboost; of one that names no writer, as the oldest wrote it."""
     wrote = nearest(file.xgboost or Version("0"))
-    return measured()[wrote].get(file.format.value, {}).get(nearest(xgboost), EQUAL)
+    return measured()[wrote].get(file.format.value, {}).get(nearest(xgboost), EQUAL).partition(" ")[0]
 
 
 def xgboost_of(version: str, provenance: Provenance | None) -> Version | None:
@@ -176,7 +176,7 @@ def border(version: str, before: Version | None, now: Version | None) -> str:
 
 
 def _is_lost(read: Mapping[str, str], before: str, now: str, verdict: str) -> bool:
-    return read.get(before, "").startswith(EQUAL) and read.get(now) == verdict
+    return read.get(before, "").startswith(EQUAL) and read.get(now, "").startswith(verdict)
 
 
 def _listed(words: Sequence[str]) -> str:

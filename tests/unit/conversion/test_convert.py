@@ -1,0 +1,146 @@
+"""Models of real old xgboosts become JSON and UBJSON that the newest predicts the same with, or nothing is written."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from support import old_models
+from support.commands import xgbpatch
+from xgbpatch.conversion import source
+from xgbpatch.conversion.convert import convert, converted_name
+from xgbpatch.errors import ConfigurationError, ConversionError, UnequalModelError
+
+MODELS = {
+    "1.2.0": ("logitraw", "forest-softprob"),
+    "1.5.2": ("gblinear-binary", "dart-softprob", "early-stopping"),
+    "1.7.4": ("categorical-binary",),
+    "3.2.0": ("softprob",),  # with a base score for each class, which older ones do not have
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """(xgboost, name) → a model file that it wrote."""
+    folder = tmp_path_factory.mktemp("old")
+    written = {version: old_models.write(version, folder / version, *names) for version, names in MODELS.items()}
+    return {(version, name): path for version, paths in written.items() for name, path in paths.items()}
+
+
+def converted(path, to, folder, reader, target="3.2.0"):
+    folder.mkdir()
+    with source.opened(path) as opened:
+        return convert(
+            opened.models[0], f"out.{to}", to, reader=old_models.environment(reader),
+            target=old_models.environment(target), folder=folder,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "to", "note"),
+    [
+        ("1.2.0", "logitraw", "json", "takes the base score of this model otherwise"),
+        ("1.2.0", "forest-softprob", "ubj", ""),
+        ("1.5.2", "gblinear-binary", "json", ""),
+        ("1.5.2", "early-stopping", "json", "stopped early"),
+        ("1.7.4", "categorical-binary", "ubj", ""),
+    ],
+)
+def test_a_model_of_an_old_xgboost_is_the_same_in_the_newest(files, tmp_path, version, name, to, note):
+    done = converted(files[version, name], to, tmp_path / "work", version)
+    assert (done.read_by, done.proved_by) == (version, "3.2.0")
+    assert done.reached == done.leaves
+    assert done.rows >= max(64, done.leaves)
+    assert note in " ".join(done.notes)
+    assert bool(note) is bool(done.notes)
+    if name == "gblinear-binary":  # without its rounds xgboost 3 adds the base score as it stands
+        assert json.loads(done.content)["learner"]["gradient_booster"]["model"]["boosted_rounds"] == 8
+
+
+def test_what_another_xgboost_would_predict_otherwise_is_refused_with_the_difference(files, tmp_path):
+    with pytest.raises(UnequalModelError, match=r"(?s)in xgboost 1\.7\.4 as in 3\.2\.0.*differ, such as") as refused:
+        converted(files["3.2.0", "softprob"], "json", tmp_path / "work", "3.2.0", target="1.7.4")
+    assert refused.value.exit_code == 18
+
+
+def test_a_file_that_is_cut_off_is_told_with_the_words_of_xgboost(files, tmp_path):
+    (tmp_path / "model").write_bytes(files["1.2.0", "forest-softprob"].read_bytes()[:3000])
+    with pytest.raises(ConversionError, match=r"xgboost 1\.2\.0 ended with .*[Cc]heck failed"):
+        converted(tmp_path / "model", "json", tmp_path / "work", "1.2.0")
+
+
+def archive(path, members):
+    with tarfile.open(path, "w:gz") as made:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime, member.mode = len(content), 5, 0o640
+            made.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_keeps_all_but_its_models(files, tmp_path):
+    besides = {".xgbpatch.zip": b"PK", "requirements.txt": b"numpy\n", "./code/inference.py": b"pass\n"}
+    model = files["1.5.2", "dart-softprob"].read_bytes()
+    packed = archive(tmp_path / "model.tar.gz", {"xgboost-model": model, **besides})
+    out = tmp_path / "out.tar.gz"
+    done = xgbpatch("convert-model", str(packed), str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    (about,) = json.loads(done.stdout)["models"]
+    assert (about["format"], about["written_by"], about["read_by"]) == ("binary", "1.5", "1.5.2")
+    assert "bit for bit" in done.stderr
+    with tarfile.open(packed) as before, tarfile.open(out) as after:
+        assert [member.name for member in after] == [member.name for member in before]
+        assert {(member.mtime, member.mode) for member in after} == {(5, 0o640)}
+        kept = {name: after.extractfile(name).read() for name in ("xgboost-model", *besides)}
+    assert json.loads(kept.pop("xgboost-model"))["learner"]["gradient_booster"]["name"] == "dart"
+    assert kept == besides
+    again = xgbpatch("convert-model", str(packed), str(out))
+    assert (again.returncode, "--force" in again.stderr) == (2, True)
+
+
+# Where models lie, without any xgboost.
+
+
+def test_a_folder_is_written_beside_and_put_in_place_at_once(tmp_path):
+    model = b'{"learner":{}, "version":[1,7,4]}'
+    for name, content in {"model.bin": model, ".hidden": b"1", "code/a.py": b"2"}.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(content)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_bytes(b"")
+    with source.opened(tmp_path / "in") as opened:
+        assert [each.name for each in opened.models] == ["model.bin"]
+        changed = {"model.bin": ("model.json", b"new")}
+        with pytest.raises(ConfigurationError, match="there already"):
+            source.write(opened, tmp_path / "out", changed, force=False)
+        source.write(opened, tmp_path / "out", changed, force=True)
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
+    assert written == {"model.json", ".hidden", "code", "code/a.py"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+@pytest.mark.parametrize("kind", ["text", "archive", "missing", "damaged"])
+def test_what_holds_no_model_is_refused_with_what_it_holds(tmp_path, kind):
+    (tmp_path / "text").write_bytes(b"hello\n")
+    archive(tmp_path / "archive", {"model/xgboost-model": b"x", "README.md": b"y"})
+    (tmp_path / "damaged").write_bytes((tmp_path / "archive").read_bytes()[:60])
+    says = {"text": "It holds: text", "archive": "It holds: README.md", "missing": "there is no file"}
+    done = xgbpatch("convert-model", str(tmp_path / kind), str(tmp_path / "out"))
+    assert done.returncode == 2, done.stderr
+    assert says.get(kind, '"') in done.stderr
+    assert not Path(tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "new"),
+    [
+        ("xgboost-model", "xgboost-model"),
+        ("xgboost-model.1", "xgboost-model.1"),
+        ("a.pkl", "a.ubj"),
+        ("a.b.json", "a.b.ubj"),
+    ],
+)
+def test_a_suffix_that_tells_of_a_format_is_changed(name, new):
+    assert converted_name(name, "ubj") == new
