@@ -269,6 +269,16 @@ def test_image_that_several_remove_at_once_is_removed_for_all_of_them(client):
     assert client.images.list(str(reference)) == []
 
 
+def test_container_that_a_busy_engine_does_not_remove_at_once_is_removed(client, image, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    pump, refusals = refused_once()
+    with door(tmp_path / "docker.sock", pump), Engine.connect() as engine:
+        with engine.container(Run(image, ("/bin/sh",))) as container:
+            ids = [container.id]
+        assert refusals == []
+        until_gone(client, ids)
+
+
 @pytest.mark.usefixtures("living")
 def test_image_in_use_is_not_taken_for_removed(image):
     with Engine.connect() as engine, pytest.raises(EngineError, match="using its referenced image"):
@@ -355,6 +365,24 @@ def without_removals(near, far):
         if data.startswith(b"DELETE "):
             break
         target.sendall(data)
+
+
+def refused_once():
+    """A pump that answers the first removal as moby 20.10 does where the container's process has not ended yet."""
+    message = b'{"message":"Could not kill running container 1, cannot remove - PID 1 is zombie and can not be killed"}'
+    refusals = [
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        % (len(message), message)
+    ]
+
+    def pump(near, far):
+        for data, target in passing(near, far):
+            if data.startswith(b"DELETE ") and refusals:
+                near.sendall(refusals.pop())
+            else:
+                target.sendall(data)
+
+    return pump, refusals
 
 
 def without_ends(near, far):

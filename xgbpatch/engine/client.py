@@ -19,24 +19,19 @@ from xgbpatch.engine import ownership
 from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run
 from xgbpatch.errors import BaseImageError, BuildError, EngineError, RegistryError, XgbpatchError
 from xgbpatch.progress import Progress
-from xgbpatch.reference import ImageReference
+from xgbpatch.reference import Credentials, ImageReference
 
 if TYPE_CHECKING:
     import docker
     import docker.errors
-
-    from xgbpatch.reference import Credentials
 
 
 def unreachable() -> tuple[type[Exception], ...]:
     """The errors of an engine that does not answer. docker-py is slow to import, so it is loaded where it is needed."""
     import docker.errors
 
-    return (  # a stream that breaks off is read by urllib3 itself, past requests
-        docker.errors.DockerException,
-        requests.exceptions.RequestException,
-        urllib3.exceptions.HTTPError,
-    )
+    # A stream that breaks off is read by urllib3 itself, past requests.
+    return docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError
 
 
 class MissingImageError(EngineError):
@@ -224,6 +219,7 @@ class Container:
 _CONTAINERD_STORE = "io.containerd.snapshotter.v1"  # what `docker info` shows as its driver type
 # A cached step was removed by somebody else while this build stood on it.
 _LOST_RACE = ("unknown parent image ID", 'unable to find image "sha256:')
+_REMOVAL_SECONDS = 120
 _TIMEOUT_SECONDS = 1800  # a base is gigabytes; docker-py's own limit is 60 s
 
 
@@ -470,16 +466,23 @@ def _remove(container: Any) -> None:
     """Remove by force, with its volumes; one that is gone, or that somebody else removes at this moment, is done."""
     import docker.errors
 
-    try:
-        with postponed_interrupt():
-            container.remove(force=True, v=True)
-    except unreachable() as error:
-        if isinstance(error, docker.errors.APIError) and is_gone(error):
+    deadline = time.monotonic() + _REMOVAL_SECONDS  # the engine waits ten for a killed process: a busy one gets longer
+    while True:
+        try:
+            with postponed_interrupt():
+                container.remove(force=True, v=True)
             return
-        raise EngineGoneError(
-            f'container "{container.id[:12]}" could not be removed: {error}',
-            "The next xgbpatch command that reaches the engine removes it, or `xgbpatch doctor` names it.",
-        ) from error
+        except unreachable() as error:
+            if isinstance(error, docker.errors.APIError):
+                if is_gone(error):
+                    return
+                if error.status_code == 500 and time.monotonic() < deadline:
+                    time.sleep(1)
+                    continue
+            raise EngineGoneError(
+                f'container "{container.id[:12]}" could not be removed: {error}',
+                "The next xgbpatch command that reaches the engine removes it, or `xgbpatch doctor` names it.",
+            ) from error
 
 
 def _auth(credentials: Credentials | None) -> dict[str, str]:
