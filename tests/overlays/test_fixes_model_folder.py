@@ -368,7 +368,7 @@ BINF = b"binf" + struct.pack("<fIiiiII", 0.5, 3, 0, 0, 0, 1, 5) + bytes(108)
 UBJ = (
     b"{L\0\0\0\0\0\0\0\x07learner{L\0\0\0\0\0\0\0\x0aattributes{}}L\0\0\0\0\0\0\0\7version[#L\0\0\0\0\0\0\0\3i\1i\7i\4}"
 )
-CONVERTED = "xgbpatch convert-model xgboost-model model.json`, or, with the xgboost that wrote it, by "
+CONVERTED = "xgbpatch convert-model xgboost-model{} model.json`, or, with the xgboost that wrote it, by "
 CONVERTED += '{}save_model("model.json")'
 
 
@@ -380,13 +380,19 @@ def refusal(folder, *names):
     return str(refused.value)
 
 
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_the_version_in_a_pickle_is_read_of_every_protocol(tmp_path, protocol):
+    (tmp_path / "xgboost-model").write_bytes(pickle.dumps(Old(UBJ), protocol))
+    assert version_guard.of_file(str(tmp_path / "xgboost-model")) == (1, 7)
+
+
 @pytest.mark.skipif(zoo.XGBOOST < (3, 1), reason="it reads the binary form")
 @pytest.mark.parametrize("fixes", [("model-formats",), ("model-missing", "model-formats", "model-files")], ids=str)
 def test_the_binary_form_is_named_with_who_wrote_it(tmp_path, fixes):
     (tmp_path / "xgboost-model").write_bytes(BINF)
     said = refusal(tmp_path, *fixes)
     assert "the binary format that xgboost wrote before 3.1 (here by 1.5) and no longer reads" in said
-    assert CONVERTED.format("booster.") in said
+    assert CONVERTED.format("", "booster.") in said
 
 
 @pytest.mark.skipif(zoo.XGBOOST < (3, 1), reason="it reads pickles of older ones")
@@ -395,14 +401,14 @@ def test_an_old_pickle_is_named(tmp_path, raw):
     (tmp_path / "xgboost-model").write_bytes(pickle.dumps(Old(raw), protocol=4))
     said = refusal(tmp_path)
     assert "is a pickle that it does not load" in said
-    assert CONVERTED.format("pickle.load(file).") in said
+    assert CONVERTED.format(" --unpickle", "pickle.load(file).") in said
 
 
 def test_an_estimator_is_told_from_a_booster(tmp_path):
     (tmp_path / "xgboost-model").write_bytes(b"\x80\x02cxgboost.sklearn\nXGBRegressor\n)\x81}X\1\0\0\0aK\1sb.")
     said = refusal(tmp_path)
     assert "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster" in said
-    assert CONVERTED.format("model.get_booster().") in said
+    assert CONVERTED.format(" --unpickle", "model.get_booster().") in said
 
 
 @pytest.mark.skipif(not (1, 6) <= zoo.XGBOOST < (3, 1), reason="others do not choose by name, or read no binary form")
@@ -429,6 +435,14 @@ def test_a_newer_model_that_would_be_misread(tmp_path, form):
         serve_utils.get_loaded_booster(str(tmp_path), True)
     else:
         assert "was written by xgboost 9.1, and this image has" in refusal(tmp_path)
+
+
+def test_a_base_score_of_logitraw_across_its_border(tmp_path):
+    """1.3 and newer take that of 1.2 for a margin, and 1.2 takes theirs for a probability."""
+    booster = xgboost.train({"objective": "binary:logitraw"}, xgboost.DMatrix(ROWS, label=ROWS[:, 0] > 0.5), 2)
+    path = written(tmp_path / "xgboost-model", booster)
+    path.write_bytes(signed(path.read_bytes(), (1, 3, 0) if zoo.XGBOOST < (1, 3) else (1, 2, 0)))
+    assert "is of binary:logitraw, whose base score it reads otherwise" in refusal(tmp_path)
 
 
 @pytest.mark.skipif(zoo.XGBOOST == (3, 0), reason="what is newer than it is refused before it is loaded")

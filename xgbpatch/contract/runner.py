@@ -15,7 +15,7 @@ from xgbpatch.contract import jobs, server
 from xgbpatch.contract.checks import against_base, json_input, multi_model, serve, shap, train
 from xgbpatch.contract.checks import image as image_checks
 from xgbpatch.contract.jobs import Job
-from xgbpatch.contract.model import CheckResult, NotApplicable, Options, Report, Verdict, Violation
+from xgbpatch.contract.model import CheckResult, NotApplicable, Options, Report, Verdict, Violation, read_carried
 from xgbpatch.contract.payloads import CONTENT_TYPES
 from xgbpatch.contract.session import Need, Session
 from xgbpatch.engine.client import Engine
@@ -137,6 +137,9 @@ CHECKS = (
     _of("json-input", "multi-model", json_input.from_multi_model, server.MULTI_MODEL),
     _fix("mme-start", multi_model.mme_start, server.MULTI_MODEL),
     _fix("mme-ensemble-vote", multi_model.mme_ensemble_vote, server.MULTI_MODEL, jobs.K_FOLD),
+    _fix("model-files", multi_model.model_files, server.MULTI_MODEL),
+    _fix("model-missing", multi_model.model_missing, server.MULTI_MODEL),
+    _fix("model-formats", multi_model.model_formats, server.MULTI_MODEL),
     Check("multi-model.unknown", multi_model.unknown, server.MULTI_MODEL),
     Check("multi-model.unload", multi_model.unload, server.MULTI_MODEL),
     _of("shap", "csv", shap.appended_csv, server.SHAP),
@@ -206,7 +209,8 @@ def check(engine: Engine, image: ImageReference | str, options: Options) -> Repo
         engine.require_image(options.base)
     if options.model is not None:
         script_mode = "SAGEMAKER_PROGRAM" in local.environment
-        require_model(options.model, script_mode=script_mode)
+        told = "model-files" in read_carried(local).fixes
+        require_model(options.model, any_file=script_mode or told)
         if not script_mode:
             require_readable(options.model, xgboost_of_image(local), options.progress)
     with Session.opened(engine, local, options) as session:
@@ -216,9 +220,10 @@ def check(engine: Engine, image: ImageReference | str, options: Options) -> Repo
 _ARCHIVES = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ")
 
 
-def require_model(folder: Path, *, script_mode: bool = False) -> None:
+def require_model(folder: Path, *, any_file: bool = False) -> None:
     """Raises `ConfigurationError` for a folder whose model no server could load: the base loads every file that stands
-    in it and has no dot before its name, or fails. In script mode the user's own module loads what it likes."""
+    in it and has no dot before its name, or fails. `any_file`: what else lies there is no harm, because the user's own
+    module loads what it likes, or the image tells models from other files."""
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         heads = {path: _head(path) for path in files}
@@ -228,13 +233,13 @@ def require_model(folder: Path, *, script_mode: bool = False) -> None:
         ) from error
     if not files:
         raise ConfigurationError(f'--model "{folder}" holds no model file', "Name the unpacked folder of model.tar.gz.")
-    for path, head in {} if script_mode else heads.items():
+    for path, head in {} if any_file else heads.items():
         if head.startswith(_ARCHIVES):
             raise ConfigurationError(f'--model: "{path}" is an archive', f'Unpack it: tar -xf "{path}" -C FOLDER')
         if not head or _is_text(head):
             raise ConfigurationError(
                 f'--model: "{path}" is no model, and the server loads every file of the folder',
-                "Leave the model alone in it; the server passes over sub-folders.",
+                "Leave the model alone in it; the server passes over sub-folders, and the fix model-files over files.",
             )
 
 

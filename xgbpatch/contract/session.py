@@ -7,7 +7,7 @@ import pickle
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -61,9 +61,9 @@ def assemble(models: Models, directory: Path, trained: Callable[[Job], Trained])
     if models is Models.ABALONE:
         return trained(ABALONE).model.parent
     folder = empty_folder(models, directory)
-    if not any(folder.iterdir()):
+    if not any(path.is_file() for path in folder.iterdir()):
         content = _content(models, trained)
-        (folder / FOLDER).mkdir()
+        (folder / FOLDER).mkdir(exist_ok=True)
         for name, data in content.items():
             (folder / name).write_bytes(data)
     return folder
@@ -187,6 +187,24 @@ class Session:
         if stack.second not in self._truths:
             self._truths[stack.second] = predict(self.server(stack).container, SECOND_FOLDER, payloads.abalone_rows())
         return self._truths[stack.second]
+
+    def served_files(self, stack: Stack) -> dict[str, bytes]:
+        """The model files that `stack` serves, by name."""
+        files = sorted(path for path in self._models(stack).iterdir() if path.is_file() and path.name[0] != ".")
+        return {path.name: path.read_bytes() for path in files}
+
+    def put_below_second(self, stack: Stack, name: str, files: Mapping[str, bytes]) -> str:
+        """A folder of that name in the second one of the server of `stack`; returns where it is in the container.
+
+        No server looks there unless it is told to.
+        """
+        if stack.second is None:
+            raise ValueError(f'the server "{stack.name}" has no second folder')
+        folder = empty_folder(stack.second, self._directory) / name
+        for path, content in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        return f"{SECOND_FOLDER}/{name}"
 
     def description(self, stack: Stack) -> Description:
         """The model that `stack` serves, as the image's own xgboost reads it."""

@@ -107,5 +107,5 @@ def test_every_format_of_a_model_is_let_through(tmp_path, content):
     require_model(folder_of(tmp_path, {"xgboost-model": content, ".xgbpatch": b"", "xgbpatch/names.json": b"[]"}))
 
 
-def test_a_module_of_the_user_s_may_load_anything(tmp_path):
-    require_model(folder_of(tmp_path, {"model.txt": b"text"}), script_mode=True)
+def test_a_module_of_the_user_s_may_load_anything_and_model_files_passes_over_it(tmp_path):
+    require_model(folder_of(tmp_path, {"model.txt": b"text"}), any_file=True)

@@ -140,6 +140,58 @@ def mme_ensemble_vote(session: Session) -> str:
     return f"{SAMPLE} rows, equal to the vote"
 
 
+_BESIDE = {
+    "requirements.txt": b"xgboost\n",
+    "metadata.yaml": b"name: abalone\n",
+    "code/inference.py": b"import xgboost\n",
+}
+_LOGGED_SECONDS = 60.0  # the model server hands on what its workers print, when it has the time
+
+
+def model_files(session: Session) -> str:
+    """model-files: other files beside a model are passed over, the log names them, and the scores are the booster's."""
+    folder = session.put_below_second(MULTI_MODEL, "beside", {**session.served_files(MULTI_MODEL), **_BESIDE})
+    load_model(session, MULTI_MODEL, load_request("beside", folder))
+    try:
+        request = replace(sample(session, "application/json"), path="/models/beside/invoke")
+        said = equal(scores(ok(session, MULTI_MODEL, request)), session.truth(MULTI_MODEL, SAMPLE).served)
+        _logged(session, '"metadata.yaml"', '"requirements.txt"')
+    finally:
+        _ask(session, "DELETE", "/models/beside")
+    return said
+
+
+def model_missing(session: Session) -> str:
+    """model-missing: a model one folder down is refused when it is loaded, and the log says how to pack it."""
+    deeper = {f"model/{name}": content for name, content in session.served_files(MULTI_MODEL).items()}
+    return _refused(session, "deeper", deeper, "tar -czf model.tar.gz -C FOLDER xgboost-model")
+
+
+def model_formats(session: Session) -> str:
+    """model-formats: a model of a newer xgboost is refused when it is loaded, and the log says by which."""
+    newer = b'{"learner":{"attributes":{}},"version":[99,0,0]}'
+    return _refused(session, "newer", {"xgboost-model": newer}, "was written by xgboost 99.0, and this image has")
+
+
+def _refused(session: Session, name: str, files: dict[str, bytes], reason: str) -> str:
+    folder = session.put_below_second(MULTI_MODEL, name, files)
+    answer = session.server(MULTI_MODEL).ask(load_request(name, folder))
+    require(answer.status == 500, f"POST /models answered {answer}, not 500")
+    _logged(session, reason)
+    return "500, and the log says why"
+
+
+def _logged(session: Session, *texts: str) -> None:
+    """Wait until the log of the server has a line with those texts."""
+    container, deadline = session.server(MULTI_MODEL).container, time.monotonic() + _LOGGED_SECONDS
+    while time.monotonic() < deadline:
+        lines = (container.stdout() + container.stderr()).splitlines()
+        if any(all(text in line for text in texts) for line in lines):
+            return
+        time.sleep(0.2)
+    raise Violation(f"no line of the log has {' and '.join(texts)}")
+
+
 def _ask(session: Session, method: str, path: str) -> Answer:
     return session.server(MULTI_MODEL).ask(Request(method, path))
 

@@ -21,7 +21,14 @@ CONVERT = (
     "Convert it with `xgbpatch convert-model {} model.json`, or, with the xgboost that wrote it, by "
     '{}.save_model("model.json").'
 )
+NEWER = (
+    "The model {} was written by xgboost {}, and this image has {}, which {}: serve it with an image of at least that "
+    "version, or convert it with `xgbpatch convert-model {} model.json --for {}`."
+)
+ESTIMATOR = "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster"
+LOGIT_BASE_SCORE = (1, 3)  # from this on a base score of binary:logitraw is a margin
 FIRST_UBJSON, LAST_BINARY, VECTOR_BASE_SCORE = (1, 6), (3, 0), (3, 1)
+NEW_PICKLES = (1, 3), (1, 6)  # from these on pickles hold JSON, and UBJSON, that older ones do not read
 
 
 def not_needed() -> str:
@@ -43,16 +50,27 @@ def _hook(serve_utils: Any) -> None:
 
 
 def check(folder: str) -> None:
-    """Raise ModelRefused for a model that this xgboost would misread: it need not fail."""
+    """Raise ModelRefused for a model that this xgboost would misread: it need not fail.
+
+    And for what xgboost 1.2 would take for a binary model once it has failed, which may end the process.
+    """
     running = version_guard.running()
-    if running >= VECTOR_BASE_SCORE:
-        return
     for path in _models(folder):
-        written = version_guard.of_file(path)
-        if written is not None and written >= VECTOR_BASE_SCORE:
-            raise files.ModelRefused(_newer(path, written, "would load it and predict other numbers"))
-        if running < FIRST_UBJSON and _form(path) == files.UBJSON:
+        form = _form(path)
+        written = _written(path, form)
+        if written is not None and (written < LOGIT_BASE_SCORE) != (running < LOGIT_BASE_SCORE) and _is_logitraw(path):
+            raise files.ModelRefused(
+                _converted(path, "is of binary:logitraw, whose base score it reads otherwise", "booster")
+            )
+        if written is not None and running < VECTOR_BASE_SCORE <= written:
+            misread = "would load it and predict other numbers" if running >= FIRST_UBJSON else "does not read it"
+            raise files.ModelRefused(_newer(path, written, misread))
+        if form == files.UBJSON and running < FIRST_UBJSON:
             raise files.ModelRefused(_newer(path, written, "does not read its format, UBJSON"))
+        if form == files.PICKLE and written is not None and any(running < new <= written for new in NEW_PICKLES):
+            raise files.ModelRefused(_newer(path, written, "does not read it"))
+        if form == files.PICKLE and b"xgboost.sklearn" in _head(path)[:64]:
+            raise files.ModelRefused(_converted(path, ESTIMATOR, "model.get_booster()"))
 
 
 def _reason(folder: str, error: Exception) -> str:
@@ -76,8 +94,7 @@ def _of_model(path: str) -> str:
     if form != files.PICKLE:
         return ""
     if b"xgboost.sklearn" in _head(path):
-        what = "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster"
-        return _converted(path, what, "model.get_booster()")
+        return _converted(path, ESTIMATOR, "model.get_booster()")
     what = "is a pickle that it does not load; pickles are read by the xgboost that wrote them"
     return _converted(path, what, "pickle.load(file)")
 
@@ -96,15 +113,17 @@ def _of_binary(path: str, running: Version, written: Optional[Version]) -> str:
 
 def _converted(path: str, what: str, booster: str) -> str:
     said = "This image has xgboost {}, and the model {} {}. ".format(xgboost.__version__, files.quoted(path), what)
-    return said + CONVERT.format(os.path.basename(path), booster)
+    return said + CONVERT.format(_argument(path), booster)
 
 
 def _newer(path: str, written: Optional[Version], what: str) -> str:
-    by = "{}.{}".format(*written) if written else "1.6 or newer"
-    return (
-        "The model {} was written by xgboost {}, and this image has {}, which {}: serve it with an image of at least "
-        "that version, or train it with this one".format(files.quoted(path), by, xgboost.__version__, what)
-    )
+    by, running = "{}.{}".format(*written) if written else "1.6 or newer", xgboost.__version__
+    return NEWER.format(files.quoted(path), by, running, what, _argument(path), running)
+
+
+def _argument(path: str) -> str:
+    """The file as a command's argument; a pickle is opened only where that is asked for."""
+    return os.path.basename(path) + (" --unpickle" if _form(path) == files.PICKLE else "")
 
 
 def _models(folder: str) -> List[str]:
@@ -121,6 +140,10 @@ def _written(path: str, form: str) -> Optional[Version]:
     header = _head(path)
     numbers: Tuple[int, int] = struct.unpack_from("<II", header, 24) if len(header) >= 32 else (0, 0)
     return numbers if (0, 0) < numbers < (100, 0) else None
+
+
+def _is_logitraw(path: str) -> bool:
+    return any(b"binary:logitraw" in part for part in files.ends(path))
 
 
 def _form(path: str) -> str:

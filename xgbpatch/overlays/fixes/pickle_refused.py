@@ -45,8 +45,8 @@ def _guard(serve_utils: Any) -> None:
         except PickleRefused as refused:
             raise files.ModelRefused(
                 'the model file "{}" is a pickle, and this image loads xgboost\'s own formats only (pickle-refused). '
-                "Where you trust it, convert it with `xgbpatch convert-model IN OUT`, or, with the xgboost that made it, "
-                'by pickle.load(file).save_model("model.json")'.format(refused)
+                "Where you trust it, convert it with `xgbpatch convert-model IN OUT --unpickle`, or, with the xgboost "
+                'that made it, by pickle.load(file).save_model("model.json")'.format(refused)
             ) from None
 
     serve_utils.get_loaded_booster = get_loaded_booster

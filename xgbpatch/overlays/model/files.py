@@ -81,7 +81,7 @@ def _kind(path: str) -> _Kind:
         return _Kind(other=True, certain=True)
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
     try:
-        head, tail = _ends(path)
+        head, tail = ends(path)
         found = form(head)
         if found == PICKLE:
             return _Kind(PICKLE) if _OF_XGBOOST.search(head) else _Kind(other=True)
@@ -142,7 +142,8 @@ def _is_text(part: bytes) -> bool:
     return 4 * len(part.decode("utf-8", "ignore").encode("utf-8")) >= 3 * len(part)
 
 
-def _ends(path: str) -> Tuple[bytes, bytes]:
+def ends(path: str) -> Tuple[bytes, bytes]:
+    """The first and the last 64 KiB of a file."""
     with open(path, "rb") as file:
         head = file.read(_PART)
         file.seek(max(0, os.path.getsize(path) - _PART))
@@ -207,7 +208,7 @@ def damage(path: str, *, failed: bool = False) -> str:
 
     Raises OSError where it cannot be read.
     """
-    head, tail = _ends(path)
+    head, tail = ends(path)
     if not head:
         return "it is empty"
     for start, name in _ARCHIVES:
@@ -218,7 +219,7 @@ def damage(path: str, *, failed: bool = False) -> str:
         begins = "text" if _is_text(head) else "bytes"
         return "it begins with {} that no model of xgboost begins with: {}".format(begins, quoted_bytes(head))
     last = tail.rstrip()[-1:] if found == JSON else tail[-1:]
-    if found in (JSON, UBJSON) and last != b"}" or failed and found == PICKLE and last != b".":
+    if last != {JSON: b"}", UBJSON: b"}", PICKLE: b"."}.get(found, last):
         return "it is a {} model of {} bytes that breaks off".format(found, os.path.getsize(path))
     return ""
 

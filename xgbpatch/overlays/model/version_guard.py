@@ -89,12 +89,17 @@ def of_file(path: str) -> Optional[Version]:
     """
     try:
         with open(path, "rb") as file:
-            known = file.read(1) in (b"{", b"\x80")
+            head = file.read(256)
+            known = head[:1] in (b"{", b"\x80")
             file.seek(max(0, os.path.getsize(path) - _TAIL))
-            tail = file.read(_TAIL) if known else b""
+            tail = file.read(_TAIL)
     except OSError as error:
         logger.warning('"%s" cannot be read: %s', path, error)
         return None
+    if not known and files.form(head) != files.PICKLE:
+        return None
+    if not known:  # protocol 0 writes bytes as text
+        tail = tail.decode("raw_unicode_escape", "ignore").encode("latin-1", "ignore")
     versions = [(match.start(), (int(match.group(1)), int(match.group(2)))) for match in _JSON.finditer(tail)]
     versions += [(match.start(), _of_ubjson(match.group(1))) for match in _UBJSON.finditer(tail)]
     return max(versions)[1] if versions else None
