@@ -175,6 +175,8 @@ def same_answers(stack: Stack, table: Callable[[tuple[Row, ...]], list[Question]
         base_image = base_of(session)
         session.warm(stack, base_image)
         base, patched = session.server(stack, base_image), session.server(stack)
+        if stack is MULTI_MODEL:
+            multi_model.ensure_unloaded(session)
         added = frozenset({ENGINE_HEADER} if "daal4py" in session.carried.features else ())
         carried = session.carried.fixes | session.carried.features
         rows = session.rows if stack.foreign else payloads.abalone_rows()

@@ -208,6 +208,12 @@ def ensure_loaded(session: Session) -> None:
         load_model(session, MULTI_MODEL)
 
 
+def ensure_unloaded(session: Session) -> None:
+    """Unload the model where an earlier check left it loaded."""
+    if NAME in _listed(session):
+        _ask(session, "DELETE", f"/models/{NAME}")
+
+
 def _listed(session: Session) -> dict[str, str]:
     answer = _ask(session, "GET", "/models")
     document = answer.json()
