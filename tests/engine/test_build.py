@@ -21,7 +21,7 @@ from xgbpatch.inspection.container import run_python
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
-from xgbpatch.spec import Replacement, UserFile
+from xgbpatch.spec import Replacement, Spec, UserFile
 
 ENCODER = "sagemaker_xgboost_container.encoder"
 
@@ -30,6 +30,15 @@ ENCODER = "sagemaker_xgboost_container.encoder"
 def definition(builder, spec_of, version):
     spec = spec_of(version)
     return builder.define(spec, resolve(spec, Registry(builder.credentials_for), builder.engine))
+
+
+def test_the_previous_image_is_the_newest_of_the_spec_in_its_repository(builder, make_image):
+    labels = {provenance.IMAGE: f"moved-{RUN_ID}", provenance.SPEC_DIGEST: "sha256:1", provenance.VERSION: "1.5-1"}
+    image, spec = make_image(labels), Spec("3.2-0", "", name=f"moved-{RUN_ID}")
+    name = ImageReference.parse(image.tags[0]).with_tag("other")
+    assert builder.previous(spec, name).version == "1.5-1"
+    assert builder.previous(spec, ImageReference.parse("xgbpatch-test/elsewhere:1")) is None
+    assert builder.previous(replace(spec, name="other"), name) is None
 
 
 def test_the_base_is_pinned_and_nothing_of_it_differs(builder, patched, base_of, version):

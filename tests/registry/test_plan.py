@@ -182,6 +182,14 @@ def test_an_image_of_a_newer_xgbpatch_is_left_alone_with_a_warning(image_reposit
     assert ["99.0" in warning for warning in plan.warnings] == [True]
 
 
+@pytest.mark.parametrize(("published", "warned"), [("1.5-1", True), ("3.2-0", False)])
+def test_a_move_that_leaves_models_behind_is_a_warning(image_repository, published, warned):
+    image_repository.publish(replace(image_repository.spec, version=published))
+    warnings = image_repository.plan().warnings
+    told = "does not load binary models and pickles of xgboost 1.2.0 to 1.5.2"
+    assert ["convert-model" in warning and told in warning for warning in warnings] == [True] * warned
+
+
 def test_an_image_of_an_xgbpatch_that_kept_less_is_to_be_rebuilt(image_repository):
     empty = dict.fromkeys((provenance.IMAGE, provenance.ASKED_DIGEST, provenance.HOOKS, provenance.FILES_DIGEST), "")
     image_repository.relabel(image_repository.publish(), **empty)

@@ -114,6 +114,13 @@ def test_build_of_several_images_prints_one_document(image_repository):
     )
 
 
+def test_build_says_which_models_a_move_leaves_behind(image_repository):
+    for version, told in (("1.5-1", False), ("3.2-0", True), ("3.2-0", False)):
+        done = image_repository.text("--image", "fraud", "--version", version, command="build")
+        assert done.returncode == 0, done.stderr
+        assert ("does not load binary models" in done.stderr) is told
+
+
 def test_build_that_fails_tells_what_stands_already(image_repository):
     image_repository.lose("fraud")
     done = image_repository.text("--json", "-q", command="build")

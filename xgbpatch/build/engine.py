@@ -17,6 +17,7 @@ from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import BuildError, EngineError
 from xgbpatch.inspection import container
 from xgbpatch.progress import Progress
+from xgbpatch.provenance import Provenance
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
 
@@ -93,6 +94,13 @@ class EngineBuilder(Builder):
         self.engine.tag(image.id, name)
         verify.remember(self.cache, image)
         return EngineBuildResult(name, up_to_date=False, image=self.engine.require_image(name))
+
+    def previous(self, spec: Spec, name: ImageReference) -> Provenance | None:
+        """What the newest image of `spec` in the repository of `name` was made of; None where the engine holds none."""
+        images = self.engine.images(f"{provenance.IMAGE}={spec.name}")
+        own = (image for image in images if any(tag.startswith(f"{name.name}:") for tag in image.tags))
+        newest = next(own, None)
+        return provenance.read(newest.labels) if newest else None
 
     def pull(self, base: Base) -> LocalImage:
         """The base in the engine, by digest; pulled when it is not there."""

@@ -19,7 +19,6 @@ from xgbpatch.spec import PublishTarget
 
 if TYPE_CHECKING:
     from xgbpatch.build.definition import ImageDefinition
-    from xgbpatch.build.engine import EngineBuilder
     from xgbpatch.progress import Progress
     from xgbpatch.provenance import Provenance
     from xgbpatch.publish.attachments import Attachments
@@ -106,7 +105,7 @@ def _with_engine(
     for spec in specs:
         with _context.engine_builder(quiet, no_cache) as builder:
             definition = builder.define(spec, _context.resolve_base(builder, spec))
-            previous = _previous(builder, definition)
+            previous = builder.previous(spec, definition.reference)
             result = builder.build(definition, definition.reference)
             for name in names:
                 builder.engine.tag(result.image.id, name)
@@ -124,15 +123,6 @@ def _with_engine(
                 "added_bytes": result.image.size - base.size,
             },
         )
-
-
-def _previous(builder: EngineBuilder, definition: ImageDefinition) -> Provenance | None:
-    """Of the image of that spec which was built last in that repository of the engine."""
-    from xgbpatch import provenance
-
-    images = builder.engine.images(f"{provenance.IMAGE}={definition.spec.name}")
-    own = [image for image in images if any(tag.startswith(f"{definition.reference.name}:") for tag in image.tags)]
-    return provenance.read(own[0].labels) if own else None
 
 
 def _tell_border(progress: Progress, spec: Spec, previous: Provenance | None) -> None:

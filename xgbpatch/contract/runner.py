@@ -253,7 +253,8 @@ def require_readable(folder: Path, xgboost: Version | None, progress: Progress) 
         if file and verdict == model_file.REFUSED:
             raise ConfigurationError(
                 f'--model: "{path}" is {file.format.title}{wrote}, which xgboost {xgboost} of this image does not read',
-                f'xgbpatch convert-model "{path}" model.json --for {xgboost}',
+                f'xgbpatch convert-model "{path}" model.json --for {xgboost}'
+                + (" --unpickle" if file.format is model_file.Format.PICKLE else ""),
             )
         if file and verdict == model_file.OTHER:
             progress.line(f'warning: "{path}"{wrote} loads in xgboost {xgboost}, which predicts other numbers with it')

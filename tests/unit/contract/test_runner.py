@@ -1,13 +1,16 @@
 """Which checks run, and what the tables hold."""
 
 import re
+import struct
 from itertools import groupby
+from types import SimpleNamespace
 
 import pytest
+from packaging.version import Version
 
 from xgbpatch.contract import CHECKS, Options, payloads
 from xgbpatch.contract.checks import against_base
-from xgbpatch.contract.runner import require_model, selected
+from xgbpatch.contract.runner import require_model, require_readable, selected
 from xgbpatch.contract.server import PLAIN, Stack
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.patch.features import FEATURES
@@ -109,3 +112,19 @@ def test_every_format_of_a_model_is_let_through(tmp_path, content):
 
 def test_a_module_of_the_user_s_may_load_anything_and_model_files_passes_over_it(tmp_path):
     require_model(folder_of(tmp_path, {"model.txt": b"text"}), any_file=True)
+
+
+def test_a_model_that_the_image_does_not_read_is_refused_with_the_way_out(tmp_path):
+    written = struct.pack("<fIiiiII", 0.5, 4, 0, 0, 0, 1, 5).ljust(136, b"\0")
+    written += b"".join(struct.pack("<Q", len(text)) + text for text in (b"reg:squarederror", b"gbtree")) + bytes(200)
+    folder, lines = folder_of(tmp_path, {"xgboost-model": written, "notes.txt": b"of the model"}), []
+    progress = SimpleNamespace(line=lines.append)
+    with pytest.raises(ConfigurationError, match=r"the old binary format that xgboost 1\.5 wrote") as refused:
+        require_readable(folder, Version("3.2.0"), progress)
+    assert f'convert-model "{folder / "xgboost-model"}" model.json --for 3.2.0' in refused.value.next_step
+    require_readable(folder, Version("1.7.4"), progress)
+    require_readable(folder, None, progress)
+    assert lines == []
+    (folder / "xgboost-model").write_bytes(b'{"learner":{},"version":[3,2,0]}')
+    require_readable(folder, Version("3.0.5"), progress)
+    assert "predicts other numbers" in lines[0]

@@ -1,0 +1,75 @@
+"""A pickle is opened in a container that can do nothing but answer, and its model is proved like any other."""
+
+import json
+import pickle
+
+from support import old_models
+from support.commands import xgbpatch
+from xgbpatch.engine.types import Mount, Run
+
+TRAIN = """
+import pickle, numpy, pandas, xgboost
+x = pandas.DataFrame(numpy.random.RandomState(0).rand(240, 3).round(4), columns=["length", "height", "weight"])
+y = numpy.digitize(x.sum(axis=1), [1.2, 1.7])
+model = xgboost.XGBClassifier(n_estimators=4, max_depth=3, n_jobs=1, use_label_encoder=False)
+pickle.dump(model.fit(x, y), open("/out/model.pkl", "wb"))
+"""
+LOOKS_ROUND = """
+import json, os, socket  # and not xgboost
+found = {"user": os.getuid(), "interfaces": [name for _, name in socket.if_nameindex()], "written": []}
+found["capabilities"] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")]
+for path in ("/evil", "/xgbpatch/evil", "/opt/ml/evil", "/xgbpatch/model.pickle"):
+    try:
+        open(path, "ab").close()
+        found["written"].append(path)
+    except OSError:
+        pass
+raise SystemExit(json.dumps(found))
+"""
+
+
+class Looks:
+    def __reduce__(self):
+        return exec, (LOOKS_ROUND,)
+
+
+def test_a_pickled_wrapper_is_refused_until_asked_for_and_keeps_its_names(engine, base_of, tmp_path):
+    base, out = base_of("1.5-1"), tmp_path / "model.json"
+    mounts = (Mount(tmp_path, "/out"),)
+    trained = engine.run(Run(base, ("-c", TRAIN), entrypoint=("python",), mounts=mounts, network="none"))
+    assert trained.exit_code == 0, trained.stderr
+    arguments = ["convert-model", str(tmp_path / "model.pkl"), str(out), "--json"]
+    refused = xgbpatch(*arguments)
+    assert refused.returncode == 2
+    assert "--unpickle" in refused.stderr
+    done = xgbpatch(*arguments, "--unpickle", "--image", base)
+    assert done.returncode == 0, done.stderr
+    (model,) = json.loads(done.stdout)["models"]
+    assert (model["format"], model["written_by"], model["read_by"]) == ("pickle", "1.5.2", "1.5.2")
+    assert model["reached"] == model["leaves"] > 40
+    assert "XGBClassifier" in model["notes"][0]
+    learner = json.loads(out.read_text())["learner"]
+    assert learner["feature_names"] == ["length", "height", "weight"]
+
+
+def test_the_code_of_a_pickle_can_do_nothing_but_answer(base_of, tmp_path):
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Looks(), protocol=4))
+    done = xgbpatch(
+        "convert-model",
+        str(tmp_path / "model.pkl"),
+        str(tmp_path / "out.json"),
+        "--unpickle",
+        "--image",
+        base_of("1.5-1"),
+    )
+    assert done.returncode == 17, done.stderr
+    found = json.loads(done.stderr[done.stderr.index("{") : done.stderr.index("}") + 1])
+    assert found == {"user": 65534, "interfaces": ["lo"], "written": [], "capabilities": ["0" * 16]}
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_binary_model_may_be_read_in_a_container_too(base_of, tmp_path):
+    model = old_models.write("1.5.2", tmp_path, "binary")["binary"]
+    done = xgbpatch("convert-model", str(model), str(tmp_path / "model.ubj"), "--image", base_of("1.5-1"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["models"][0]["read_by"] == "1.5.2"
