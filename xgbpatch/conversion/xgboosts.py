@@ -70,10 +70,11 @@ def releases() -> tuple[Release, ...]:
 
 
 def release(name: str) -> Release:
-    """By the version of xgboost or of an official image that holds it; raises `ConfigurationError`."""
+    """By the version of xgboost (1.7.6 means 1.7.4) or of an official image; raises `ConfigurationError`."""
     known = {each.version: each for each in releases()}
     images = {image: row["xgboost"] for image, row in load_data("versions.toml").items() if row["xgboost"] in known}
-    chosen = known.get(images.get(name, name))
+    minors = {version.rpartition(".")[0]: each for version, each in known.items()}
+    chosen = known.get(images.get(name, name)) or minors.get(".".join(name.split(".")[:2]))
     if chosen is None:
         raise ConfigurationError(
             f'"{name}" is no version of xgboost or of an image', did_you_mean(name, (*known, *images))
