@@ -1,6 +1,7 @@
 """The feature `training`: real jobs of the base with and without it, and what stands beside the model afterwards."""
 
 import csv
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -8,13 +9,14 @@ import os
 import re
 import shutil
 import sys
+import types
 
 import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays.model import folder
-from xgbpatch_overlays.training import artifacts, files
+from xgbpatch_overlays.training import artifacts, column_names, files
 
 from support.overlays import forks, training_jobs
 from support.overlays.training_jobs import Job, Trainer, lay_out
@@ -135,6 +137,75 @@ def test_importance_is_the_mean_of_native_contributions_with_the_bases_tree_cut(
     assert [{key: np.ravel(value).tolist() for key, value in found.items()} for found in about["tree_cuts"]] == [
         {key: np.ravel(value).tolist() for key, value in cut.items()}
     ]
+
+
+# Names that stand in the data
+
+
+def test_a_csv_header_names_the_features_and_is_told_to_be_a_row(trainers):
+    base, ours = trainers
+    asked = dataclasses.replace(job(validation=False), header='rings,"length, mm",height,weight,age')
+    plain, named = base.run(asked), ours.run(asked)
+    assert written(named, "feature_names.json") == ["length, mm", "height", "weight", "age"]
+    assert 'The first line of "rows.csv" holds names and no numbers' in named.output
+    assert named.models[0].read_bytes() == plain.models[0].read_bytes()
+    explicit = ours.run(
+        dataclasses.replace(asked, hyperparameters=dict(asked.hyperparameters, xgbpatch_feature_names="a,b,c,d"))
+    )
+    assert written(explicit, "feature_names.json") == ["a", "b", "c", "d"]
+
+
+CSV_CHANNEL = {"ContentType": "text/csv; label_size=1", "TrainingInputMode": "File"}
+
+
+@pytest.mark.parametrize(
+    ("files", "weights", "expected"),
+    [
+        ({"a.csv": "rings,length\n1,2\n"}, "0", ("length",)),
+        ({"a.csv": "\ufeffrings\tlength\r\n1\t2\r\n"}, "0", ("length",)),
+        ({"a.csv": "rings,weight,length\n1,1,2\n"}, '"1"', ("length",)),
+        ({"in/b.csv": "rings,length\n1,2\n", "a.csv": "1,2\n"}, "0", ("length",)),
+        ({"a.csv": "rings,length\n", "b.csv": "rings,height\n"}, "0", ()),
+        ({"a.csv": "rings,x,x\n"}, "0", ()),
+        ({"a.csv": "rings,,x\n"}, "0", ()),
+        ({"a.csv": "0,M,1\n"}, "0", ()),
+        ({"a.csv": "nan,inf,1e5\n"}, "0", ()),
+        ({"a.csv": ""}, "0", ()),
+        ({}, "0", ()),
+    ],
+)
+def test_a_header_is_a_line_of_names_that_all_files_share(tmp_path, files, weights, expected):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert column_names.of_channel(str(tmp_path), CSV_CHANNEL, {"csv_weights": weights}) == expected
+    assert column_names.of_channel(str(tmp_path), {"ContentType": "text/libsvm"}, {}) == ()
+    assert column_names.of_channel(str(tmp_path), dict(CSV_CHANNEL, TrainingInputMode="Pipe"), {}) == ()
+
+
+def test_the_columns_of_parquet_name_the_features(tmp_path, monkeypatch):
+    """pyarrow is in every official base and in no stand-in: what is asked of it is answered here by hand."""
+    read = []
+
+    class Columns:
+        columns = ("rings", "length", "height", "weight")
+
+        def empty_table(self):
+            return self
+
+        to_pandas = empty_table
+
+    parquet = types.ModuleType("pyarrow.parquet")
+    parquet.read_schema = lambda file: read.append(file) or Columns()
+    package = types.ModuleType("pyarrow")
+    package.parquet = parquet
+    monkeypatch.setitem(sys.modules, "pyarrow", package)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
+    for name in ("_SUCCESS", ".crc", "part-1.parquet", "part-0.parquet"):
+        (tmp_path / name).touch()
+    names = column_names.of_channel(str(tmp_path), {"ContentType": "application/x-parquet"}, {"csv_weights": "1"})
+    assert names == ("length", "height", "weight")
+    assert read == [str(tmp_path / "part-0.parquet")]
 
 
 def test_the_csv_has_the_numbers_of_the_json(outcomes):

@@ -37,6 +37,7 @@ class Job:
     hyperparameters: Dict[str, str]
     channels: Dict[str, np.ndarray]
     checkpoints: bool = False
+    header: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,14 @@ def lay_out(folder: Path, job: Job) -> None:
         (folder / name).mkdir(parents=True)
     for name, rows in job.channels.items():
         (folder / "input/data" / name).mkdir(parents=True)
-        np.savetxt(str(folder / "input/data" / name / "rows.csv"), rows, delimiter=",", fmt="%.7g")
+        np.savetxt(
+            str(folder / "input/data" / name / "rows.csv"),
+            rows,
+            delimiter=",",
+            fmt="%.7g",
+            header=job.header,
+            comments="",
+        )
     documents = {
         "hyperparameters": job.hyperparameters,
         "inputdataconfig": dict.fromkeys(job.channels, CHANNEL),

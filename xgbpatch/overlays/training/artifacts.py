@@ -12,8 +12,8 @@ import importlib
 import inspect
 import logging
 import os
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import xgboost
@@ -27,7 +27,7 @@ from ..model import booster as model_booster
 from ..model import folder
 from ..model.booster import PredictCall
 from ..silence import silence
-from . import files, metrics
+from . import column_names, files, metrics
 from . import options as training_options
 from .options import Options
 
@@ -93,10 +93,21 @@ def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
             result = base(*call.args, **call.kwargs)
         for job in jobs:  # in no group of hosts any more: a DMatrix made in one waits for the others
             with _guarded("the files of the model"):
-                _write(job, _served(job.model_folder), options)
+                known = options.feature_names or _names_in_data(call.arguments, job.train.num_col())
+                _write(job, _served(job.model_folder), replace(options, feature_names=known))
         return result
 
     return sagemaker_train
+
+
+def _names_in_data(job: Mapping[str, Any], columns: int) -> Optional[Tuple[str, ...]]:
+    """The names that stand in the train channel, None where there are none for its `columns` features."""
+    try:
+        names = column_names.of_channel(job["train_path"], job["data_config"]["train"], job["train_config"])
+    except Exception as error:
+        logger.warning("The names of features could not be read from the train channel: %s", error)
+        return None
+    return names if len(names) == columns else None
 
 
 @contextlib.contextmanager
