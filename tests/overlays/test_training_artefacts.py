@@ -16,7 +16,7 @@ import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays.model import folder
-from xgbpatch_overlays.training import artifacts, column_names, files
+from xgbpatch_overlays.training import artifacts, column_names, constraints, files
 
 from support.overlays import forks, training_jobs
 from support.overlays.training_jobs import Job, Trainer, lay_out
@@ -206,6 +206,60 @@ def test_the_columns_of_parquet_name_the_features(tmp_path, monkeypatch):
     names = column_names.of_channel(str(tmp_path), {"ContentType": "application/x-parquet"}, {"csv_weights": "1"})
     assert names == ("length", "height", "weight")
     assert read == [str(tmp_path / "part-0.parquet")]
+
+
+# Constraints from a file
+
+
+def constrained(path, document, **hyperparameters):
+    path.write_text(json.dumps(document))
+    known = dict({"tree_method": "hist", "xgbpatch_constraints": str(path)}, **hyperparameters)
+    return job(validation=False, xgbpatch_importance_rows="0", **known)
+
+
+def features_of_trees(outcome):
+    """The features that each tree splits on."""
+    return [set(map(int, re.findall(r"\[f(\d)<", tree))) for tree in served(outcome).booster.get_dump()]
+
+
+def test_constraints_of_a_file_hold_where_they_are_told_by_number_and_by_name(trainer, tmp_path):
+    """Without them the first two features, of weight 3 and 1, meet in a tree."""
+    assert any({0, 1} <= features for features in features_of_trees(trainer.run(job(validation=False))))
+    alone = {"interaction_constraints": [[0], [1, 2], [3]]}
+    outcome = trainer.run(constrained(tmp_path / "c.json", alone))
+    assert not [features for features in features_of_trees(outcome) if 0 in features and len(features) > 1], (
+        outcome.output
+    )
+    never = {"monotone_constraints": {"a": -1}, "interaction_constraints": [["a"], ["b", "c", "d"]]}
+    outcome = trainer.run(constrained(tmp_path / "c.json", never, xgbpatch_feature_names="a,b,c,d"))
+    assert 0 not in set().union(*features_of_trees(outcome)), outcome.output
+    long = {"monotone_constraints": [-1, 1, 0, 0]}
+    outcome = trainer.run(constrained(tmp_path / "c.json", long))
+    assert 0 not in set().union(*features_of_trees(outcome)), outcome.output
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"monotone_constraints": [1, 0]}, "has 2 values, the train channel 4 columns"),
+        ({"monotone_constraints": [1, 0, 2, 0]}, "holds 2, and not -1, 0 or 1"),
+        ({"monotone_constraints": {"x": 1}}, '"x" is no feature: names are unknown'),
+        ({"interaction_constraints": [[0, 4]]}, "4 is no feature: the train channel has columns 0 to 3"),
+        ({"interaction_constraints": [0, 1]}, "is not a list of lists"),
+    ],
+)
+def test_constraints_that_do_not_fit_the_data_are_refused(document, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        constraints.texts(document, None, 4)
+
+
+def test_constraints_that_do_not_fit_the_job_are_refused(trainer, tmp_path):
+    both = constrained(tmp_path / "c.json", {"monotone_constraints": [1, 0, 0, 0]}, monotone_constraints="(1,0,0,0)")
+    assert '"monotone_constraints" stands in xgbpatch_constraints too' in trainer.run(both).output
+    method = constrained(tmp_path / "c.json", {"monotone_constraints": [1, 0, 0, 0]}, tree_method="auto")
+    assert "needs the hyperparameter tree_method, one of: exact, hist" in trainer.run(method).output
+    wrong = constrained(tmp_path / "c.json", {"monotone": [1]})
+    assert "it is not a JSON object of monotone_constraints and interaction_constraints" in trainer.run(wrong).output
 
 
 def test_the_csv_has_the_numbers_of_the_json(outcomes):

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from ..model import booster as model_booster
 from ..model import folder
 from ..model.booster import PredictCall
 from ..silence import silence
-from . import column_names, files, metrics
+from . import column_names, constraints, files, metrics
 from . import options as training_options
 from .options import Options
 
@@ -41,13 +41,14 @@ class Job:
     """What was trained on: the DMatrix of each split, validation None where there is none, and the model's folder.
 
     `forest` is how many trees a round adds for each class, None where the booster itself knows: a native file of
-    xgboost before 1.6 does not tell.
+    xgboost before 1.6 does not tell. `names` are those of the features, None where nobody names them.
     """
 
     train: xgboost.DMatrix
     validation: Optional[xgboost.DMatrix]
     model_folder: str
     forest: Optional[int] = None
+    names: Optional[Tuple[str, ...]] = None
 
 
 def install() -> None:
@@ -72,8 +73,9 @@ def write(
         if hosts > 1:  # making a DMatrix would wait for the others
             raise RuntimeError("the program is still in a group of {} hosts, leave it first".format(hosts))
         boosters = booster if isinstance(booster, list) else [booster]
-        job = Job(dtrain, dval, folder)
-        _write(job, [_explained(each, serve_utils.XGB_FORMAT) for each in boosters], Options(**options))
+        known = Options(**options)
+        job = Job(dtrain, dval, folder, names=known.feature_names)
+        _write(job, [_explained(each, serve_utils.XGB_FORMAT) for each in boosters], known)
 
 
 def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,18 +85,18 @@ def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
         try:
             options, rest = training_options.take(call.arguments["train_config"])
             functions = metrics.load(options.metrics, rest)
+            _refuse_twice(options, rest)
         except training_options.OptionError as error:
             if error.__cause__ is not None:
                 logger.error("%s", error, exc_info=error.__cause__)
             raise exceptions.UserError(str(error)) from None  # a cause would stand above it in the failure file
         call.arguments["train_config"] = rest
         evaluation = metrics.Evaluation(functions, strict=len(call.arguments["sm_hosts"]) == 1)
-        with metrics.declared(options.metrics, evaluation), _jobs(options, evaluation) as jobs:
+        with metrics.declared(options.metrics, evaluation), _jobs(options, evaluation, call.arguments) as jobs:
             result = base(*call.args, **call.kwargs)
         for job in jobs:  # in no group of hosts any more: a DMatrix made in one waits for the others
             with _guarded("the files of the model"):
-                known = options.feature_names or _names_in_data(call.arguments, job.train.num_col())
-                _write(job, _served(job.model_folder), replace(options, feature_names=known))
+                _write(job, _served(job.model_folder), options)
         return result
 
     return sagemaker_train
@@ -111,8 +113,8 @@ def _names_in_data(job: Mapping[str, Any], columns: int) -> Optional[Tuple[str, 
 
 
 @contextlib.contextmanager
-def _jobs(options: Options, evaluation: metrics.Evaluation) -> Iterator[List[Job]]:
-    """The jobs that the base's `train_job` finishes as the master meanwhile."""
+def _jobs(options: Options, evaluation: metrics.Evaluation, call: Mapping[str, Any]) -> Iterator[List[Job]]:
+    """The jobs that the base's `train_job` finishes as the master meanwhile; `call` is that of `sagemaker_train`."""
     base, jobs = algorithm.train_job, []
 
     @functools.wraps(base)
@@ -120,10 +122,14 @@ def _jobs(options: Options, evaluation: metrics.Evaluation) -> Iterator[List[Job
         job = inspect.signature(base).bind(*positional, **named).arguments
         train, config = job["train_dmatrix"], job["train_cfg"]
         evaluation.objective = config.get("objective", "")
-        names, columns = options.feature_names, train.num_col()
-        if evaluation.strict and names is not None and len(names) != columns:
-            raise exceptions.UserError(_other_width(names, columns))
-        finished = Job(train, job["val_dmatrix"], job["model_dir"], int(config.get("num_parallel_tree", 1)))
+        columns = train.num_col()
+        if evaluation.strict and options.feature_names is not None and len(options.feature_names) != columns:
+            raise exceptions.UserError(_other_width(options.feature_names, columns))
+        names = options.feature_names or _names_in_data(call, columns)
+        if options.constraints is not None:
+            config.update(_constraints(options, names, columns, config.get("tree_method")))
+        forest = int(config.get("num_parallel_tree", 1))
+        finished = Job(train, job["val_dmatrix"], job["model_dir"], forest, names)
         result = base(*positional, **named)
         if job["is_master"]:
             jobs.append(finished)
@@ -134,6 +140,27 @@ def _jobs(options: Options, evaluation: metrics.Evaluation) -> Iterator[List[Job
         yield jobs
     finally:
         algorithm.train_job = base
+
+
+def _refuse_twice(options: Options, hyperparameters: Mapping[str, Any]) -> None:
+    twice = sorted(set(options.constraints or ()) & set(hyperparameters))
+    if twice:
+        raise training_options.OptionError('"{}" stands in xgbpatch_constraints too'.format(twice[0]))
+
+
+def _constraints(
+    options: Options, names: Optional[Sequence[str]], columns: int, tree_method: Optional[str]
+) -> Dict[str, str]:
+    """Of the job's parameters those that its file of constraints gives; raises UserError."""
+    try:
+        texts = constraints.texts(options.constraints or {}, names, columns)
+        for name in texts:
+            if tree_method not in constraints.TREE_METHODS[name]:
+                known = ", ".join(constraints.TREE_METHODS[name])
+                raise ValueError("{} needs the hyperparameter tree_method, one of: {}".format(name, known))
+    except ValueError as error:
+        raise exceptions.UserError("xgbpatch_constraints: {}".format(error)) from None
+    return texts
 
 
 def _other_width(names: Sequence[str], columns: int) -> str:
@@ -163,7 +190,7 @@ def _explained(booster: xgboost.Booster, form: str) -> PredictCall:
 
 def _write(job: Job, members: Sequence[PredictCall], options: Options) -> None:
     width = model_booster.width(members[0].booster)
-    names = _names(job, options, width)
+    names = _names(job, width)
     with _guarded(folder.RECORD):
         files.write_json(job.model_folder, folder.RECORD, _record(members, job.forest))
     with _guarded(folder.FEATURE_NAMES):
@@ -178,9 +205,9 @@ def _write(job: Job, members: Sequence[PredictCall], options: Options) -> None:
     logger.info("Wrote %s", os.path.dirname(folder.path(job.model_folder, folder.RECORD)))
 
 
-def _names(job: Job, options: Options, width: int) -> List[str]:
-    """Those of the options, or of the data, or f0, f1, ..."""
-    for names in (options.feature_names, job.train.feature_names):
+def _names(job: Job, width: int) -> List[str]:
+    """Those that are known, or f0, f1, ..."""
+    for names in (job.names, job.train.feature_names):
         if names is not None and len(names) == width:
             return list(names)
         if names is not None:

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 from ..hyperparameters import decoded, items
 from ..settings import did_you_mean
 from ..shap.request import quoted
+from . import constraints
 
 PREFIX = "xgbpatch_"
 MOST_BACKGROUND_ROWS = 1000
@@ -39,6 +40,7 @@ class Options:
     importance_rows: int = 1000
     background_rows: int = 100
     metrics: Tuple[Metric, ...] = ()
+    constraints: Optional[Mapping[str, Any]] = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,13 @@ def _names(name: str, value: Any) -> Tuple[str, ...]:
     return tuple(names)
 
 
+def _constraints(name: str, value: Any) -> Mapping[str, Any]:
+    try:
+        return constraints.read(str(value))
+    except (OSError, ValueError) as error:
+        raise OptionError('{}="{}" is not a file of constraints: {}'.format(name, value, error)) from error
+
+
 def _metrics(name: str, value: Any) -> Tuple[Metric, ...]:
     metrics = tuple(_metric(name, each) for each in map(str, _items(name, value)) if each)
     names = [metric.name for metric in metrics]
@@ -132,8 +141,9 @@ TABLE = (
     Hyperparameter(
         "feature_names",
         _names,
-        "a comma list, or the absolute path of a file with a JSON list",
-        "The names of the features, in the order of the columns; without them they are f0, f1 and so on.",
+        "a list (commas or JSON), or the absolute path of a file with a JSON list",
+        "The names of the features, in the order of the columns; without them those of Parquet columns or of a CSV "
+        "header, else f0, f1 and so on.",
     ),
     Hyperparameter(
         "importance_rows",
@@ -152,5 +162,12 @@ TABLE = (
         _metrics,
         "dotted paths with commas, each with :minimize (the default) or :maximize behind it",
         "Metrics of yours, function(y_true, y_pred) -> float, printed in each round beside the base's.",
+    ),
+    Hyperparameter(
+        "constraints",
+        _constraints,
+        "the absolute path of a JSON file",
+        "Constraints that are longer than a hyperparameter may be: an object of monotone_constraints (a list, or an "
+        "object by names of features) and interaction_constraints (lists of column numbers from 0, or of names).",
     ),
 )
