@@ -17,7 +17,7 @@ from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import DOCKER_MANIFEST, Manifest
 from xgbpatch.reference import ImageReference
 
-FINE = tar_of([("opt/xgbpatch/", None), ("opt/xgbpatch/a", b"a"), ("opt/xgbpatch/bin/b", b"b")])
+FINE = tar_of([("opt/", None), ("opt/xgbpatch/", None), ("opt/xgbpatch/a", b"a"), ("opt/xgbpatch/bin/b", b"b")])
 
 
 def files(plain: bytes, diff_id: str = ""):
@@ -86,3 +86,8 @@ def test_variables_without_end_are_not_tried_in_pairs():
 def test_a_file_that_we_did_not_write_is_refused(name):
     with pytest.raises(ContractError, match="did not put there"):
         files(tar_of([(name, b"x")]))
+
+
+def test_a_folder_that_we_did_not_make_is_refused():
+    with pytest.raises(ContractError, match='holds "/etc/cron.d"'):
+        files(tar_of([("etc/cron.d/", None)]))
