@@ -250,7 +250,8 @@ class _OutputPath(click.Path):
         try:
             self.require(path)
         except OSError as error:
-            option = param.opts[-1] if param else "the output"
+            argument = isinstance(param, click.Argument)
+            option = "the output" if param is None else param.human_readable_name if argument else param.opts[-1]
             next_step = "Make it first." if isinstance(error, _NoFolder) else "Name another path."
             raise ConfigurationError(f'cannot write {option} "{path}": {error.strerror or error}', next_step) from error
         return path
@@ -294,6 +295,13 @@ class OutputFolder(_OutputPath):
 
     def require(self, path: Path) -> None:
         _require_folder(_nearest(path))
+
+
+class OutputFileOrFolder(OutputFile):
+    """What may be either; a folder that is there is not written into, but replaced."""
+
+    def require(self, path: Path) -> None:
+        _require_folder(path.absolute().parent) if path.is_dir() else super().require(path)
 
 
 logs_option = click.option(

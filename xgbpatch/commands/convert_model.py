@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from xgbpatch.commands import _context
-from xgbpatch.commands._options import Selection, json_option, quiet_option, region_option
+from xgbpatch.commands._options import OutputFileOrFolder, Selection, json_option, quiet_option, region_option
 from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _UNPICKLE = "Open pickles, which runs the code in them, in a sealed container."
 
 @click.command("convert-model", short_help="Write a model as JSON or UBJSON, proved to predict the same.")
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=OutputFileOrFolder())
 @click.option("--to", type=click.Choice(["json", "ubj"]), help=_TO)
 @click.option("--with", "reader", default="", metavar="VERSION", help=_WITH)
 @click.option("--for", "target", default="", metavar="VERSION", help=_FOR)

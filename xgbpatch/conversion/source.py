@@ -65,10 +65,12 @@ def opened(path: Path) -> Iterator[Source]:
         found = {name: _recognised(file) for name, file in files.items() if path.is_file() or not name.startswith(".")}
         models = tuple(Model(name, files[name], file) for name, file in found.items() if file)
         if not models:
+            names = _names(path)
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             raise ConfigurationError(
                 f'"{path}" holds no model of xgboost that is known here',
-                f"It holds: {', '.join(list(files)[:_SHOWN]) or 'no file at its top'}. Known are the old binary "
-                "format, JSON, UBJSON and pickles, at the top of a folder or an archive.",
+                f"It holds: {', '.join(names[:_SHOWN]) or 'no file'}{more}. Known are the old binary format, JSON, "
+                "UBJSON and pickles, at the top of a folder or an archive and not in a folder below.",
             )
         yield Source(path, models)
 
@@ -95,6 +97,16 @@ def _unpacked(path: Path, folder: Path) -> dict[str, Path]:
                 if model_file.format_of(head):
                     shutil.copyfileobj(content, file)
     return files
+
+
+def _names(path: Path) -> list[str]:
+    """All files, also in folders below."""
+    if path.is_dir():
+        return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    if not tarfile.is_tarfile(path):
+        return [path.name]
+    with tarfile.open(path) as archive:
+        return [_name(member) for member in archive if member.isreg()]
 
 
 def _name(member: tarfile.TarInfo) -> str:

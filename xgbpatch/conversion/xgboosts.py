@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -106,7 +107,7 @@ class Environment:
         variables = _variables()
         interpreter = _interpreter(chosen, variables, progress)
         cache.hold(folder / KIND)
-        path = folder / KIND / f"{chosen.version}-python{chosen.python}-{sys.platform}"
+        path = folder / KIND / f"{chosen.version}-python{chosen.python}-{sys.platform}-{platform.machine()}"
 
         def install(part: Path) -> None:
             progress.line(f"Fetching xgboost {chosen.version} for Python {chosen.python}, once")

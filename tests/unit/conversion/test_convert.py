@@ -126,7 +126,7 @@ def test_what_holds_no_model_is_refused_with_what_it_holds(tmp_path, kind):
     (tmp_path / "text").write_bytes(b"hello\n")
     archive(tmp_path / "archive", {"model/xgboost-model": b"x", "README.md": b"y"})
     (tmp_path / "damaged").write_bytes((tmp_path / "archive").read_bytes()[:60])
-    says = {"text": "It holds: text", "archive": "It holds: README.md", "missing": "there is no file"}
+    says = {"text": "holds: text", "archive": "holds: model/xgboost-model, README.md", "missing": "there is no file"}
     done = xgbpatch("convert-model", str(tmp_path / kind), str(tmp_path / "out"))
     assert done.returncode == 2, done.stderr
     assert says.get(kind, '"') in done.stderr
