@@ -131,7 +131,7 @@ OBSERVED_BACKGROUND = 20  # rows
 
 ABALONE = Job("abalone")
 ABALONE_CSV = Job("abalone-csv", content_type="text/csv", changed=(("eta", "0.2"),))
-BAD = Job("user-error", changed=(("eta", "2"),))  # outside [0, 1]
+BAD = Job("user-error", changed=(("eta", "-1"),))  # refused by the base, and by xgboost for the fix objectives
 LOGISTIC = Job(
     "logistic", old=True, changed=(("objective", "binary:logistic"), ("eval_metric", "error,accuracy"))
 )  # fmt: skip
