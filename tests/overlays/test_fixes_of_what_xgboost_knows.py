@@ -3,14 +3,20 @@
 Jobs run the base's own `train`, one process each.
 """
 
+import csv
+import io
+import json
 import pickle
 
 import numpy as np
 import pytest
 import xgboost
-from sagemaker_xgboost_container.algorithm_mode import serve_utils
-from xgbpatch_overlays.fixes import _inside, metrics
+from sagemaker_containers._recordio import _read_recordio
+from sagemaker_containers.record_pb2 import Record
+from sagemaker_xgboost_container.algorithm_mode import hyperparameter_validation, serve_utils
+from xgbpatch_overlays.fixes import _inside, metrics, objectives
 
+from support.overlays import zoo
 from support.overlays.training_jobs import Job, Trainer
 
 XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
@@ -94,8 +100,8 @@ def test_auc_of_classes(trainer, objective):
         assert printed(outcome, "train-auc") == [0.98886, 0.99869, 0.99948]
 
 
+RECORDIO = "application/x-recordio-protobuf"
 NATIVE = ["auc", "error@0.7", "error@0.70001", "map@3", "map@3-", "ndcg@5", "ndcg@5-", "ndcg-", "pre@3", "ams@0.15"]
-NAMES = dict(zip(NATIVE, NATIVE))
 
 
 @pytest.mark.parametrize("objective", ["reg:logistic", "binary:logistic"])
@@ -277,6 +283,33 @@ def test_quantiles_that_cannot_be(trainer):
     refused(trainer.run(folds, "objectives"), "_kfold does not go with a model of 2 outputs")
     one = trainer.run(job(AMOUNTS, quantile_alpha="0.1", _kfold="2", **asked), "objectives")
     assert len(done(one).models) == 2
+
+
+UNKNOWN = ("poisson", "rank-ndcg", "quantile", "quantiles", "two-targets")
+
+
+@pytest.mark.parametrize("name", [name for name in UNKNOWN if name in zoo.SPECIMENS])
+def test_selectable_inference_of_any_objective(server, monkeypatch, tmp_path, name):
+    model = zoo.save(zoo.SPECIMENS[name], tmp_path, name)
+    x, asked = zoo.inputs(zoo.SPECIMENS[name].missing, rows=4), {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_score,probability"}
+    assert server(model, **asked).post(zoo.csv(x)).status_code == 500
+    binary = server("binary", **asked).post(zoo.csv(x)).data
+    plain = json.loads(server(model).post(zoo.csv(x), accept="application/json").data)
+    scores = [record["score"] for record in plain["predictions"]]
+    for owner, hooked in ((serve_utils, "get_selected_predictions"), (hyperparameter_validation, "initialize")):
+        monkeypatch.setattr(owner, hooked, getattr(owner, hooked))  # and so put back
+    objectives.install()
+    endpoint = server(model, **asked)
+    answer = {kind: endpoint.post(zoo.csv(x), accept=kind).data for kind in ("text/csv", "application/json", RECORDIO)}
+    records = json.loads(answer["application/json"].decode())["predictions"]
+    assert [record["predicted_score"] for record in records] == scores
+    assert [row[0] for row in csv.reader(io.StringIO(answer["text/csv"].decode()))] == [str(score) for score in scores]
+    frame = next(_read_recordio(io.BytesIO(answer[RECORDIO])))
+    first = Record()
+    first.ParseFromString(frame)
+    sent = first.label["predicted_score"].float32_tensor.values
+    assert list(sent) == np.ravel(scores[0]).tolist()
+    assert server("binary", **asked).post(zoo.csv(x)).data == binary
 
 
 def bounded(rows):

@@ -31,6 +31,8 @@ class ValidationPredictionRecorder:
             self._predictions = np.zeros((len(self.y_true), self.num_cv_round) + predictions.shape[1:])
         if predictions.shape[1:] != self._predictions.shape[2:]:
             raise exc.AlgorithmError("predictions of shape {} follow others".format(predictions.shape))
+        if not self.classification and predictions.ndim > 1:
+            raise ValueError("could not store predictions of shape {} in one column".format(predictions.shape))
         self._check_rows(indices, self._seen[indices] >= self.num_cv_round, "too many")
         self._predictions[indices, self._seen[indices]] = predictions
         self._seen[indices] += 1
