@@ -28,6 +28,7 @@ _TO = 'Format of OUT.  [default: "ubj" where OUT ends with .ubj, else "json"]'
 _WITH = "The xgboost that reads IN: its version, or that of an image.  [default: by what IN says, see below]"
 _FOR = "The xgboost that is to read OUT.  [default: the newest image's]"
 _IMAGE = "Read IN in a container of this image, which the engine holds, instead of an environment."
+_BEST = "Keep the best rounds alone, where training stopped early; servers of 3.x would predict with all."
 _UNPICKLE = "Open pickles, which runs the code in them, in a sealed container."
 
 
@@ -38,14 +39,15 @@ _UNPICKLE = "Open pickles, which runs the code in them, in a sealed container."
 @click.option("--with", "reader", default="", metavar="VERSION", help=_WITH)
 @click.option("--for", "target", default="", metavar="VERSION", help=_FOR)
 @click.option("--image", default="", metavar="IMAGE", help=_IMAGE)
+@click.option("--best-rounds", is_flag=True, help=_BEST)
 @click.option("--unpickle", is_flag=True, help=_UNPICKLE)
 @region_option
 @click.option("--force", is_flag=True, help="Replace OUT where it is there.")
 @json_option
 @quiet_option
 def command(
-    source: Path, out: Path, to: Literal["json", "ubj"] | None, reader: str, target: str, image: str, unpickle: bool,
-    region: str | None, force: bool, as_json: bool, quiet: bool,
+    source: Path, out: Path, to: Literal["json", "ubj"] | None, reader: str, target: str, image: str,
+    best_rounds: bool, unpickle: bool, region: str | None, force: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Write a model that newer xgboosts no longer read (the old binary format, old pickles), or any other, as JSON or
     UBJSON. Prints OUT.
@@ -89,7 +91,7 @@ def command(
                 name = (
                     out.name if source.is_file() and not opened.is_archive else convert.converted_name(model.name, to)
                 )
-                converted.append(_converted(model, name, to, reading, proving, shown))
+                converted.append(_converted(model, name, to, best_rounds, reading, proving, shown))
         names = [each.name for each in converted]
         if len(set(names)) < len(names):
             raise ConfigurationError(f'two models of "{source}" would have one name: {", ".join(names)}', "Rename one.")
@@ -127,14 +129,14 @@ def _refuse_pickles(source: Source, unpickle: bool) -> None:
 
 
 def _converted(
-    model: Model, name: str, to: Literal["json", "ubj"], reading: Xgboost, proving: Xgboost, shown: Progress
+    model: Model, name: str, to: Literal["json", "ubj"], best: bool, reading: Xgboost, proving: Xgboost, shown: Progress
 ) -> ConvertedModel:
     from xgbpatch.conversion import convert
 
     wrote = f", written by xgboost {model.file.xgboost}" if model.file.xgboost else ""
     shown.line(f"Reading {model.name}: {model.file.format.title}{wrote}")
     with tempfile.TemporaryDirectory(prefix="xgbpatch-convert-") as folder:
-        done = convert.convert(model, name, to, reader=reading, target=proving, folder=Path(folder))
+        done = convert.convert(model, name, to, reader=reading, target=proving, folder=Path(folder), best=best)
     shown.line(
         f"{model.name}: xgboost {done.read_by} and {done.proved_by} predict the same, bit for bit, on {done.rows} rows "
         f"made of {done.thresholds} thresholds, which reach {done.reached} of {done.leaves} leaves"

@@ -38,8 +38,11 @@ class ConvertedModel:
     notes: tuple[str, ...]
 
 
-def convert(model: Model, name: str, to: Target, *, reader: Xgboost, target: Xgboost, folder: Path) -> ConvertedModel:
-    """The model under its new `name`; `folder` is an empty one for what is asked and answered.
+def convert(
+    model: Model, name: str, to: Target, *, reader: Xgboost, target: Xgboost, folder: Path, best: bool = False
+) -> ConvertedModel:
+    """The model under its new `name`; `folder` is an empty one for what is asked and answered. `best`: its best rounds
+    alone, where training stopped early.
 
     Raises `ConversionError` where a program fails, and `UnequalModelError`, which lists what differs.
     """
@@ -48,7 +51,7 @@ def convert(model: Model, name: str, to: Target, *, reader: Xgboost, target: Xgb
     asked, reading, proof = folder / f"model{suffix}", folder / "reading.zip", folder / "proof.zip"
     shutil.copyfile(model.path, asked)
     reader.ask(asked, None, {"to": to, "pickled": pickled}, reading)
-    target.ask(None, reading, {"to": to, "name": name}, proof)
+    target.ask(None, reading, {"to": to, "name": name, "best": best}, proof)
     before, after = (_about(path) for path in (reading, proof))
     if after["differences"]:
         listed = "\n".join(after["differences"])
@@ -78,11 +81,12 @@ def _notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
             f"xgboost {after['xgboost']} takes the base score of this model otherwise than {before['xgboost']}: it was "
             f"written as {after['xgboost']} takes it"
         )
-    best = str(before["attributes"].get("best_iteration", ""))
-    if best.isdecimal() and 0 < int(best) + 1 < before["rounds"]:
+    if after["best"]:
+        notes.append(f"training stopped early: what is kept is the best {after['best']} of {before['rounds']} rounds")
+    elif before["best"]:
         notes.append(
-            f"training stopped early: round {int(best) + 1} of {before['rounds']} was the best. The file keeps all, as "
-            "the original does; the servers before 3.0-5 predict with the best rounds alone, newer ones with all"
+            f"training stopped early, at {before['rounds']} rounds of which the best {before['best']} count: servers "
+            "before 3.0-5 predict with these alone, newer ones with all. --best-rounds keeps these alone"
         )
     return notes
 

@@ -29,12 +29,12 @@ def files(tmp_path_factory):
     return {(version, name): path for version, paths in written.items() for name, path in paths.items()}
 
 
-def converted(path, to, folder, reader, target="3.2.0"):
+def converted(path, to, folder, reader, target="3.2.0", best=False):
     folder.mkdir()
     with source.opened(path) as opened:
         return convert(
             opened.models[0], f"out.{to}", to, reader=old_models.environment(reader),
-            target=old_models.environment(target), folder=folder,
+            target=old_models.environment(target), folder=folder, best=best,
         )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def converted(path, to, folder, reader, target="3.2.0"):
         ("1.2.0", "logitraw", "json", "takes the base score of this model otherwise"),
         ("1.2.0", "forest-softprob", "ubj", ""),
         ("1.5.2", "gblinear-binary", "json", ""),
-        ("1.5.2", "early-stopping", "json", "stopped early"),
+        ("1.5.2", "early-stopping", "json", "--best-rounds keeps these alone"),
         ("1.7.4", "categorical-binary", "ubj", ""),
     ],
 )
@@ -57,6 +57,14 @@ def test_a_model_of_an_old_xgboost_is_the_same_in_the_newest(files, tmp_path, ve
     assert bool(note) is bool(done.notes)
     if name == "gblinear-binary":  # without its rounds xgboost 3 adds the base score as it stands
         assert json.loads(done.content)["learner"]["gradient_booster"]["model"]["boosted_rounds"] == 8
+
+
+def test_the_best_rounds_alone_predict_as_the_old_server_did(files, tmp_path):
+    done = converted(files["1.5.2", "early-stopping"], "json", tmp_path / "work", "1.5.2", best=True)
+    learner = json.loads(done.content)["learner"]
+    best = int(learner["attributes"]["best_iteration"]) + 1
+    assert len(learner["gradient_booster"]["model"]["trees"]) == best < done.leaves
+    assert f"what is kept is the best {best} of" in done.notes[0]
 
 
 def test_what_another_xgboost_would_predict_otherwise_is_refused_with_the_difference(files, tmp_path):

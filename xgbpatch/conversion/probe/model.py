@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 
 MOST_ROWS, MOST_CELLS = 20000, 2000000
+OF_THE_BEST = " of the best rounds"
 
 
 def main(settings):
@@ -30,7 +31,8 @@ def read(settings, folder, answer):
     facts = about(booster)
     document = save(model, booster, os.path.join(folder, "model.json"))
     learner = json.loads(document.decode("utf-8"))["learner"]
-    missing = missing_of(learner, names, types, facts["attributes"])
+    parallel, facts["rounds"], facts["best"] = rounds_of(learner, booster)
+    missing = missing_of(learner, names, types, parallel, facts["attributes"])
     if missing:
         document = changed(document, **missing)
     answer.writestr("model.json", document)
@@ -38,19 +40,31 @@ def read(settings, folder, answer):
         written = as_ubj(document, folder) if missing else save(model, booster, os.path.join(folder, "model.ubj"))
         answer.writestr("model.ubj", written)
     rows, made_of = rows_of(learner)
-    for name, found in dict(predictions(booster, rows), rows=rows).items():
+    facts.update(made_of, wrapper=wrapper(model))
+    arrays = dict(predictions(booster, rows), rows=rows)
+    if facts["best"]:
+        arrays.update(predictions(booster, rows, facts["best"], parallel))
+    for name, found in arrays.items():
         write_array(answer, folder, name, found)
-    facts.update(made_of, wrapper=wrapper(model), rounds=rounds_of(learner))
     answer.writestr("about.json", json.dumps(facts))
 
 
-def missing_of(learner, names, types, attributes):
-    """What old xgboosts do not write: names (before 1.4), and of a linear model how many rounds it has, without which
-    xgboost 3 takes it for one that was not trained, and its base score for a margin."""
+def missing_of(learner, names, types, parallel, attributes):
+    """What old xgboosts do not write: names and the trees of a round (before 1.4), and the rounds of a linear model.
+
+    Without these xgboost 3 takes it for one that was not trained, and its base score for a margin.
+    """
     missing = {}
     if names and not learner.get("feature_names"):
         missing.update(feature_names=names, feature_types=types)
     booster = learner["gradient_booster"]
+    if (
+        booster["name"] == "gbtree"
+        and parallel > 1
+        and "num_parallel_tree" not in booster["model"]["gbtree_model_param"]
+    ):
+        parameters = dict(booster["model"]["gbtree_model_param"], num_parallel_tree=str(parallel))
+        missing["gradient_booster"] = dict(booster, model=dict(booster["model"], gbtree_model_param=parameters))
     if booster["name"] == "gblinear" and not booster["model"].get("boosted_rounds"):
         best = attributes.get("best_iteration", "0")
         model = dict(booster["model"], boosted_rounds=int(best) + 1 if best.isdigit() else 1)
@@ -62,7 +76,7 @@ def check(settings, folder, answer):
     """What the xgboost at hand makes of settings["model"], or of the model in settings["reading"], an answer of `read`.
 
     In the latter case it writes the model where `read` could not, and another base score where this xgboost reads that
-    of the model otherwise; `model.*` is there where the answer's own will not do.
+    of the model otherwise; with settings["best"] the best rounds alone, where training stopped early.
     """
     reading = zipfile.ZipFile(settings["reading"])
     if settings["model"]:
@@ -89,12 +103,27 @@ def check(settings, folder, answer):
         differences = found if differences is None else differences
         if not found:
             differences, scores = [], score
-            answer.writestr(own, content)
             break
         if "from zero" in found[0]:  # it is not the base score
             break
-    _, booster = load(path, False)
-    answer.writestr("about.json", json.dumps(dict(about(booster), differences=differences, base_score=scores)))
+    best = json.loads(reading.read("about.json").decode("utf-8"))["best"] if settings["best"] else 0
+    if best and not differences:
+        content = cut(booster, best, os.path.join(folder, "cut." + to))
+        with open(path, "wb") as file:
+            file.write(content)
+        _, booster = load(path, False)
+        differences = compare(reading, booster, OF_THE_BEST)
+    answer.writestr(own, content)
+    facts = dict(about(booster), differences=differences, base_score=scores, best=best)
+    answer.writestr("about.json", json.dumps(facts))
+
+
+def cut(booster, rounds, path):
+    """The model of the first rounds alone, with all that the whole one notes."""
+    first = booster[:rounds]
+    first.set_attr(**booster.attributes())
+    first.feature_names, first.feature_types = booster.feature_names, booster.feature_types
+    return save(first, first, path)
 
 
 def as_ubj(document, folder):
@@ -116,9 +145,10 @@ def other_scores(document):
     return [repr(each) for each in (margin, 1 / (1 + math.exp(-score))) if each is not None and each != score]
 
 
-def compare(reading, booster):
+def compare(reading, booster, suffix=""):
     """What differs from the answer of `read`, in words; nothing where all is equal, bit for bit.
 
+    A `suffix` names arrays of fewer rounds.
     xgboost before 1.4 may add the base score after the trees, newer ones add it first, so that the last bits of sums
     differ: there the sums from zero are compared bit for bit, and those from the base score within the rounding.
     """
@@ -132,13 +162,13 @@ def compare(reading, booster):
         [int(part) for part in each["xgboost"].split(".")[:2]] < [1, 4] for each in (theirs, ours)
     )
     for name in sorted(after, key=lambda name: "zero" not in name):
-        one, other = before[name], after[name]
+        one, other = before[name + suffix], after[name]
         if one.shape != other.shape:
             differences.append("{}: shape {} became {}".format(name, one.shape, other.shape))
             continue
         equal = one.view(np.uint32) == other.view(np.uint32)
         if added_last and "zero" not in name:
-            margins = before["margins"], after["margins"]
+            margins = before["margins" + suffix], after["margins"]
             within = np.abs(margins[0] - margins[1]) <= rounding(theirs, before)
             equal |= within if name == "margins" else np.ones_like(equal)
         if not equal.all():
@@ -159,7 +189,7 @@ def rounding(facts, before):
     import numpy as np
 
     largest = max(float(np.abs(each).max()) for name, each in before.items() if "margins" in name)
-    return (facts["rounds"] * facts["parallel"] + 1) * largest * 2.0**-23
+    return (facts["trees"] + 1) * largest * 2.0**-23
 
 
 def arrays(reading):
@@ -255,13 +285,17 @@ def about(booster):
     }
 
 
-def predictions(booster, rows):
-    """Name → float32: margins and predictions of all rounds, from the model's base score and from zero."""
+def predictions(booster, rows, best=0, parallel=1):
+    """Name → float32: margins and predictions from the model's base score and from zero, of all rounds, or of the first
+    that are the `best`, under names that say so."""
     import numpy as np
     import xgboost
 
     names, types = names_and_types(booster)
     categorical = {"enable_categorical": True} if "c" in types else {}
+    limit = {}
+    if best:
+        limit = {"iteration_range": (0, best)} if version() >= (1, 4) else {"ntree_limit": best * parallel}
     found = {}
     for start in ("", " from zero"):
         data = xgboost.DMatrix(
@@ -276,18 +310,26 @@ def predictions(booster, rows):
             zero = np.zeros(found["margins"].shape, dtype=np.float32)
             data.set_base_margin(zero if version() >= (1, 6) else zero.reshape(-1))
         for name, margin in (("margins", True), ("predictions", False)):
-            answer = booster.predict(data, output_margin=margin)
+            answer = booster.predict(data, output_margin=margin, **limit)
             found[name + start] = np.ascontiguousarray(answer, dtype=np.float32)
-    return found
+    return {name + OF_THE_BEST: each for name, each in found.items()} if best else found
 
 
-def rounds_of(learner):
-    """0 for gblinear."""
+def rounds_of(learner, booster):
+    """(trees of an output in a round, rounds, best rounds): 0 rounds of gblinear; 0 best rounds where servers predict
+    with all, because the booster has no `best_ntree_limit`, by which they go."""
+    trees = len(trees_of(learner["gradient_booster"]))
+    if not trees:
+        return 1, 0, 0
     model = learner["gradient_booster"].get("gbtree", learner["gradient_booster"])["model"]
-    trees = len(model.get("trees", []))
-    outputs = max(1, len(set(model.get("tree_info", []))))
-    parallel = int(model.get("gbtree_model_param", {}).get("num_parallel_tree") or 1)
-    return trees // (outputs * max(1, parallel))
+    total = trees // max(1, len(set(model["tree_info"])))
+    limit = int(getattr(booster, "best_ntree_limit", 0) or 0)
+    best = booster.attributes().get("best_iteration", "")
+    parallel = int(model["gbtree_model_param"].get("num_parallel_tree") or 0)
+    if not parallel:  # before 1.4
+        parallel = limit // (int(best) + 1) if best.isdigit() else 1
+    parallel = max(1, parallel)
+    return parallel, total // parallel, limit // parallel if 0 < limit < total else 0
 
 
 # Rows on both sides of every threshold: one for each leaf that a row can reach, the cells that its path leaves open
@@ -319,8 +361,8 @@ def rows_of(learner):
             rows[at, feature] = value
     rows[-1] = np.nan
     thresholds = sum(len(found) // 3 for found in values.values())
-    parallel = len(trees_of(learner["gradient_booster"])) // max(1, rounds_of(learner))
-    made_of = {"rows": count, "leaves": len(leaves), "reached": reached, "thresholds": thresholds, "parallel": parallel}
+    trees = len(trees_of(learner["gradient_booster"]))
+    made_of = {"rows": count, "leaves": len(leaves), "reached": reached, "thresholds": thresholds, "trees": trees}
     return rows, made_of
 
 
