@@ -291,7 +291,8 @@ UNKNOWN = ("poisson", "rank-ndcg", "quantile", "quantiles", "two-targets")
 @pytest.mark.parametrize("name", [name for name in UNKNOWN if name in zoo.SPECIMENS])
 def test_selectable_inference_of_any_objective(server, monkeypatch, tmp_path, name):
     model = zoo.save(zoo.SPECIMENS[name], tmp_path, name)
-    x, asked = zoo.inputs(zoo.SPECIMENS[name].missing, rows=4), {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_score,probability"}
+    asked = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_score,probability"}
+    x = zoo.inputs(zoo.SPECIMENS[name].missing, rows=4)
     assert server(model, **asked).post(zoo.csv(x)).status_code == 500
     binary = server("binary", **asked).post(zoo.csv(x)).data
     plain = json.loads(server(model).post(zoo.csv(x), accept="application/json").data)

@@ -48,7 +48,7 @@ def hooks(serve_utils: Any) -> Hooks:
     return standing
 
 
-def _hooked(load: Callable[..., Any], on: Hooks) -> Callable[..., Any]:
+def _hooked(load: Callable[..., Any], on: Hooks) -> Any:
     @functools.wraps(load)
     def get_loaded_booster(model_dir: str, *arguments: Any, **named: Any) -> Any:
         for check in on.checks:
