@@ -56,6 +56,9 @@ SEEN = {
     "custom-metrics": ("3.0-5", "3.2-0"),  # 4.4
     "kfold-eval": ("1.7-1", "3.0-5", "3.2-0"),  # 4.7
     "kfold-without-objective": VERSIONS,  # 4.7
+    "metrics": VERSIONS,  # 4.2
+    "objectives": VERSIONS,  # 4.2
+    "early-stopping": VERSIONS,  # 4.5
     "kfold-checkpoint": VERSIONS[1:],
     "checkpoint-resume": VERSIONS[1:],  # 4.6
 }
@@ -375,6 +378,44 @@ def test_hyperparameter_encoding(named):
             declared.validate(named)
     else:
         assert declared.validate(named)["num_round"] == 1
+
+
+@pytest.mark.parametrize(
+    ("bug", "named"),
+    [
+        ("metrics", {"objective": "reg:logistic", "eval_metric": "auc"}),
+        ("metrics", {"objective": "rank:ndcg", "eval_metric": "ndcg@5-"}),
+        ("metrics", {"objective": "binary:logistic", "_tuning_objective_metric": "validation:error@0.7"}),
+        ("objectives", {"random_state": "7"}),
+        ("objectives", {"base_score": "-1"}),
+        ("objectives", {"tree_method": "hist", "interaction_constraints": "[[0, 1]]"}),
+    ],
+)
+def test_what_xgboost_knows_is_refused(bug, named):
+    declared = hyperparameter_validation.initialize(metrics.initialize())
+    named = dict(named, num_round="1")
+    if shows(bug):
+        with pytest.raises(exc.UserError):
+            declared.validate(named)
+    else:
+        assert declared.validate(named)["num_round"] == 1
+
+
+def test_early_stopping_of_a_linear_model(tmp_path, job):
+    """It is lost when the best round is cut out: at the end of the training, or in 1.2-2 when it is served."""
+    named = {"objective": "reg:squarederror", "booster": "gblinear", "eval_metric": "rmse"}
+    asked = dict(named, num_round="2", early_stopping_rounds="1")
+    if shows("early-stopping") and VERSION != "1.2-2":
+        with pytest.raises(exc.AlgorithmError, match="save_best"):
+            job(**asked)
+        return
+    job(**asked)
+    booster, form = serve_utils.get_loaded_booster(str(tmp_path / "model"))
+    if shows("early-stopping"):
+        with pytest.raises(xgb.core.XGBoostError, match="ntrees is only valid for gbtree"):
+            serve_utils.predict(booster, form, xgb.DMatrix(ROWS), "text/libsvm")
+    else:
+        assert len(serve_utils.predict(booster, form, xgb.DMatrix(ROWS), "text/libsvm")) == len(ROWS)
 
 
 def test_custom_metrics(job):
