@@ -6,6 +6,7 @@ Jobs run the base's own `train`, one process each.
 import csv
 import io
 import json
+import os
 import pickle
 
 import numpy as np
@@ -33,7 +34,11 @@ HELD_OUT = slice(160, 240)
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory):
+    before = os.environ.get("OMP_WAIT_POLICY")
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # xgboost's threads that spin would wait for each other
     with Trainer(tmp_path_factory.mktemp("training")) as started:
+        if before is None:
+            del os.environ["OMP_WAIT_POLICY"]
         yield started
 
 

@@ -450,6 +450,16 @@ def test_the_fixes_of_training_go_with_it(trainer):
     assert outcome.rounds[-1][1]["validation-accuracy"] > 0.5
 
 
+@pytest.mark.skipif(XGBOOST < (2, 0), reason="xgboost 2.0 and later have quantiles")
+def test_quantiles_have_an_importance_each(trainer):
+    asked = job("reg:quantileerror", quantile_alpha="[0.1, 0.9]", eval_metric="quantile")
+    outcome = trainer.run(asked, "metrics", "objectives", "early-stopping", "hyperparameter-encoding")
+    assert outcome.code == 0, outcome.output
+    for row in written(outcome, "importance.json")["features"]:
+        assert len(row["classes"]) == 2
+        assert sum(row["classes"]) == pytest.approx(row["importance"])
+
+
 def test_a_job_that_the_base_finishes_is_finished_whatever_fails_here(trainer):
     """A folder stands where the file should be, and a file where the folder: nothing can be written."""
     place = trainer.new(job())

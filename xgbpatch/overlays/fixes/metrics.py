@@ -11,7 +11,7 @@ from sagemaker_xgboost_container.algorithm_mode import train_utils
 from sagemaker_xgboost_container.constants import xgb_constants
 from sagemaker_xgboost_container.metrics import custom_metrics
 
-from . import _inside, _train_job, _validation
+from . import _inside, _validation
 
 _SEGMENT = "validation:"  # a tuning job optimises on this channel, says the base
 _MORE_IS_BETTER = {"interval-regression-accuracy": True}  # the base has it among those to minimise
@@ -30,7 +30,6 @@ def install() -> None:
         callbacks.EarlyStopping = _told(callbacks.EarlyStopping)
     else:
         callbacks.early_stop = _directed(callbacks.early_stop)
-    _train_job.adapt(_remember)
 
 
 def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., Dict[str, Any]]) -> Dict[str, Any]:
@@ -51,7 +50,9 @@ def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., 
     base_range = _validation.appeal(metrics, "validate_range", in_range)
     base_fit = _validation.appeal(metrics, "validate_dependencies", fits)
     _validation.appeal(hyperparameters["_tuning_objective_metric"], "validate_range", tuned)
-    return validate(given)
+    config = validate(given)
+    _remember(config)  # now: when hosts train together, a trial would wait for the others
+    return config
 
 
 def _ask(job: Mapping[str, Any], names: List[str], refusal: Exception, base: Callable[[str], None]) -> None:
@@ -77,8 +78,7 @@ _printed = {}  # type: Dict[str, _inside.Metric]
 _last = []  # type: List[str]
 
 
-def _remember(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
-    config = job["train_cfg"]
+def _remember(config: Mapping[str, Any]) -> None:
     _printed.clear()
     del _last[:]
     if config.get("early_stopping_rounds"):
@@ -88,7 +88,6 @@ def _remember(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., A
             _printed[name] = told(config, name)
         own = custom_metrics.get_custom_metrics(names or [])
         _last.extend(list(own or names or [])[-1:])  # 1.2 stops by what is printed last
-    return train
 
 
 def told(job: Mapping[str, Any], name: str) -> _inside.Metric:
