@@ -62,8 +62,8 @@ def metric(text: str, known: tuple[Metric, ...]) -> Metric:
     if text in named:
         return named[text]
     parts = _WITH_NUMBER.fullmatch(text)
-    if parts and parts["name"] in _table()["with_number"]:
-        direction = _table()["with_number"][parts["name"]]
+    if parts and parts["name"] in _table()["by_fix" if parts["number"] is None else "numbered"]:
+        direction = _table()["by_fix"][parts["name"]]
         return Metric(text, direction, re.escape(_printed(**parts.groupdict())), needs_fix=True)
     path, _, direction = text.partition(":")
     if "." in path and all(part.isidentifier() for part in path.split(".")) and direction in _DIRECTIONS:

@@ -68,6 +68,7 @@ def test_tuning_objectives_say_which_way():
         ("error@0.5", "error", "Minimize"),
         ("ndcg@5-", "ndcg@5-", "Maximize"),
         ("pre", "pre", "Maximize"),
+        ("quantile", "quantile", "Minimize"),
         ("ams@0.15", "ams@0.15", "Maximize"),
         ("tweedie-nloglik@1.30", "tweedie-nloglik@1.3", "Minimize"),
     ],
@@ -98,7 +99,7 @@ def test_more_than_sagemaker_takes_is_said():
     assert "SageMaker takes 40 of these 66" in run("--split", "both").stderr
 
 
-@pytest.mark.parametrize("name", ["rmes", "rmse@1", "profit", "my_module.profit:up", "my_module."])
+@pytest.mark.parametrize("name", ["rmes", "rmse@1", "quantile@2", "profit", "my_module.profit:up", "my_module."])
 def test_an_unknown_metric_is_refused(name):
     with pytest.raises(ConfigurationError, match=f'"{re.escape(name)}" is not a metric'):
         CliRunner().invoke(command, [name], catch_exceptions=False)

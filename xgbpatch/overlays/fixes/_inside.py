@@ -17,7 +17,7 @@ import numpy as np
 import xgboost
 
 NAME = "xgboost {}".format(xgboost.__version__)
-_NO_PART = frozenset(["eval_metric", "process_type", "verbosity", "nthread", "n_jobs"])  # 1.2 keeps threads for good
+_NO_PART = frozenset(["eval_metric", "disable_default_eval_metric", "process_type", "verbosity", "nthread", "n_jobs"])
 _OF_WIDTH = frozenset(["monotone_constraints", "interaction_constraints"])
 _OF_MACHINE = frozenset(["tree_method", "updater", "predictor", "device", "gpu_id"])
 _UNUSED = re.compile(r"Parameters: \{(.*?)\}", re.DOTALL)
@@ -41,7 +41,8 @@ class Metric:
 def unused(job: Mapping[str, Any], asked: Iterable[str]) -> FrozenSet[str]:
     """The names among the hyperparameters `job` that xgboost does not use, and those that have no part in a trial.
 
-    Constraints belong to the width of the data; they take part where they are `asked`. Raises Refused.
+    Those are what a trial sets itself, and threads, which xgboost 1.2 keeps for good. Constraints belong to the width of
+    the data; they take part where they are `asked`. Raises Refused.
     """
     left_out = _NO_PART | (_OF_WIDTH - set(asked))
     with _listening() as heard:
