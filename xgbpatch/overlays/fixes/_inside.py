@@ -41,8 +41,8 @@ class Metric:
 def unused(job: Mapping[str, Any], asked: Iterable[str]) -> FrozenSet[str]:
     """The names among the hyperparameters `job` that xgboost does not use, and those that have no part in a trial.
 
-    Those are what a trial sets itself, and threads, which xgboost 1.2 keeps for good. Constraints belong to the width of
-    the data; they take part where they are `asked`. Raises Refused.
+    Those are what a trial sets itself, and threads, which xgboost 1.2 keeps for good. Constraints belong to the width
+    of the data; they take part where they are `asked`. Raises Refused.
     """
     left_out = _NO_PART | (_OF_WIDTH - set(asked))
     with _listening() as heard:
