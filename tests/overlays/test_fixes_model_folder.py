@@ -9,6 +9,7 @@ import re
 import shutil
 import struct
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -345,6 +346,26 @@ def test_a_multi_model_worker_ends_when_it_loads_a_refused_model(model_server, t
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert [line.startswith("The model is not loaded: ") for line in said] == [True]
     assert said[0].count("Unable to load model") == 0
+
+
+def test_a_worker_that_ends_waits_until_the_model_server_has_read_why():
+    """It drops what it has not read when the worker is gone."""
+    read, write = os.pipe()
+    kept = os.dup(2)
+    os.dup2(write, 2)
+    try:
+        os.write(2, b"why")
+        waiting = threading.Thread(target=_loading._wait_until_read)
+        waiting.start()
+        waiting.join(1)
+        assert waiting.is_alive()
+        os.read(read, 100)
+        waiting.join(60)
+        assert not waiting.is_alive()
+    finally:
+        os.dup2(kept, 2)
+        for each in (read, write, kept):
+            os.close(each)
 
 
 # --- model-formats --------------------------------------------------------------------------------------------------

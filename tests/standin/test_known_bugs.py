@@ -49,6 +49,8 @@ SEEN = {
     "mme-errors": VERSIONS,  # 2.6
     "dotfile-loaded": ("1.2-2",),  # 2.2
     "pickle-runs-code": VERSIONS,  # 2.2
+    "model-files": VERSIONS,  # 2.2
+    "model-missing": VERSIONS,  # 2.2
     "serve-exit-code": VERSIONS,  # 2.1
     "mme-start": ("3.2-0",),  # 2.1
     "eval-metric-without-objective": VERSIONS,  # 4.2
@@ -245,6 +247,27 @@ def test_dotfile_loaded(tmp_path):
             serve_utils.get_loaded_booster(str(tmp_path), True)
     else:
         assert serve_utils.get_loaded_booster(str(tmp_path), True)[1] == serve_utils.XGB_FORMAT
+
+
+def test_model_files(tmp_path):
+    save(tmp_path, booster_of("binary:logistic"))
+    (tmp_path / "requirements.txt").write_text("no model")
+    assert shows("model-files")
+    with pytest.raises(RuntimeError):
+        serve_utils.get_loaded_booster(str(tmp_path), True)
+
+
+def test_model_missing(tmp_path):
+    save(tmp_path / "model", booster_of("binary:logistic"))
+    assert shows("model-missing")
+    with pytest.raises(IndexError, match=r"list index out of range"):
+        serve_utils.get_loaded_booster(str(tmp_path), True)
+
+
+def test_a_model_that_does_not_load_says_so_twice():
+    handler = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler()
+    with pytest.raises(Exception, match=r"Unable to load model: Unable to load model: "):
+        handler.default_model_fn("/nowhere")
 
 
 class Payload:

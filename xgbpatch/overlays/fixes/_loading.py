@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import importlib.util
 import logging
 import os
+import stat
+import termios
+import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List
 
@@ -16,6 +20,8 @@ PACKAGE = "sagemaker_xgboost_container"
 MODULE = PACKAGE + ".algorithm_mode.serve_utils"
 HANDLER = PACKAGE + ".algorithm_mode.handler_service"
 REASONS = ("model-formats", "model-missing")  # who explains a failure first
+
+_READ_SECONDS, _LOG_SECONDS = 20.0, 2.0  # at the most until lines are read; from then on, until they are in the log
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +99,21 @@ def _refuse_when_loaded(handler_service: Any) -> None:
             if not isinstance(refusal, files.ModelRefused):
                 raise
             logger.error("The model is not loaded: %s", refusal)
+            _wait_until_read()
             raise SystemExit(1) from None
 
     refusing: Any = initializing
     refusing.refuses = True
     service.initialize = refusing
+
+
+def _wait_until_read() -> None:
+    """Until the model server has read what was printed: it drops the rest when a worker ends."""
+    pipes = [number for number in (1, 2) if stat.S_ISFIFO(os.fstat(number).st_mode)]
+    deadline = time.monotonic() + _READ_SECONDS
+    while pipes and time.monotonic() < deadline:
+        unread = [fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) for pipe in pipes]
+        if not any(map(any, unread)):
+            time.sleep(_LOG_SECONDS)
+            return
+        time.sleep(0.05)
