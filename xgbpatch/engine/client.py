@@ -288,7 +288,7 @@ class Engine:
         """The image under that reference or ID, or None when the engine does not hold it."""
         try:
             with translated(f'read image "{reference}"'):
-                return _local_image(self._client.images.get(str(reference)).attrs)
+                return LocalImage.of_engine(self._client.images.get(str(reference)).attrs)
         except MissingImageError:
             return None
 
@@ -492,26 +492,3 @@ def _auth(credentials: Credentials | None) -> dict[str, str]:
     if credentials.identity_token:
         return {"identitytoken": credentials.identity_token}
     return {"username": credentials.username, "password": credentials.password}
-
-
-def _local_image(attrs: Mapping[str, Any]) -> LocalImage:
-    config = attrs.get("Config") or {}
-    return LocalImage(
-        id=attrs["Id"],
-        tags=tuple(attrs.get("RepoTags") or ()),
-        repo_digests=tuple(attrs.get("RepoDigests") or ()),
-        labels=dict(config.get("Labels") or {}),
-        environment=dict(pair.split("=", 1) for pair in config.get("Env") or () if "=" in pair),
-        layers=tuple((attrs.get("RootFS") or {}).get("Layers") or ()),
-        size=int(attrs.get("Size", 0)),
-        created=str(attrs.get("Created", "")),
-        architecture=str(attrs.get("Architecture", "")),
-        document={
-            "architecture": attrs.get("Architecture"),
-            "os": attrs.get("Os"),
-            "variant": attrs.get("Variant"),
-            "os.version": attrs.get("OsVersion"),
-            "config": config,
-            "rootfs": {"type": "layers", "diff_ids": (attrs.get("RootFS") or {}).get("Layers") or []},
-        },
-    )

@@ -29,6 +29,30 @@ class LocalImage:
     architecture: str
     document: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of_engine(cls, attrs: Mapping[str, Any]) -> LocalImage:
+        """From the document that the engine has of an image."""
+        config = attrs.get("Config") or {}
+        return cls(
+            id=attrs["Id"],
+            tags=tuple(attrs.get("RepoTags") or ()),
+            repo_digests=tuple(attrs.get("RepoDigests") or ()),
+            labels=dict(config.get("Labels") or {}),
+            environment=dict(pair.split("=", 1) for pair in config.get("Env") or () if "=" in pair),
+            layers=tuple((attrs.get("RootFS") or {}).get("Layers") or ()),
+            size=int(attrs.get("Size", 0)),
+            created=str(attrs.get("Created", "")),
+            architecture=str(attrs.get("Architecture", "")),
+            document={
+                "architecture": attrs.get("Architecture"),
+                "os": attrs.get("Os"),
+                "variant": attrs.get("Variant"),
+                "os.version": attrs.get("OsVersion"),
+                "config": config,
+                "rootfs": {"type": "layers", "diff_ids": (attrs.get("RootFS") or {}).get("Layers") or []},
+            },
+        )
+
     @property
     def summary(self) -> ImageSummary:
         return ImageSummary.of_document(self.document)
