@@ -283,7 +283,7 @@ def test_what_xgboost_refuses_too_is_the_users_error(trainer, asked, says):
 def test_quantiles_that_cannot_be(trainer):
     asked = {"objective": "reg:quantileerror"}
     refused(trainer.run(job(AMOUNTS, **asked), "objectives"), "quantile_alpha")
-    refused(trainer.run(job(AMOUNTS, quantile_alpha="2", **asked), "objectives"), "must be in the range [0.0, 1.0]")
+    refused(trainer.run(job(AMOUNTS, quantile_alpha="1.5", **asked), "objectives"), "must be in the range [0.0, 1.0]")
     folds = job(AMOUNTS, quantile_alpha="0.1,0.9", _kfold="3", **asked)
     refused(trainer.run(folds, "objectives"), "_kfold does not go with a model of 2 outputs")
     one = trainer.run(job(AMOUNTS, quantile_alpha="0.1", _kfold="2", **asked), "objectives")
