@@ -96,6 +96,13 @@ def _served_whole(booster: xgboost.Booster) -> xgboost.Booster:
     return booster
 
 
+def _can_be_cut(model: xgboost.Booster) -> bool:
+    """Whether its first rounds are the model that it was then; 3.0 fails to cut trees with vector leaves."""
+    learner = model_booster.configuration(model)["learner"]
+    vectors = learner["learner_train_param"].get("multi_strategy") == "multi_output_tree"
+    return learner["gradient_booster"]["name"] == CUT_OUT and not vectors
+
+
 def _keeping(base: Any) -> Any:
     class EarlyStopping(base):
         """Keeps the model of the best round where xgboost could not cut it out of the last."""
@@ -106,7 +113,7 @@ def _keeping(base: Any) -> Any:
 
         def before_training(self, model: xgboost.Booster) -> xgboost.Booster:
             model = super(EarlyStopping, self).before_training(model)
-            if self.save_best and model_booster.kind(model) != CUT_OUT:
+            if self.save_best and not _can_be_cut(model):
                 self.save_best, self.keeps = False, True
             return model
 
