@@ -85,6 +85,7 @@ SOUND = {
     "libsvm in the place of CSV": (zoo.libsvm(X), "text/csv"),
     "narrow libsvm with gaps": ("0 0:1 2:1\n1 1:3", LIBSVM),
     "recordio": (recordio(X), RECORDIO),
+    "sparse records without a feature": (recordio(X[:2, :0], sparse=True), RECORDIO),
     "unknown type": ("1,2", "text/plain"),
 }
 

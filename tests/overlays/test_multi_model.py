@@ -97,6 +97,14 @@ def test_csv_is_one_line_a_record_with_the_bases_numbers(worker):
     assert {len(line.split(",")) for line in text.splitlines()} == {2 + zoo.FEATURES}
 
 
+def test_records_that_may_be_misread_are_predicted_and_not_explained(worker):
+    body = zoo.csv(zoo.inputs(rows=2)[:, :-1])
+    plain, ours = worker("regression"), worker("regression", **SHAP)
+    assert ours.post(body, accept="application/json; shap=off") == plain.post(body)
+    status, text = ours.post(body)
+    assert (status, "the records have 5 columns, the model has 6" in text) == (400, True)
+
+
 @pytest.mark.parametrize("accept", ["application/json", "text/csv"])
 @pytest.mark.parametrize("name", ["regression", "softprob"])
 def test_one_request_asks_and_the_next_is_the_bases(worker, name, accept):

@@ -34,6 +34,8 @@ def complaint(model: Any, dmatrix: Any) -> str:
     if not isinstance(getattr(dmatrix, "recorded", None), np.ndarray):
         return ""
     columns = dmatrix.num_col()
+    if not columns:  # sparse recordio records without a feature, which 3.2-0 makes an array of; all is missing
+        return ""
     widths = (features for features in widths_of(model) if features != columns)
     return next((compared("the records have", columns, features) for features in widths), "")
 
