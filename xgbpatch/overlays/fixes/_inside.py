@@ -21,7 +21,9 @@ _NO_PART = frozenset(["eval_metric", "disable_default_eval_metric", "process_typ
 _OF_WIDTH = frozenset(["monotone_constraints", "interaction_constraints"])
 _OF_MACHINE = frozenset(["tree_method", "updater", "predictor", "device", "gpu_id"])
 _UNUSED = re.compile(r"Parameters: \{(.*?)\}", re.DOTALL)
-_WIDE_MARGINS = tuple(int(part) for part in xgboost.__version__.split(".")[:2]) >= (1, 6)
+_XGBOOST = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
+_WIDE_MARGINS = _XGBOOST >= (1, 6)
+_ALONE = {"nthread": 1} if _XGBOOST >= (1, 6) else {}  # for a few rows; before, the whole process would keep it
 _ROWS, _COLUMNS, _MOST_ROWS = 8, 2, 1e4
 _FAR = 1e6 + 0.5  # a label that no class and no probability has
 
@@ -46,7 +48,7 @@ def unused(job: Mapping[str, Any], asked: Iterable[str]) -> FrozenSet[str]:
     """
     left_out = _NO_PART | (_OF_WIDTH - set(asked))
     with _listening() as heard:
-        _booster(dict(_without(job, left_out), disable_default_eval_metric=1), _matrix(np.zeros(_ROWS)))
+        _evaluation(dict(_without(job, left_out), disable_default_eval_metric=1), _matrix(np.zeros(_ROWS)))
     found = _UNUSED.search(heard())
     names = found.group(1).split(",") if found else []
     return left_out | {name.strip(' "\n') for name in names}
@@ -56,7 +58,8 @@ def outputs(job: Mapping[str, Any]) -> int:
     """How many numbers a model trained with `job` predicts for a row; raises Refused."""
     with _listening():
         matrix = _matrix(np.zeros(_ROWS))
-        margins = _booster(dict(_plain(job), disable_default_eval_metric=1), matrix).predict(matrix, output_margin=True)
+        booster = xgboost.Booster(dict(_plain(job), **_ALONE), [matrix])
+        margins = booster.predict(matrix, output_margin=True)
     return 1 if margins.ndim == 1 else int(margins.shape[1])
 
 
@@ -65,7 +68,7 @@ def confines_labels(job: Mapping[str, Any]) -> bool:
     try:
         with _listening():
             matrix = _matrix(np.resize([1.0, _FAR], _ROWS), job)
-            xgboost.train(dict(_plain(job), disable_default_eval_metric=1), matrix, num_boost_round=1)
+            xgboost.train(dict(_plain(job), **_ALONE), matrix, num_boost_round=1)
     except Exception:
         return True
     return False
@@ -74,12 +77,15 @@ def confines_labels(job: Mapping[str, Any]) -> bool:
 def metric(job: Mapping[str, Any], name: str) -> Metric:
     """The metric `name` as xgboost computes it for the objective of `job`; raises Refused."""
     parameters = dict(_plain(job), eval_metric=name)
-    classes = outputs(job) if _has_classes(job) else 0
+    count = outputs(job)
+    classes = count if _has_classes(job) else 0
     rows = 4 * int(_cut_off(name)) + 2 * max(classes, 4)
     printed, maximize, refusals = "", None, []
     for levels in ((0.0, 1.0), (1.0, 2.0)):  # some metrics take 0 and 1 only, others no 0
         labels = np.resize(np.arange(float(classes)) if classes else np.array(levels), rows)
-        good = 6.0 * (labels[:, None] == np.arange(classes)) - 3 if classes else labels
+        good = (
+            6.0 * (labels[:, None] == np.arange(classes)) - 3 if classes else np.repeat(labels[:, None], count, axis=1)
+        )
         bad = np.roll(good, 1, axis=0)
         if job.get("objective") == "survival:cox":  # a high margin is a short life
             good, bad = bad, good
@@ -111,9 +117,11 @@ def _cut_off(name: str) -> float:
 
 def _has_parameter(parameters: Mapping[str, Any], name: str) -> bool:
     """Whether the metric has one; error@0.5 is printed as error, because that is its own."""
-    labels = np.resize([0.0, 1.0], 8)
     try:
-        other, _ = _evaluated(dict(parameters, eval_metric=name.partition("@")[0] + "@2"), labels, labels)
+        with _listening():
+            labels = np.resize([0.0, 1.0], _ROWS)
+            numbered = dict(parameters, eval_metric=name.partition("@")[0] + "@2")
+            other = _evaluation(numbered, _matrix(labels, parameters))
     except Refused:
         return False
     return "@" in other
@@ -124,13 +132,11 @@ def _has_classes(job: Mapping[str, Any]) -> bool:
 
 
 def _evaluated(parameters: Mapping[str, Any], labels: np.ndarray, margins: np.ndarray) -> Tuple[str, float]:
-    """The metric's printed name, and its value for predictions of `margins`, (rows,) or (rows, classes)."""
+    """The metric's printed name, and its value for predictions of `margins`, (rows, outputs)."""
     matrix = _matrix(labels, parameters)
-    if margins.ndim == 1:
-        margins = np.repeat(margins[:, None], outputs(parameters), axis=1)
     matrix.set_base_margin(margins if _WIDE_MARGINS and margins.shape[1] > 1 else margins.ravel())
     with _listening():
-        text = _booster(parameters, matrix).eval(matrix)
+        text = _evaluation(parameters, matrix)
     printed, _, value = text.split("\teval-")[-1].rpartition(":")
     return printed, float(value)
 
@@ -155,11 +161,11 @@ def _matrix(labels: np.ndarray, job: Mapping[str, Any] = MappingProxyType({})) -
     return matrix
 
 
-def _booster(parameters: Mapping[str, Any], matrix: xgboost.DMatrix) -> xgboost.Booster:
-    """One that is configured, which is when xgboost looks at its parameters."""
-    booster = xgboost.Booster(dict(parameters, verbosity=1, validate_parameters=1), [matrix])
-    booster.eval(matrix)
-    return booster
+def _evaluation(parameters: Mapping[str, Any], matrix: xgboost.DMatrix) -> str:
+    """The line of a booster without rounds; before it is evaluated, xgboost looks at its parameters."""
+    booster = xgboost.Booster(dict(parameters, verbosity=1, validate_parameters=1, **_ALONE), [matrix])
+    line: str = booster.eval(matrix)
+    return line
 
 
 @contextlib.contextmanager
