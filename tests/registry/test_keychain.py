@@ -97,8 +97,9 @@ def test_docker_hub_has_several_names(logged_in, key, host):
     assert credentials(f"{host}/a:1") == ("me", "x")
 
 
-def test_an_identity_token_is_no_password(logged_in):
-    logged_in({"auths": {"registry.example.com": {**login(UUID, ""), "identitytoken": "refresh-me"}}})
+@pytest.mark.parametrize("key", ["registry.example.com", "https://registry.example.com/v1/"])
+def test_an_identity_token_is_no_password(logged_in, key):
+    logged_in({"auths": {key: {**login(UUID, ""), "identitytoken": "refresh-me"}}})
     assert token("registry.example.com/a:1") == "refresh-me"
 
 
