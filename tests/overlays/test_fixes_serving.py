@@ -272,6 +272,7 @@ ERRORS = [
     pytest.param({"body": "1,2", "content_type": "application/x-parquet"}, 415, "not supported", id="parquet"),
     pytest.param({"body": ",".join("1" * 9)}, 400, "feature", id="too wide"),
     pytest.param({"body": "1,2,3,4,5,6", "accept": "text/plain"}, 406, "text/plain", id="unknown accept"),
+    pytest.param({"body": "1,2,3,4,5,6", "accept": LINES}, 406, LINES, id="JSON Lines, as jsonlines-accept says"),
 ]
 
 
