@@ -16,6 +16,7 @@ from . import _train_job, eval_metric_without_objective
 
 logger = logging.getLogger(__name__)
 CUT_OUT = "gbtree"  # the one booster whose first rounds are the model that they once were
+VECTORS = "multi_output_tree"  # whose leaves xgboost 3.0 loses when it cuts
 _callbacks: Any = xgboost.callback
 _HAS_CLASSES = hasattr(_callbacks, "EarlyStopping")
 
@@ -43,14 +44,13 @@ def install() -> None:
 
 def _adapt(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
     config = job["train_cfg"]
-    stops = bool(config.get("early_stopping_rounds"))
-    if stops and _HAS_CLASSES:
-        _say_what_is_missing(job)
-    booster = config.get("booster", CUT_OUT)
-    if booster == CUT_OUT or not (stops or booster == "gblinear"):
+    stops = bool(config.get("early_stopping_rounds")) and (not _HAS_CLASSES or _has_what_it_takes(job))
+    booster, strategy = config.get("booster", CUT_OUT), config.get("multi_strategy")
+    if (booster == CUT_OUT and strategy != VECTORS) or not (stops or booster == "gblinear"):
         return train
     if stops and job["checkpoint_dir"]:
-        logger.warning("No checkpoints: early stopping of %s needs the model of the best round from the start", booster)
+        kind = strategy if booster == CUT_OUT else booster
+        logger.warning("No checkpoints: early stopping of %s needs the model of the best round from the start", kind)
         job["checkpoint_dir"] = None
 
     def train_whole(parameters: Any, matrix: Any, *positional: Any, **named: Any) -> Any:
@@ -66,7 +66,8 @@ def _adapt(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]
     return train_whole
 
 
-def _say_what_is_missing(job: Dict[str, Any]) -> None:
+def _has_what_it_takes(job: Dict[str, Any]) -> bool:
+    """Whether the base stops the job early; the log says why not."""
     config = job["train_cfg"]
     missing = []
     if job["val_dmatrix"] is None:
@@ -75,6 +76,7 @@ def _say_what_is_missing(job: Dict[str, Any]) -> None:
         missing.append("eval_metric")
     if missing:
         logger.warning("early_stopping_rounds changes nothing: the job has to have %s too", " and ".join(missing))
+    return not missing
 
 
 class _Best(object):
@@ -97,9 +99,9 @@ def _served_whole(booster: xgboost.Booster) -> xgboost.Booster:
 
 
 def _can_be_cut(model: xgboost.Booster) -> bool:
-    """Whether its first rounds are the model that it was then; 3.0 fails to cut trees with vector leaves."""
+    """Whether xgboost cuts its first rounds out as they were then."""
     learner = model_booster.configuration(model)["learner"]
-    vectors = learner["learner_train_param"].get("multi_strategy") == "multi_output_tree"
+    vectors = learner["learner_train_param"].get("multi_strategy") == VECTORS
     return learner["gradient_booster"]["name"] == CUT_OUT and not vectors
 
 
