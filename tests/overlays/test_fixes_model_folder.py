@@ -32,6 +32,7 @@ ROWS = np.random.RandomState(0).rand(200, 3).round(4)
 FORMS = {"json": "a.json", "binary": "a.bin", "pickle": "a.pkl", **({"ubj": "a.ubj"} if zoo.XGBOOST >= (1, 6) else {})}
 if zoo.XGBOOST >= (3, 1):
     del FORMS["binary"]
+ESTIMATOR = b"\x80\x02cxgboost.sklearn\nXGBRegressor\n)\x81}X\1\0\0\0aK\1sb."
 PACK = "tar -czf model.tar.gz -C FOLDER xgboost-model"
 
 
@@ -69,6 +70,8 @@ def others(folder):
         "dump.txt": "\n".join(trained(1).get_dump()).encode(),
         "train.csv": b"1,2,3\n4,5,6\n",
         "encoder.pkl": pickle.dumps({"a": 1}),
+        "bundle.pkl": pickle.dumps({"model": trained(1), "columns": ["a"]}),
+        "classifier.pkl": ESTIMATOR,
         "weights.npy": b"\x93NUMPY\x01\x00v\x00",
         "model.tar.gz": b"\x1f\x8b\x08\x00",
         "_SUCCESS": b"",
@@ -263,6 +266,10 @@ KINDS = {
     "cut": (_cut, r'The model "{folder}/xgboost-model" cannot be loaded: it is a JSON model of \d+ bytes that breaks'),
     "text": (_holding(b"hello"), r"begins with text that no model of xgboost begins with: \"hello\"\."),
     "empty file": (_holding(b""), r'xgboost-model" cannot be loaded: it is empty\.'),
+    "dump": (
+        _holding(b"booster[0]:\n0:[f0<1]"),
+        r'it is a dump for people, .*: write it with save_model\("model\.json"\)',
+    ),
     "archive": (_holding(b"\x1f\x8b\x08"), r"it is an archive \(gzip\), not a model: pack the model itself"),
     "misshapen": (_misshapen, r"cannot be loaded: xgboost [\d.]+ says: .*Invalid cast"),
     "sealed": (_sealed, r'xgboost-model" cannot be loaded: it cannot be read: Permission denied\.'),
@@ -425,11 +432,12 @@ def test_an_old_pickle_is_named(tmp_path, raw):
     assert CONVERTED.format(" --unpickle", "pickle.load(file).") in said
 
 
-def test_an_estimator_is_told_from_a_booster(tmp_path):
-    (tmp_path / "xgboost-model").write_bytes(b"\x80\x02cxgboost.sklearn\nXGBRegressor\n)\x81}X\1\0\0\0aK\1sb.")
-    said = refusal(tmp_path)
+@pytest.mark.parametrize("name", ["xgboost-model", "classifier.pkl"])
+def test_an_estimator_alone_is_told_from_a_booster(tmp_path, name):
+    (tmp_path / name).write_bytes(ESTIMATOR)
+    said = refusal(tmp_path, "model-files", "model-formats")
     assert "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster" in said
-    assert CONVERTED.format(" --unpickle", "model.get_booster().") in said
+    assert CONVERTED.format(" --unpickle", "model.get_booster().").replace("xgboost-model", name, 1) in said
 
 
 @pytest.mark.skipif(not (1, 6) <= zoo.XGBOOST < (3, 1), reason="others do not choose by name, or read no binary form")

@@ -26,7 +26,11 @@ _FORMS = (
     (UBJSON, re.compile(rb"\{%b\x07learner\{(?!%b\x0dgeneric_param)" % (_LENGTH, _LENGTH), re.DOTALL)),
 )
 _OF_JSON_MODEL = re.compile(rb'"(?:learner|gradient_booster|learner_model_param|split_conditions|base_weights)"\s*:')
-_OF_XGBOOST = re.compile(rb"xgboost")
+_OF_XGBOOST = re.compile(  # a pickle whose object is of a class of xgboost; what holds such an object is no model
+    rb"(?:\x80[\x02-\x05](?:\x95.{8})?(?:c|\x8c.)|ccopy_?reg\n_reconstructor\n(?:p0\n|q\x00)?\(c)xgboost\.(\w+)",
+    re.DOTALL,
+)
+_DUMP = re.compile(rb'booster\[\d+\]|\s*\[\s*\{\s*"nodeid"')
 
 # Names that say "model": what they hold has to be one, or the base fails, but for a whole document in a file "….json".
 _SAYS_MODEL = re.compile(
@@ -61,14 +65,22 @@ def contents(folder: str) -> Contents:
     """What the files of `folder` are; raises OSError where it cannot be listed."""
     names = [name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name))]
     kinds = {name: _kind(os.path.join(folder, name)) for name in names}
-    alike = {_shape(name) for name in names if kinds[name].form}
-    others = [name for name in names if kinds[name].other and (kinds[name].certain or not _claims(name, alike))]
+    alike = {_shape(name) for name, kind in kinds.items() if kind.form and not kind.other}
+    alone = not any(kind.form and not kind.other for kind in kinds.values())
+    others = [
+        name
+        for name, kind in kinds.items()
+        if kind.other and (kind.certain or not _claims(name, alike)) and not (kind.form and alone)
+    ]
     return Contents(tuple(name for name in names if name not in others), tuple(others))
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """`form` of a model, `other` for what is none, `certain` where that is so whatever its name; else nobody knows."""
+    """`form` of a model, `other` for what is none, `certain` where that is so whatever its name; else nobody knows.
+
+    Of an estimator of xgboost.sklearn both: it is a model where there is no other, so that the error is about it.
+    """
 
     form: str = ""
     other: bool = False
@@ -84,7 +96,8 @@ def _kind(path: str) -> _Kind:
         head, tail = ends(path)
         found = form(head)
         if found == PICKLE:
-            return _Kind(PICKLE) if _OF_XGBOOST.search(head) else _Kind(other=True)
+            owner = _OF_XGBOOST.match(head)
+            return _Kind(PICKLE if owner else "", other=not owner or owner.group(1) == b"sklearn")
         if found or not (head.lstrip()[:1] in (b"{", b"[") and _is_text(head)):
             return _Kind(found) if found else _Kind(other=_is_other(head, tail, suffix))
         return _of_document(path, head, tail, suffix)
@@ -214,7 +227,9 @@ def damage(path: str, *, failed: bool = False) -> str:
     for start, name in _ARCHIVES:
         if head.startswith(start):
             return "it is an archive ({}), not a model: pack the model itself".format(name)
-    found = _kind(path).form
+    if _DUMP.match(head):
+        return 'it is a dump for people, which no xgboost loads: write it with save_model("model.json")'
+    found = form(head) or _kind(path).form
     if not found and (failed or _is_text(head)):
         begins = "text" if _is_text(head) else "bytes"
         return "it begins with {} that no model of xgboost begins with: {}".format(begins, quoted_bytes(head))
