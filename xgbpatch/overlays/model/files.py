@@ -18,7 +18,7 @@ PICKLE_START = re.compile(rb"\x80[\x02-\x05]|[c(]\w+\.?\w*\n")  # how protocols 
 
 _PART = 65536  # bytes at either end that are looked at
 _MOST_JSON = 2**24  # bytes of a document that is read whole, to see that it is no model
-_MOST_NAMES, _MOST_ENTRIES, _DEEPEST = 10, 1000, 3
+_MOST_NAMES, _MOST_ENTRIES, _DEEPEST, _LONGEST = 10, 1000, 3, 300
 _LENGTH = rb"(?:[iU]|I.|l...|L.{7})"  # of a key of UBJSON, but for its last byte
 _FORMS = (
     (BINARY, re.compile(rb"binf|bs64\t")),
@@ -183,9 +183,9 @@ def listing(names: Any) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name in quotes, on one line, whatever is in it."""
+    """A name or a path in quotes, on one line, whatever is in it."""
     shown = ascii(name)[1:-1]
-    return '"{}"'.format(shown if len(shown) <= 80 else shown[:77] + "...")
+    return '"{}"'.format(shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "...")
 
 
 def holds(folder: str) -> str:
