@@ -12,10 +12,12 @@ import pickle
 import numpy as np
 import pytest
 import xgboost
+from sagemaker_algorithm_toolkit import exceptions
 from sagemaker_containers._recordio import _read_recordio
 from sagemaker_containers.record_pb2 import Record
 from sagemaker_xgboost_container.algorithm_mode import hyperparameter_validation, serve_utils
-from xgbpatch_overlays.fixes import _inside, metrics, objectives
+from sagemaker_xgboost_container.algorithm_mode import metrics as base_metrics
+from xgbpatch_overlays.fixes import _inside, _validation, metrics, objectives
 
 from support.overlays import zoo
 from support.overlays.training_jobs import Job, Trainer
@@ -280,6 +282,16 @@ def test_what_xgboost_refuses_too_is_the_users_error(trainer, asked, says):
 
 
 @pytest.mark.skipif(not KNOWS_QUANTILES, reason="xgboost 2.0 and later")
+def test_a_second_job_is_not_asked_about_the_first(monkeypatch):
+    monkeypatch.setattr(hyperparameter_validation, "initialize", hyperparameter_validation.initialize)
+    _validation.adapt(objectives._check)
+    known = hyperparameter_validation.initialize(base_metrics.initialize())
+    for name, value in (("num_parallel_tree", "-1"), ("save_model_on_termination", "maybe")):
+        assert known.validate({"num_round": "1"})
+        with pytest.raises(exceptions.UserError, match=name):
+            known.validate({"num_round": "1", name: value})
+
+
 def test_quantiles_that_cannot_be(trainer):
     asked = {"objective": "reg:quantileerror"}
     refused(trainer.run(job(AMOUNTS, **asked), "objectives"), "quantile_alpha")

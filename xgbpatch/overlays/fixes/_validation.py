@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Iterator, Mapping
 
 from sagemaker_algorithm_toolkit import exceptions
 from sagemaker_xgboost_container.algorithm_mode import hyperparameter_validation, metrics
@@ -14,7 +15,7 @@ Check = Callable[[Any, Dict[str, Any], Callable[[Mapping[str, Any]], Dict[str, A
 def adapt(check: Check) -> None:
     """Have `check(hyperparameters, given, validate)` stand for the base's `validate(given)`.
 
-    `hyperparameters` are the base's, made anew for each job; what `check` changes of them is gone after it.
+    What `check` changes of the base's `hyperparameters` is gone after it, so that the next job is asked anew.
     """
     base = hyperparameter_validation.initialize
 
@@ -22,10 +23,29 @@ def adapt(check: Check) -> None:
     def initialize(*positional: Any, **named: Any) -> Any:
         hyperparameters = base(*positional, **named)
         validate = hyperparameters.validate
-        hyperparameters.validate = lambda given: check(hyperparameters, given, validate)
+
+        def validate_once(given: Dict[str, Any]) -> Dict[str, Any]:
+            with _restored(hyperparameters.hyperparameters):
+                return check(hyperparameters, given, validate)
+
+        hyperparameters.validate = validate_once
         return hyperparameters
 
     hyperparameter_validation.initialize = initialize
+
+
+@contextlib.contextmanager
+def _restored(known: Dict[str, Any]) -> Iterator[None]:
+    """Puts every hyperparameter of `known` back as it was."""
+    kept = {name: (hyperparameter, dict(vars(hyperparameter))) for name, hyperparameter in known.items()}
+    try:
+        yield
+    finally:
+        known.clear()
+        for name, (hyperparameter, attributes) in kept.items():
+            vars(hyperparameter).clear()
+            vars(hyperparameter).update(attributes)
+            known[name] = hyperparameter
 
 
 def appeal(hyperparameter: Any, method: str, ask: Callable[..., None]) -> Callable[..., None]:
