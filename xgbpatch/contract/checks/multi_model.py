@@ -170,7 +170,7 @@ def model_missing(session: Session) -> str:
 def model_formats(session: Session) -> str:
     """model-formats: a model of a newer xgboost is refused when it is loaded, and the log says by which."""
     newer = b'{"learner":{"attributes":{}},"version":[99,0,0]}'
-    return _refused(session, "newer", {"xgboost-model": newer}, "was written by xgboost 99.0, and this image has")
+    return _refused(session, "newer", {"xgboost-model": newer}, "xgboost 99.0, and this image has")
 
 
 def _refused(session: Session, name: str, files: dict[str, bytes], reason: str) -> str:

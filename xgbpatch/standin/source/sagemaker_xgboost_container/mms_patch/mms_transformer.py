@@ -21,7 +21,7 @@ class XGBMMSTransformer(Transformer):
             return [self._respond(data[0].get("body"), context)]
         except BaseInferenceToolkitError as e:
             logging.exception(e)
-            return self.handle_error(context, e.status_code, e.phrase)
+            return self.handle_error(context, e.status_code, e.message)
         except Exception as e:
             logging.exception(e)
             return self.handle_error(context, client.INTERNAL_SERVER_ERROR, str(e))
