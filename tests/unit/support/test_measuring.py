@@ -3,7 +3,9 @@
 import os
 import socket
 import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -54,17 +56,24 @@ def test_memory_of_a_command_and_its_children(below):
     assert 120 * MIB < memory < 180 * MIB
 
 
-def test_writes_of_a_command_and_its_children(tmp_path):
-    write = f"open({str(tmp_path / 'file')!r}, 'wb').write(bytes(8 << 20))"
+@pytest.fixture
+def on_disk():
+    """A folder on a disk, whose writes Linux counts; those of a temporary folder in memory it does not."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+def test_writes_of_a_command_and_its_children(on_disk):
+    write = f"open({str(on_disk / 'file')!r}, 'wb').write(bytes(8 << 20))"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {write!r}])"
     written = Meter(os.environ, []).measure([python(code)]).written
     assert 8 * MIB <= written < 9 * MIB
 
 
-def test_writes_of_a_watched_process_before_the_watch_are_not_counted(tmp_path):
-    with (tmp_path / "before").open("wb") as file:
+def test_writes_of_a_watched_process_before_the_watch_are_not_counted(on_disk):
+    with (on_disk / "before").open("wb") as file:
         file.write(bytes(4 * MIB))
-    with measuring.watched(os.getpid()) as watch, (tmp_path / "file").open("wb") as file:
+    with measuring.watched(os.getpid()) as watch, (on_disk / "file").open("wb") as file:
         file.write(bytes(2 * MIB))
     assert 2 * MIB <= watch.written < 3 * MIB
 
