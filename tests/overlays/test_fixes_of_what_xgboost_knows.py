@@ -281,7 +281,6 @@ def test_what_xgboost_refuses_too_is_the_users_error(trainer, asked, says):
     assert "Stack trace" not in outcome.output.partition("UserError: ")[2]
 
 
-@pytest.mark.skipif(not KNOWS_QUANTILES, reason="xgboost 2.0 and later")
 def test_a_second_job_is_not_asked_about_the_first(monkeypatch):
     monkeypatch.setattr(hyperparameter_validation, "initialize", hyperparameter_validation.initialize)
     _validation.adapt(objectives._check)
@@ -292,6 +291,7 @@ def test_a_second_job_is_not_asked_about_the_first(monkeypatch):
             known.validate({"num_round": "1", name: value})
 
 
+@pytest.mark.skipif(not KNOWS_QUANTILES, reason="xgboost 2.0 and later")
 def test_quantiles_that_cannot_be(trainer):
     asked = {"objective": "reg:quantileerror"}
     refused(trainer.run(job(AMOUNTS, **asked), "objectives"), "quantile_alpha")
