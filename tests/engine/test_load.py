@@ -36,7 +36,11 @@ def players(native) -> dict[str, Player]:
 def test_broken_requests_end_as_at_the_base(players, name):
     said = raw.settled({part: player.address for part, player in players.items()}, name)
     assert said["base"] or name in raw.UNFINISHED
-    if said["base"].startswith(b"HTTP/1.1 200"):
+    if name == "length-too-short":  # the base predicts the cells that came, which have no explanation
+        assert said["base"].startswith(b"HTTP/1.1 200")
+        assert said["on"].startswith(b"HTTP/1.1 400")
+        assert b"the records have 3 columns, the model has 6" in said["on"]
+    elif said["base"].startswith(b"HTTP/1.1 200"):
         head, _, body = said["base"].rstrip().partition(b"\r\n\r\n")
         assert said["on"].startswith(head.partition(b"\r\n")[0])
         assert said["on"].partition(b"\r\n\r\n")[2].startswith(body + b",")
