@@ -14,6 +14,7 @@ from typing import IO
 from xgbpatch import layout
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts
+from xgbpatch.native import build as native
 from xgbpatch.patch.features import feature
 from xgbpatch.spec import Spec
 
@@ -119,12 +120,24 @@ def compose(spec: Spec, facts: Facts, *, packages: Path | None = None, base: str
 
 
 def overlay_files() -> tuple[PatchFile, ...]:
-    """The overlay package itself, the same in every image."""
+    """The overlay package itself, the same in every image, whatever its machine and its features.
+
+    Raises `ConfigurationError` where a native library is missing or was made from other sources.
+    """
     root = Path(str(files("xgbpatch").joinpath("overlays")))
     special = (SERVE_SCRIPT, FINDER)
     target = f"{layout.OVERLAYS}/{layout.OVERLAY_PACKAGE}"
     modules = (file for file in tree(root, target, "**/*.py") if not file.target.endswith(special))
-    return tuple(replace(file, executable=False) for file in modules)  # whatever this machine's file system says
+    libraries = (_native_library(machine, root, target) for machine in native.MACHINES)
+    # whatever this machine's file system says
+    return tuple(replace(file, executable=False) for file in (*modules, *libraries))
+
+
+def _native_library(machine: str, root: Path, target: str) -> PatchFile:
+    path = native.library(machine, root / "native")
+    if complaint := native.complaint(path):
+        raise ConfigurationError(complaint, "Run scripts/setup in the checkout, or install xgbpatch with pip.")
+    return PatchFile(f"{target}/native/{path.name}", path)
 
 
 def overlay_digest() -> str:

@@ -1,0 +1,72 @@
+"""The native library: made from these sources, the same bytes anywhere, and never left out of an image in silence."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.native import build
+from xgbpatch.overlays.native import library
+from xgbpatch.patch import compose
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(build.__file__).resolve().parents[2]
+
+
+def test_the_same_bytes_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "SOURCES", shutil.copytree(build.SOURCES, tmp_path / "sources"))
+    build.build(tmp_path)
+    for machine in build.MACHINES:
+        assert build.library(machine, tmp_path).read_bytes() == build.library(machine).read_bytes()
+
+
+def test_pyproject_pins_the_compiler_that_the_digest_names():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pin = f"ziglang=={build.ZIG}"
+    assert pin in project["build-system"]["requires"]
+    assert project["dependency-groups"]["native"] == [pin]
+
+
+def test_the_library_of_this_machine_loads_with_the_interface_that_the_overlays_know():
+    assert isinstance(library.load(), ctypes.CDLL)
+
+
+def test_both_libraries_are_in_every_image():
+    names = [file.target.rsplit("/", 1)[1] for file in compose.overlay_files() if not file.target.endswith(".py")]
+    assert names == [f"libxgbpatch-{machine}.so" for machine in build.MACHINES]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"of older sources")])
+def test_no_image_is_defined_without_a_library_or_with_an_old_one(tmp_path, monkeypatch, damage):
+    shutil.copytree(Path(compose.__file__).parent.parent / "overlays", tmp_path / "overlays")
+    monkeypatch.setattr(compose, "files", lambda package: tmp_path)
+    damage(tmp_path / "overlays/native/libxgbpatch-aarch64.so")
+    with pytest.raises(ConfigurationError, match=r"libxgbpatch-aarch64.so") as raised:
+        compose.overlay_files()
+    assert "scripts/setup" in raised.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("machine", "content", "reason"),
+    [
+        ("riscv64", None, "no native library"),
+        (platform.machine(), b"not an ELF file", "does not load"),
+    ],
+)
+def test_a_machine_without_the_library_is_told_why(tmp_path, monkeypatch, machine, content, reason):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    if content:
+        (tmp_path / f"libxgbpatch-{machine}.so").write_bytes(content)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    with pytest.raises(library.Unsuitable, match=reason):
+        library.load()

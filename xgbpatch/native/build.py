@@ -1,0 +1,70 @@
+"""Compiles the native library with `ziglang`: one file for each machine, the same bytes wherever it is made.
+
+`python -m xgbpatch.native.build` (in scripts/setup) and the build hook of wheel and editable install call `build`.
+Nothing is compiled where the libraries are there and were made from these sources. Run time needs none of this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+FOLDER = SOURCES.parent / "overlays" / "native"
+MACHINES = ("x86_64", "aarch64")  # as `platform.machine()` calls them
+ZIG = "0.17.1"  # pyproject.toml pins the same
+FLAGS = (  # no contraction: predictions are the base's, bit for bit; where more may be fused, the source says so
+    "-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-sanitize=undefined", "-fvisibility=hidden",
+    "-fPIC", "-shared", "-s", "-Wall", "-Wextra", "-Werror",
+)  # fmt: skip
+
+
+def library(machine: str, folder: Path = FOLDER) -> Path:
+    """Where the library of `machine` lies."""
+    return folder / f"libxgbpatch-{machine}.so"
+
+
+def digest() -> str:
+    """sha256 over the sources, the flags and the compiler's version."""
+    total = hashlib.sha256(f"{ZIG} {' '.join(FLAGS)}\n".encode())
+    for path in sorted(SOURCES.glob("*.[ch]")):
+        total.update(f"{path.name}\n".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def complaint(path: Path) -> str:
+    """Why `path` is not the library that these sources make, or an empty string."""
+    if not path.is_file():
+        return f'the native library "{path.name}" is missing'
+    if f"xgbpatch-sources:{digest()}".encode() not in path.read_bytes():
+        return f'the native library "{path.name}" was made from other sources'
+    return ""
+
+
+def build(folder: Path = FOLDER) -> None:
+    """Make the libraries that are missing or out of date; raises `CalledProcessError` where the compiler fails."""
+    outdated = [path for path in (library(machine, folder) for machine in MACHINES) if complaint(path)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(_compile, outdated))
+
+
+def _compile(target: Path) -> None:
+    machine = target.stem.rpartition("-")[2]
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
+        made = Path(folder) / target.name
+        # relative names, and the folder of the sources as working directory: no path of this machine gets into the file
+        sources = sorted(path.name for path in SOURCES.glob("*.c"))
+        definition = f'-DXGBPATCH_SOURCES="{digest()}"'
+        zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.2.17"]
+        subprocess.run([*zig, *FLAGS, definition, "-o", str(made), *sources, "-lm"], cwd=SOURCES, check=True)
+        made.chmod(0o644)
+        os.replace(made, target)
+
+
+if __name__ == "__main__":
+    build()

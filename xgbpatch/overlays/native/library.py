@@ -1,0 +1,39 @@
+"""The native library of this machine, loaded through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+import sys
+from typing import Optional, Tuple
+
+from ..model.choice import Unsuitable
+
+ABI = 1  # of xgbpatch/native/library.h
+
+
+def load() -> ctypes.CDLL:
+    """The library, loaded once; raises Unsuitable where there is none for this machine, or it does not load."""
+    library, reason = _loaded(os.path.dirname(os.path.abspath(__file__)))
+    if library is None:
+        raise Unsuitable(reason)
+    return library
+
+
+@functools.lru_cache(maxsize=None)
+def _loaded(folder: str) -> Tuple[Optional[ctypes.CDLL], str]:
+    machine = platform.machine()
+    path = os.path.join(folder, "libxgbpatch-{}.so".format(machine))
+    if not sys.platform.startswith("linux") or not os.path.isfile(path):
+        return None, "there is no native library for {} on {}".format(sys.platform, machine)
+    try:
+        library = ctypes.CDLL(path)
+        library.xgbpatch_abi.restype = ctypes.c_int32
+        abi = library.xgbpatch_abi()
+    except (OSError, AttributeError) as error:
+        return None, "the native library does not load: {}".format(error)
+    if abi != ABI:
+        return None, "the native library has the interface {}, {} is needed: run scripts/setup".format(abi, ABI)
+    return library, ""
