@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from support.bases import versions
 # The tests start hundreds of Python processes, and each would compile all that it imports.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A docker-registry of a few megabytes spends half of its time on collecting garbage.
+os.environ.setdefault("GOGC", "1000")
 
 pytest_plugins = ["support.fixtures"]
 
@@ -86,9 +89,12 @@ def _parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first, so that no worker is left with it at the end."""
-    items.sort(key=lambda item: next(
-        position for position, folder in enumerate((*LONG_FIRST, ".")) if item.path.is_relative_to(TESTS / folder)
-    ))  # fmt: skip
+    items.sort(key=lambda item: _position(item.path))
+
+
+@cache
+def _position(path: Path) -> int:
+    return next(number for number, folder in enumerate((*LONG_FIRST, ".")) if path.is_relative_to(TESTS / folder))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -80,7 +80,7 @@ def _configuration(folder: Path, host: RegistryHost, port: int) -> Path:
     authority.cert_pem.write_to_path(folder / "ca.crt")
     server.private_key_pem.write_to_path(folder / "tls.key")
     server.cert_chain_pems[0].write_to_path(folder / "tls.crt")
-    secret = bcrypt.hashpw(host.password.encode(), bcrypt.gensalt(rounds=5)).decode()
+    secret = bcrypt.hashpw(host.password.encode(), bcrypt.gensalt(rounds=4)).decode()
     (folder / "htpasswd").write_text(f"AWS:{secret}\n")
     config = folder / "registry.yml"
     config.write_text(
@@ -122,4 +122,8 @@ class _Connect(BaseRequestHandler):
         with socket.create_connection(("127.0.0.1", self.server.port)) as upstream:
             self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             Thread(target=copy, args=(upstream, self.request), daemon=True).start()
-            copy(self.request, upstream)
+            upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while piece := self.request.recv(1 << 14):
+                upstream.sendall(piece)
+                # urllib3 lets the body of a request wait until its head was acknowledged, where there is a proxy
+                self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

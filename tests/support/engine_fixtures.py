@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,16 +14,27 @@ import pytest
 from support.bases import RUN_ID, TEST_BASE
 from support.pipeline import build_spec
 from xgbpatch.build.engine import EngineBuilder, EngineBuildResult
-from xgbpatch.engine.client import Engine
+from xgbpatch.engine.client import Container, Engine
+from xgbpatch.engine.types import Run
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
 
 
+class PatientEngine(Engine):
+    """In whose containers threads of OpenMP that wait do not spin, as in those of `test-local`."""
+
+    @contextmanager
+    def container(self, run: Run) -> Iterator[Container]:
+        patient = replace(run, environment={"OMP_WAIT_POLICY": "passive", **run.environment})
+        with super().container(patient) as container:
+            yield container
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A real engine; where none answers the tests fail, because nothing here may be skipped in silence."""
-    with Engine.connect() as connected:
+    with PatientEngine.connect() as connected:
         yield connected
 
 

@@ -144,6 +144,6 @@ def _certificate(folder: Path) -> str:
 
 
 def _passwords(folder: Path) -> str:
-    secret = bcrypt.hashpw(USER.password.encode(), bcrypt.gensalt(rounds=5)).decode()
+    secret = bcrypt.hashpw(USER.password.encode(), bcrypt.gensalt(rounds=4)).decode()
     (folder / "htpasswd").write_text(f"{USER.username}:{secret}\n")
     return f"auth:\n  htpasswd: {{realm: loopback, path: {folder / 'htpasswd'}}}\n"

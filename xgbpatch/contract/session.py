@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -107,6 +108,8 @@ def background() -> Sequence[Sequence[float]]:
 Need = Job | Stack
 
 _SAME = {Models.NAMED: Models.ABALONE}  # the same model
+# Threads of OpenMP wait by spinning: beside other work a job of one second took ten. What is computed stays the same.
+_PATIENT = {"OMP_WAIT_POLICY": "passive"}
 
 
 class Session:
@@ -263,7 +266,9 @@ class Session:
     def _start(self, run: Run) -> tuple[Container, ExitStack]:
         """A container that ends with the session, or earlier, with the stack beside it."""
         exits = self._exits.enter_context(ExitStack())
-        return exits.enter_context(self.engine.container(run)), exits
+        patient = {name: value for name, value in _PATIENT.items() if name not in self.image.environment}
+        patient_run = replace(run, environment={**patient, **run.environment})
+        return exits.enter_context(self.engine.container(patient_run)), exits
 
     def _own(self, stack: Stack) -> bool:
         """Whether `stack` serves the user's own model."""
