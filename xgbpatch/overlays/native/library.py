@@ -7,7 +7,7 @@ import functools
 import os
 import platform
 import sys
-from typing import Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 from ..model.choice import Unsuitable
 
@@ -37,3 +37,21 @@ def _loaded(folder: str) -> Tuple[Optional[ctypes.CDLL], str]:
     if abi != ABI:
         return None, "the native library has the interface {}, {} is needed: run scripts/setup".format(abi, ABI)
     return library, ""
+
+
+@functools.lru_cache(maxsize=None)
+def available() -> bool:
+    """Whether `load` gives a library."""
+    try:
+        load()
+    except Unsuitable:
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=None)
+def function(name: str, *types: Any, result: Any = ctypes.c_int64) -> Callable[..., Any]:
+    """The library's function `name`, whose arguments are of these ctypes; raises Unsuitable."""
+    callable_: Any = getattr(load(), name)
+    callable_.argtypes, callable_.restype = types, result
+    return callable_  # type: ignore[no-any-return]

@@ -1,0 +1,182 @@
+/* Numbers to text: the shortest decimal that reads as the same number, in the layout of Python's repr.
+ *
+ * The digits are Schubfach's: Raffaello Giulietti, The Schubfach way to render doubles (2020). Of all decimals that round
+ * to the number it takes the shortest, and of these the nearest. Nothing here asks the locale.
+ */
+#include <string.h>
+
+#include "library.h"
+#include "powers.h"
+
+typedef unsigned __int128 uint128;
+
+struct decimal {
+    uint64_t digits; /* the number is digits * 10^exponent */
+    int32_t exponent;
+};
+
+/* c * 2^q, of `width` bits: what is the same for float and double. */
+struct binary {
+    uint64_t c;
+    int32_t q;
+    int32_t power_of_two; /* the number below is only half as far as the one above */
+};
+
+static struct binary split_float(uint32_t bits)
+{
+    uint32_t exponent = bits >> 23 & 0xff, fraction = bits & 0x7fffff;
+    if (exponent == 0)
+        return (struct binary){fraction, -149, 0};
+    return (struct binary){fraction | 0x800000, (int32_t)exponent - 150, fraction == 0 && exponent > 1};
+}
+
+static struct binary split_double(uint64_t bits)
+{
+    uint64_t exponent = bits >> 52 & 0x7ff, fraction = bits & 0xfffffffffffff;
+    return (struct binary){fraction | (uint64_t)1 << 52, (int32_t)exponent - 1075, fraction == 0 && exponent > 1};
+}
+
+/* floor(c * g / 2^64) with g the first 64 bits of a power of ten; its last bit is set where the division leaves a rest. */
+static uint64_t scaled_float(const struct power *power, uint64_t c)
+{
+    uint128 product = (uint128)(power->high + (power->low != 0)) * c;
+    return (uint64_t)(product >> 64) | ((uint64_t)product >> 32 > 1);
+}
+
+/* The same with all 128 bits. */
+static uint64_t scaled_double(const struct power *power, uint64_t c)
+{
+    uint128 low = (uint128)power->low * c, high = (uint128)power->high * c + (uint64_t)(low >> 64);
+    return (uint64_t)(high >> 64) | ((uint64_t)high > 1);
+}
+
+static inline struct decimal shortest(struct binary number, uint64_t (*scaled)(const struct power *, uint64_t))
+{
+    uint64_t c = number.c;
+    int32_t q = number.q;
+    if (q <= 0 && q > -53 && (c & (((uint64_t)1 << -q) - 1)) == 0) /* an integer is its own shortest text */
+        return (struct decimal){c >> -q, 0};
+    int32_t k = (q * 1262611 - (number.power_of_two ? 524031 : 0)) >> 22; /* floor(log10 of the interval's width) */
+    int32_t shift = q + binary_exponent(-k) + 1;
+    const struct power *power = &POWERS[-k - POWERS_FROM];
+    uint64_t value = scaled(power, 4 * c << shift), odd = c & 1; /* the ends of an odd number's interval round away */
+    uint64_t lower = scaled(power, (4 * c - 2 + number.power_of_two) << shift) + odd;
+    uint64_t upper = scaled(power, (4 * c + 2) << shift) - odd;
+    uint64_t s = value / 4;
+    if (s >= 10) {
+        uint64_t tens = s / 10;
+        int below = lower <= 40 * tens, above = 40 * tens + 40 <= upper;
+        if (below != above)
+            return (struct decimal){tens + (uint64_t)above, k + 1};
+    }
+    int below = lower <= 4 * s, above = 4 * s + 4 <= upper;
+    if (below != above)
+        return (struct decimal){s + (uint64_t)above, k};
+    uint64_t middle = 4 * s + 2;
+    return (struct decimal){s + (value > middle || (value == middle && (s & 1))), k};
+}
+
+static char *put(char *out, const char *text)
+{
+    size_t length = strlen(text);
+    memcpy(out, text, length);
+    return out + length;
+}
+
+/* Python's layout: plain from 0.0001 up to 16 digits before the point, else with an exponent of two digits. */
+static char *put_decimal(char *out, struct decimal number)
+{
+    while (number.digits % 10 == 0) {
+        number.digits /= 10;
+        number.exponent++;
+    }
+    char text[20];
+    char *digits = text + sizeof text;
+    for (uint64_t rest = number.digits; rest; rest /= 10)
+        *--digits = (char)('0' + rest % 10);
+    int32_t count = (int32_t)(text + sizeof text - digits), point = count + number.exponent;
+    if (point < -3 || point > 16) {
+        *out++ = digits[0];
+        if (count > 1) {
+            *out++ = '.';
+            memcpy(out, digits + 1, (size_t)count - 1);
+            out += count - 1;
+        }
+        int32_t exponent = point - 1;
+        *out++ = 'e';
+        *out++ = exponent < 0 ? '-' : '+';
+        exponent = exponent < 0 ? -exponent : exponent;
+        *out++ = (char)('0' + exponent / 10);
+        *out++ = (char)('0' + exponent % 10);
+    } else if (point <= 0) {
+        out = put(out, "0.");
+        for (; point < 0; point++)
+            *out++ = '0';
+        memcpy(out, digits, (size_t)count);
+        out += count;
+    } else if (point < count) {
+        memcpy(out, digits, (size_t)point);
+        out += point;
+        *out++ = '.';
+        memcpy(out, digits + point, (size_t)(count - point));
+        out += count - point;
+    } else {
+        memcpy(out, digits, (size_t)count);
+        out += count;
+        for (; count < point; count++)
+            *out++ = '0';
+        out = put(out, ".0");
+    }
+    return out;
+}
+
+/* The one float32 whose shortest text, 7.038531e-26, gives its neighbour where it is read as a double and then rounded. */
+enum { TWICE_ROUNDED = 0x15ae43fd };
+
+static char *put_number(char *out, float value, int widened, const char *nan, const char *infinity)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t size = bits & 0x7fffffff;
+    if (size > 0x7f800000)
+        return put(out, nan);
+    if (bits >> 31)
+        *out++ = '-';
+    if (size == 0x7f800000)
+        return put(out, infinity);
+    if (size == 0)
+        return put(out, "0.0");
+    if (!widened && size != TWICE_ROUNDED)
+        return put_decimal(out, shortest(split_float(size), scaled_float));
+    double wide;
+    uint64_t wide_bits;
+    memcpy(&value, &size, sizeof value);
+    wide = value;
+    memcpy(&wide_bits, &wide, sizeof wide_bits);
+    return put_decimal(out, shortest(split_double(wide_bits), scaled_double));
+}
+
+/* Writes `rows` times `columns` float32 to `out`: `before` a row, `between` its numbers, `after` it; NUL-terminated.
+ *
+ * `widened`: digits that give the double of the same value, as Python writes a float32 that it made a float; else those
+ * that give the float32. `out` has room for 24 bytes a number and the longest of `nan` and `infinity`, and for the other
+ * texts. `ends` (may be NULL) gets where each row ends. Returns the number of bytes written.
+ */
+EXPORT int64_t xgbpatch_write(const float *values, int64_t rows, int64_t columns, int32_t widened, const char *before,
+                              const char *between, const char *after, const char *nan, const char *infinity, char *out,
+                              int64_t *ends)
+{
+    char *begin = out;
+    for (int64_t row = 0; row < rows; row++) {
+        out = put(out, before);
+        for (int64_t column = 0; column < columns; column++) {
+            if (column)
+                out = put(out, between);
+            out = put_number(out, *values++, widened, nan, infinity);
+        }
+        out = put(out, after);
+        if (ends)
+            ends[row] = out - begin;
+    }
+    return out - begin;
+}

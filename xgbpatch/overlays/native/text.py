@@ -1,0 +1,120 @@
+"""float32 to text: the shortest that gives the same float32 back, for our columns, and the base's own for predictions.
+
+Layout is that of Python's `repr` in both. Without the native library the same bytes come from Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from . import library
+
+ROOM = 24  # bytes of the longest number
+AT_ONCE = 2**17  # numbers that are written into one buffer, of 3 MB and more
+FEW = 20  # numbers that Python writes sooner than the library is called
+PYTHON, JSON = ("nan", "inf"), ("NaN", "Infinity")  # how NaN and infinity are spelled
+
+
+def shortest(values: np.ndarray, between: str = ", ", special: Tuple[str, str] = PYTHON) -> Iterator[str]:
+    """Of each row of float32 (n, k) its numbers in the shortest decimals, with `between` between them.
+
+    Of a number, `numpy.float32(float(text))` is the number. `special` is PYTHON or JSON.
+    """
+    if library.available():
+        for rows in _slices(values):
+            body, ends = _written(rows, False, ("", between, ""), special)
+            start, text = 0, body.decode("ascii")
+            for end in ends.tolist():
+                yield text[start:end]
+                start = end
+        return
+    for row in values:
+        yield between.join(_spelled(map(shortest_double, row), special))
+
+
+def shortest_double(value: np.float32) -> float:
+    """The number whose `repr` is the shortest text of a float32.
+
+    numpy's own text has the digits (Dragon4). One float32 has a shortest decimal that as a double is nearer to its
+    neighbour: as the library does, it is widened instead.
+    """
+    double = float(str(value))
+    return float(value) if np.isfinite(value) and np.float32(double) != value else double
+
+
+class Layout(NamedTuple):
+    """How the base puts predictions into a body; a record of several classes is in brackets, or is not."""
+
+    opening: str
+    before: str
+    after: str
+    separator: str
+    closing: str
+    brackets: bool = True
+    special: Tuple[str, str] = PYTHON
+
+
+CSV = Layout("", "", "", "\n", "\n", brackets=False)
+BATCH_LINES = Layout(
+    "", "", "", "\n", "\n"
+)  # batch transform, whatever Accept says; on multi-model servers for CSV alone
+JSON_SCORES = Layout('{"predictions": [', '{"score": ', "}", ", ", "]}", special=JSON)
+MULTI_MODEL_CSV = Layout("", "", "", ",", "")  # all records in one line
+MULTI_MODEL_JSON = Layout("[", "", "", ", ", "]", special=JSON)
+
+
+def predictions(values: np.ndarray, layout: Layout) -> Optional[bytes]:
+    """The base's answer for predictions float32 (n,) or (n, classes), byte for byte: the `repr` of each as a double.
+
+    None for other arrays, and for none at all: the base writes these.
+    """
+    if values.dtype != np.float32 or values.ndim not in (1, 2) or not values.size:
+        return None
+    brackets = layout.brackets and values.ndim == 2
+    before, between = layout.before + "[" * brackets, ", " if layout.brackets else ","
+    after = "]" * brackets + layout.after + layout.separator
+    rows = values.reshape(len(values), -1)
+    if values.size <= FEW or not library.available():
+        lines = (before + between.join(_spelled(row, layout.special)) + after for row in rows.tolist())
+        records = "".join(lines).encode("ascii")
+    else:
+        parts = (_written(part, True, (before, between, after), layout.special) for part in _slices(rows))
+        records = b"".join(body for body, _ in parts)
+    records = records[: len(records) - len(layout.separator)]
+    return layout.opening.encode("ascii") + records + layout.closing.encode("ascii")
+
+
+def _slices(values: np.ndarray) -> Iterator[np.ndarray]:
+    """`values` in parts of about AT_ONCE numbers."""
+    step = max(1, AT_ONCE // max(1, values.shape[1]))
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
+
+
+_TEXT, _ARRAY, _NUMBER = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64
+_TYPES = (_ARRAY, _NUMBER, _NUMBER, ctypes.c_int32, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _ARRAY, _ARRAY)
+
+
+def _written(
+    values: np.ndarray, widened: bool, texts: Tuple[str, str, str], special: Tuple[str, str]
+) -> Tuple[bytes, np.ndarray]:
+    """The text of the rows and where each ends, by the library; `texts` stand before, between and after."""
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    rows, columns = values.shape
+    before, between, after, nan, infinity = (text.encode("ascii") for text in texts + special)
+    size = rows * (len(before) + len(after) + columns * (ROOM + len(between)))
+    body, ends = np.empty(size, np.uint8), np.empty(rows, np.int64)
+    write = library.function("xgbpatch_write", *_TYPES)
+    length = write(
+        values.ctypes.data, rows, columns, widened, before, between, after, nan, infinity,
+        body.ctypes.data, ends.ctypes.data,
+    )  # fmt: skip
+    return body[:length].tobytes(), ends
+
+
+def _spelled(numbers: Iterable[float], special: Tuple[str, str]) -> List[str]:
+    spelling = {"nan": special[0], "inf": special[1], "-inf": "-" + special[1]}
+    return [spelling.get(text, text) for text in map(repr, numbers)]
