@@ -90,7 +90,7 @@ multi_model.main()
 def test_a_multi_model_start_that_is_held_up_finds_its_server(engine, fixed):
     """As on a busy machine: the launcher has ended, and nobody has waited for it, when the search begins.
 
-    That the base's search fails there is in tests/standin/test_known_bugs.py.
+    That the base's search fails there is in tests/standin/test_known_bugs_of_serving.py.
     """
     environment = {"SAGEMAKER_MULTI_MODEL": "true", "XGBPATCH_FIXES": "mme-start"}
     with engine.container(Run(fixed, ("python3", "-c", HELD_UP), environment=environment)) as container:
