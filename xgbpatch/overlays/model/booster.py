@@ -7,11 +7,13 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import xgboost
+
+from .choice import Unsuitable
 
 
 def configuration(booster: xgboost.Booster) -> Dict[str, Any]:
@@ -105,7 +107,7 @@ class Tree:
     """One tree as xgboost's parallel arrays; `condition` holds the threshold of a split and the value of a leaf.
 
     `left[i] == -1` marks a leaf. A row goes left where `float32(x) < condition`, or where x is missing and
-    `default_left`.
+    `default_left`. At a node of `categories` it goes left where int(x) is none of them.
     """
 
     left: Any
@@ -115,6 +117,7 @@ class Tree:
     default_left: Any
     cover: Any
     weight: np.float32
+    categories: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def levels(self) -> Iterator[List[int]]:
         """The nodes of each level from the root down; pruned nodes stay in the arrays and are in none."""
@@ -140,6 +143,7 @@ class Forest:
     features: int
     groups: Tuple[Tuple[Tree, ...], ...]
     base: Tuple[np.float32, ...]
+    dart: bool = False
 
     @property
     def trees(self) -> Tuple[Tree, ...]:
@@ -154,14 +158,23 @@ def model_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
-    """The Forest that a prediction with `options` (its tree cut among them) walks."""
+    """The Forest that a prediction with `options` (its tree cut among them) walks.
+
+    Raises Unsuitable where the model has no trees, or trees whose leaves hold several values.
+    """
     learner = document["learner"]
+    name = learner["gradient_booster"]["name"]
+    if name not in ("gbtree", "dart"):
+        raise Unsuitable('the booster is "{}"'.format(name))
     model = model_of(document)
-    outputs = max(1, int(learner["learner_model_param"].get("num_class", 0)))
-    weights = learner["gradient_booster"].get("weight_drop", [1.0] * len(model["trees"]))
+    sizes = learner["learner_model_param"]
+    outputs = max(1, int(sizes.get("num_class", 0)), int(sizes.get("num_target", 1)))
+    weights = learner["gradient_booster"].get("weight_drop") or [1.0] * len(model["trees"])
     groups: Tuple[List[Tree], ...] = tuple([] for _ in range(outputs))
-    kept = _kept(model, outputs, options)
-    for raw, group, weight in list(zip(model["trees"], model["tree_info"], weights))[:kept]:
+    first, last = _kept(model, outputs, options)
+    for raw, group, weight in list(zip(model["trees"], model["tree_info"], weights))[first:last]:
+        if int(raw["tree_param"].get("size_leaf_vector", 0) or 0) > 1:
+            raise Unsuitable("the model has vector leaves")
         tree = Tree(
             left=raw["left_children"],
             right=raw["right_children"],
@@ -170,6 +183,7 @@ def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
             default_left=raw["default_left"],
             cover=raw["sum_hessian"],
             weight=np.float32(weight),
+            categories=_categories(raw),
         )
         groups[group].append(tree)
     return Forest(
@@ -177,22 +191,27 @@ def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
         features=int(learner["learner_model_param"]["num_feature"]),
         groups=tuple(tuple(group) for group in groups),
         base=_base(learner, outputs),
+        dart=name == "dart",
     )
 
 
-def _kept(model: Any, outputs: int, options: Mapping[str, Any]) -> int:
-    """How many trees the options keep: `ntree_limit` counts trees a group, `iteration_range` boosting rounds."""
+def _categories(raw: Mapping[str, Any]) -> Dict[int, Sequence[int]]:
+    """The set of each categorical split, by its node."""
+    rows = zip(raw.get("categories_nodes", ()), raw.get("categories_segments", ()), raw.get("categories_sizes", ()))
+    return {node: raw["categories"][begin : begin + size] for node, begin, size in rows}
+
+
+def _kept(model: Any, outputs: int, options: Mapping[str, Any]) -> Tuple[int, int]:
+    """The trees that the options keep: `ntree_limit` counts trees a group, `iteration_range` boosting rounds."""
     total = len(model["trees"])
     if options.get("ntree_limit"):
-        return min(total, int(options["ntree_limit"]) * outputs)
-    end: int = options.get("iteration_range", (0, 0))[1]
-    if not end:
-        return total
+        return 0, min(total, int(options["ntree_limit"]) * outputs)
+    begin, end = options.get("iteration_range", (0, 0))
     if "iteration_indptr" in model:
-        kept: int = model["iteration_indptr"][min(end, len(model["iteration_indptr"]) - 1)]
-        return kept
-    parallel = max(1, int(model["gbtree_model_param"].get("num_parallel_tree", 1)))
-    return min(total, end * parallel * outputs)
+        bounds = model["iteration_indptr"]
+        return bounds[min(begin, len(bounds) - 1)], bounds[min(end, len(bounds) - 1)] if end else total
+    trees = max(1, int(model["gbtree_model_param"].get("num_parallel_tree", 1))) * outputs
+    return min(total, begin * trees), min(total, end * trees) if end else total
 
 
 def _base(learner: Mapping[str, Any], outputs: int) -> Tuple[np.float32, ...]:

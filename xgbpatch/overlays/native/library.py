@@ -32,6 +32,8 @@ def _loaded(folder: str) -> Tuple[Optional[ctypes.CDLL], str]:
         library = ctypes.CDLL(path)
         library.xgbpatch_abi.restype = ctypes.c_int32
         abi = library.xgbpatch_abi()
+        if abi == ABI:
+            _declare(library)
     except (OSError, AttributeError) as error:
         return None, "the native library does not load: {}".format(error)
     if abi != ABI:
@@ -55,3 +57,26 @@ def function(name: str, *types: Any, result: Any = ctypes.c_int64) -> Callable[.
     callable_: Any = getattr(load(), name)
     callable_.argtypes, callable_.restype = types, result
     return callable_  # type: ignore[no-any-return]
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """The types of every function: a pointer is never cut to an int. Raises AttributeError where one is missing."""
+    pointer, integer, long, real = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
+    for name, result, arguments in (
+        ("forest", pointer, (integer, integer)),
+        ("forest_free", None, (pointer,)),
+        ("forest_add", integer, (pointer, integer) + (pointer,) * 6 + (real, pointer, pointer, long)),
+        ("forest_output", None, (pointer, integer)),
+        ("forest_end", integer, (pointer,)),
+        ("forest_unexplained", integer, (pointer,)),
+        ("forest_bytes", long, (pointer,)),
+        ("forest_splits", long, (pointer,)),
+        ("margins", None, (pointer, pointer, long, pointer, integer, integer, pointer)),
+        ("kernels", integer, ()),
+        ("kernel_width", integer, (integer,)),
+        ("contributions", integer, (pointer, integer, pointer, long, pointer)),
+        ("contributions_of_rows", integer, (pointer, integer, pointer, long, pointer)),
+        ("interactions", integer, (pointer, integer, pointer, long, pointer)),
+    ):
+        function = getattr(library, "xgbpatch_" + name)
+        function.restype, function.argtypes = result, arguments

@@ -1,0 +1,557 @@
+/* Exact path-dependent SHAP values of a forest, and their interactions, by Gauss-Legendre quadrature.
+
+   A leaf of value w, below a path on which feature f has the cover share z_f and the row satisfies (o_f = 1) or fails
+   (o_f = 0) the splits on f, gives feature i, by the integral form of the Shapley value,
+       w (o_i - z_i) * integral over t in (0, 1) of the product over f != i of a_f(t),  a_f(t) = z_f (1 - t) + o_f t.
+   The product is a polynomial of a degree below the number of features on the path, so a rule of half as many nodes is
+   exact. With H(t) the product above a split, T(t) the sum over the leaves below it of w times the product below it,
+   l and r its children with the shares rl and rr of its cover, and o the side that the row takes:
+       U = (1 - t) H,  V = t H,  H_l = rl U + [o = l] V,  H_r = rr U + [o = r] V             (down)
+       R = rl T_l + rr T_r,  B = T_o,  T = (1 - t) R + t B,  phi_i += sum over nodes of H (B - R)   (up)
+   Where the feature was on the path before, with share z and all its splits satisfied, with a = z (1 - t) + t,
+       U = z (1 - t) / a H,  V = H - U,  phi_i += sum of z / a^2 H (B - R);
+   where one of them failed, U = H, V = 0, and there is nothing to add. All that the row decides is a mask.
+   Interactions: at each split, each other feature j above it gets (o_j - z_j) / a_j of what goes into phi_i, halved.
+
+   Method: Yu, Xu, Bifet and Read, Linear TreeSHAP (NeurIPS 2022), for the polynomial; Wettenstein, Mitchell and Yu
+   (arXiv 2605.04497) for the quadrature. Values: Lundberg et al., Nature Machine Intelligence 2 (2020). Tables a leaf as
+   in Yang, Fast TreeSHAP (2021), were left aside: they grow as 2^depth, and gather. Down and up as above are our own.
+
+   Batches have rows in the lanes; a single row has the nodes of the rule in them. */
+#pragma clang fp contract(fast)
+#include <stdlib.h>
+#include <string.h>
+
+#include "lanes.h"
+#include "trees.h"
+
+#define VECTORS (VARIANT == 512 ? 1 : VARIANT == 256 ? 2 : 4) /* of rows, side by side */
+#define LANES (WIDTH * VECTORS)
+#define EACH for (int k = 0; k < VECTORS; k++)
+
+/* What a thread works with, on the heap: deep trees need much of it. `nodes` below is that of the tree's rule. */
+typedef struct {
+    int32_t features;
+    const double *x;            /* (features, LANES) */
+    double *phi;                /* (features, LANES) */
+    double *pairs;              /* (features, features, LANES) of lower and higher feature, or NULL */
+    const double *rest;         /* 1 - t of each node */
+    const double *weights;      /* of each node */
+    double *derived;            /* of a repeated split, at 2 * nodes * its index: z (1 - t) / a, then z / a^2 */
+    double *ratios;             /* of an edge, at nodes * its number: (1 - z) / a; at 0: -1 / (1 - t) of a failed one */
+    uint32_t *above;            /* for interactions: edges of the other features above a split, one for each feature */
+    int64_t *above_from;        /* splits + 1: where the edges of a split begin */
+    double *down, *up;          /* H and T by slot: (slots, nodes, LANES) */
+    M *state;                   /* of an edge, the rows that satisfy it and all earlier ones on its feature; at 0: all */
+    const uint32_t *categories;
+} Walk;
+
+LANE void add_pairs(const Walk *w, const Split *splits, uint32_t split, int nodes, int from, int N, const V *g) {
+    int32_t feature = splits[split].feature;
+    for (int64_t at = w->above_from[split]; at < w->above_from[split + 1]; at++) {
+        uint32_t edge = w->above[at];
+        int32_t other = splits[(edge - 1) / 2].feature;
+        size_t low = (size_t)(feature < other ? feature : other), high = (size_t)(feature < other ? other : feature);
+        double *to = w->pairs + (low * (size_t)w->features + high) * LANES;
+        const double *ratio = w->ratios + (size_t)edge * nodes + from, *failed = w->ratios + from;
+        EACH {
+            M satisfied = w->state[(size_t)edge * VECTORS + k];
+            V sum = v_load(to + k * WIDTH);
+            for (int q = 0; q < N; q++)
+                sum = v_fma(g[q * VECTORS + k], v_select(satisfied, v_set(ratio[q]), v_set(failed[q])), sum);
+            v_store(to + k * WIDTH, sum);
+        }
+    }
+}
+
+/* The rows that go left at a split. */
+LANE void sides(const Walk *w, const Split *n, M *left) {
+    const double *x = w->x + (size_t)n->feature * LANES;
+    if (n->meta & CATEGORICAL) {
+        const uint32_t *set = w->categories + n->categories;
+        EACH {
+            unsigned bits = 0;
+            for (int i = 0; i < WIDTH; i++) {
+                double value = x[k * WIDTH + i];
+                int goes = value == value ? category_left(set, (float)value) : (n->meta & DEFAULT_LEFT) != 0;
+                bits |= (unsigned)goes << i;
+            }
+            left[k] = m_bits(bits);
+        }
+        return;
+    }
+    V condition = v_set(n->condition);
+    EACH left[k] = v_less(v_load(x + k * WIDTH), condition);
+    if (n->meta & DEFAULT_LEFT) EACH left[k] = m_or(left[k], v_missing(v_load(x + k * WIDTH)));
+}
+
+/* One split on the way down: N nodes of the rule at a time, `blocks` times. */
+LANE void descend(const Walk *w, const Split *n, size_t split, const int N, const int blocks, const int repeated) {
+    const size_t nodes = (size_t)N * blocks, slot = n->meta >> SLOT_SHIFT, below = (slot / 2 + 1) * 2;
+    M *edges = w->state + (1 + 2 * split) * VECTORS;
+    const M *earlier = w->state + (size_t)n->earlier * VECTORS;
+    M left[VECTORS], right[VECTORS];
+    sides(w, n, left);
+    EACH {
+        right[k] = m_andnot(left[k], earlier[k]);
+        if (repeated) left[k] = m_and(left[k], earlier[k]);
+        edges[k] = left[k];
+        edges[VECTORS + k] = right[k];
+    }
+    for (int b = 0; b < blocks; b++) {
+        const double *h = w->down + (slot * nodes + b * N) * LANES, *u = w->derived + split * 2 * nodes + b * N;
+        V U[N * VECTORS], W[N * VECTORS];
+        for (int q = 0; q < N; q++) EACH {
+            V H = v_load(h + q * LANES + k * WIDTH);
+            V factor = repeated ? v_select(earlier[k], v_set(u[q]), v_set(1)) : v_set(w->rest[b * N + q]);
+            U[q * VECTORS + k] = v_mul(H, factor);
+            W[q * VECTORS + k] = v_sub(H, U[q * VECTORS + k]);
+        }
+        if (!(n->meta & LEFT_LEAF)) {
+            double *to = w->down + (below * nodes + b * N) * LANES;
+            V share = v_set(n->left_ratio);
+            for (int q = 0; q < N; q++) EACH
+                v_store(to + q * LANES + k * WIDTH, v_add_where(v_mul(share, U[q * VECTORS + k]), left[k], W[q * VECTORS + k]));
+        }
+        if (!(n->meta & RIGHT_LEAF)) {
+            double *to = w->down + ((below + 1) * nodes + b * N) * LANES;
+            V share = v_set(n->right_ratio);
+            for (int q = 0; q < N; q++) EACH
+                v_store(to + q * LANES + k * WIDTH, v_add_where(v_mul(share, U[q * VECTORS + k]), right[k], W[q * VECTORS + k]));
+        }
+    }
+}
+
+/* The same split when all below it are done. */
+LANE void ascend(const Walk *w, const Split *n, size_t split, const Split *splits, const int N, const int blocks,
+                 const int repeated) {
+    const size_t nodes = (size_t)N * blocks, slot = n->meta >> SLOT_SHIFT, below = (slot / 2 + 1) * 2;
+    const M *left = w->state + (1 + 2 * split) * VECTORS, *earlier = w->state + (size_t)n->earlier * VECTORS;
+    V lr = v_set(n->left_ratio), rr = v_set(n->right_ratio), sum[VECTORS];
+    EACH sum[k] = v_set(0);
+    for (int b = 0; b < blocks; b++) {
+        const double *h = w->down + (slot * nodes + b * N) * LANES, *u = w->derived + split * 2 * nodes + b * N;
+        const double *tl = w->up + (below * nodes + b * N) * LANES, *tr = tl + nodes * LANES;
+        double *t = w->up + (slot * nodes + b * N) * LANES;
+        V L[N * VECTORS], R[N * VECTORS];
+        if (n->meta & LEFT_LEAF)
+            for (int i = 0; i < N * VECTORS; i++) L[i] = v_set(n->left.leaf);
+        else
+            for (int i = 0; i < N * VECTORS; i++) L[i] = v_load(tl + i * WIDTH);
+        if (n->meta & RIGHT_LEAF)
+            for (int i = 0; i < N * VECTORS; i++) R[i] = v_set(n->right.leaf);
+        else
+            for (int i = 0; i < N * VECTORS; i++) R[i] = v_load(tr + i * WIDTH);
+        for (int q = 0; q < N; q++) EACH {
+            const int i = q * VECTORS + k;
+            V taken = v_select(left[k], L[i], R[i]);
+            V gain = v_sub(taken, v_fma(lr, L[i], v_mul(rr, R[i])));
+            V factor = repeated ? v_select(earlier[k], v_set(u[q]), v_set(1)) : v_set(w->rest[b * N + q]);
+            v_store(t + i * WIDTH, v_fnma(factor, gain, taken));
+            V H = v_load(h + i * WIDTH);
+            if (repeated) H = v_mul(H, v_set(u[nodes + q]));
+            if (w->pairs) {
+                L[i] = v_mul(H, gain);
+                if (repeated) L[i] = v_keep(earlier[k], L[i]);
+            }
+            sum[k] = v_fma(H, gain, sum[k]);
+        }
+        if (w->pairs) add_pairs(w, splits, (uint32_t)split, (int)nodes, b * N, N, L);
+    }
+    double *phi = w->phi + (size_t)n->feature * LANES;
+    EACH v_store(phi + k * WIDTH,
+                 v_add(v_load(phi + k * WIDTH), repeated ? v_keep(earlier[k], sum[k]) : sum[k]));
+}
+
+/* A split above two leaves: down and up at once, and what it gains is the same at every node of the rule. */
+LANE void turn(const Walk *w, const Split *n, size_t split, const Split *splits, const int N, const int blocks,
+               const int repeated) {
+    const size_t nodes = (size_t)N * blocks, slot = n->meta >> SLOT_SHIFT;
+    const M *earlier = w->state + (size_t)n->earlier * VECTORS;
+    M left[VECTORS];
+    V taken[VECTORS], gain[VECTORS], sum[VECTORS];
+    sides(w, n, left);
+    const double l = n->left.leaf, r = n->right.leaf;
+    EACH {
+        taken[k] = v_select(left[k], v_set(l), v_set(r));
+        gain[k] = v_sub(taken[k], v_set(n->left_ratio * l + n->right_ratio * r));
+        sum[k] = v_set(0);
+    }
+    for (int b = 0; b < blocks; b++) {
+        const double *h = w->down + (slot * nodes + b * N) * LANES, *u = w->derived + split * 2 * nodes + b * N;
+        double *t = w->up + (slot * nodes + b * N) * LANES;
+        V G[N * VECTORS];
+        for (int q = 0; q < N; q++) EACH {
+            const int i = q * VECTORS + k;
+            V factor = repeated ? v_select(earlier[k], v_set(u[q]), v_set(1)) : v_set(w->rest[b * N + q]);
+            v_store(t + i * WIDTH, v_fnma(factor, gain[k], taken[k]));
+            V H = v_load(h + i * WIDTH);
+            sum[k] = repeated ? v_fma(H, v_set(u[nodes + q]), sum[k]) : v_add(H, sum[k]);
+            if (w->pairs) {
+                G[i] = v_mul(repeated ? v_mul(H, v_set(u[nodes + q])) : H, gain[k]);
+                if (repeated) G[i] = v_keep(earlier[k], G[i]);
+            }
+        }
+        if (w->pairs) add_pairs(w, splits, (uint32_t)split, (int)nodes, b * N, N, G);
+    }
+    double *phi = w->phi + (size_t)n->feature * LANES;
+    EACH {
+        V part = v_mul(gain[k], sum[k]);
+        v_store(phi + k * WIDTH, v_add(v_load(phi + k * WIDTH), repeated ? v_keep(earlier[k], part) : part));
+    }
+}
+
+LANE void walk(const Walk *w, const Tree *tree, const int N, const int blocks) {
+    for (int q = 0; q < N * blocks; q++)
+        for (int i = 0; i < VECTORS; i++) v_store(w->down + q * LANES + i * WIDTH, v_set(w->weights[q]));
+    for (int32_t s = 0; s < tree->steps; s++) {
+        const size_t split = tree->order[s] >> 1;
+        const Split *n = tree->splits + split;
+        if ((n->meta & (LEFT_LEAF | RIGHT_LEAF)) == (LEFT_LEAF | RIGHT_LEAF)) {
+            if (n->meta & REPEATED) turn(w, n, split, tree->splits, N, blocks, 1);
+            else turn(w, n, split, tree->splits, N, blocks, 0);
+        } else if (!(tree->order[s] & 1)) {
+            if (n->meta & REPEATED) descend(w, n, split, N, blocks, 1);
+            else descend(w, n, split, N, blocks, 0);
+        } else {
+            if (n->meta & REPEATED) ascend(w, n, split, tree->splits, N, blocks, 1);
+            else ascend(w, n, split, tree->splits, N, blocks, 0);
+        }
+    }
+}
+
+#define WALK(N)                                                                                        \
+    static __attribute__((noinline)) void walk_##N(const Walk *w, const Tree *tree) {                  \
+        Walk local = *w;                                                                               \
+        local.pairs = NULL;                                                                            \
+        walk(&local, tree, N, 1);                                                                      \
+    }
+WALK(1)
+WALK(2)
+WALK(3)
+WALK(4)
+WALK(5)
+WALK(6)
+
+/* Any number of nodes, a multiple of four; and whatever interactions need. */
+static __attribute__((noinline)) void walk_blocks(const Walk *w, const Tree *tree, int blocks) {
+    walk(w, tree, 4, blocks);
+}
+
+/* How many nodes a tree is walked with: those beyond its own have the weight 0. */
+static int nodes_walked(const Tree *tree, int pairs) {
+    return tree->nodes <= 6 && !pairs ? tree->nodes : (tree->nodes + 3) / 4 * 4;
+}
+
+static void walk_tree(const Walk *w, const Tree *tree) {
+    if (w->pairs) {
+        walk_blocks(w, tree, (tree->nodes + 3) / 4);
+        return;
+    }
+    switch (tree->nodes) {
+    case 1: walk_1(w, tree); break;
+    case 2: walk_2(w, tree); break;
+    case 3: walk_3(w, tree); break;
+    case 4: walk_4(w, tree); break;
+    case 5: walk_5(w, tree); break;
+    case 6: walk_6(w, tree); break;
+    default: walk_blocks(w, tree, (tree->nodes + 3) / 4);
+    }
+}
+
+/* Constants of a tree that its compact form leaves out. */
+static void derive(Walk *w, const Tree *tree, const double *rule, int nodes, double *rest, double *weights) {
+    for (int q = 0; q < nodes; q++) {
+        rest[q] = q < tree->nodes ? 1 - rule[q] : 0.5;
+        weights[q] = q < tree->nodes ? rule[tree->nodes + q] : 0;
+    }
+    for (int32_t i = 0; i < tree->count; i++) {
+        const Split *n = tree->splits + i;
+        if (!(n->meta & REPEATED)) continue;
+        double *u = w->derived + (size_t)i * 2 * nodes;
+        for (int q = 0; q < nodes; q++) {
+            double a = n->before * rest[q] + (1 - rest[q]);
+            u[q] = n->before * rest[q] / a;
+            u[nodes + q] = n->before / (a * a);
+        }
+    }
+}
+
+/* For interactions: the ratios of every edge, and the edges above every split. Returns 1 where memory is missing. */
+static int derive_pairs(Walk *w, const Tree *tree, int nodes, uint32_t *parent, int64_t *room) {
+    for (int q = 0; q < nodes; q++) w->ratios[q] = -1 / w->rest[q];
+    for (int32_t i = 0; i < tree->count; i++) {
+        const Split *n = tree->splits + i;
+        for (int side = 0; side < 2; side++) {
+            double z = n->before * (side ? n->right_ratio : n->left_ratio);
+            double *ratio = w->ratios + (size_t)(1 + 2 * i + side) * nodes;
+            for (int q = 0; q < nodes; q++) ratio[q] = (1 - z) / (z * w->rest[q] + (1 - w->rest[q]));
+            if (!(n->meta & (side ? RIGHT_LEAF : LEFT_LEAF)))
+                parent[side ? n->right.split : n->left.split] = (uint32_t)(1 + 2 * i + side);
+        }
+    }
+    parent[0] = 0;
+    int64_t used = 0;
+    for (int32_t i = 0; i < tree->count; i++) {
+        w->above_from[i] = used;
+        for (uint32_t edge = parent[i]; edge; edge = parent[(edge - 1) / 2]) {
+            int32_t feature = tree->splits[(edge - 1) / 2].feature;
+            int known = feature == tree->splits[i].feature;
+            for (int64_t at = w->above_from[i]; at < used && !known; at++)
+                known = tree->splits[(w->above[at] - 1) / 2].feature == feature;
+            if (known) continue;
+            if (used == *room) {
+                uint32_t *more = realloc(w->above, (size_t)*room * 2 * sizeof *more);
+                if (!more) return 1;
+                w->above = more;
+                *room *= 2;
+            }
+            w->above[used++] = edge;
+        }
+    }
+    w->above_from[tree->count] = used;
+    return 0;
+}
+
+enum { CACHE = 384 * 1024, MOST_BLOCKS = 32 }; /* bytes of rows and sums that a tree is taken over before the next */
+
+static void *aligned(size_t bytes) {
+    void *memory = NULL;
+    return posix_memalign(&memory, 64, bytes ? bytes : 64) ? NULL : memory;
+}
+
+static int explain(const Forest *f, const float *rows, int64_t n, double *values, int pairs) {
+    const size_t features = (size_t)f->features, outputs = (size_t)f->outputs, nodes = (size_t)(f->nodes + 3) / 4 * 4;
+    const size_t splits = (size_t)f->splits, vector = features * LANES, column = features + 1;
+    size_t blocks = pairs ? 1 : CACHE / (vector * 16 + 1);
+    blocks = blocks < 1 ? 1 : blocks > MOST_BLOCKS ? MOST_BLOCKS : blocks;
+    if (blocks > (size_t)(n + LANES - 1) / LANES) blocks = (size_t)(n + LANES - 1) / LANES;
+    int64_t room = 1024;
+    double *x = aligned(blocks * vector * 8), *phi = aligned(blocks * vector * 8);
+    double *rest = aligned(nodes * 8), *weights = aligned(nodes * 8);
+    uint32_t *parent = pairs ? aligned((splits + 1) * 4) : NULL;
+    Walk w = {.features = f->features, .rest = rest, .weights = weights, .categories = f->categories};
+    w.derived = aligned(splits * 2 * nodes * 8);
+    w.down = aligned((size_t)(f->depth + 1) * 2 * nodes * LANES * 8);
+    w.up = aligned((size_t)(f->depth + 1) * 2 * nodes * LANES * 8);
+    w.state = aligned((1 + 2 * splits) * VECTORS * sizeof(M));
+    if (pairs) {
+        w.pairs = aligned(features * vector * 8);
+        w.ratios = aligned((1 + 2 * splits) * nodes * 8);
+        w.above = malloc((size_t)room * 4);
+        w.above_from = aligned((splits + 1) * 8);
+    }
+    int failed = !x || !phi || !rest || !weights || !w.derived || !w.down || !w.up || !w.state;
+    failed |= pairs && (!parent || !w.pairs || !w.ratios || !w.above || !w.above_from);
+    if (!failed) EACH w.state[k] = m_bits((1u << WIDTH) - 1);
+    for (int64_t from = 0; from < n && !failed; from += (int64_t)blocks * LANES) {
+        size_t here = (size_t)(n - from) < blocks * LANES ? (size_t)(n - from) : blocks * LANES;
+        size_t groups = (here + LANES - 1) / LANES;
+        for (size_t i = 0; i < groups * LANES; i++) { /* the last row fills what is left of the last vector */
+            const float *row = rows + (size_t)(from + (int64_t)(i < here ? i : here - 1)) * features;
+            double *to = x + i / LANES * vector + i % LANES;
+            for (size_t j = 0; j < features; j++) to[j * LANES] = row[j];
+        }
+        for (size_t o = 0; o < outputs && !failed; o++) {
+            memset(phi, 0, groups * vector * 8);
+            if (pairs) memset(w.pairs, 0, features * vector * 8);
+            for (int64_t i = f->first[o]; i < f->first[o + 1] && !failed; i++) {
+                const Tree *tree = f->trees + i;
+                if (!tree->count) continue;
+                int walked = nodes_walked(tree, pairs);
+                derive(&w, tree, f->rule + (size_t)tree->nodes * (size_t)(tree->nodes - 1), walked, rest, weights);
+                if (pairs) failed = derive_pairs(&w, tree, walked, parent, &room);
+                for (size_t b = 0; b < groups && !failed; b++) {
+                    w.x = x + b * vector;
+                    w.phi = phi + b * vector;
+                    walk_tree(&w, tree);
+                }
+            }
+            for (size_t i = 0; i < here && !failed; i++) {
+                const double *sums = phi + i / LANES * vector + i % LANES;
+                size_t row = (size_t)from + i;
+                if (!pairs) {
+                    double *to = values + (row * outputs + o) * column;
+                    for (size_t j = 0; j < features; j++) to[j] = sums[j * LANES];
+                    to[features] = f->mean[o];
+                    continue;
+                }
+                double *to = values + (row * outputs + o) * column * column;
+                for (size_t j = 0; j < features; j++) to[j * column + j] = sums[j * LANES];
+                for (size_t j = 0; j < features; j++) {
+                    to[j * column + features] = to[features * column + j] = 0;
+                    for (size_t h = j + 1; h < features; h++) {
+                        double half = w.pairs[(j * features + h) * LANES + i % LANES] / 2;
+                        to[j * column + h] = to[h * column + j] = half;
+                        to[j * column + j] -= half;
+                        to[h * column + h] -= half;
+                    }
+                }
+                to[features * column + features] = f->mean[o];
+            }
+        }
+    }
+    free(x), free(phi), free(rest), free(weights), free(parent), free(w.derived), free(w.down), free(w.up);
+    free(w.state), free(w.pairs), free(w.ratios), free(w.above), free(w.above_from);
+    return failed;
+}
+
+static int contributions(const Forest *f, const float *rows, int64_t n, double *values) {
+    return explain(f, rows, n, values, 0);
+}
+
+static int interactions(const Forest *f, const float *rows, int64_t n, double *values) {
+    return explain(f, rows, n, values, 1);
+}
+
+/* A single row: the lanes are nodes of the rule. Every split is done by the same instructions, first or repeated, above
+   leaves or not: in a forest that is walked once, a branch would be foretold wrongly at most of them. */
+typedef struct {
+    const double *x;        /* (features, 2): with what goes right, and left, where the value is missing */
+    const float *row;
+    double *phi;            /* (features, WIDTH) */
+    const double *node, *rest, *weights;
+    double *down, *up, *inverse; /* H, T and 1 / a by split: (splits + 1, nodes); the last of H is for leaves, of T 0 */
+    M *state;
+    const uint32_t *categories;
+} Row;
+
+LANE M row_side(const Row *w, const Split *n) {
+    if (__builtin_expect(n->meta & CATEGORICAL, 0)) {
+        float value = w->row[n->feature];
+        int left = value == value ? category_left(w->categories + n->categories, value) : (n->meta & DEFAULT_LEFT) != 0;
+        return m_bits(left ? (1u << WIDTH) - 1 : 0);
+    }
+    return v_less(v_set(w->x[2 * (size_t)n->feature + (n->meta / DEFAULT_LEFT & 1)]), v_set(n->condition));
+}
+
+LANE size_t child_split(Child child, uint32_t leaf, size_t none) {
+    size_t mask = 0 - (size_t)(leaf != 0);
+    return ((size_t)(uint32_t)child.split & ~mask) | (none & mask);
+}
+
+LANE double child_leaf(Child child, uint32_t leaf) { /* 0 where there is a split */
+    child.split &= -(int32_t)(leaf != 0);
+    return child.leaf;
+}
+
+LANE void row_turns(const Row *w, const Tree *tree, int32_t from, int32_t to, const int N, const int repeated) {
+    for (int32_t i = from; i < to; i++) {
+        const Split *n = tree->splits + i;
+        const double l = n->left.leaf, r = n->right.leaf;
+        V taken = v_select(row_side(w, n), v_set(l), v_set(r));
+        V gain = v_sub(taken, v_set(n->left_ratio * l + n->right_ratio * r)), sum = v_set(0);
+        M earlier = w->state[n->earlier];
+        for (int v = 0; v < N; v++) {
+            V H = v_load(w->down + ((size_t)i * N + v) * WIDTH), factor = v_load(w->rest + v * WIDTH);
+            if (repeated) {
+                V z = v_set(n->before), inverse = v_div(v_set(1), v_fma(z, factor, v_load(w->node + v * WIDTH)));
+                factor = v_select(earlier, v_mul(v_mul(z, factor), inverse), v_set(1));
+                H = v_keep(earlier, v_mul(v_mul(H, z), v_mul(inverse, inverse)));
+            }
+            v_store(w->up + ((size_t)i * N + v) * WIDTH, v_fnma(factor, gain, taken));
+            sum = v_add(sum, H);
+        }
+        double *phi = w->phi + (size_t)n->feature * WIDTH;
+        v_store(phi, v_fma(gain, sum, v_load(phi)));
+    }
+}
+
+LANE void row_walk(const Row *w, const Tree *tree, const int N) {
+    const size_t none = (size_t)tree->count;
+    for (int v = 0; v < N; v++) {
+        v_store(w->down + v * WIDTH, v_load(w->weights + v * WIDTH));
+        v_store(w->up + (none * N + v) * WIDTH, v_set(0));
+    }
+    for (int32_t i = 0; i < tree->inner; i++) {
+        const Split *n = tree->splits + i;
+        M side = row_side(w, n), earlier = w->state[n->earlier], left = m_and(side, earlier), right = m_andnot(side, earlier);
+        w->state[1 + 2 * (size_t)i] = left;
+        w->state[2 + 2 * (size_t)i] = right;
+        double *to_left = w->down + child_split(n->left, n->meta & LEFT_LEAF, none) * N * WIDTH;
+        double *to_right = w->down + child_split(n->right, n->meta & RIGHT_LEAF, none) * N * WIDTH;
+        V z = v_set(n->before), lr = v_set(n->left_ratio), rr = v_set(n->right_ratio);
+        for (int v = 0; v < N; v++) {
+            V H = v_load(w->down + ((size_t)i * N + v) * WIDTH), rest = v_load(w->rest + v * WIDTH);
+            V inverse = v_div(v_set(1), v_fma(z, rest, v_load(w->node + v * WIDTH)));
+            v_store(w->inverse + ((size_t)i * N + v) * WIDTH, inverse);
+            V U = v_mul(H, v_select(earlier, v_mul(v_mul(z, rest), inverse), v_set(1))), W = v_sub(H, U);
+            v_store(to_left + v * WIDTH, v_add_where(v_mul(lr, U), left, W));
+            v_store(to_right + v * WIDTH, v_add_where(v_mul(rr, U), right, W));
+        }
+    }
+    row_turns(w, tree, tree->inner, tree->plain, N, 0);
+    row_turns(w, tree, tree->plain, tree->count, N, 1);
+    for (int32_t i = tree->inner - 1; i >= 0; i--) {
+        const Split *n = tree->splits + i;
+        M left = w->state[1 + 2 * (size_t)i], earlier = w->state[n->earlier];
+        const double *tl = w->up + child_split(n->left, n->meta & LEFT_LEAF, none) * N * WIDTH;
+        const double *tr = w->up + child_split(n->right, n->meta & RIGHT_LEAF, none) * N * WIDTH;
+        V ll = v_set(child_leaf(n->left, n->meta & LEFT_LEAF)), rl = v_set(child_leaf(n->right, n->meta & RIGHT_LEAF));
+        V z = v_set(n->before), lr = v_set(n->left_ratio), rr = v_set(n->right_ratio);
+        double *phi = w->phi + (size_t)n->feature * WIDTH;
+        V sum = v_set(0);
+        for (int v = 0; v < N; v++) {
+            V L = v_add(v_load(tl + v * WIDTH), ll), R = v_add(v_load(tr + v * WIDTH), rl);
+            V taken = v_select(left, L, R), gain = v_sub(taken, v_fma(lr, L, v_mul(rr, R)));
+            V rest = v_load(w->rest + v * WIDTH), inverse = v_load(w->inverse + ((size_t)i * N + v) * WIDTH);
+            V share = v_mul(z, inverse), factor = v_select(earlier, v_mul(share, rest), v_set(1));
+            v_store(w->up + ((size_t)i * N + v) * WIDTH, v_fnma(factor, gain, taken));
+            sum = v_fma(v_mul(v_load(w->down + ((size_t)i * N + v) * WIDTH), v_mul(share, inverse)), gain, sum);
+        }
+        v_store(phi, v_add(v_load(phi), v_keep(earlier, sum)));
+    }
+}
+
+static __attribute__((noinline)) void row_walk_1(const Row *w, const Tree *tree) { row_walk(w, tree, 1); }
+static __attribute__((noinline)) void row_walk_2(const Row *w, const Tree *tree) { row_walk(w, tree, 2); }
+static __attribute__((noinline)) void row_walk_any(const Row *w, const Tree *tree, int N) { row_walk(w, tree, N); }
+
+static int contributions_of_row(const Forest *f, const float *row, double *values) {
+    const size_t features = (size_t)f->features, splits = (size_t)f->splits;
+    const size_t most = (size_t)(f->nodes + WIDTH - 1) / WIDTH * WIDTH, lanes = (splits + 1) * most;
+    /* one allocation: x, phi, three of the rule, three of the splits */
+    double *memory = aligned((features * (2 + WIDTH) + 3 * most + 3 * lanes) * 8);
+    M *state = aligned((1 + 2 * splits) * sizeof(M));
+    if (!memory || !state) {
+        free(memory), free(state);
+        return 1;
+    }
+    double *phi = memory, *x = phi + features * WIDTH, *node, *rest, *weights;
+    double *down = phi + features * (2 + WIDTH);
+    node = down + 3 * lanes, rest = node + most, weights = rest + most;
+    Row w = {x, row, phi, node, rest, weights, down, down + lanes, down + 2 * lanes, state, f->categories};
+    for (size_t j = 0; j < features; j++) {
+        x[2 * j] = row[j] == row[j] ? row[j] : __builtin_inf();
+        x[2 * j + 1] = row[j] == row[j] ? row[j] : -__builtin_inf();
+    }
+    state[0] = m_bits((1u << WIDTH) - 1);
+    int nodes = 0; /* those that the rule at hand is for */
+    for (int32_t o = 0; o < f->outputs; o++) {
+        memset(phi, 0, features * WIDTH * 8);
+        for (int64_t i = f->first[o]; i < f->first[o + 1]; i++) {
+            const Tree *tree = f->trees + i;
+            if (!tree->count) continue;
+            int vectors = (tree->nodes + WIDTH - 1) / WIDTH;
+            if (tree->nodes != nodes) {
+                const double *rule = f->rule + (size_t)tree->nodes * (size_t)(tree->nodes - 1);
+                nodes = tree->nodes;
+                for (int q = 0; q < vectors * WIDTH; q++) {
+                    node[q] = q < nodes ? rule[q] : 0.5;
+                    rest[q] = 1 - node[q];
+                    weights[q] = q < nodes ? rule[nodes + q] : 0;
+                }
+            }
+            if (vectors == 1) row_walk_1(&w, tree);
+            else if (vectors == 2) row_walk_2(&w, tree);
+            else row_walk_any(&w, tree, vectors);
+        }
+        double *to = values + (size_t)o * (features + 1);
+        for (size_t j = 0; j < features; j++) to[j] = v_sum(v_load(phi + j * WIDTH));
+        to[features] = f->mean[o];
+    }
+    free(memory), free(state);
+    return 0;
+}
+
+const Kernel KERNEL = {LANES, contributions, contributions_of_row, interactions};
