@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import threading
 import time
 import weakref
-from typing import Callable, List, Mapping, Optional, Tuple
+from typing import Callable, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -30,6 +31,14 @@ ERRORS = {
 }
 UNEXPLAINED = {1: "a split has no cover", 2: "a path has more than 256 features", 3: "a split has no cover"}
 WORTH_A_THREAD = 200000  # splits times rows: less takes under a millisecond
+
+
+class Kernels(NamedTuple):
+    """The numbers of the kernels for `rows` side by side and for one `row`; the former from `least` rows on."""
+
+    rows: int
+    row: int
+    least: int
 
 
 class NativeForest(object):
@@ -55,8 +64,8 @@ class NativeForest(object):
         self.unexplained = UNEXPLAINED.get(self._library.xgbpatch_forest_unexplained(self._forest), "")
         self.bytes = int(self._library.xgbpatch_forest_bytes(self._forest))
         self._splits = int(self._library.xgbpatch_forest_splits(self._forest))
-        self._number, self._least = (_number(self._library, kernel), 2) if kernel else quickest()
-        self.kernel = KERNELS[self._number]
+        self._kernels = Kernels(*[_number(self._library, kernel)] * 2, least=2) if kernel else quickest()
+        self.kernel = KERNELS[self._kernels.rows]
 
     def margins(self, rows: np.ndarray, base_margin: Optional[np.ndarray] = None) -> np.ndarray:
         """float32 (n, outputs). `base_margin`, as many numbers, is what the rows begin with instead of the model's."""
@@ -68,8 +77,9 @@ class NativeForest(object):
 
         def compute(begin: int, end: int) -> int:
             start = base[begin:] if each else base
-            call(self._forest, _at(rows, begin), end - begin, _at(start), each, self._base_last, _at(margins, begin))
-            return 0
+            rest = (end - begin, _at(start), each, self._base_last, _at(margins, begin))
+            failed: int = call(self._forest, _at(rows, begin), *rest)
+            return failed
 
         self._run(compute, len(rows), 8 * self.outputs)
         return margins
@@ -80,8 +90,10 @@ class NativeForest(object):
         Raises Unsuitable where the model has no contributions, and MemoryError.
         """
         values = np.empty((len(rows), self.outputs, self.features + 1))
-        name = "contributions_of_rows" if len(rows) < self._least else "contributions"
-        self._explain(name, rows, values)
+        if len(rows) < self._kernels.least:
+            self._explain("contributions_of_rows", self._kernels.row, rows, values)
+        else:
+            self._explain("contributions", self._kernels.rows, rows, values)
         values[..., -1] += self._bases(rows, base_margin)
         return values
 
@@ -91,18 +103,18 @@ class NativeForest(object):
         Raises Unsuitable where the model has no contributions, and MemoryError.
         """
         values = np.empty((len(rows), self.outputs, self.features + 1, self.features + 1))
-        self._explain("interactions", rows, values)
+        self._explain("interactions", self._kernels.rows, rows, values)
         values[..., -1, -1] += self._bases(rows, base_margin)
         return values
 
-    def _explain(self, name: str, rows: np.ndarray, values: np.ndarray) -> None:
+    def _explain(self, name: str, number: int, rows: np.ndarray, values: np.ndarray) -> None:
         if self.unexplained:
             raise Unsuitable(self.unexplained)
         self._check(rows)
         call = getattr(self._library, "xgbpatch_" + name)
 
         def compute(begin: int, end: int) -> int:
-            failed: int = call(self._forest, self._number, _at(rows, begin), end - begin, _at(values, begin))
+            failed: int = call(self._forest, number, _at(rows, begin), end - begin, _at(values, begin))
             return failed
 
         self._run(compute, len(rows), 1)
@@ -156,23 +168,18 @@ def _number(loaded: ctypes.CDLL, kernel: str) -> int:
 
 
 @functools.lru_cache(maxsize=None)
-def quickest() -> Tuple[int, int]:
-    """The number of the quickest kernel, and the fewest rows that it explains faster together than one by one.
-
-    Timed on a small forest, since what a processor can run need not be what it runs fast.
-    """
-    forest = _sample()
+def quickest() -> Kernels:
+    """The quickest kernels of this machine, timed on a small forest: what a processor can run need not be fast."""
+    forest, times = _sample(), []
     rows = np.random.RandomState(0).standard_normal((32, forest.features)).astype(np.float32)
-    best = (float("inf"), 0, 2)
     for number, kernel in enumerate(kernels()):
         native = NativeForest(forest, kernel=kernel)
         width = native._library.xgbpatch_kernel_width(number)
-        native._least = 0
-        batch = min(_seconds(native, rows) for _ in range(3)) * width / len(rows)
-        native._least = len(rows)
-        one = min(_seconds(native, rows[:1]) for _ in range(3))
-        best = min(best, (batch / width, number, max(2, int(np.ceil(batch / one)))))
-    return best[1:]
+        together = min(_seconds(native, rows) for _ in range(3)) / len(rows)
+        times.append((together, width * together, min(_seconds(native, rows[:1]) for _ in range(3))))
+    best = min(range(len(times)), key=lambda number: times[number][0])
+    alone = min(range(len(times)), key=lambda number: times[number][2])
+    return Kernels(best, alone, max(2, math.ceil(times[best][1] / times[alone][2])))
 
 
 def _seconds(native: NativeForest, rows: np.ndarray) -> float:

@@ -71,7 +71,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("forest_unexplained", integer, (pointer,)),
         ("forest_bytes", long, (pointer,)),
         ("forest_splits", long, (pointer,)),
-        ("margins", None, (pointer, pointer, long, pointer, integer, integer, pointer)),
+        ("margins", integer, (pointer, pointer, long, pointer, integer, integer, pointer)),
         ("kernels", integer, ()),
         ("kernel_width", integer, (integer,)),
         ("contributions", integer, (pointer, integer, pointer, long, pointer)),
