@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -86,6 +88,19 @@ class Connections(requests.Session):
 def is_loopback(host: str) -> bool:
     """With or without a port."""
     return _LOOPBACK.fullmatch(host) is not None
+
+
+def _speaks_tls(host: str) -> bool:
+    """A certificate that cannot be verified is TLS too: the call that follows says so, nothing is sent plain."""
+    name, _, port = host.partition(":")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((name, int(port or 443)), _TIMEOUT_SECONDS[1]) as connection:
+            context.wrap_socket(connection, server_hostname=name).close()
+    except (OSError, OverflowError):  # not TLS, nobody, or no port: the call that follows says so
+        return False
+    return True
 
 
 def host_of(url: str) -> str:
@@ -274,19 +289,8 @@ class RegistrySession:
         if not is_loopback(host):
             return "https"
         if host not in self._schemes:
-            self._schemes[host] = "https" if self._speaks_tls(host) else "http"
+            self._schemes[host] = "https" if _speaks_tls(host) else "http"
         return self._schemes[host]
-
-    def _speaks_tls(self, host: str) -> bool:
-        """A certificate that cannot be verified is TLS too: the call that follows says so, nothing is sent plain."""
-        try:
-            url, nobody = f"https://{host}/v2/", Authorization("")
-            self._http.get(url, timeout=_TIMEOUT_SECONDS, auth=nobody, allow_redirects=False, stream=True).close()
-        except requests.exceptions.RequestException as error:
-            return is_distrust(error)
-        except (OSError, ValueError, urllib3.exceptions.HTTPError):
-            return True
-        return True
 
     def _renew(self, reference: ImageReference, response: requests.Response, sent: str) -> bool:
         """After a refusal of `sent`: get what the registry wants; returns whether there is something new to send."""
