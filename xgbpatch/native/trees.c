@@ -8,7 +8,8 @@
 #include "library.h"
 
 enum { OK = 0, NO_MEMORY = 1, NOT_A_TREE = 2, TOO_DEEP = 3, CONDITION = 4 };
-enum { MOST_DEPTH = 100000, NO_COVER = 1, TOO_MANY_FEATURES = 2 };
+enum { MOST_DEPTH = 100000 };
+enum { NO_COVER = 1, TOO_MANY_FEATURES = 2 }; /* bits of Forest.unexplained */
 
 EXPORT void xgbpatch_forest_free(Forest *f) {
     if (!f) return;
@@ -172,12 +173,11 @@ static int fill(Forest *f, Tree *tree, const Arrays *a, float weight, const int3
                 if (depth + 1 > depth_most) depth_most = depth + 1;
                 if (pass) {
                     Split *s = splits + here->split;
-                    double above = a->cover[node];
-                    if (!(above > 0) || !(a->cover[l] >= 0) || !(a->cover[r] >= 0) || isinf(above) || isinf(a->cover[l]) ||
-                        isinf(a->cover[r])) {
-                        f->unexplained |= NO_COVER;
-                        above = 1;
-                    }
+                    double above = a->cover[node], most = 1.01 * above; /* sums in single precision are not exact */
+                    int sound = above > 0 && a->cover[l] >= 0 && a->cover[r] >= 0 && a->cover[l] <= most &&
+                                a->cover[r] <= most && !isinf(above);
+                    if (!sound) f->unexplained |= NO_COVER;
+                    if (!sound) above = INFINITY;
                     s->left_ratio = a->cover[l] / above;
                     s->right_ratio = a->cover[r] / above;
                     s->before = 1;

@@ -43,7 +43,7 @@ typedef struct {
     int64_t total;                /* splits of all trees */
     int32_t base_last;            /* xgboost before 1.3 adds a row's trees before its base margin */
     int32_t categorical;
-    int32_t unexplained; /* 1: a split has no cover; 2: a path has too many features */
+    int32_t unexplained; /* why there are no SHAP values, or 0; trees.c has the bits */
     int64_t bytes;
     Tree *trees; /* by output, each in the order of its additions */
     int64_t count, capacity;

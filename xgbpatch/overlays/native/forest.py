@@ -29,7 +29,8 @@ ERRORS = {
     3: "a tree is too deep",
     4: "a threshold is not a number, or the lowest",
 }
-UNEXPLAINED = {1: "a split has no cover", 2: "a path has more than 256 features", 3: "a split has no cover"}
+NO_COVER, MANY_FEATURES = "a split has no cover, or less than below it", "a path has more than 256 features"
+UNEXPLAINED = {1: NO_COVER, 2: MANY_FEATURES, 3: NO_COVER}
 WORTH_A_THREAD = 200000  # splits times rows: less takes under a millisecond
 
 
@@ -64,7 +65,7 @@ class NativeForest(object):
         self.unexplained = UNEXPLAINED.get(self._library.xgbpatch_forest_unexplained(self._forest), "")
         self.bytes = int(self._library.xgbpatch_forest_bytes(self._forest))
         self._splits = int(self._library.xgbpatch_forest_splits(self._forest))
-        self._kernels = Kernels(*[_number(self._library, kernel)] * 2, least=2) if kernel else quickest()
+        self._kernels = _kernels(kernel) if kernel else quickest()
         self.kernel = KERNELS[self._kernels.rows]
 
     def margins(self, rows: np.ndarray, base_margin: Optional[np.ndarray] = None) -> np.ndarray:
@@ -161,10 +162,10 @@ def kernels() -> Tuple[str, ...]:
     return KERNELS[: library.load().xgbpatch_kernels()]
 
 
-def _number(loaded: ctypes.CDLL, kernel: str) -> int:
-    if kernel not in KERNELS[: loaded.xgbpatch_kernels()]:
+def _kernels(kernel: str) -> Kernels:
+    if kernel not in kernels():
         raise Unsuitable("this machine cannot run the kernel {}".format(kernel))
-    return KERNELS.index(kernel)
+    return Kernels(KERNELS.index(kernel), KERNELS.index(kernel), 2)
 
 
 @functools.lru_cache(maxsize=None)
