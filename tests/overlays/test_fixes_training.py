@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xgboost
 from sklearn import metrics
-from xgbpatch_overlays.fixes import _checkpoints, _train_job
+from xgbpatch_overlays.fixes import _train_job, checkpoint_resume
 
 from support.overlays import forks, training_jobs
 from support.overlays.training_jobs import Job, Trainer
@@ -289,7 +289,7 @@ def test_hosts_go_on_from_the_newest_checkpoint_that_all_of_them_have(tmp_path):
     for host, folders in has.items():
         for name, numbers in folders.items():
             for number in numbers:
-                _checkpoints.Checkpoints(str(tmp_path / host / name)).keep(model, number)
+                checkpoint_resume.Checkpoints(str(tmp_path / host / name)).keep(model, number)
         hosts.append(forks.start(HOST.read_text(), host, port, *[str(tmp_path / host / name) for name in folders]))
     assert [host.wait() for host in hosts] == [0, 0], hosts[0].stderr.read_text()
     assert [json.loads(host.stdout.read_text().splitlines()[-1]) for host in hosts] == [[4, 0], [4, 0]]
@@ -299,7 +299,7 @@ def test_the_newest_checkpoints_stay_and_so_does_what_is_being_uploaded(tmp_path
     model = xgboost.train({}, matrix(rows(0)), num_boost_round=1)
     (tmp_path / "xgboost-checkpoint.0").write_text("of an earlier process")
     (tmp_path / "xgboost-checkpoint.1.sagemaker-uploading").touch()
-    kept = _checkpoints.Checkpoints(str(tmp_path))
+    kept = checkpoint_resume.Checkpoints(str(tmp_path))
     for number in range(1, 8):
         kept.keep(model, number)
     assert kept.rounds() == [7, 6, 5, 4, 3, 1, 0]

@@ -75,6 +75,19 @@ def _hooked(load: Callable[..., Any], on: Hooks) -> Any:
     return hooked
 
 
+def explain(name: str, check: Callable[[str], None], reason: Callable[[str, Exception], str]) -> None:
+    """Hang `check` and `reason` (see `Hooks`) of the fix `name` on the base's loader, as soon as it is imported."""
+
+    def hook(serve_utils: Any) -> None:
+        standing = hooks(serve_utils)
+        standing.reasons[name] = reason
+        if check not in standing.checks:
+            standing.checks.append(check)
+
+    _after_import.run(MODULE, hook)
+    refuse_when_loaded()
+
+
 def refuse_when_loaded() -> None:
     """End the worker of a multi-model endpoint that loads a refused model: POST /models then answers 500, not 200.
 

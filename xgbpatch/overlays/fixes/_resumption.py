@@ -15,7 +15,7 @@ import numpy as np
 import xgboost
 from xgboost import callback
 
-from ._checkpoints import KEPT, Checkpoints
+from .checkpoint_resume import KEPT, Checkpoints
 
 logger = logging.getLogger(__name__)
 _LOAD = "import sys, xgboost; print(); print(xgboost.Booster(model_file=sys.argv[1]).save_config())"

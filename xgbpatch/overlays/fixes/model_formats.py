@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import xgboost
 
 from ..model import files, version_guard
 from ..model.version_guard import Version
-from . import _after_import, _loading
+from . import _loading
 
 CONVERT = (
     "Convert it with `xgbpatch convert-model {} model.json`, or, with the xgboost that wrote it, by "
@@ -38,15 +38,7 @@ def not_needed() -> str:
 
 def install() -> None:
     """Refuse what would be read wrongly before it is loaded, and explain what fails."""
-    _after_import.run(_loading.MODULE, _hook)
-    _loading.refuse_when_loaded()
-
-
-def _hook(serve_utils: Any) -> None:
-    hooks = _loading.hooks(serve_utils)
-    hooks.reasons["model-formats"] = _reason
-    if check not in hooks.checks:
-        hooks.checks.append(check)
+    _loading.explain("model-formats", check, _reason)
 
 
 def check(folder: str) -> None:

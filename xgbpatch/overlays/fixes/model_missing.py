@@ -32,16 +32,8 @@ def not_needed() -> str:
 
 def install() -> None:
     """Explain what the base raises, in the log, of /ping, and of a model that a multi-model endpoint loads."""
-    _after_import.run(_loading.MODULE, _explain)
+    _loading.explain("model-missing", check, _reason)
     _after_import.run(SERVE, _answer_ping)
-    _loading.refuse_when_loaded()
-
-
-def _explain(serve_utils: Any) -> None:
-    hooks = _loading.hooks(serve_utils)
-    hooks.reasons["model-missing"] = _reason
-    if check not in hooks.checks:
-        hooks.checks.append(check)
 
 
 def check(folder: str) -> None:
