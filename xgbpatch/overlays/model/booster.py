@@ -50,6 +50,11 @@ def document(booster: xgboost.Booster, check: Callable[[int], None] = lambda siz
                 content = file.read()
     check(len(content))
     model: Dict[str, Any] = json.loads(content)
+    if XGBOOST < (1, 6) and kind(booster) != "gblinear":
+        # these releases cut by the parameter of the training, which is not in the model, and 1 in one that was loaded
+        trained = configuration(booster)["learner"]["gradient_booster"]
+        parallel = trained.get("gbtree", trained)["gbtree_train_param"]["num_parallel_tree"]
+        model_of(model)["gbtree_model_param"]["num_parallel_tree"] = parallel
     return model
 
 
