@@ -35,9 +35,6 @@ def job(objective="reg:squarederror", validation=True, **hyperparameters):
 def trainers(tmp_path_factory):
     """(without the feature, with it)"""
     before = dict(os.environ)
-    os.environ["OMP_WAIT_POLICY"] = (
-        "PASSIVE"  # xgboost 1.x takes all processors: threads that spin would wait for each other
-    )
     with Trainer(tmp_path_factory.mktemp("base")) as base:
         os.environ.update(XGBPATCH_FEATURES="training", XGBPATCH_BASE=BASE, XGBPATCH_RELEASE="0.3.0")
         os.environ["PYTHONPATH"] += ":" + os.path.dirname(training_jobs.__file__)
