@@ -139,10 +139,10 @@ def check_recordio(body, records):
     found = decoded(body)
     assert len(found) == len(records)
     for frame, record in zip(found, records):
-        assert frame["base_value"] == np.ravel(record["base_value"]).tolist()
-        assert frame["shap_values"] == np.ravel(record["shap_values"]).tolist()
+        assert frame["base_value"] == np.ravel(np.float32(record["base_value"])).tolist()
+        assert frame["shap_values"] == np.ravel(np.float32(record["shap_values"])).tolist()
         top = [each for vector in _vectors(record["shap_top_k"]) for each in vector]
-        assert frame["shap_top_k"] == [each["value"] for each in top]
+        assert frame["shap_top_k"] == np.float32([each["value"] for each in top]).tolist()
         assert frame["shap_top_k_index"] == [int(each["feature"][1:]) for each in top]
 
 
@@ -164,7 +164,7 @@ def test_interactions_add_up_to_the_values(models, server, name):
         assert matrix.shape == vector.shape + vector.shape[-1:]
         assert np.allclose(matrix.sum(axis=-1), vector, atol=1e-4)
         assert np.allclose(matrix, np.swapaxes(matrix, -1, -2), atol=1e-4)
-        assert frame["shap_interactions"] == matrix.ravel().tolist()
+        assert frame["shap_interactions"] == matrix.ravel().astype(np.float32).tolist()
         assert json.loads(line[0]) == record["shap_interactions"]
 
 

@@ -142,8 +142,8 @@ def test_top_k_in_csv_is_name_and_value(server):
     for line, vector in zip(response.data.decode().splitlines(), contributions):
         _, base, *pairs = line.split(",")
         strongest = np.argsort(-np.abs(vector[:-1]), kind="stable")[:2]
-        assert float(base) == vector[-1]
-        assert pairs == [f"f{feature}={float(vector[feature])}" for feature in strongest]
+        assert np.float32(base) == vector[-1]
+        assert pairs == [f"f{feature}={vector[feature]!s}" for feature in strongest]
 
 
 def test_top_k_in_json_is_name_and_value_for_each_class(server):
@@ -167,7 +167,7 @@ def test_approximate_is_xgboosts_own(server):
     response = asked(server("deep", **FEATURES), "shap=on;approximate=on", zoo.csv(x))
     expected = serve.ScoringService.booster.predict(xgboost.DMatrix(x), pred_contribs=True, approx_contribs=True)
     cells = np.array([[float(cell) for cell in line.split(",")] for line in response.data.decode().splitlines()])
-    assert np.array_equal(cells[:, 2:], expected[:, :-1].astype(float))
+    assert np.array_equal(cells[:, 2:].astype(np.float32), expected[:, :-1])
     exact = serve.ScoringService.booster.predict(xgboost.DMatrix(x), pred_contribs=True)
     assert not np.array_equal(exact, expected)
 

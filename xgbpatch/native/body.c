@@ -208,7 +208,7 @@ EXPORT int64_t xgbpatch_read_libsvm(const char *body, int64_t length, int64_t ro
         for (;;) {
             while (at < end && *at == ' ')
                 at++;
-            if (at < end && *at == '\r' && (at + 1 == end || at[1] == '\n') && at[-1] != ' ')
+            if (at < end && *at == '\r' && (at + 1 == end || at[1] == '\n'))
                 at++;
             if (at == end || *at == '\n')
                 break;

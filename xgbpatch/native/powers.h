@@ -1,5 +1,5 @@
 /* Powers of ten: of 10^e, e from POWERS_FROM on, the first 128 bits, rounded up. Row e is ceil(10^e / 2^(f - 127)) with
- * f = floor(log2 10^e), in two words. tests/overlays/test_native_text.py computes them anew. */
+ * f = floor(log2 10^e), in two words. tests/unit/native/test_powers.py computes them anew. */
 #ifndef XGBPATCH_POWERS_H
 #define XGBPATCH_POWERS_H
 

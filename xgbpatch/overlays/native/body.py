@@ -48,7 +48,7 @@ def _read_csv(body: bytes) -> Optional[np.ndarray]:
         return None
     values, left = np.empty((count, width), np.float32), _LEFT()
     read = library.function("xgbpatch_read_csv", _TEXT, _NUMBER, _NUMBER, _NUMBER, _ARRAY, _ARRAY)
-    cells = read(body, len(body), count, width, values.ctypes.data, left)
+    cells = read(body, len(body), count, width, library.address(values), left)
     return _completed(values, body, left, cells)
 
 
@@ -61,7 +61,16 @@ def _read_libsvm(body: bytes) -> Optional[np.ndarray]:
     starts, indices = np.empty(count + 1, np.int64), np.empty(entries, np.int32)
     values, left = np.empty(entries, np.float32), _LEFT()
     read = library.function("xgbpatch_read_libsvm", _TEXT, _NUMBER, _NUMBER, _NUMBER, _ARRAY, _ARRAY, _ARRAY, _ARRAY)
-    cells = read(text, len(text), count, entries, starts.ctypes.data, indices.ctypes.data, values.ctypes.data, left)
+    cells = read(
+        text,
+        len(text),
+        count,
+        entries,
+        library.address(starts),
+        library.address(indices),
+        library.address(values),
+        left,
+    )
     if _completed(values, text, left, cells) is None:
         return None
     first = 1 if _counts_from_one() and indices.min() >= 1 else 0
@@ -72,8 +81,8 @@ def _read_libsvm(body: bytes) -> Optional[np.ndarray]:
     fill = library.function(
         "xgbpatch_fill", _ARRAY, _ARRAY, _ARRAY, _NUMBER, _NUMBER, ctypes.c_int32, _ARRAY, result=None
     )
-    pointers = (starts.ctypes.data, indices.ctypes.data, values.ctypes.data)
-    fill(*pointers, count, width, first, dense.ctypes.data)
+    pointers = (library.address(starts), library.address(indices), library.address(values))
+    fill(*pointers, count, width, first, library.address(dense))
     return dense
 
 
@@ -86,7 +95,7 @@ def _read_recordio(body: bytes) -> Optional[np.ndarray]:
     if sparse and (count * width > MOST_CELLS or hasattr(encoder, "mlio")):  # what mlio makes of it was not compared
         return None
     values = np.full((count, width), np.nan, np.float32)
-    return None if read(body, len(body), values.ctypes.data, shape) else values
+    return None if read(body, len(body), library.address(values), shape) else values
 
 
 _READERS = {

@@ -80,3 +80,9 @@ def _declare(library: ctypes.CDLL) -> None:
     ):
         function = getattr(library, "xgbpatch_" + name)
         function.restype, function.argtypes = result, arguments
+
+
+def address(array: Any) -> int:
+    """Where the numbers of a numpy array begin. The caller holds the array, which is in C order, while it is used."""
+    place: int = array.__array_interface__["data"][0]  # half the time of array.ctypes.data
+    return place

@@ -23,16 +23,24 @@ def shortest(values: np.ndarray, between: str = ", ", special: Tuple[str, str] =
 
     Of a number, `numpy.float32(float(text))` is the number. `special` is PYTHON or JSON.
     """
-    if library.available():
-        for rows in _slices(values):
-            body, ends = _written(rows, False, ("", between, ""), special)
-            start, text = 0, body.decode("ascii")
-            for end in ends.tolist():
-                yield text[start:end]
-                start = end
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    if not library.available():
+        for row in values:
+            yield between.join(_spelled(map(shortest_double, row), special))
         return
-    for row in values:
-        yield between.join(_spelled(map(shortest_double, row), special))
+    texts = ("", between, "", *special)
+    for rows in _slices(values):
+        ends = np.empty(len(rows), np.int64)
+        start, text = 0, _written(rows, False, texts, ends).decode("ascii")
+        for end in ends.tolist():
+            yield text[start:end]
+            start = end
+
+
+def doubles(values: np.ndarray) -> np.ndarray:
+    """float64 like `values`, float32 of any shape: the numbers whose `repr` are the shortest texts."""
+    texts = shortest(values.reshape(-1, 1))
+    return np.array([float(text) for text in texts], dtype=np.float64).reshape(values.shape)
 
 
 def shortest_double(value: np.float32) -> float:
@@ -76,13 +84,13 @@ def predictions(values: np.ndarray, layout: Layout) -> Optional[bytes]:
     brackets = layout.brackets and values.ndim == 2
     before, between = layout.before + "[" * brackets, ", " if layout.brackets else ","
     after = "]" * brackets + layout.after + layout.separator
-    rows = values.reshape(len(values), -1)
+    rows = np.ascontiguousarray(values.reshape(len(values), -1))
     if values.size <= FEW or not library.available():
         lines = (before + between.join(_spelled(row, layout.special)) + after for row in rows.tolist())
         records = "".join(lines).encode("ascii")
     else:
-        parts = (_written(part, True, (before, between, after), layout.special) for part in _slices(rows))
-        records = b"".join(body for body, _ in parts)
+        texts = (before, between, after, *layout.special)
+        records = b"".join(_written(part, True, texts) for part in _slices(rows))
     records = records[: len(records) - len(layout.separator)]
     return layout.opening.encode("ascii") + records + layout.closing.encode("ascii")
 
@@ -98,21 +106,19 @@ _TEXT, _ARRAY, _NUMBER = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64
 _TYPES = (_ARRAY, _NUMBER, _NUMBER, ctypes.c_int32, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _ARRAY, _ARRAY)
 
 
-def _written(
-    values: np.ndarray, widened: bool, texts: Tuple[str, str, str], special: Tuple[str, str]
-) -> Tuple[bytes, np.ndarray]:
-    """The text of the rows and where each ends, by the library; `texts` stand before, between and after."""
-    values = np.ascontiguousarray(values, dtype=np.float32)
+def _written(values: np.ndarray, widened: bool, texts: Tuple[str, ...], ends: Optional[np.ndarray] = None) -> bytes:
+    """The text of rows in C order, by the library; `ends`, int64, gets where each ends.
+
+    `texts` stand before, between and after the numbers, and for NaN and infinity.
+    """
     rows, columns = values.shape
-    before, between, after, nan, infinity = (text.encode("ascii") for text in texts + special)
-    size = rows * (len(before) + len(after) + columns * (ROOM + len(between)))
-    body, ends = np.empty(size, np.uint8), np.empty(rows, np.int64)
+    before, between, after, nan, infinity = (text.encode("ascii") for text in texts)
+    room = rows * (len(before) + len(after) + columns * (ROOM + len(between)))
+    body = np.empty(room, np.uint8)
+    pointers = library.address(body), None if ends is None else library.address(ends)
     write = library.function("xgbpatch_write", *_TYPES)
-    length = write(
-        values.ctypes.data, rows, columns, widened, before, between, after, nan, infinity,
-        body.ctypes.data, ends.ctypes.data,
-    )  # fmt: skip
-    return body[:length].tobytes(), ends
+    length = write(library.address(values), rows, columns, widened, before, between, after, nan, infinity, *pointers)
+    return ctypes.string_at(pointers[0], length)
 
 
 def _spelled(numbers: Iterable[float], special: Tuple[str, str]) -> List[str]:

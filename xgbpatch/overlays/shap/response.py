@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import re
+import secrets
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -12,9 +15,11 @@ import numpy as np
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from sagemaker_xgboost_container.constants import xgb_constants
 
+from ..native import text as native_text
 from .request import Explanation, ResponseOptions, ShapOptions
 from .values import NotExplained, advice
 
+TOGETHER = 256  # records whose numbers are copied into one array
 SAMPLE = 32  # records that are written first where there are many more
 HOPELESS = 2  # times the limit: beyond it the sample alone refuses, and the response is never made
 Write = Callable[[int], bytes]  # gives the bytes of the first `count` records of a response
@@ -52,8 +57,8 @@ def write_within(limit: int, records: int, write: Write, limited_by: str = "XGBP
 
 # The keys of an explanation, and the value of each for one record, in the three forms that encoders take.
 #
-# Numbers are float32 widened, as the base writes its own. Of a multi-class model every value is a list, one entry a
-# class.
+# In text, a number is the shortest that gives its float32 back. Of a multi-class model every value is a list, one entry
+# a class.
 
 
 BASE_VALUE = "base_value"
@@ -71,6 +76,13 @@ class Pairs(list):  # type: ignore[type-arg]  # Python 3.7 has no list[...] to d
 
     def __str__(self) -> str:
         return "[{}]".format(", ".join(str(entry) for entry in self))
+
+
+class Mark(list):  # type: ignore[type-arg]
+    """A mark of Texts that CSV encoders put into quotes, as any list of numbers: it has a comma."""
+
+    def __str__(self) -> str:
+        return ",".join(self)
 
 
 class KeyValues(object):
@@ -106,15 +118,42 @@ class KeyValues(object):
         values = self._arrays[VALUES]
         return values.shape[1] if values.ndim == 3 else None
 
-    def structured(self, key: str, record: int) -> Any:
-        """For JSON: numbers, lists of them, and `{"feature": ..., "value": ...}` of TOP_K."""
-        if key == TOP_K:
-            return self._top(record, lambda name, value: {"feature": name, "value": value})
-        return self._arrays[key][record].tolist()
+    def is_number(self, key: str) -> bool:
+        """Whether the value of a record is no list."""
+        dimensions: int = self._arrays[key].ndim
+        return dimensions == 1
 
-    def lined(self, key: str, record: int) -> Any:
-        """For a cell of CSV: as `structured`, and TOP_K a list of `name=value`."""
-        return self._top(record, pair) if key == TOP_K else self.structured(key, record)
+    def cells(self, keys: Sequence[str], count: int) -> Iterator[str]:
+        """The numbers of `keys` of the first records, one text a record and class; TOP_K as `name=value`."""
+        if TOP_K not in keys:
+            return self._lines(keys, count)
+        parts = [self._pairs(count) if key == TOP_K else self._lines([key], count) for key in keys if self.columns(key)]
+        return map(",".join, zip(*parts))
+
+    def _lines(self, keys: Sequence[str], count: int) -> Iterator[str]:
+        vectors = self.classes or 1
+        for start in range(0, count, TOGETHER):
+            stop = min(count, start + TOGETHER)
+            arrays = [self._arrays[key][start:stop].reshape((stop - start) * vectors, -1) for key in keys]
+            for text in native_text.shortest(np.concatenate(arrays, axis=1), ","):
+                yield text
+
+    def _pairs(self, count: int) -> Iterator[str]:
+        for record in self._top(count, pair):
+            for vector in [record] if self.classes is None else record:
+                yield ",".join(vector)
+
+    def json(self, key: str, count: int) -> Iterator[str]:
+        """JSON of the first records: numbers, lists of them, and `{"feature": ..., "value": ...}` of TOP_K."""
+        if key == TOP_K:
+            return map(json.dumps, self._top(count, lambda name, value: {"feature": name, "value": value}))
+        return _nested(self._arrays[key][:count], native_text.JSON)
+
+    def lists(self, key: str, count: int) -> Iterator[str]:
+        """What the base writes of a list in CSV, or of a number; TOP_K is a list of `name=value`."""
+        if key == TOP_K:
+            return map(str, self._top(count, pair))
+        return _nested(self._arrays[key][:count], native_text.PYTHON)
 
     def flat(self, key: str, record: int) -> Dict[str, List[float]]:
         """For recordio-protobuf: one list in C order (class, then row, then column); TOP_K comes with TOP_K_INDEX."""
@@ -123,12 +162,32 @@ class KeyValues(object):
             lists[TOP_K_INDEX] = [float(index) for index in self._order[record].ravel()]
         return lists
 
-    def _top(self, record: int, write: Callable[[str, float], Any]) -> Pairs:
+    def _top(self, count: int, write: Callable[[str, float], Any]) -> Iterator[Pairs]:
+        """`write` of each strongest feature of the first records, in a list, or in one a class."""
+
         def vector(indexes: np.ndarray, values: np.ndarray) -> Pairs:
             return Pairs(write(self._names[index], value) for index, value in zip(indexes, values.tolist()))
 
-        indexes, values = self._order[record], self._arrays[TOP_K][record]
-        return vector(indexes, values) if self.classes is None else Pairs(map(vector, indexes, values))
+        numbers = native_text.doubles(self._arrays[TOP_K][:count])
+        for indexes, values in zip(self._order, numbers):
+            yield vector(indexes, values) if self.classes is None else Pairs(map(vector, indexes, values))
+
+
+def _nested(array: np.ndarray, special: Tuple[str, str]) -> Iterator[str]:
+    """Each record of `array` as a number, or a list of numbers, or of lists."""
+    if array.ndim == 1:
+        return native_text.shortest(array.reshape(-1, 1), special=special)
+    vectors = array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
+    texts = map("[{}]".format, native_text.shortest(vectors, special=special))
+    for size in reversed(array.shape[1:-1]):
+        texts = map("[{}]".format, _joined(texts, size))
+    return texts
+
+
+def _joined(texts: Iterator[str], size: int, between: str = ", ") -> Iterator[str]:
+    """Each `size` texts as one."""
+    for first in texts:
+        yield between.join(itertools.chain([first], itertools.islice(texts, size - 1)))
 
 
 def pair(name: str, value: float) -> str:
@@ -155,18 +214,12 @@ class AppendedKeys:
     header: bool = False
     predicted: Tuple[str, ...] = ()
 
-    def cells(self, record: int) -> str:
-        """Base value, values and interactions (row by row) of one class after the other."""
-        parts = [self.values.lined(key, record) for key in self.keys]
-        vectors = [parts] if self.values.classes is None else zip(*parts)
-        return ",".join(str(number) for vector in vectors for number in _flat(vector))
-
-    def extended(self, records: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
-        """The first records with one entry a key, for JSON."""
-        return [
-            dict(entry, **{key: self.values.structured(key, record) for key in self.keys})
-            for record, entry in enumerate(records)
-        ]
+    def cells(self, count: int) -> Iterator[str]:
+        """Of the first records: base value, values and interactions (row by row) of one class after the other."""
+        vectors = self.values.cells(self.keys, count)
+        if self.values.classes in (None, 1):
+            return vectors
+        return _joined(vectors, self.values.classes, ",")
 
     def names(self) -> List[str]:
         """One a cell; of a multi-class model each ends in its class, `_0`."""
@@ -193,8 +246,8 @@ def to_lines(text: str, appended: AppendedKeys) -> Write:
         names = line(list(appended.predicted or numbered) + appended.names())
 
     def write(count: int) -> bytes:
-        explained = [line + "," + appended.cells(record) for record, line in enumerate(lines[:count])]
-        return (names + "\n".join(explained) + ending).encode("utf-8")
+        explained = "\n".join(map(",".join, zip(lines, appended.cells(count))))
+        return (names + explained + ending).encode("utf-8")
 
     return write
 
@@ -204,14 +257,48 @@ def to_json(text: str, appended: AppendedKeys) -> Write:
     document = json.loads(text)
     records = document["predictions"]
     appended.check_pairs(records)
-    return lambda count: json.dumps(dict(document, predictions=appended.extended(records[:count]))).encode("utf-8")
+
+    def write(count: int) -> bytes:
+        texts = Texts({key: appended.values.json(key, count) for key in appended.keys})
+        extended = [dict(entry, **texts.marks) for entry in records[:count]]
+        return texts.put_into(json.dumps(dict(document, predictions=extended)), quoted=True).encode("utf-8")
+
+    return write
 
 
 def to_json_lines(text: str, appended: AppendedKeys) -> Write:
     """As `to_json`, for one JSON object a line."""
     records = [json.loads(line) for line in text.splitlines()]
     appended.check_pairs(records)
-    return lambda count: "".join(json.dumps(each) + "\n" for each in appended.extended(records[:count])).encode("utf-8")
+
+    def write(count: int) -> bytes:
+        texts = Texts({key: appended.values.json(key, count) for key in appended.keys})
+        body = "".join(json.dumps(dict(entry, **texts.marks)) + "\n" for entry in records[:count])
+        return texts.put_into(body, quoted=True).encode("utf-8")
+
+    return write
+
+
+_MARK = "xgbpatch[:,]([0-9a-f]{32}):([a-z_]+):"
+_MARKS, _QUOTED_MARKS = re.compile(_MARK), re.compile('"{}"'.format(_MARK))
+
+
+class Texts(object):
+    """What stands for values until an encoder has written the rest: `marks` by key, and their `texts` in order."""
+
+    def __init__(self, texts: Mapping[str, Iterator[str]]):
+        self._texts = texts
+        self._number = secrets.token_hex(16)  # a mark is a text that is nowhere else, whatever features are called
+        self.marks = {key: "xgbpatch:{}:{}:".format(self._number, key) for key in texts}
+
+    def put_into(self, body: str, quoted: bool) -> str:
+        """`body` with the next text of its key in the place of each mark; `quoted`: and of the quotes around it."""
+
+        def text(mark: Any) -> str:
+            number, key = mark.groups()
+            return next(self._texts[key]) if number == self._number else str(mark.group())
+
+        return (_QUOTED_MARKS if quoted else _MARKS).sub(text, body)
 
 
 def line(names: Sequence[str]) -> str:
@@ -219,15 +306,6 @@ def line(names: Sequence[str]) -> str:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerow(names)
     return stream.getvalue()
-
-
-def _flat(part: Any) -> Iterator[Any]:
-    if not isinstance(part, (list, tuple)):
-        yield part
-        return
-    for inner in part:
-        for number in _flat(inner):
-            yield number
 
 
 # Our keys in the base's selectable inference: its keys are computed, and all are encoded, by its own functions.
@@ -273,14 +351,24 @@ def predictions(raw: np.ndarray, selected: Sequence[str], learner: Mapping[str, 
 
 def encode_selected(records: Sequence[Mapping[str, Any]], values: KeyValues, keys: List[str], accept: str) -> bytes:
     """The first records with `keys` in their order, as the base encodes them for `accept`, one of ENCODINGS."""
-    explained = [dict(record) for record in records]
-    for number, record in enumerate(explained):
-        for key in (key for key in keys if key in KEYS):
-            if accept == RECORDIO:
+    own = [key for key in keys if key in KEYS]
+    if accept == RECORDIO:
+        explained = [dict(record) for record in records]
+        for number, record in enumerate(explained):
+            for key in own:
                 record.update(values.flat(key, number))
-            else:
-                record[key] = (values.lined if accept == CSV else values.structured)(key, number)
-    body = serve_utils.encode_selected_predictions(explained, keys, accept)
+        return _encoded(explained, keys, accept)
+    is_csv = accept == CSV
+    texts = Texts({key: (values.lists if is_csv else values.json)(key, len(records)) for key in own})
+    marks: Dict[str, Any] = dict(texts.marks)
+    if is_csv:
+        marks = {key: mark if values.is_number(key) else Mark(mark.split(":", 1)) for key, mark in marks.items()}
+    body = _encoded([dict(record, **marks) for record in records], keys, accept)
+    return texts.put_into(body.decode("utf-8"), quoted=not is_csv).encode("utf-8")
+
+
+def _encoded(records: List[Dict[str, Any]], keys: List[str], accept: str) -> bytes:
+    body = serve_utils.encode_selected_predictions(records, keys, accept)
     return body if isinstance(body, bytes) else body.encode("utf-8")
 
 
