@@ -37,7 +37,12 @@ def _loaded(folder: str) -> Tuple[Optional[ctypes.CDLL], str]:
     except (OSError, AttributeError) as error:
         return None, "the native library does not load: {}".format(error)
     if abi != ABI:
-        return None, "the native library has the interface {}, {} is needed: run scripts/setup".format(abi, ABI)
+        return (
+            None,
+            "the native library has the interface {}, {} is needed: scripts/setup makes it in a checkout".format(
+                abi, ABI
+            ),
+        )
     return library, ""
 
 
