@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xgbpatch.build.registry import RegistryBuilder
     from xgbpatch.build.resolve import resolve
     from xgbpatch.contract import check
+    from xgbpatch.explanation import explain
     from xgbpatch.inspection.container import inspect
     from xgbpatch.publish.push import push
     from xgbpatch.reference import ImageReference
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from xgbpatch.spec import Spec
 
 __all__ = [
-    "EngineBuilder", "ImageReference", "RegistryBuilder", "Services", "Spec", "check", "connect", "inspect", "push",
-    "resolve",
+    "EngineBuilder", "ImageReference", "RegistryBuilder", "Services", "Spec", "check", "connect", "explain", "inspect",
+    "push", "resolve",
 ]  # fmt: skip
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "Spec": "spec",
     "check": "contract",
     "connect": "registry",
+    "explain": "explanation",
     "inspect": "inspection.container",
     "push": "publish.push",
     "resolve": "build.resolve",
