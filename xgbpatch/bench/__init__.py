@@ -1,0 +1,1 @@
+"""What requests to an image cost, measured side by side."""
