@@ -127,6 +127,7 @@ def recorded(monkeypatch):
     for module in (encoder, serve_utils):
         monkeypatch.setattr(module, "xgb", request_data.RecordingXgboost())
     body._counts_from_one.cache_clear()
+    body.proved.cache_clear()
 
 
 def assert_same(data, content_type):
@@ -150,8 +151,24 @@ def assert_same(data, content_type):
     return True, True
 
 
-def test_the_library_is_there():
+@pytest.mark.parametrize("kind", sorted(body.SAMPLES))
+def test_the_library_is_there_and_proved_on_this_base(kind):
     assert library.available()
+    assert body.proved.__wrapped__(kind)
+    read = [body.rows(sample, kind) is not None for sample in body.SAMPLES[kind]]
+    assert sum(read) > len(read) / 2
+
+
+def test_a_base_that_reads_something_else_reads_all_of_it(monkeypatch, caplog):
+    clean = encoder._clean_csv_string
+    monkeypatch.setattr(encoder, "_clean_csv_string", lambda text, delimiter: [x or "0" for x in text.split(delimiter)])
+    body.proved.cache_clear()
+    assert body.rows(b"1,2", CSV) is None
+    assert body.rows(b"0 0:1", LIBSVM) is not None
+    assert "as the base does not: it reads no csv" in caplog.text
+    monkeypatch.setattr(encoder, "_clean_csv_string", clean)
+    body.proved.cache_clear()
+    assert body.rows(b"1,2", CSV) is not None
 
 
 @pytest.mark.filterwarnings("ignore")  # ragged rows on an old numpy

@@ -145,9 +145,10 @@ static int comma_is_sniffed(const char *body, const char *end)
     for (const char *at = body; at < end && at < body + SNIFFED && *at != '\n'; at++) {
         if (*at == ',')
             return 1;
-        if (*at == '\t' || *at == ';' || *at == ' ' || *at == ':' || *at < 0)
+        const unsigned char character = (unsigned char)*at; /* `char` has a sign on x86-64 alone */
+        if (*at == '\t' || *at == ';' || *at == ' ' || *at == ':' || character > 126)
             return 0;
-        counts[(int)*at]++;
+        counts[character]++;
     }
     for (int character = 1; character < 127; character++)
         most = counts[character] >= counts[most] ? character : most;

@@ -14,7 +14,7 @@ from . import library
 
 ROOM = 24  # bytes of the longest number
 AT_ONCE = 2**17  # numbers that are written into one buffer, of 3 MB and more
-FEW = 20  # numbers that Python writes sooner than the library is called
+FEW = 6  # numbers that Python writes sooner than the library is called
 PYTHON, JSON = ("nan", "inf"), ("NaN", "Infinity")  # how NaN and infinity are spelled
 
 
