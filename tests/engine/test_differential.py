@@ -76,11 +76,16 @@ def served(request, engine, zoo, parts, scene):
 
 @pytest.mark.skipif(not WHOLE_ZOO, reason="minutes; XGBPATCH_DIFFERENTIAL_ZOO=all runs it")
 def test_every_model_of_the_zoo_is_answered_as_the_base_does(engine, zoo, parts, oracle):
+    failed = {}
     for name in zoo.models:
         scene = Scene(name, (name,), share=0.1, parts=("off",) if name in UNEXPLAINED else EVERY_PART)
-        with stage.played(engine, scene, zoo, scene.cast(parts)) as players:
-            tally = differential(players, zoo, oracle, scene)
+        try:
+            with stage.played(engine, scene, zoo, scene.cast(parts)) as players:
+                tally = differential(players, zoo, oracle, scene)
+        except AssertionError as error:  # the next models are worth an hour's run all the same
+            failed[name] = tally = str(error)
         print(f"{name}: {tally}", flush=True)
+    assert not failed
 
 
 def differential(players: dict[str, Player], zoo: Zoo, oracle: Player, scene: Scene) -> Tally:

@@ -15,8 +15,10 @@ from support.aws import ACCOUNT
 from support.commands import command_line, xgbpatch
 from support.registries import USER, Kind, registry
 from support.servers import EngineProxy, stalling
+from xgbpatch.build import verify
 from xgbpatch.build.definition import asked_digest
 from xgbpatch.commands import _last_build
+from xgbpatch.commands._context import cache_folder
 from xgbpatch.commands._last_build import BuiltImage
 from xgbpatch.commands._options import Selection
 from xgbpatch.commands.push import _destinations
@@ -313,6 +315,7 @@ def test_aliases_of_the_variable_move_for_what_the_variables_ask_for(plain, make
     spec = Spec("3.2-0", "", repository="xgbpatch-test/a")
     image = make_image({**BUILT, IMAGE: spec.name, ASKED_DIGEST: asked_digest(spec)})
     monkeypatch.setenv("XGBPATCH_REPOSITORY", named(image).split(":")[0])
+    verify.remember(cache_folder(), image)
     done = xgbpatch("push", named(image), "--registry", plain.host)
     assert done.returncode == 0, done.stderr
     assert plain.tags(named(image).split(":")[0]) == ["1.0", "next", "prod"]
@@ -343,6 +346,7 @@ repository = "{repository}"
 aliases = ["fraud"]
 """
     )
+    verify.remember(cache_folder(), image)
     done = xgbpatch("push", named(image), "--registry", plain.host)
     assert done.returncode == 0, done.stderr
     assert plain.tags(repository) == tags

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 
@@ -12,14 +13,17 @@ from support.handmade import HandLayer, forge, plain_layer, tar
 from support.planning import TODAY
 from xgbpatch import cache, provenance
 from xgbpatch.build import verify
+from xgbpatch.contract.model import Verdict
 from xgbpatch.engine.types import LocalImage
-from xgbpatch.errors import ConfigurationError, RegistryError
-from xgbpatch.publish import aliases
-from xgbpatch.publish.push import Publisher, PushRequest
+from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
+from xgbpatch.publish import aliases, test_record
+from xgbpatch.publish.aliases import Tester
+from xgbpatch.publish.push import Publisher, PushRequest, PushResult
 from xgbpatch.registry.client import load_image
 from xgbpatch.upkeep import rebuild
 from xgbpatch.upkeep.plan import Cause, State
 
+NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 MOTD = tar({"etc/motd": b"evil\n"})
 
 
@@ -79,8 +83,8 @@ def test_a_plan_says_that_a_person_must_look(image_repository, foreign):
 
 def test_a_rebuild_waits_for_that_person(image_repository, foreign):
     steps = rebuild.RebuildSteps(
-        image_repository.services, lambda spec: image_repository.place, lambda plan, place: pytest.fail("made"), TODAY,
-        accept_drift=True,
+        image_repository.services, lambda spec: image_repository.place, lambda plan, place: pytest.fail("made"),
+        lambda made: None, TODAY, accept_drift=True,
     )  # fmt: skip
     assert rebuild.rebuild(steps, image_repository.spec).outcome is rebuild.Outcome.FOREIGN
 
@@ -90,6 +94,15 @@ def test_what_the_cache_says_of_another_image_is_not_believed(image_repository, 
     for content in ({"image": "sha256:" + "0" * 64}, {}, [], None):
         cache.write(proven / f"{foreign.digest.removeprefix('sha256:')}.json.gz", content)
         assert image_repository.plan().state is State.FOREIGN
+
+
+def test_a_promotion_refuses_it_though_it_has_a_record(image_repository, foreign):
+    services = image_repository.services
+    record = test_record.TestRecord(foreign.digest, "1", "2026-11-21T12:00:00Z", {"serve.ping": Verdict.PASSED})
+    test_record.keep(services, foreign, record)
+    with pytest.raises(ContractError, match="is not what its labels say"):
+        aliases.promote(services, foreign, ["prod"], Tester(lambda image: pytest.fail("tested"), NOON))
+    assert services.registry.head(foreign.with_tag("prod")) is None
 
 
 def test_an_alias_that_names_it_does_not_make_it_current(image_repository, foreign):
@@ -164,6 +177,19 @@ def test_push_of_a_foreign_image_over_ours_is_refused(image_repository, ours, ma
     image_repository.services.registry.put_manifest(ours.reference.with_digest(""), ours.manifest)
     with pytest.raises(RegistryError, match="already holds another image"):
         push(image_repository, local(foreign), ours.reference)
+
+
+@pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
+def test_aliases_that_labels_chose_do_not_move_to_a_foreign_image(image_repository, ours, make):
+    services = image_repository.services
+    foreign = load_image(services.registry, make(services, ours.reference))
+    publisher = Publisher(None, services)
+    requests = [PushRequest(local(image), image.reference, ("prod",), proof=True) for image in (foreign, ours)]
+    results = [PushResult(image.reference) for image in (foreign, ours)]
+    with pytest.raises(ContractError, match="not proved to be what its labels say"):
+        publisher.move_aliases(requests[0], results[0])
+    assert services.registry.head(ours.reference.with_tag("prod")) is None
+    assert publisher.move_aliases(requests[1], results[1]).aliases[0].digest == ours.reference.digest
 
 
 @pytest.mark.parametrize("pattern", ["{version}", "fraud", "{version}-{base}"])

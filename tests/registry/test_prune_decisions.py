@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 
 import pytest
 
-from support.handmade import HandImage, put, tar
+from support.handmade import HandImage, forge, put, tar
 from support.patched_images import MADE, also, depot_of_user, patched
 from xgbpatch.aws.sagemaker import Kind, Use
+from xgbpatch.build import ownership
 from xgbpatch.oci.manifest import OCI_INDEX, Manifest
 from xgbpatch.publish.scan_gate import BASE_TAG
 from xgbpatch.reference import ImageReference
@@ -38,7 +40,8 @@ def judged(services, place):
 
     def decide(rules=NEWEST, uses=()):
         items = list_repository(services.registry, TaggedRepository(services.registry, place))
-        verdicts = prune.decide(items, prune.in_use(place, items, uses), rules)
+        doubt = partial(ownership.doubt, services)
+        verdicts = prune.decide(items, prune.in_use(place, items, uses), rules, doubt)
         return {tag: verdict for verdict in verdicts for tag in verdict.item.listed.tags}
 
     return decide
@@ -110,6 +113,25 @@ def test_image_of_another_maker_stays(services, place, judged):
     assert (judged()["1.0"].deleted, judged()["1.0"].why) == (False, "not made by xgbpatch")
 
 
+def test_image_that_is_built_on_ours_goes_never_and_supersedes_nothing(services, place, judged):
+    """It has all labels; the newest of ours would go, and the foreign one after it."""
+    ours, template = patched(services, place), patched(services, place)
+    foreign = forge(services, template, added=[tar({"etc/motd": b"evil"})])
+    services.registry.delete(template.pinned)
+    assert judged()[ours.tag].why == "the newest of its image"
+    newest = patched(services, place)
+    found = judged()
+    assert (found[ours.tag].deleted, found[ours.tag].why) == (True, f'superseded by "{newest.tag}"')
+    assert not found[foreign.tag].deleted
+    assert found[foreign.tag].why.startswith("not proved to be what its labels say: ")
+
+
+def test_image_whose_base_is_gone_stays(services, place, judged):
+    first = patched(services, place, base_name=str(place.with_tag("gone")), base_digest="sha256:" + "e" * 64)
+    patched(services, place)
+    assert "is gone" in judged()[first.tag].why
+
+
 def test_use_of_another_repository_protects_nothing_here(services, place, judged):
     old, _ = patched(services, place), patched(services, place)
     elsewhere = [replace(old, repository="team/other"), replace(old, host="registry.example.com")]
@@ -156,13 +178,17 @@ def test_image_that_an_index_lists_stays(services, place, judged):
 
 
 def test_base_that_was_scanned_goes_with_the_last_image_on_it(services, place, judged):
-    for letter in "ab":
-        put(services, place.with_tag(BASE_TAG + letter * 12), HandImage([tar({"base": letter.encode()})]))
-        patched(services, place, base_digest=f"sha256:{letter * 64}")
+    tags = []
+    for content in (b"a", b"b"):
+        base = HandImage([tar({"base": content})])
+        digest = put(services, replace(place, repository="bases/of-two", tag="3.2-0"), base).digest
+        tags.append(BASE_TAG + digest[7:19])
+        put(services, place.with_tag(tags[-1]), base)
+        name = str(replace(place, repository="bases/of-two"))
+        patched(services, place, base=base, base_name=f"{name}:3.2-0", base_digest=digest)
     found = judged()
-    assert found[BASE_TAG + "a" * 12].why == "a base that no image stands on"
-    assert found[BASE_TAG + "a" * 12].deleted
-    assert not found[BASE_TAG + "b" * 12].deleted
+    assert found[tags[0]].why == "a base that no image stands on"
+    assert [found[tag].deleted for tag in tags] == [True, False]
 
 
 def test_freed_bytes_are_those_that_no_kept_image_shares(services, place, judged):

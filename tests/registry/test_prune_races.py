@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from support.patched_images import also, depot_of_user, patched
+from xgbpatch.build import ownership
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.referrers import Artifact, attach
 from xgbpatch.upkeep import prune
@@ -50,7 +53,8 @@ def _attached(services, subject, kind) -> ImageReference:
 
 def deleting(services, place, interrupted=lambda inner: inner):
     where = repository(services.registry, place)
-    return prune.delete(interrupted(where), prune.decide(list_repository(services.registry, where), {}, Rules(1)))
+    items = list_repository(services.registry, where)
+    return prune.delete(interrupted(where), prune.decide(items, {}, Rules(1), partial(ownership.doubt, services)))
 
 
 def standing(services, images):

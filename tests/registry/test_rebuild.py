@@ -142,6 +142,20 @@ def test_build_whose_image_is_not_signed_tells_that_it_stands(image_repository, 
     assert image_repository.services.registry.head(reference.pinned) is not None
 
 
+def test_image_that_is_not_signed_stands_and_is_the_one_that_is_told(image_repository, tmp_path, monkeypatch):
+    _, first = image_repository.run("--image", "fraud", "--no-test")
+    image_repository.move("fraud", FIXED)
+    cosign = tmp_path / "cosign"
+    cosign.write_text("#!/bin/sh\nexit 1\n")
+    cosign.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done, found = image_repository.run("--image", "fraud", "--no-test", "--sign")
+    assert (done.returncode, found["fraud"]["outcome"]) == (15, "failed"), done.stderr
+    assert found["fraud"]["image"] != first["fraud"]["image"]
+    image = load_image(image_repository.services.registry, ImageReference.parse(found["fraud"]["image"]))
+    assert image.provenance.base_digest == found["fraud"]["base"].partition("@")[2]
+
+
 def test_without_an_engine_nothing_untested_is_put_where_a_test_was_asked_for(image_repository):
     before = image_repository.loopback.writes()
     done, found = image_repository.run("--image", "fraud")

@@ -7,7 +7,6 @@ import pytest
 from support.package_index import index
 from support.planning import FIXED
 from xgbpatch.build.registry import RegistryBuilder
-from xgbpatch.publish.attachments import Attachments
 from xgbpatch.registry.client import load_image
 from xgbpatch.upkeep.plan import State
 from xgbpatch.upkeep.rebuild import make_in_registry
@@ -30,9 +29,7 @@ def rebuilt(image_repository, spec=None):
     """What `rebuild` does about what `plan` says; after it, `plan` has nothing more to say."""
     plan = image_repository.plan(spec)
     assert plan.state is State.REBUILD
-    image = make_in_registry(
-        image_repository.services, plan, image_repository.place, Attachments(sbom=False), accept_drift=False
-    )
+    image = make_in_registry(image_repository.services, plan, image_repository.place, accept_drift=False).reference
     assert image_repository.plan(spec).reasons == ()
     return load_image(image_repository.services.registry, image)
 

@@ -10,7 +10,6 @@ from xgbpatch.contract.model import CheckResult, Report, Verdict
 from xgbpatch.errors import ContractError
 from xgbpatch.publish import aliases
 from xgbpatch.publish.aliases import Tester
-from xgbpatch.publish.attachments import Attachments
 from xgbpatch.upkeep import rebuild
 from xgbpatch.upkeep.rebuild import Outcome, RebuildSteps, make_in_registry
 
@@ -36,11 +35,12 @@ def examination():
 @pytest.fixture
 def steps(image_repository, examination):
     def make(plan, place):
-        return make_in_registry(image_repository.services, plan, place, Attachments(sbom=False), accept_drift=False)
+        return make_in_registry(image_repository.services, plan, place, accept_drift=False)
 
     return RebuildSteps(
-        image_repository.services, lambda spec: image_repository.place, make, TODAY, tester=Tester(examination, MOMENT)
-    )
+        image_repository.services, lambda spec: image_repository.place, make, lambda made: None, TODAY,
+        tester=Tester(examination, MOMENT),
+    )  # fmt: skip
 
 
 def test_an_image_is_tested_once(image_repository, steps, examination):

@@ -12,9 +12,8 @@ from click.testing import CliRunner
 
 from support.aws import REGION
 from support.commands import xgbpatch
-from support.handmade import HandImage, put, tar
-from support.patched_images import MADE, ROLE, depot_of_user, endpoint, model, patched
-from xgbpatch import provenance
+from support.handmade import HandImage, forge, put, tar
+from support.patched_images import ROLE, depot_of_user, endpoint, model, patched
 from xgbpatch.commands.usage import command as usage
 from xgbpatch.contract.model import Verdict
 from xgbpatch.errors import ConfigurationError
@@ -34,8 +33,8 @@ def base(services, space):
 
     def moved(content):
         tag = space.reference("sagemaker-xgboost:3.2-0")
-        image = put(services, tag, HandImage([tar({"base": content})]))
-        return {"base_name": str(tag), "base_digest": image.digest}
+        image = HandImage([tar({"base": content})])
+        return {"base": image, "base_name": str(tag), "base_digest": put(services, tag, image).digest}
 
     return moved
 
@@ -265,9 +264,9 @@ def test_image_that_a_rollback_withdrew_supersedes_nothing_until_it_is_promoted_
 
 def test_base_of_several_architectures_is_compared_by_the_images_own(services, space):
     base = space.reference("base:3.2-0")
-    entries = {}
+    entries, images = {}, {}
     for architecture in ("amd64", "arm64"):
-        image = HandImage([tar({"base": architecture.encode()})], architecture=architecture)
+        image = images[architecture] = HandImage([tar({"base": architecture.encode()})], architecture=architecture)
         found = services.registry.head(put(services, base.with_tag(architecture), image))
         platform = {"os": "linux", "architecture": architecture}
         entries[architecture] = {
@@ -275,12 +274,29 @@ def test_base_of_several_architectures_is_compared_by_the_images_own(services, s
         }  # fmt: skip
     index = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": list(entries.values())}
     services.registry.put_manifest(base, Manifest(json.dumps(index).encode(), DOCKER_INDEX))
-    for architecture, other in (("amd64", "arm64"), ("arm64", "amd64")):
-        for digest, reasons in ((entries[architecture]["digest"], 0), (entries[other]["digest"], 1)):
-            made = provenance.write(replace(MADE, base_name=str(base), base_digest=digest))
-            image = HandImage([tar({"a": b"a"})], labels=made, architecture=architecture)
-            standing = Assessment(services).standing(put(services, space.reference("team/model:1"), image))
+    for architecture, image in images.items():
+        before = replace(image, layers=[tar({"base": b"before"})])
+        digests = (entries[architecture]["digest"], put(services, base.with_tag("before"), before).digest)
+        for below, digest, reasons in zip((image, before), digests, (0, 1), strict=True):
+            stands = {"base": below, "base_name": str(base), "base_digest": digest}
+            standing = Assessment(services).standing(patched(services, space.reference("team/model"), **stands))
             assert len(standing.reasons) == reasons, (architecture, digest)
+
+
+def test_image_that_is_built_on_ours_is_no_successor_and_is_told_to_leave_nothing(services, place, base):
+    """It has all labels, and a record that it passed."""
+    stands = base(b"1")
+    old, template = patched(services, place, **stands), patched(services, place, **stands)
+    foreign = passing(services, forge(services, template, added=[tar({"etc/motd": b"evil"})]))
+    services.registry.delete(template.pinned)
+    model("fraud", old)
+    assert run() == {"behind": [], "current": 1, "unknown": []}
+    model("theirs", foreign)
+    new = passing(services, patched(services, place, **stands))
+    document = run()
+    assert [(item["name"], item["newest"]) for item in document["behind"]] == [("fraud", str(new.pinned))]
+    assert [item["image"] for item in document["unknown"]] == [str(foreign)]
+    assert "not proved to be what its labels say" in document["unknown"][0]["message"]
 
 
 def test_images_of_other_makers_are_nobodys_business(services, place):

@@ -1,4 +1,4 @@
-"""Images that look as if xgbpatch had made them, and SageMaker things that name them."""
+"""Images that are what their labels say, as if xgbpatch had made them, and SageMaker things that name them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from itertools import count
 import boto3
 
 from support.aws import REGION
-from support.handmade import HandImage, HandLayer, put, tar
+from support.handmade import HandImage, put, sha256, tar
 from xgbpatch import provenance
+from xgbpatch.patch.compose import digest_of, files_digest_of
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import Provenance
 from xgbpatch.registry import Services
@@ -21,10 +22,10 @@ from xgbpatch.registry.keychain import Keychain
 from xgbpatch.spec import DEFAULT_TAG
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
-BASE_LAYER = tar({"base": b"x" * 4096})
+BASE = HandImage([tar({"base": b"x" * 4096})])
 MADE = Provenance(
     base_name="", base_digest="sha256:" + "b" * 64, version="3.2-0", tool_version="1", spec_digest="",
-    patch_digest="sha256:" + "d" * 64, overlay_digest="", features=("shap",), fixes=(), packages=(),
+    patch_digest="", overlay_digest="", features=("shap",), fixes=(), packages=(),
     created="", image="fraud",
 )  # fmt: skip
 
@@ -38,14 +39,22 @@ def depot_of_user(folder):
 _DAYS = count(1)  # every image is made a day after the one before
 
 
-def patched(services, place, day=None, tag=DEFAULT_TAG, **changes):
-    """An image under its version tag, made on that day of this millennium."""
+def patched(services, place, day=None, tag=DEFAULT_TAG, base=BASE, **changes):
+    """An image under its version tag, made on that day of this millennium; on `base`, which stands beside it unless
+    the labels name another."""
+    if "base_digest" not in changes:
+        name = replace(place, repository="bases/xgboost", tag="3.2-0", digest="")
+        changes = {"base_name": str(name), "base_digest": put(services, name, base).digest, **changes}
     digest = f"sha256:{secrets.token_hex(32)}"
     moment = date(2001, 1, 1) + timedelta(day or next(_DAYS))
-    made = replace(MADE, **{"spec_digest": digest, "created": f"{moment.isoformat()}T10:00:00Z", **changes})
+    content = secrets.token_bytes(1024)
+    files = files_digest_of([("/opt/xgbpatch/own", False, sha256(content).removeprefix("sha256:"))])
+    own = {"files_digest": f"sha256:{files}", "patch_digest": f"sha256:{digest_of(files, {})}"}
+    made = replace(MADE, **{"spec_digest": digest, "created": f"{moment.isoformat()}T10:00:00Z", **own, **changes})
     name = tag.format(version=made.version, base=made.base_digest[7:19], spec=digest[7:15])
-    own: HandLayer = tar({"opt/xgbpatch/own": secrets.token_bytes(1024)})
-    return put(services, place.with_tag(name), HandImage((BASE_LAYER, own), labels=provenance.write(made)))
+    layers = (*base.layers, tar({"opt/xgbpatch/own": content}))
+    image = HandImage(layers, labels=provenance.write(made), architecture=base.architecture)
+    return put(services, place.with_tag(name), image)
 
 
 def also(services, image, tag):

@@ -137,7 +137,8 @@ class AwsRegion:
         return f"{account}.dkr.ecr.{self.region}.{_partition(self.region)['outputs']['dnsSuffix']}"
 
     def registry_hosts(self, account: str) -> tuple[str, ...]:
-        """All names of that registry: with `ecr-fips`, and those that answer over IPv6 too (`dkr-ecr`, `on.aws`)."""
+        """All names of that registry: with `ecr-fips`, and those that answer over IPv6 too (`dkr-ecr`, `on.aws`), as
+        AWS's credential provider for Kubernetes matches them (kubernetes/cloud-provider-aws, pull request 1069)."""
         own, outputs = self.registry_host(account), _partition(self.region)["outputs"]
         hosts = [own]
         if outputs.get("supportsDualStack"):

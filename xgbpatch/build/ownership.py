@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from xgbpatch import cache, layout, provenance
-from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, XgbpatchError
 from xgbpatch.oci import layer_tar, manifest
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Descriptor
@@ -78,6 +78,15 @@ def prove(services: Services, image: RemoteImage, base: ImageReference | None = 
     services.progress.line(f"Comparing what {image.reference} adds with its labels")
     patch_contents(services, verify_ownership(services, image, base))
     cache.write(record, {"image": digest})
+
+
+def doubt(services: Services, image: RemoteImage) -> str:
+    """Why it is not proved that `image` is what its labels say, in words; empty where it is. Nothing is raised."""
+    try:
+        prove(services, image)
+    except XgbpatchError as error:
+        return error.message
+    return ""
 
 
 def verify_ownership(services: Services, image: RemoteImage, base: ImageReference | None = None) -> OwnedImage:

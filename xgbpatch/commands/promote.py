@@ -26,7 +26,8 @@ def command(image: str, aliases: tuple[str, ...], logs: Path, as_json: bool, qui
 
     The alias moves only after test-local has passed on that very digest. The record of an earlier pass is attached to
     the image in its registry; where there is none, the image is pulled, tested now and removed again. Exit code 8 when
-    a check fails: the alias stays where it is. What it named before stays known as TAG.previous, for
+    a check fails, or where the image has xgbpatch's labels and another content (it was built on such an image): the
+    alias stays where it is. What it named before stays known as TAG.previous, for
     `xgbpatch rollback`.
 
     \b

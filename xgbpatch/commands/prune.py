@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgbpatch.commands import _options
+from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection
 from xgbpatch.commands._tables import table
 from xgbpatch.config.settings import Flags
@@ -20,8 +20,8 @@ from xgbpatch.progress import shown
 from xgbpatch.reference import ImageReference
 
 if TYPE_CHECKING:
-    from xgbpatch.progress import Progress
-    from xgbpatch.registry.client import Registry
+    from xgbpatch.oci.image import RemoteImage
+    from xgbpatch.registry import Services
     from xgbpatch.spec import PublishTarget, Spec
     from xgbpatch.upkeep.prune import Rules, Verdict
 
@@ -55,10 +55,10 @@ def command(
 ) -> None:  # fmt: skip
     """Say which images of each REPOSITORY (default: the configuration's) can go, and with --apply delete them.
 
-    An image goes only when xgbpatch made it, at least N newer ones of the same name, version and architecture stand in
-    the repository, no tag but its version tag names it, and no model, endpoint, model package, running job or pipeline
-    of the account needs it. What belongs to an image (SBOM, signature) goes with it. Where SageMaker cannot be asked,
-    nothing is deleted.
+    An image goes only when its content proves that xgbpatch made it, at least N newer ones of the same name, version
+    and architecture, proved likewise, stand in the repository, no tag but its version tag names it, and no model,
+    endpoint, model package, running job or pipeline of the account needs it. What belongs to an image (SBOM, signature)
+    goes with it. Where SageMaker cannot be asked, nothing is deleted.
 
     \b
     Examples:
@@ -67,8 +67,6 @@ def command(
       xgbpatch prune team/fraud --region us-west-2 --region eu-west-1 --json
       xgbpatch prune team/fraud --registry registry.example.com:5000 --region us-west-2
     """
-    from xgbpatch.registry.client import Registry
-    from xgbpatch.registry.keychain import Keychain
     from xgbpatch.upkeep.prune import Rules
 
     regions = Selection(Flags(config=config)).regions(regions)
@@ -78,8 +76,8 @@ def command(
     rules = Rules(keep, moment, tuple(spec.tag for spec in specs))
     with shown(quiet) as progress:
         places = _repositories(repositories, specs, regions, publish_target)
-        registry = Registry(Keychain())
-        pruned = _prune(places, rules, registry=registry, regions=regions, applied=applied, progress=progress)
+        services = _context.connect_services(progress)
+        pruned = _prune(places, rules, services=services, regions=regions, applied=applied)
     document = {"repositories": [_document(one) for one in pruned]}
     click.echo(json.dumps(document, indent=2) if as_json else _text(pruned))
     failed = [(digest, why) for one in pruned for digest, why in (one.failures or {}).items() if why]
@@ -113,13 +111,13 @@ def _repositories(
 
 
 def _prune(
-    places: Sequence[ImageReference], rules: Rules, *,
-    registry: Registry, regions: Sequence[str], applied: bool, progress: Progress,
+    places: Sequence[ImageReference], rules: Rules, *, services: Services, regions: Sequence[str], applied: bool
 ) -> list[_Pruned]:  # fmt: skip
     """Who uses what is asked before anything is deleted anywhere; and again for each repository, right before its
     deletion: reading it may have taken minutes."""
     from xgbpatch.aws import AwsRegion
     from xgbpatch.aws.sagemaker import SageMaker
+    from xgbpatch.build import ownership
     from xgbpatch.upkeep import prune
     from xgbpatch.upkeep.repository import list_repository, repository
 
@@ -130,16 +128,25 @@ def _prune(
                 f'These are credentials of account "{own}": prune with those of the repository\'s own.',
             )
     every = dict.fromkeys([*regions, *(place.ecr.region for place in places if place.ecr)])
-    progress.line(f"asking SageMaker in {', '.join(every)} which images are in use")
-    services = [SageMaker(region) for region in every]
-    used = [use for sagemaker in services for use in prune.uses(sagemaker)]
+    services.progress.line(f"asking SageMaker in {', '.join(every)} which images are in use")
+    algorithms = [SageMaker(region) for region in every]
+    used = [use for sagemaker in algorithms for use in prune.uses(sagemaker)]
+
+    doubts: dict[ImageReference, str] = {}
+
+    def doubt(image: RemoteImage) -> str:
+        if image.reference not in doubts:
+            doubts[image.reference] = ownership.doubt(services, image)
+        return doubts[image.reference]
+
     pruned = []
     for place in places:
-        where = repository(registry, place)
-        items = list_repository(registry, where)
-        if applied:
-            used = [use for sagemaker in services for use in prune.uses(sagemaker)]
-        verdicts = prune.decide(items, prune.in_use(place, items, used), rules)
+        where = repository(services.registry, place)
+        items = list_repository(services.registry, where)
+        verdicts = prune.decide(items, prune.in_use(place, items, used), rules, doubt)
+        if applied:  # the proofs may have taken minutes
+            used = [use for sagemaker in algorithms for use in prune.uses(sagemaker)]
+            verdicts = prune.decide(items, prune.in_use(place, items, used), rules, doubt)
         failures = dict(prune.delete(where, verdicts)) if applied else None
         pruned.append(_Pruned(where.place.name, verdicts, prune.freed(verdicts), failures))
     return pruned

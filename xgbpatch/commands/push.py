@@ -74,7 +74,8 @@ def command(
 
     An alias moves without a test (`xgbpatch promote` tests first); what it named before stays known as TAG.previous,
     for `xgbpatch rollback`. Those of the configuration move for the image that it asks for as it stands, and for no
-    other; those of --alias move to whatever is pushed.
+    other: it was built and verified here, or its layers in the registry are compared with its labels, which whatever is
+    built on it inherits. Those of --alias move to whatever is pushed.
 
     \b
     Examples:
@@ -106,7 +107,8 @@ def command(
         else:
             local = engine.require_image(image)
         name = _name(local, image, repository, tag)
-        aliases = aliases or _configured_aliases(selection, local, progress)
+        configured = () if aliases else _configured_aliases(selection, local, progress)
+        aliases = aliases or configured
         moving = tuple(_parsed(name, alias).tag for alias in aliases)
         if immutable and moving:
             raise ConfigurationError(
@@ -114,7 +116,7 @@ def command(
                 "Leave one of them out.",
             )
         places = _destinations(name, publish_target, selection, regions, all_regions)
-        requests = [PushRequest(local, place, moving, options, manifest_gate) for place in places]
+        requests = [PushRequest(local, place, moving, options, manifest_gate, bool(configured)) for place in places]
         services = _context.connect_services(progress)
         gate = (
             partial(scan_gate_of.gate, services, patience=scan_gate_of.ScanTimeout(scan_timeout)) if scan_gate else None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xgbpatch.reference import ImageReference
     from xgbpatch.spec import PublishTarget, Spec
     from xgbpatch.upkeep.plan import Plan
-    from xgbpatch.upkeep.rebuild import RebuildResult
+    from xgbpatch.upkeep.rebuild import NewImage, RebuildResult
 
 _NO_TEST = "Put the images under their version tags only: no engine is needed, and no alias moves."
 _ATTACH = "Attach the CycloneDX document of what the patch adds.  [default: yes]"
@@ -147,28 +147,33 @@ def renewed(order: _Order, progress: Progress) -> dict[str, Any]:
     """What became of one image, as `--json` shows it; runs in a process of its own where there are several."""
     from xgbpatch.commands.versions import today
     from xgbpatch.engine.client import Engine
-    from xgbpatch.publish import destination, scan_gate
+    from xgbpatch.publish import attachments, destination, scan_gate
     from xgbpatch.publish.attachments import Attachments
     from xgbpatch.upkeep import rebuild
 
     services = _context.connect_services(progress)
     with ExitStack() as stack:
 
-        def make(plan: Plan, place: ImageReference) -> ImageReference:
+        def make(plan: Plan, place: ImageReference) -> NewImage:
             """Connects the engine when there is something to make, and before it is made: a test must not fail for want
-            of one when the image stands in the registry already."""
-            options = Attachments(order.attach_sbom, order.signature.signer())
+            of one when the image stands in the registry already. So it is with cosign."""
+            order.signature.signer()
             if order.builder == "docker":
                 engine = stack.enter_context(Engine.connect())
-                return rebuild.make_with_engine(services, engine, plan, place, options)
+                return rebuild.make_with_engine(services, engine, plan, place)
             if order.test:
                 stack.enter_context(Engine.connect())
-            return rebuild.make_in_registry(services, plan, place, options, accept_drift=order.accept_drift)
+            return rebuild.make_in_registry(services, plan, place, accept_drift=order.accept_drift)
+
+        def attach(made: NewImage) -> None:
+            options = Attachments(order.attach_sbom, order.signature.signer())
+            attachments.attach_all(services, made.reference, made.definition, options)
 
         steps = rebuild.RebuildSteps(
             services,
             lambda spec: destination.destination_of(spec, order.publish_target),
             make,
+            attach,
             today(),
             partial(scan_gate.gate, services) if order.scan_gate else None,
             _context.local_tester(services, order.logs) if order.test else None,

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 def command(regions: tuple[str, ...], config: Path | None, as_json: bool, quiet: bool) -> None:
     """List the account's models and endpoints whose image is superseded.
 
-    Every image that a model or an endpoint names is looked up in its registry, and by its labels told whether xgbpatch
-    made it. It is superseded where AWS has moved the tag of its base since, or where its repository holds a newer image
-    of the same name. Behind each stand the AWS CLI commands that update it, ready to paste. Changes nothing.
+    Every image that a model or an endpoint names is looked up in its registry. Its labels tell whether xgbpatch made
+    it; before one is called superseded, or offered in its place, its content is held to them. It is superseded where
+    AWS has moved the tag of its base since, or where its repository holds a newer image of the same name. Behind each
+    stand the AWS CLI commands that update it, ready to paste. Changes nothing.
 
     \b
     Examples:

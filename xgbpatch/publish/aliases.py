@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from xgbpatch.build import ownership
 from xgbpatch.contract.model import Report
-from xgbpatch.errors import ConfigurationError, ContractError, RegistryError
+from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, RegistryError
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.publish import test_record
@@ -99,6 +100,26 @@ def refuse_version_tag(registry: Registry, alias: ImageReference, manifest: Mani
     mark = labels.base_digest.removeprefix("sha256:")[:12]
     if alias.tag == labels.tag or (mark and mark in alias.tag):
         raise ConfigurationError(f'"{alias}" is a version tag, which never moves', "Give an alias: --alias prod.")
+
+
+def refuse_foreign(services: Services, image: ImageReference, manifest: Manifest) -> None:
+    """Raises `ContractError` where the image has labels of ours and another content: whatever is built on an image
+    inherits them. Where nothing can prove it either way (a base that is gone, or in no registry), that is said: it is
+    the caller's user who names the image, and it is tested by digest."""
+    if manifest.is_index:
+        return
+    remote = RemoteImage(image, manifest, services.registry.config(image, manifest))
+    if remote.provenance is None:
+        return
+    try:
+        ownership.prove(services, remote)
+    except ContractError as error:
+        raise ContractError(
+            f'"{image}" is not what its labels say, and no alias moves to it: {error.message}',
+            "Build it from a spec (xgbpatch build): a spec can add files, packages and variables.",
+        ) from error
+    except (BaseImageError, ConfigurationError) as error:
+        services.progress.line(f"whether it is what its labels say could not be found out: {error.message}")
 
 
 def put_tag(registry: Registry, tag: ImageReference, manifest: Manifest) -> ImageReference:
@@ -184,11 +205,13 @@ class Tester:
 def promote(services: Services, image: ImageReference, names: Sequence[str], tester: Tester) -> Promotion:
     """Move the aliases `names` to `image` once `test-local` has passed on its digest.
 
-    Raises `ContractError` where it does not pass; no alias has moved then.
+    Raises `ContractError` where it does not pass, or is another image than its labels say; no alias has moved then.
     """
     for name in names:
         alias_reference(image, name)  # a name that cannot be is refused before minutes of testing
-    pinned = image.with_digest(services.registry.manifest(image).digest)
+    manifest = services.registry.manifest(image)
+    pinned = image.with_digest(manifest.digest)
+    refuse_foreign(services, pinned, manifest)
     known = test_record.latest_pass(services, pinned)
     record = known or test_record.record(services, pinned, tester.try_out(pinned), tester.moment)
     services.progress.line(f'"{pinned.pinned}" passed test-local ({record.date}, xgbpatch {record.version})')

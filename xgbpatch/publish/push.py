@@ -9,6 +9,7 @@ The sequence, and why it has no bad moment:
    one: there the engine pushes to a throw-away tag `xgbpatch-incoming-<random>`. (Not always there: lifecycle and
    replication rules see every tag, and to remove one takes a permission that a pushing role seldom has.)
 3. The manifest is read back by digest, verified and held to `oci.manifest.complaints`; a wrong one is written anew.
+   The tag is looked at once more where nothing has been put under it yet.
 4. The right manifest is put under the tag, if it is not there already. One PUT: the tag is either absent or right.
 5. Where an alias has to move, the scan gate (`xgbpatch.publish.scan_gate`), if one is given, looks at the image first.
 6. The aliases move after that, untested, each by a PUT of the same manifest; what it named before is remembered first
@@ -40,6 +41,7 @@ from xgbpatch.publish import aliases as publish_aliases
 from xgbpatch.publish import destination
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services
+from xgbpatch.registry.client import load_image
 
 INCOMING = "xgbpatch-incoming-"
 Gate = Callable[[ImageReference | None, ImageReference], None]  # the base and the image; raises what keeps aliases back
@@ -50,6 +52,7 @@ class PushRequest:
     """An image and where it goes: `destination` has host, repository and tag; `aliases` are tags that may move.
 
     `options` apply where an ECR repository is missing; `manifest_gate` holds the manifest to what SageMaker accepts.
+    `proof`: the aliases were chosen by the image's labels, and move only where its content is proved to be theirs.
     """
 
     image: LocalImage
@@ -57,6 +60,7 @@ class PushRequest:
     aliases: tuple[str, ...] = ()
     options: RepositoryOptions = field(default_factory=RepositoryOptions)
     manifest_gate: bool = True
+    proof: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,19 @@ class Publisher:
         return PushResult(reference, present is not None, repaired)
 
     def move_aliases(self, request: PushRequest, published: PushResult) -> PushResult:
-        """Move the aliases of `request` to what was published; raises `RegistryError`, and what the gate raises: no
-        alias has moved then."""
+        """Move the aliases of `request` to what was published; raises `RegistryError`, `ContractError` where it is not
+        proved to be what its labels say, and what the gate raises: no alias has moved then."""
         digest = published.reference.digest
         places = [request.destination.with_tag(alias) for alias in request.aliases]
         digests = {place: head.digest for place in places if (head := self._registry.head(place))}
         behind = [place for place in places if digests.get(place) != digest]
+        if request.proof and behind and not verify.has_passed(self._services.cache, request.image):
+            image = load_image(self._registry, published.reference)
+            if why := ownership.doubt(self._services, image):
+                raise ContractError(
+                    f'no alias moves: "{published.reference}" is not proved to be what its labels say: {why}',
+                    "Where you know what it is, name the alias: --alias TAG.",
+                )
         if self._gate and behind:
             labels = provenance.read(request.image.labels)
             self._gate(labels.base if labels else None, published.reference)
@@ -167,6 +178,8 @@ class Publisher:
         with self._pushed(request.image, landing) as digest:
             sent = self._registry.manifest(landing.with_digest(digest))
             manifest, repaired = self._fit(sent, request)
+            if landing != destination and (present := self._held(request)):  # minutes have passed
+                return present, False
             if repaired or landing != destination:
                 self._registry.put_manifest(destination, manifest)
         return manifest, repaired

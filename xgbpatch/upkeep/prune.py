@@ -1,18 +1,21 @@
-"""What of a repository can go: images of ours that newer ones have replaced and nobody uses. Deciding is pure.
+"""What of a repository can go: images of ours that newer ones have replaced and nobody uses. Deciding changes nothing.
 
-Every doubt keeps an image. An image's artifacts go before it, those of an artifact before that: cut off in between, the
-next run finds what is left and ends it.
+Every doubt keeps an image. Labels are inherited by whatever is built on an image, so they alone neither delete one nor
+count for one that supersedes another: both must be proved to be ours (`build.ownership`). What belongs to an image
+names it as its subject, and a copied base has a tag that only the scan gate gives. An image's artifacts go before it,
+those of an artifact before that: cut off in between, the next run finds what is left and ends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 
 from xgbpatch.aws.sagemaker import Kind, SageMaker, Use
 from xgbpatch.errors import AwsError
+from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.provenance import Provenance
 from xgbpatch.publish.push import INCOMING
@@ -30,6 +33,9 @@ class Rules:
     keep: int = 3
     before: datetime | None = None
     patterns: tuple[str, ...] = ()
+
+
+Doubt = Callable[[RemoteImage], str]  # why an image is not proved to be ours; empty where it is
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,10 @@ def in_use(place: ImageReference, items: Iterable[RepositoryItem], used: Iterabl
     return used_digests
 
 
-def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> tuple[Verdict, ...]:
-    """A verdict on everything in one repository: images first, then what belongs to them."""
-    own = {item.listed.digest: _on_image(item, items, used, rules) for item in items if item.provenance}
+def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules, doubt: Doubt) -> tuple[Verdict, ...]:
+    """A verdict on everything in one repository: images first, then what belongs to them. `doubt` is asked of images
+    that would go, and of those that supersede them."""
+    own = {item.listed.digest: _on_image(item, items, used, rules, doubt) for item in items if item.provenance}
     roots = {digest: own.get(chain[-1]) for digest, chain in _chains(items).items()}
     return tuple(
         own.get(item.listed.digest) or _on_other(item, used, roots[item.listed.digest], own.values()) for item in items
@@ -127,7 +134,9 @@ def is_version_tag(tag: str, provenance: Provenance, patterns: Iterable[str]) ->
     return tag in {pattern.format(**fields) for pattern in exact}
 
 
-def _on_image(item: RepositoryItem, items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules) -> Verdict:
+def _on_image(
+    item: RepositoryItem, items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules, doubt: Doubt
+) -> Verdict:
     origin = item.provenance
     assert origin is not None, "the caller asks for images of ours only"
     digest = item.listed.digest
@@ -140,10 +149,19 @@ def _on_image(item: RepositoryItem, items: Sequence[RepositoryItem], used: Mappi
     whole = next((index for index in items if digest in index.parts), None)
     if whole is not None:
         return Verdict(item, False, f'part of the index "{", ".join(whole.listed.tags) or whole.listed.digest}"')
-    later = newer(item, items)
+    return _on_age(item, newer(item, items), rules, doubt)
+
+
+def _on_age(item: RepositoryItem, later: Sequence[RepositoryItem], rules: Rules, doubt: Doubt) -> Verdict:
+    """Layers are read only of an image that would go, and of as many later ones as it takes."""
+    is_young = rules.before is not None and not (item.when and item.when < rules.before)
+    if len(later) >= rules.keep and not is_young:
+        if item.image and (why := doubt(item.image)):
+            return Verdict(item, False, f"not proved to be what its labels say: {why}")
+        later = list(islice((other for other in later if other.image and not doubt(other.image)), rules.keep))
     if len(later) < rules.keep:
         return Verdict(item, False, f"among the newest {rules.keep}" if later else "the newest of its image")
-    if rules.before and not (item.when and item.when < rules.before):
+    if rules.before and is_young:
         return Verdict(item, False, f"not older than {rules.before:%Y-%m-%d %H:%M}")
     return Verdict(item, True, f"superseded by {_name(later[0])}")
 

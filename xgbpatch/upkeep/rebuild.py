@@ -18,9 +18,8 @@ from xgbpatch.build.engine import EngineBuilder
 from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.engine.client import Engine
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, FileError, PackageError, XgbpatchError
-from xgbpatch.publish import aliases, attachments, test_record
+from xgbpatch.publish import aliases, test_record
 from xgbpatch.publish.aliases import Tester
-from xgbpatch.publish.attachments import Attachments
 from xgbpatch.publish.destination import ensure_repository
 from xgbpatch.publish.push import Publisher, PushRequest
 from xgbpatch.reference import ImageReference
@@ -30,7 +29,16 @@ from xgbpatch.upkeep import plan as upkeep_plan
 from xgbpatch.upkeep import rebase
 from xgbpatch.upkeep.plan import Plan, State
 
-Maker = Callable[[Plan, ImageReference], ImageReference]
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image that stands under its version tag, by tag and digest, and what it was made from."""
+
+    reference: ImageReference
+    definition: ImageDefinition
+
+
+Maker = Callable[[Plan, ImageReference], NewImage]
 Gate = Callable[[ImageReference, ImageReference], None]
 
 
@@ -62,13 +70,14 @@ class RebuildResult:
 
 @dataclass(frozen=True)
 class RebuildSteps:
-    """Who does what: `make` puts an image under its version tag and names it by digest; `gate` raises where the patch
-    added a finding of the scan; without a `tester` nothing is tested and no alias moves. An image that drifted is
-    made only where `accept_drift` says so."""
+    """Who does what: `make` puts an image under its version tag; `attach` attaches what goes with it; `gate` raises
+    where the patch added a finding of the scan; without a `tester` nothing is tested and no alias moves. An image that
+    drifted is made only where `accept_drift` says so."""
 
     services: Services
     place_of: Callable[[Spec], ImageReference]
     make: Maker
+    attach: Callable[[NewImage], None]
     today: date
     gate: Gate | None = None
     tester: Tester | None = None
@@ -89,7 +98,9 @@ def rebuild(steps: RebuildSteps, spec: Spec) -> RebuildResult:
             return RebuildResult(spec.name, Outcome.WAITING, plan, image)
         if plan.state is State.FOREIGN or (plan.state is State.DRIFTED and not steps.accept_drift):
             return RebuildResult(spec.name, Outcome(plan.state.value), plan, image)
-        image = steps.make(plan, place)
+        made = steps.make(plan, place)
+        image = made.reference  # it stands, whatever fails from now on
+        steps.attach(made)
         return _release(steps, plan, image)
     except XgbpatchError as error:
         return RebuildResult(spec.name, Outcome.FAILED, plan, image, error=error)
@@ -124,23 +135,17 @@ def _release(steps: RebuildSteps, plan: Plan, image: ImageReference) -> RebuildR
     return RebuildResult(spec.name, Outcome.RENEWED, plan, image, names, tested=True)
 
 
-def make_with_engine(
-    services: Services, engine: Engine, plan: Plan, place: ImageReference, options: Attachments
-) -> ImageReference:
+def make_with_engine(services: Services, engine: Engine, plan: Plan, place: ImageReference) -> NewImage:
     """Build, verify in containers, push. The image stays in the engine under its local name, too."""
     credentials_for = services.registry.credentials_for
     builder = EngineBuilder(engine, credentials_for, services.cache, services.progress, services.created)
     definition = builder.define(plan.spec, plan.base)
     result = builder.build(definition, definition.reference)
     request = PushRequest(result.image, place.with_tag(definition.reference.tag))
-    image = Publisher(engine, services).push(request).reference
-    attachments.attach_all(services, image, definition, options)
-    return image
+    return NewImage(Publisher(engine, services).push(request).reference, definition)
 
 
-def make_in_registry(
-    services: Services, plan: Plan, place: ImageReference, options: Attachments, *, accept_drift: bool
-) -> ImageReference:
+def make_in_registry(services: Services, plan: Plan, place: ImageReference, *, accept_drift: bool) -> NewImage:
     """Move the old image where only its base has changed, else build; no engine is asked for."""
     builder = RegistryBuilder(services)
     definition = builder.define(plan.spec, plan.base)
@@ -149,8 +154,7 @@ def make_in_registry(
         name = place.with_tag(definition.reference.tag)
         ensure_repository(name, RepositoryOptions())
         image = builder.build(definition, name).reference
-    attachments.attach_all(services, image, definition, options)
-    return image
+    return NewImage(image, definition)
 
 
 def _rebased(services: Services, plan: Plan, definition: ImageDefinition, accept_drift: bool) -> ImageReference | None:

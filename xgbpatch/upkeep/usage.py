@@ -10,9 +10,11 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker
+from xgbpatch.build import ownership
 from xgbpatch.errors import AwsError, ConfigurationError, RegistryError
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.provenance import Provenance
@@ -79,6 +81,7 @@ class Assessment:
         self._items: dict[str, tuple[RepositoryItem, ...]] = {}
         self._bases: dict[tuple[str, str], str] = {}
         self._passed: dict[ImageReference, bool] = {}
+        self._doubts: dict[str, str] = {}
         self.unknown: dict[ImageReference, str] = {}
 
     def standing(self, image: ImageReference) -> Standing | None:
@@ -107,11 +110,20 @@ class Assessment:
             return None
         standing = Standing(remote.reference, remote.provenance, self._moved_base(remote))
         later = self._later(remote)
-        if not later:
+        if (later or standing.reasons) and (why := self._doubt(remote)):
+            self.unknown[image] = f"it is not proved to be what its labels say: {why}"
+            return None
+        return self._beside(standing, later)
+
+    def _beside(self, standing: Standing, later: Sequence[RepositoryItem]) -> Standing:
+        """The standing, with the newest of the later images; layers are read of as many as it takes."""
+        proved = (item for item in later if item.image and not self._doubt(item.image))
+        first = next(proved, None)
+        if first is None:
             return standing
-        tested = next((item for item in later if self._has_passed(item)), None)
-        later_image = (tested or later[0]).listed
-        named = replace(image, tag="", digest=later_image.digest)
+        tested = next((item for item in chain((first,), proved) if self._has_passed(item)), None)
+        later_image = (tested or first).listed
+        named = replace(standing.image, tag="", digest=later_image.digest)
         name = later_image.tags[0] if later_image.tags else later_image.digest
         reasons = (*standing.reasons, f'superseded by "{name}"')
         if tested is None:
@@ -139,6 +151,13 @@ class Assessment:
         if image not in self._passed:
             self._passed[image] = test_record.latest_pass(self._services, image) is not None
         return self._passed[image]
+
+    def _doubt(self, image: RemoteImage) -> str:
+        """Labels are inherited by whatever is built on an image: nobody is told to leave, or to take, such a one."""
+        digest = image.manifest.digest
+        if digest not in self._doubts:
+            self._doubts[digest] = ownership.doubt(self._services, image)
+        return self._doubts[digest]
 
     def _later(self, image: RemoteImage) -> tuple[RepositoryItem, ...]:
         """Newer ones that no rollback has withdrawn, the newest first."""

@@ -22,7 +22,7 @@ def full(*arguments):
 
 
 def test_rebuild_tells_it_of_that_image():
-    found = rebuild.rebuild(RebuildSteps(None, full, full, date(2026, 11, 1)), SPEC)
+    found = rebuild.rebuild(RebuildSteps(None, full, full, full, date(2026, 11, 1)), SPEC)
     assert (found.outcome, found.error.message, found.error.exit_code) == (Outcome.FAILED, SAYS, FileError.exit_code)
 
 
