@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
 import pytest
-import requests
 
-from xgbpatch.engine.client import Container
-from xgbpatch.engine.types import LocalImage, Mount, Run
+from xgbpatch.engine.types import LocalImage, Run
 from xgbpatch.progress import Silent
 from xgbpatch.standin.build import build_standin
 
@@ -104,16 +101,6 @@ def seen(engine, image, name) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def model(engine, image, tmp_path_factory) -> Path:
-    """A model folder that the image's own `train` wrote from the abalone data."""
-    ml = tmp_path_factory.mktemp("ml")
-    write_training_input(ml, {"num_round": "5", "objective": "reg:squarederror", "max_depth": "3"})
-    done = engine.run(train(image, ml), timeout=180)
-    assert done.exit_code == 0, done.stdout + done.stderr
-    return ml / "model"
-
-
 def test_environment_is_the_official_one(image, name):
     expected = {**COMMON_ENVIRONMENT, **OWN_ENVIRONMENT[name]}
     assert {key: image.environment.get(key) for key in expected} == expected
@@ -170,87 +157,7 @@ def test_pip_check_names_only_what_the_official_image_lacks_too(engine, image):
     assert [line for line in complaints if not any(text in line for text in excused)] == []
 
 
-def test_train_writes_a_model(model):
-    assert (model / "xgboost-model").stat().st_size > 1000
-
-
-def test_train_refuses_a_bad_hyperparameter(engine, image, tmp_path):
-    write_training_input(tmp_path, {"num_round": "5", "no_such_parameter": "1"})
-    done = engine.run(train(image, tmp_path), timeout=180)
-    assert done.exit_code != 0
-    assert (tmp_path / "output" / "failure").read_text()
-
-
-def test_serves_one_model_through_nginx(engine, image, model):
-    run = Run(image.id, ("serve",), mounts=(Mount(model, "/opt/ml/model"),), ports=(8080,))
-    with engine.container(run) as container:
-        url = served(container)
-        answer = requests.post(f"{url}/invocations", data=ROW, headers={"Content-Type": "text/csv"}, timeout=30)
-        assert answer.status_code == 200, answer.text
-        assert 3 < float(answer.text) < 25  # abalones have that many rings
-        assert "nginx" in answer.headers["Server"]
-        assert requests.get(f"{url}/execution-parameters", timeout=30).json()["BatchStrategy"] == "MULTI_RECORD"
-        assert requests.get(f"{url}/elsewhere", timeout=30).status_code == 404
-
-
-def test_serves_many_models_through_the_java_server(engine, image, model):
-    run = Run(
-        image.id,
-        ("serve",),
-        environment={"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_MAX_REQUEST_SIZE": str(7 << 20)},
-        mounts=(Mount(model, "/opt/ml/models/one/model"),),
-        ports=(8080,),
-    )
-    with engine.container(run) as container:
-        url = served(container)
-        loaded = requests.post(
-            f"{url}/models", json={"model_name": "one", "url": "/opt/ml/models/one/model"}, timeout=60
-        )
-        assert loaded.status_code == 200, loaded.text
-        answer = requests.post(f"{url}/models/one/invoke", data=ROW, headers={"Content-Type": "text/csv"}, timeout=60)
-        assert answer.status_code == 200, answer.text
-        assert 3 < answer.json()[0] < 25
-        limits = requests.get(f"{url}/execution-parameters", timeout=30).json()
-        assert limits == {"MaxConcurrentTransforms": 1, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 7}
-        assert requests.delete(f"{url}/models/one", timeout=30).status_code == 200
-
-
 def test_same_inputs_build_nothing(engine, image, name):
     begun = time.monotonic()
     assert build_standin(engine, name, Silent()).id == image.id
     assert time.monotonic() - begun < 10
-
-
-def write_training_input(ml: Path, hyperparameters: dict) -> None:
-    channel = {"ContentType": "text/libsvm", "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
-    configuration = {
-        "hyperparameters.json": hyperparameters,
-        "inputdataconfig.json": {"train": channel, "validation": channel},
-        "resourceconfig.json": {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"},
-    }
-    (ml / "model").mkdir()
-    (ml / "output").mkdir()  # without it sagemaker-containers cannot write `failure` and exits 0
-    (ml / "input" / "config").mkdir(parents=True)
-    for name, content in configuration.items():
-        (ml / "input" / "config" / name).write_text(json.dumps(content))
-    for channel_name, file in (("train", "train_0.libsvm"), ("validation", "validation.libsvm")):
-        (ml / "input" / "data" / channel_name).mkdir(parents=True)
-        shutil.copy(ABALONE / file, ml / "input" / "data" / channel_name)
-
-
-def train(image: LocalImage, ml: Path) -> Run:
-    return Run(image.id, ("train",), mounts=(Mount(ml, "/opt/ml"),), hostname="algo-1")
-
-
-def served(container: Container) -> str:
-    """The address, as soon as /ping answers 200."""
-    url = f"http://{container.address(8080)}"
-    give_up = time.monotonic() + 120
-    while time.monotonic() < give_up and container.running:
-        try:
-            if requests.get(f"{url}/ping", timeout=5).status_code == 200:
-                return url
-        except requests.RequestException:
-            pass
-        time.sleep(0.5)
-    raise AssertionError(f"no answer on /ping:\n{container.stdout()}\n{container.stderr()}")

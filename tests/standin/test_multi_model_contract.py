@@ -20,7 +20,8 @@ FAILED = {"code": 503, "type": "InternalServerException", "message": "Prediction
 def endpoint(engine: Engine, image: str, zoo: Zoo) -> Iterator[Endpoint]:
     """Two models are loaded: one that serves and one that is no model, which loads with 200 all the same."""
     mounts = (Mount(zoo.folder, "/opt/ml/models/zoo"),)
-    run = Run(image, ("serve",), environment={"SAGEMAKER_MULTI_MODEL": "false"}, mounts=mounts, ports=(8080,))
+    environment = {"SAGEMAKER_MULTI_MODEL": "false", "SAGEMAKER_MAX_REQUEST_SIZE": str(7 << 20)}
+    run = Run(image, ("serve",), environment=environment, mounts=mounts, ports=(8080,))
     with served(engine, run) as started:
         for model in ("logistic", "junk"):
             answer = load(started, model, model)
@@ -67,6 +68,11 @@ def test_csv_is_one_line(endpoint, zoo, accept):
 def test_every_failure_is_the_same_503(endpoint, body, headers):
     answer = invoke(endpoint, body, **headers)
     assert (answer.status_code, answer.json()) == (503, FAILED)
+
+
+def test_limits_are_what_the_environment_says(endpoint):
+    limits = endpoint.request("GET", "/execution-parameters").json()
+    assert limits == {"MaxConcurrentTransforms": 1, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 7}
 
 
 def test_models_are_listed_refused_twice_and_unloaded(endpoint):

@@ -241,10 +241,12 @@ def test_routes(serve):
     ping = endpoint.request("GET", "/ping")
     parameters = endpoint.request("GET", "/execution-parameters").json()
     assert (ping.status_code, ping.content) == (200, b"")
+    assert "nginx" in ping.headers["Server"]
     assert parameters.pop("MaxConcurrentTransforms") >= 1
     assert parameters == {"BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
     assert endpoint.request("GET", "/invocations").status_code == 405
     assert endpoint.request("GET", "/models").text == "{}"
+    assert endpoint.request("GET", "/elsewhere").status_code == 404
 
 
 def softprob_selection(scores: list[float]) -> dict[str, object]:
