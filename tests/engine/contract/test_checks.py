@@ -123,14 +123,21 @@ def test_an_image_that_does_not_stand_on_its_base_fails_the_size_check(engine, d
 
 
 def test_one_different_byte_shows_against_the_base(engine, derived, model, report_on):
-    """Of servers that answer anything, which start in no time: what is compared is no matter."""
+    """Of servers that answer anything, which start in no time: what is compared is no matter. One answer differs, which
+    only the longest table asks for."""
     base = derived(BREAKAGES["lies"])
-    other = ANSWERS_ANYTHING.replace('b"1.5\\n"', 'b"1.%d\\n" % (5 + (self.path == "/execution-parameters"))')
+    read = "self.rfile.read(length)"
+    other = ANSWERS_ANYTHING.replace(f"rows = {read}", f"sent = {read}\n        rows = sent")
+    other = other.replace('b"1.5\\n"', 'b"1.%d\\n" % (5 + sent.startswith(b"a,b,c"))')
     breakage = Breakage("one-byte", {"serve": other}, labels=claims(base, engine.image(base).id))
-    result = report_on(breakage, ("base.plain",), model=model)["base.plain"]
+    checks = ("base.plain", "base.selected", "base.batch")
+    results = report_on(breakage, checks, model=model)
+    assert {results[name].verdict for name in checks[1:]} == {Verdict.PASSED}
+    result = results["base.plain"]
     assert result.verdict is Verdict.FAILED
     assert result.reason.startswith("1 of ")
-    assert "parameters (GET /execution-parameters): body from byte 2: base b'1.5" in result.reason
+    assert "csv, a header row (" in result.reason
+    assert "body from byte 2: base b'1.5" in result.reason
     assert {"serve.plain.log", "serve.plain.base.log"} <= {path.rpartition("/")[2] for path in result.log.split(", ")}
 
 
