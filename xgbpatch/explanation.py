@@ -63,13 +63,25 @@ class Explainer:
         self.features = booster.width(self.booster)
         self.reason = ""
         try:
-            forest = booster.forest(booster.document(self.booster), self._options)
+            forest = booster.forest(booster.document(self.booster, arrays=True), self._options)
             self._forest = NativeForest(forest, threads or spare_threads(os.environ, workers=1))
-            self.reason = self._forest.unexplained
+            self.reason = self._forest.unexplained or self._differs()
         except Unsuitable as unsuitable:
             self.reason = str(unsuitable)
         if self.reason:
             logger.info("xgboost computes the SHAP values itself: %s", self.reason)
+
+    def _differs(self) -> str:
+        """Why the trees are not understood as this xgboost, which may be newer than us, understands them; or empty."""
+        random = self._numpy.random.RandomState(0)
+        rows = random.standard_normal((64, self.features)).astype(self._numpy.float32)
+        rows[random.rand(*rows.shape) < 0.2] = self._numpy.nan
+        theirs = self.booster.predict(
+            self._xgboost.DMatrix(rows), output_margin=True, validate_features=False, **self._options
+        )
+        bound = 1e-5 * max(1, self._numpy.abs(theirs).max())
+        same = self._numpy.allclose(self._forest.margins(rows).reshape(theirs.shape), theirs, rtol=0, atol=bound)
+        return "" if same else f"it predicts otherwise than xgboost {self._xgboost.__version__}"
 
     def __call__(self, rows: Any) -> Explanation:
         """`rows` as `_dense` reads them; raises ValueError for others."""

@@ -33,7 +33,7 @@ def matrix(booster, rows, **more):
 
 
 def native_of(booster, options=None, **more):
-    return NativeForest(model_booster.forest(model_booster.document(booster), options or {}), **more)
+    return NativeForest(model_booster.forest(model_booster.document(booster, arrays=True), options or {}), **more)
 
 
 def assert_equal_bytes(ours, theirs):
@@ -62,6 +62,25 @@ def test_a_model_of_every_kind(name):
         if name not in LARGE:
             few = booster.predict(matrix(booster, rows[:5]), pred_interactions=True)
             assert_near(native.interactions(rows[:5]), few, margins)
+
+
+def plain(value):
+    """Without arrays of numpy's, and numbers in single precision."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, np.ndarray)):
+        return [plain(each) for each in value]
+    return float(np.float32(value)) if isinstance(value, (int, float, np.number)) else value
+
+
+@pytest.mark.parametrize(
+    "name", ["regression", "dart-softprob", "categorical-binary", "gblinear", "named", "root-only"]
+)
+def test_a_document_with_arrays_is_the_same(name):
+    if name not in zoo.SPECIMENS:
+        pytest.skip("this xgboost does not train it")
+    booster = zoo.train(zoo.SPECIMENS[name])
+    assert plain(model_booster.document(booster, arrays=True)) == plain(model_booster.document(booster))
 
 
 @pytest.mark.parametrize("name", sorted(set(UNSUITABLE) & set(zoo.SPECIMENS)))

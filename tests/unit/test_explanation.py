@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import xgboost
 
 import xgbpatch
 from xgbpatch.explanation import Explainer
+from xgbpatch.overlays.model import booster as model_booster
 
 FEATURES = 6
 
@@ -119,6 +121,15 @@ def test_xgboost_explains_what_the_library_cannot():
     assert "gblinear" in explainer.reason
     theirs = linear.predict(xgboost.DMatrix(rows), pred_contribs=True)
     np.testing.assert_allclose(explainer(rows).values, theirs[:, :-1], rtol=0, atol=1e-6)
+
+
+def test_xgboost_explains_a_model_that_is_not_understood(booster, monkeypatch):
+    forest = model_booster.forest
+    monkeypatch.setattr(model_booster, "forest", lambda *given: replace(forest(*given), base=(np.float32(9),)))
+    explainer = Explainer(booster)
+    assert "predicts otherwise" in explainer.reason
+    theirs = booster.predict(xgboost.DMatrix(rows_of()), pred_contribs=True)
+    np.testing.assert_allclose(explainer(rows_of()).base_values, theirs[:, -1], rtol=0, atol=1e-6)
 
 
 def test_the_example_of_the_documentation_runs():

@@ -247,9 +247,10 @@ def _sets(tree: Tree) -> Tuple[Optional[np.ndarray], Optional[np.ndarray]]:
     words: List[int] = []
     starts = np.full(len(tree.left), -1, dtype=np.int32)
     for node, categories in tree.categories.items():
-        size = max(categories, default=-1) // 32 + 1
+        members = [int(category) for category in categories]
+        size = max(members, default=-1) // 32 + 1
         bits = [0] * size
-        for category in categories:
+        for category in members:
             bits[category // 32] |= 1 << category % 32
         starts[node] = len(words)
         words += [size] + bits
