@@ -10,10 +10,10 @@ import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import request_data
-from xgbpatch_overlays.model import booster
+from xgbpatch_overlays.model import accelerator, booster
 from xgbpatch_overlays.model import booster as model_booster
 from xgbpatch_overlays.model import choice as model_choice
-from xgbpatch_overlays.onedal import engine, model, proof
+from xgbpatch_overlays.onedal import engine, model
 
 from support.overlays import forks, zoo
 from support.overlays.endpoint import FEATURES
@@ -60,7 +60,7 @@ def test_onedal_answers_with_the_bases_bytes(server, monkeypatch, name, form):
 def test_requests_at_the_thresholds_keep_the_bases_bytes(server, monkeypatch, name):
     server(name, **ENGINE)
     booster = serve.ScoringService.booster
-    rows = proof.proof_rows(model_booster.forest(model_booster.document(booster), {}))[:200]
+    rows = accelerator.proof_rows(model_booster.forest(model_booster.document(booster), {}))[:200]
     rows = np.where(np.abs(rows) > 1e30, np.nan, rows)
     body = zoo.csv(np.random.RandomState(1).permutation(rows))
     ours = server(name, **ENGINE)
@@ -179,7 +179,7 @@ def test_without_the_proof_a_damaged_model_would_answer(server, monkeypatch):
     body = zoo.csv(zoo.inputs(rows=30))
     plain = server("regression").post(body).data
     monkeypatch.setattr(booster, "forest", damaged)
-    monkeypatch.setattr(proof, "prove", lambda *_: "")
+    monkeypatch.setattr(accelerator, "prove", lambda *_: "")
     assert server("regression", **ENGINE).post(body).data != plain
 
 
@@ -189,7 +189,7 @@ def test_a_link_that_differs_is_found_by_the_proof(server, monkeypatch):
             1.0000001
         )
 
-    monkeypatch.setattr(proof.Link, "predictions", numpy_sigmoid)
+    monkeypatch.setattr(accelerator.Link, "predictions", numpy_sigmoid)
     server("binary", **ENGINE)
     assert choice().reason.startswith("predictions differ in")
 
@@ -226,7 +226,7 @@ def test_huge_requests_are_the_boosters(server, monkeypatch):
     asked = counted(monkeypatch)
     assert endpoint.post(zoo.csv(x)).data == plain
     assert asked == [12]
-    monkeypatch.setattr(proof, "DENSE", 12 * zoo.FEATURES * 4 - 1)
+    monkeypatch.setattr(accelerator, "DENSE", 12 * zoo.FEATURES * 4 - 1)
     assert endpoint.post(zoo.csv(x)).data == plain
     assert asked == [12]
 

@@ -8,8 +8,9 @@ import pytest
 import scipy.sparse
 import xgboost
 from xgbpatch_overlays import request_data
+from xgbpatch_overlays.model import accelerator
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.onedal import engine, memory, model, proof
+from xgbpatch_overlays.onedal import engine, model
 
 from support.overlays import explaining, zoo
 
@@ -49,14 +50,14 @@ def test_models_that_onedal_cannot_express_stay_with_the_booster(tmp_path, name)
 def test_vector_leaves_are_seen_in_the_trees_too():
     document = document_of("vector-leaves")
     document["learner"]["learner_model_param"]["num_target"] = "1"
-    assert proof.guard_model(document) == "the model has vector leaves"
+    assert accelerator.guard_model(document) == "the model has vector leaves"
 
 
 def test_an_objective_of_a_newer_xgboost_is_not_known():
     document = document_of("regression")
-    assert proof.guard_model(document) == ""
+    assert accelerator.guard_model(document) == ""
     document["learner"]["objective"]["name"] = "reg:newer"
-    assert proof.guard_model(document) == 'the objective "reg:newer" is not known'
+    assert accelerator.guard_model(document) == 'the objective "reg:newer" is not known'
 
 
 def chain(folder, depth=30):
@@ -74,7 +75,7 @@ def chain(folder, depth=30):
 def test_deep_trees_are_refused_under_the_old_layout(tmp_path):
     x = chain(tmp_path)
     served = explaining.serve(tmp_path, **explaining.ONEDAL)
-    if RELEASE < proof.LINEAR_LAYOUT:
+    if RELEASE < engine.LINEAR_LAYOUT:
         assert "MiB for its deep trees, the limit is 256" in served.member.choice.reason
     else:
         assert served.member.choice.engine == "daal4py", served.member.choice.reason
@@ -82,7 +83,7 @@ def test_deep_trees_are_refused_under_the_old_layout(tmp_path):
 
 
 def test_a_model_above_the_bound_is_refused_with_the_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(proof, "NODES", 100)
+    monkeypatch.setattr(engine, "NODES", 100)
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     assert served.member.choice.reason.endswith(" nodes, the limit is 100")
 
@@ -136,7 +137,7 @@ def test_free_memory_is_what_the_container_may_still_take(tmp_path, files, free)
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert memory.free(str(tmp_path)) == free
+    assert accelerator.free(str(tmp_path)) == free
 
 
 @pytest.mark.parametrize(
@@ -149,13 +150,13 @@ def test_free_memory_is_what_the_container_may_still_take(tmp_path, files, free)
     ],
 )
 def test_every_worker_needs_the_memory_at_once(environment, count, monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda root: count * memory.TIMES * MIB)
-    assert memory.guard(MIB, environment) == ""
-    assert f"may take 20 MiB in each of {count} workers" in memory.guard(MIB + 1, environment)
+    monkeypatch.setattr(accelerator, "free", lambda root: count * accelerator.TIMES * MIB)
+    assert accelerator.guard_memory(MIB, environment) == ""
+    assert f"may take 20 MiB in each of {count} workers" in accelerator.guard_memory(MIB + 1, environment)
 
 
 def test_a_model_for_which_memory_is_short_stays_with_the_booster_and_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda root: 1000)
+    monkeypatch.setattr(accelerator, "free", lambda root: 1000)
     monkeypatch.setattr(model_booster, "forest", lambda *_: pytest.fail("the model was read"))
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     assert served.member.choice.engine == "booster"
@@ -163,7 +164,7 @@ def test_a_model_for_which_memory_is_short_stays_with_the_booster_and_is_not_rea
 
 
 def test_another_machine_stays_with_the_booster(tmp_path, monkeypatch):
-    monkeypatch.setattr(proof.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(engine.platform, "machine", lambda: "aarch64")
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     assert served.member.choice.reason == "oneDAL is not built for aarch64"
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import xgboost
 from xgbpatch_overlays import request_data
-from xgbpatch_overlays.onedal import contributions, engine, model
-from xgbpatch_overlays.shap import values
+from xgbpatch_overlays.native import engine as native_engine
+from xgbpatch_overlays.onedal import engine, model
+from xgbpatch_overlays.shap import methods, values
 from xgbpatch_overlays.shap.request import ShapOptions
 
 from support.overlays import explaining, zoo
@@ -93,6 +94,7 @@ def test_contributions_that_only_move_between_features_are_found_by_the_proof(tm
 @needs_contributions
 @pytest.mark.parametrize("seconds", [1e-9, 10.0], ids=["oneDAL is faster", "xgboost is faster"])
 def test_auto_takes_the_faster(tmp_path, monkeypatch, counted, seconds):
+    monkeypatch.setattr(native_engine, "explaining", lambda *_: None)  # it would be preferred
     served = explaining.serve(tmp_path, "binary", **dict(explaining.ONEDAL, XGBPATCH_ENGINE="auto"))
     costs = iter([values.Cost(0.0, 1e-3), values.Cost(0.0, seconds)])  # the booster's is measured first
     monkeypatch.setattr(values, "measure", lambda *_: next(costs))
@@ -102,7 +104,7 @@ def test_auto_takes_the_faster(tmp_path, monkeypatch, counted, seconds):
 
 @needs_contributions
 def test_a_model_too_dear_to_be_proved_stays_with_the_booster(tmp_path, monkeypatch, counted):
-    monkeypatch.setattr(contributions, "SECONDS", 0.0)
+    monkeypatch.setattr(methods, "SECONDS", 0.0)
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     served.explain(zoo.inputs(rows=7).astype(np.float32))
     assert counted == []

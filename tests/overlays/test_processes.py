@@ -31,15 +31,15 @@ def rows(count=10000, seed=1):
 
 def answers(choice, x):
     found = choice.answer(request_data.RecordedDMatrix(x), {}).tobytes()
-    explains = choice.accelerator.model.explains
-    return found, choice.accelerator.model.explain(x[:200], False).tobytes() if explains else b""
+    unexplained = choice.accelerator.model.unexplained
+    return found, b"" if unexplained else choice.accelerator.model.explain(x[:200], False).tobytes()
 """
 MAPPED = """
 import daal4py, pathlib
 booster, choice = ready()
 answers(choice, rows())
 model = choice.accelerator.model
-model.explains and model.explain(rows(20), True)
+model.unexplained or model.explain(rows(20), True)
 packages = pathlib.Path(daal4py.__file__).resolve().parents[4]
 held = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
 mapped = {line.split()[-1] for line in open("/proc/self/maps") if str(packages) in line}

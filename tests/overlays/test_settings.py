@@ -51,7 +51,7 @@ def test_shap_layout_switches_shap_on(value):
             {"XGBPATCH_SHAP_LAYOUT": "apend"},
             'XGBPATCH_SHAP_LAYOUT="apend" is not known; allowed: off, append; did you mean "append"?',
         ),
-        ({"XGBPATCH_ENGINE": "fast"}, 'XGBPATCH_ENGINE="fast" is not known; allowed: booster, auto, daal4py'),
+        ({"XGBPATCH_ENGINE": "fast"}, 'XGBPATCH_ENGINE="fast" is not known; allowed: booster, native, auto, daal4py'),
         ({"XGBPATCH_SHAP_SECONDS": "soon"}, 'XGBPATCH_SHAP_SECONDS="soon" is not a number'),
         ({"XGBPATCH_SHAP_SECONDS": "0"}, 'XGBPATCH_SHAP_SECONDS="0" is not a number'),
         ({"XGBPATCH_SHAP_SECONDS": "nan"}, 'XGBPATCH_SHAP_SECONDS="nan" is not a number'),

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import xgboost
 from xgbpatch_overlays import request_data
+from xgbpatch_overlays.model import accelerator
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.onedal import engine, proof
+from xgbpatch_overlays.onedal import engine
 
 from support.overlays import explaining, zoo
 
@@ -147,7 +148,7 @@ def test_integer_features_with_fractional_requests(tmp_path):
 
 def test_a_number_between_two_float32_beside_a_threshold(tmp_path):
     booster = zoo.train(zoo.SPECIMENS["regression"])
-    rows = proof.proof_rows(model_booster.forest(model_booster.document(booster), {}))[:200]
+    rows = accelerator.proof_rows(model_booster.forest(model_booster.document(booster), {}))[:200]
     rows = np.where(np.abs(rows) > 1e30, 0, rows)
     between = np.nextafter(rows.astype(np.float64), np.inf)
     expected, _, _ = answers(tmp_path, booster, between)

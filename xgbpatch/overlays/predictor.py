@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import xgboost
@@ -20,7 +20,7 @@ import xgboost
 from . import request_data
 from .model import booster as model_booster
 from .model import choice as model_choice
-from .model import folder, width
+from .model import folder
 from .model.booster import PredictCall
 from .model.choice import Choice
 from .shap import methods, response, values
@@ -40,6 +40,8 @@ class LoadedModel(object):
         self.choice = choice
         self.folder = folder
         self._names: Optional[Tuple[str, ...]] = None
+        self._outputs: Optional[Tuple[int, int, str]] = None
+        self._native: Dict[str, Any] = {}
         self._methods: Dict[Tuple[ShapOptions, str], Tuple[methods.Method, ...]] = {}
         self._refusals: Dict[Tuple[ShapOptions, str], Tuple[int, str]] = {}
 
@@ -49,33 +51,67 @@ class LoadedModel(object):
             self._names = folder.feature_names_of(booster, self.folder)
         return self._names
 
-    def cost(self, rows: int, call: PredictCall, options: ShapOptions) -> values.Cost:
-        """The Cost of explaining `rows` records, measured at the first call; raises what `explain` raises."""
-        return sum((self._method(rows, call, each).cost for each in _arrays(options)), values.NOTHING)
+    def outputs(self, booster: Any) -> Tuple[int, int, str]:
+        """The number of outputs, that of features, and the objective: read once, since xgboost writes them all anew."""
+        if self._outputs is None:
+            learner = model_booster.configuration(booster)["learner"]
+            sizes = learner["learner_model_param"]
+            outputs = max(1, int(sizes["num_class"]), int(sizes.get("num_target", 1)))
+            self._outputs = (outputs, model_booster.width(booster), learner["objective"]["name"])
+        return self._outputs
 
-    def explain(self, dmatrix: Any, call: PredictCall, options: ShapOptions) -> Tuple[np.ndarray, Any]:
-        """(values, interactions or None) as in an Explanation.
+    def plan(self, dmatrix: Any, call: PredictCall, options: ShapOptions) -> List[Step]:
+        """How each array of an Explanation is computed: the values, and the interactions where `options` have them.
 
         Raises ValueError, NotExplained and model_folder.ModelFolderError.
         """
-        arrays = []
-        for each in _arrays(options):
-            array = self._method(dmatrix.num_row(), call, each).compute(dmatrix, call)
-            arrays.append(methods.native(dmatrix, call, each) if array is None else array)
-        return arrays[0], arrays[1] if options.interactions else None
+        return [self._step(dmatrix, call, each) for each in _arrays(options)]
 
-    def _method(self, rows: int, call: PredictCall, options: ShapOptions) -> methods.Method:
-        """The quickest. What cannot be explained is found out once, too: reading the whole model takes its time."""
+    def _step(self, dmatrix: Any, call: PredictCall, options: ShapOptions) -> Step:
+        """By the quickest of the methods that take the request."""
+        methods, count = self.methods(call, options), dmatrix.num_row()
+        for method in sorted(methods, key=lambda method: (not method.preferred, method.cost.seconds(count))):
+            rows = method.rows(dmatrix, call)
+            if rows is not None:
+                return Step(method, rows, call)
+        raise AssertionError("the booster's own method takes every request")
+
+    def methods(self, call: PredictCall, options: ShapOptions) -> Tuple[methods.Method, ...]:
+        """What cannot be explained is found out once, too: reading the whole model takes its time."""
         kind = (options, repr(sorted(call.options.items())))  # a script may ask for another cut of the trees
         if kind in self._refusals:
             raise NotExplained(*self._refusals[kind])
         if kind not in self._methods:
             try:
-                self._methods[kind] = methods.methods(self.choice.accelerator, self.folder, call, options)
+                self._methods[kind] = methods.methods(self._accelerator(call), self.folder, call, options)
             except NotExplained as refusal:
                 self._refusals[kind] = (refusal.status, refusal.reason)
                 raise
-        return min(self._methods[kind], key=lambda method: method.cost.seconds(rows))
+        return self._methods[kind]
+
+    def _accelerator(self, call: PredictCall) -> Any:
+        """The engine that was asked for and proved; else the native library, which need not predict to explain."""
+        chosen = self.choice.accelerator
+        if chosen is not None and not chosen.compares:
+            return chosen
+        kind = repr(sorted(call.options.items()))
+        if kind not in self._native:
+            from .native import engine  # an image that does not explain never loads it
+
+            self._native[kind] = engine.explaining(call.booster, call.options)
+        return self._native[kind] or chosen
+
+
+class Step(NamedTuple):
+    """An array to be computed by `method` from its `rows`."""
+
+    method: methods.Method
+    rows: Any
+    call: PredictCall
+
+    def compute(self) -> np.ndarray:
+        """Raises what the method raises."""
+        return self.method.compute(self.rows, self.call)
 
 
 def _arrays(options: ShapOptions) -> List[ShapOptions]:
@@ -129,7 +165,7 @@ class Predictor(object):
         """The fix row-width refuses such rows, or makes them wide enough, before they are predicted."""
         if ROW_WIDTH in self._settings.fixes:
             return ""
-        return width.complaint(model, dmatrix) or width.gapless(model, dmatrix)
+        return model_booster.complaint(model, dmatrix) or model_booster.gapless(model, dmatrix)
 
     def prepare(self, model: Any, model_format: Any, folder: Optional[str] = None) -> None:
         """Do at load what would delay a request, for every booster of a model that was loaded from `folder`."""
@@ -161,7 +197,8 @@ class Predictor(object):
         model = LoadedModel(model_choice.choose(booster, options, settings.engine), folder)
         if shap_options is not None:
             try:
-                model.cost(1, PredictCall(booster, options), shap_options)
+                for each in _arrays(shap_options):
+                    model.methods(PredictCall(booster, options), each)
             except Exception as error:  # the request says why
                 logger.warning("No contributions for this model: %s", error)
         return model
@@ -175,19 +212,21 @@ class Predictor(object):
         if evaluation.misread:
             raise NotExplained(400, "Unable to explain payload provided: {}".format(evaluation.misread))
         try:
+            models = [self._models[call.booster] for call in calls]
+            outputs = [model.outputs(call.booster) for model, call in zip(models, calls)]
             if len(calls) > 1:
-                values.refuse_votes([call.booster for call in calls])
-            pairs = [(self._models[call.booster], call) for call in calls]
-            rows, start = dmatrix.num_row(), time.perf_counter()
-            cost = sum((model.cost(rows, call, options) for model, call in pairs), values.NOTHING)
-            numbers = max(values.numbers(call.booster, options) for call in calls)
+                values.refuse_votes([objective for _, _, objective in outputs])
+            start = time.perf_counter()
+            plans = [model.plan(dmatrix, call, options) for model, call in zip(models, calls)]
+            rows, cost = dmatrix.num_row(), sum((step.method.cost for plan in plans for step in plan), values.NOTHING)
+            numbers = max(values.numbers(count, width, options) for count, width, _ in outputs)
             values.check_limits(rows, cost, numbers, self._settings.shap_seconds)
             values.check_spent(time.perf_counter() - start, cost.seconds(rows), self._settings.shap_seconds)
-            arrays = [model.explain(dmatrix, call, options) for model, call in pairs]
+            arrays = [[step.compute() for step in plan] for plan in plans]
             return Explanation(
-                values.mean([contributions for contributions, _ in arrays]),
-                pairs[0][0].names(calls[0].booster),
-                values.mean([interactions for _, interactions in arrays]) if options.interactions else None,
+                values.mean([computed[0] for computed in arrays]),
+                models[0].names(calls[0].booster),
+                values.mean([computed[1] for computed in arrays]) if options.interactions else None,
             )
         except folder.ModelFolderError as error:
             raise NotExplained(500, "Unable to explain with this model: {}".format(error)) from error

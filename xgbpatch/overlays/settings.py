@@ -86,10 +86,11 @@ SHAP_MEGABYTES = Variable(
 )
 ENGINE = Variable(
     "XGBPATCH_ENGINE",
-    ("booster", "auto", "daal4py"),
+    ("booster", "native", "auto", "daal4py"),
     "booster",
-    "booster: xgboost predicts. daal4py: oneDAL predicts where it was proved bit for bit equal. auto: the same, where "
-    "it was also measured to be faster. Needs the feature daal4py, which sets it to auto.",
+    "booster: xgboost predicts. native: the library of xgbpatch predicts where it was proved bit for bit equal. "
+    "daal4py: the same by oneDAL. auto: oneDAL, where it was also measured to be faster. The last two need the feature "
+    "daal4py, which sets it to auto.",
 )
 VARIABLES = (
     *(FEATURES, FIXES, BASE, RELEASE),
@@ -150,7 +151,8 @@ class Settings:
 
     @property
     def accelerated(self) -> bool:
-        return self.engine in ("auto", "daal4py")
+        """Whether another engine than xgboost may predict."""
+        return self.engine in ("native", "auto", "daal4py")
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -178,7 +180,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         (SHAP, SHAP_APPROXIMATE, options.approximate),
         (SHAP, SHAP_SPACE, options.space == PROBABILITY),
         (SHAP_PROBABILITY, SHAP_SPACE, options.space == PROBABILITY),
-        ("daal4py", ENGINE, settings.accelerated),
+        ("daal4py", ENGINE, settings.engine in ("auto", "daal4py")),
     )
     for feature, variable, needed in needs:
         if needed and feature not in settings.features:

@@ -1,4 +1,4 @@
-"""Which engine predicts with a booster: xgboost, or oneDAL where it was proved to answer the same."""
+"""Which engine predicts with a booster: xgboost, or another that was proved to answer the same."""
 
 from __future__ import annotations
 
@@ -36,18 +36,23 @@ def booster_for(reason: str) -> Choice:
 def choose(booster: xgboost.Booster, options: Mapping[str, Any], setting: Optional[str]) -> Choice:
     """The Choice for a booster that the base asks with `options`; `setting` is the engine of the settings, or None.
 
-    Never raises: whatever goes wrong on the way to oneDAL is a reason for the booster. Logs the choice.
+    Never raises: whatever goes wrong on the way to an engine is a reason for the booster. Logs the choice.
     """
-    if setting not in ("auto", "daal4py"):
+    if setting not in ("auto", "daal4py", "native"):
         return booster_for("XGBPATCH_ENGINE={}".format(setting or "booster"))
-    try:
-        from ..onedal import engine  # an image without the feature never loads it
+    try:  # an engine that was not asked for is never loaded
+        if setting == "native":
+            from ..native import engine as native
 
-        choice = engine.accelerate(booster, options, setting)
+            choice = native.accelerate(booster, options)
+        else:
+            from ..onedal import engine as onedal
+
+            choice = onedal.accelerate(booster, options, setting)
     except Unsuitable as reason:
         choice = booster_for(str(reason))
     except Exception as error:
-        logger.exception("daal4py could not be used")
+        logger.exception("%s could not be used", "daal4py" if setting == "auto" else setting)
         choice = booster_for("{}: {}".format(type(error).__name__, error))
     logger.info("Engine: %s (%s)", choice.engine, choice.reason)
     return choice

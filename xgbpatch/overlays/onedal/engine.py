@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import resource
 import time
-from dataclasses import dataclass, replace
-from typing import Any, Callable, Mapping, Optional, Tuple
+from dataclasses import replace
+from typing import Any, Callable, Mapping
 
 import numpy as np
 import xgboost
 
 from .. import request_data
+from ..model import accelerator as proof
 from ..model import booster as model_booster
+from ..model.accelerator import Accelerator
 from ..model.choice import Choice, Unsuitable
-from . import memory, proof
 from . import model as onedal_model
 
 
@@ -28,54 +30,47 @@ SIZES = (1, 16, 128)  # rows at which `auto` compares the engines
 ROUNDS = 5
 
 
-@dataclass(frozen=True)
-class Accelerator:
-    """A oneDAL model, proved with `options`; `sample`: some rows of the proof.
+# Which models oneDAL may answer, beside `accelerator.guard_model`. Each guard returns why not, or an empty string.
 
-    `compares`: it serves only where it is the faster; requests of fewer than `least` rows stay away.
-    """
 
-    model: Any
-    link: proof.Link
-    options: Any
-    sample: np.ndarray
-    compares: bool = False
-    least: int = 1
+MEMORY = 256 * 1024**2  # bytes that the exponential tree layout of daal4py before 2026 may take
+NODES = 5000000  # building takes about 5 us a node and 500 bytes while it lasts
+LINEAR_LAYOUT = 2026  # first year of daal4py whose trees take memory by node, not by depth
 
-    def evaluate(self, rows: np.ndarray, dmatrix: xgboost.DMatrix) -> Tuple[np.ndarray, np.ndarray]:
-        """(margins, predictions) of float32 `rows`, which `dmatrix` holds too."""
-        margins = self.model.margins(rows)
-        return margins, self.link.predictions(margins, dmatrix)
 
-    def answer(self, dmatrix: xgboost.DMatrix, options: Mapping[str, Any]) -> Optional[np.ndarray]:
-        """The booster's prediction of a request, or None where a guard sends the request to the booster."""
-        if dmatrix.num_row() < self.least:
-            return None
-        rows = self.rows(dmatrix, options)
-        return None if rows is None else self.evaluate(rows, dmatrix)[1]
+def guard_machine() -> str:
+    """oneDAL is built for x86-64 only."""
+    name = platform.machine()
+    return "" if name in ("x86_64", "AMD64") else "oneDAL is not built for {}".format(name)
 
-    def rows(self, dmatrix: xgboost.DMatrix, options: Mapping[str, Any]) -> Optional[np.ndarray]:
-        """The request's float32 (n, features), or None where a guard sends the request to the booster."""
-        recorded = request_data.recorded(dmatrix)
-        if options != self.options or proof.guard_data(recorded, self.model.features) or proof.guard_margin(dmatrix):
-            return None
-        rows = request_data.dense(recorded, self.model.features)
-        return None if proof.guard_rows(rows) else rows
+
+def guard_size(forest: model_booster.Forest, year: int) -> str:
+    """The model fits in memory, under the layout of the daal4py of `year`; deeper trees than 24 crash the old one."""
+    if not all(forest.groups):
+        return "the model has an output without trees"
+    nodes = sum(tree.size for tree in forest.trees)
+    if nodes > NODES:
+        return "{} nodes, the limit is {}".format(nodes, NODES)
+    if year < LINEAR_LAYOUT:
+        needed = sum(32 * 2 ** (tree.depth + 1) for tree in forest.trees)
+        if needed > MEMORY:
+            return "{} MiB for its deep trees, the limit is {}".format(needed >> 20, MEMORY >> 20)
+    return ""
 
 
 def accelerate(booster: xgboost.Booster, options: Mapping[str, Any], engine: str) -> Choice:
     """The Choice of oneDAL, where `engine` is "daal4py" or "auto"; raises Unsuitable, or what goes wrong on the way."""
-    _hold(proof.guard_machine())
+    _hold(guard_machine())
     daal4py = load()
     start, peak_before = time.perf_counter(), peak()
-    document = model_booster.document(booster, lambda size: _hold(memory.guard(size, os.environ)))
+    document = model_booster.document(booster, lambda size: _hold(proof.guard_memory(size, os.environ)))
     _hold(proof.guard_model(document))
     _hold("" if onedal_model.routes_missing(daal4py) else "this daal4py cannot route missing values")
     forest = model_booster.forest(document, options)
-    _hold(proof.guard_size(forest, year(daal4py)))
+    _hold(guard_size(forest, year(daal4py)))
     model, rows = onedal_model.OnedalModel(daal4py, forest), proof.proof_rows(forest)
     sample = rows[np.linspace(0, len(rows) - 1, SIZES[-1]).astype(int)]
-    accelerator = Accelerator(model, proof.Link(document), options, sample, compares=engine == "auto")
+    accelerator = Accelerator("daal4py", model, proof.Link(document), options, sample, compares=engine == "auto")
     built = time.perf_counter()
     _hold(proof.prove(booster, options, accelerator.evaluate, rows))
     reason = "converted in {:.2f} s and {} MiB, proved equal on {} rows in {:.2f} s".format(

@@ -17,14 +17,19 @@ BASE_LAST = booster.XGBOOST < (1, 3)  # xgboost added the base margin after the 
 
 
 class OnedalModel(object):
-    """Margins by oneDAL. `margins(rows)` takes float32 (n, features) and returns float32 (n,), or (n, groups)."""
+    """Margins by oneDAL. `margins(rows)` takes float32 (n, features) and returns float32 (n,), or (n, groups).
+
+    `unexplained` is why it has no contributions, or empty. The base value of these `wavers` from row to row.
+    """
+
+    wavers = True
 
     def __init__(self, daal4py: Any, forest: booster.Forest):
         self.features = forest.features
         self._last = np.array(forest.base, dtype=np.float32) if BASE_LAST else None
         self._models = [_regression(daal4py, forest, group) for group in range(len(forest.groups))]
         self._algorithm = daal4py.gbt_regression_prediction
-        self.explains = keeps_cover(daal4py)
+        self.unexplained = "" if keeps_cover(daal4py) else "this daal4py has no contributions"
 
     def margins(self, rows: np.ndarray) -> np.ndarray:
         # an algorithm keeps the table of its first result, so each computation has its own
@@ -37,7 +42,7 @@ class OnedalModel(object):
     def explain(self, rows: np.ndarray, interactions: bool) -> np.ndarray:
         """Contributions, float32 (n, [groups,] features + 1), or with `interactions` one more such axis; bias last.
 
-        Where `explains` only.
+        Not where it is `unexplained`.
         """
         kind = "shapInteractions" if interactions else "shapContributions"
         shape = (len(rows),) + (self.features + 1,) * (2 if interactions else 1)

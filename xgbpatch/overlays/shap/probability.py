@@ -12,10 +12,9 @@ import numpy as np
 import xgboost
 
 from .. import request_data
-from ..model import booster
+from ..model import accelerator, booster
 from ..model import folder as model_folder
 from ..model.booster import PredictCall
-from ..onedal import proof
 from . import values
 from .request import ShapOptions
 from .values import NotExplained
@@ -143,7 +142,7 @@ def verified_method(
             exact = " and ".join(sorted(booster.LOGIT))
             raise Unavailable('the objective is "{}", it is exact for {} only'.format(objective, exact))
         document = booster.document(call.booster)
-        _hold(proof.guard_model(document))
+        _hold(accelerator.guard_model(document))
         forest, width = booster.forest(document, call.options), booster.width(call.booster)
         background = _background(folder, width)
         explainer = Explainer(compiled(), forest, background)

@@ -73,10 +73,9 @@ def check(call: PredictCall) -> None:
         )
 
 
-def refuse_votes(boosters: Sequence[xgboost.Booster]) -> None:
-    """Raise NotExplained (400) for an ensemble whose answer is a vote."""
-    for booster in boosters:
-        objective = model_booster.configuration(booster)["learner"]["objective"]["name"]
+def refuse_votes(objectives: Sequence[str]) -> None:
+    """Raise NotExplained (400) for an ensemble of models with these objectives whose answer is a vote."""
+    for objective in objectives:
         if objective in VOTES:
             raise NotExplained(
                 400, "Unable to explain an ensemble that votes ({}): no sum is its answer".format(objective)
@@ -185,12 +184,9 @@ def written() -> float:
     return min(runs) / numbers.size
 
 
-def numbers(booster: xgboost.Booster, options: ShapOptions) -> int:
-    """How many values the explanation of one record holds."""
-    learner = model_booster.configuration(booster)["learner"]["learner_model_param"]
-    outputs = max(1, int(learner["num_class"]), int(learner.get("num_target", 1)))
-    vector = model_booster.width(booster) + 1
-    return outputs * vector * (1 + vector if options.interactions else 1)
+def numbers(outputs: int, width: int, options: ShapOptions) -> int:
+    """How many values the explanation of one record holds, of a model with so many outputs and features."""
+    return outputs * (width + 1) * (1 + width + 1 if options.interactions else 1)
 
 
 def check_limits(rows: int, cost: Cost, numbers: int, seconds: float) -> None:

@@ -1,18 +1,19 @@
-"""What oneDAL may take over: guards on model and rows, links, and the proof of equal bytes."""
+"""An engine in the place of a booster: its link, the requests it may answer, and the proof of equal bytes."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import platform
 import tempfile
-from typing import Any, Callable, Dict, Mapping, Set
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 import numpy as np
 import xgboost
 
-from ..model import booster as model_booster
+from .. import request_data
+from ..shap.request import count
+from . import booster as model_booster
 
 IDENTITY = frozenset(
     [
@@ -78,23 +79,14 @@ def _emptied(gradient_booster: Mapping[str, Any]) -> Dict[str, Any]:
     return dict(gradient_booster, model=model)
 
 
-# Which models and which requests oneDAL may answer. Each guard returns the reason why not, or an empty string.
+# Which models and which requests an engine may answer. Each guard returns the reason why not, or an empty string.
 
 
-MEMORY = 256 * 1024**2  # bytes that the exponential tree layout of daal4py before 2026 may take
-NODES = 5000000  # building takes about 5 us a node and 500 bytes while it lasts
 DENSE = 256 * 1024**2  # bytes of a request's dense matrix
-LINEAR_LAYOUT = 2026  # first year of daal4py whose trees take memory by node, not by depth
-
-
-def guard_machine() -> str:
-    """oneDAL is built for x86-64 only."""
-    name = platform.machine()
-    return "" if name in ("x86_64", "AMD64") else "oneDAL is not built for {}".format(name)
 
 
 def guard_model(document: Mapping[str, Any]) -> str:
-    """The document is of a kind that the builder can express."""
+    """The document is of a kind that numeric splits and one value a leaf express, and its objective is known."""
     learner = document["learner"]
     booster, objective = learner["gradient_booster"]["name"], learner["objective"]["name"]
     if booster not in ("gbtree", "dart"):
@@ -112,27 +104,16 @@ def guard_model(document: Mapping[str, Any]) -> str:
     return "" if trees else "the model has no trees"
 
 
-def guard_size(forest: model_booster.Forest, year: int) -> str:
-    """The model fits in memory, under the layout of the daal4py of `year`; deeper trees than 24 crash the old one."""
-    if not all(forest.groups):
-        return "the model has an output without trees"
-    nodes = sum(tree.size for tree in forest.trees)
-    if nodes > NODES:
-        return "{} nodes, the limit is {}".format(nodes, NODES)
-    if year < LINEAR_LAYOUT:
-        needed = sum(32 * 2 ** (tree.depth + 1) for tree in forest.trees)
-        if needed > MEMORY:
-            return "{} MiB for its deep trees, the limit is {}".format(needed >> 20, MEMORY >> 20)
-    return ""
+def guard_data(recorded: Any, features: int, narrower: bool = False) -> str:
+    """The request's recorded numbers can be made dense; `narrower` ones where missing columns are as missing cells.
 
-
-def guard_data(recorded: Any, features: int) -> str:
-    """The request's recorded numbers can be made dense."""
+    To a prediction they are not: xgboost 3 sends them another way, by their number. xgboost explains widened rows.
+    """
     if recorded is None:
         return "the request's numbers are not known"
     if recorded.shape[0] == 0:
         return "no rows"
-    if recorded.shape[1] != features:  # of narrower ones xgboost 3 sends missing cells another way, by their number
+    if recorded.shape[1] > features or (recorded.shape[1] < features and not narrower):
         return "{} columns, the model has {}".format(recorded.shape[1], features)
     if recorded.shape[0] * features * 4 > DENSE:
         return "the dense matrix would pass {} MiB".format(DENSE >> 20)
@@ -149,7 +130,46 @@ def guard_rows(dense: np.ndarray) -> str:
     return "an infinite value" if np.isinf(dense).any() else ""
 
 
-# The proof that oneDAL answers as the booster does, made at model load on rows where a wrong model shows.
+@dataclass(frozen=True)
+class Accelerator:
+    """An engine's model, proved with `options`; `sample`: some rows of the proof. `name` is the engine's, for the log.
+
+    `compares`: it serves only where it is the faster; requests of fewer than `least` rows stay away. Without `link`
+    it explains and does not predict.
+    """
+
+    name: str
+    model: Any
+    link: Any
+    options: Any
+    sample: np.ndarray
+    compares: bool = False
+    least: int = 1
+
+    def evaluate(self, rows: np.ndarray, dmatrix: xgboost.DMatrix) -> Tuple[np.ndarray, np.ndarray]:
+        """(margins, predictions) of float32 `rows`, which `dmatrix` holds too."""
+        margins = self.model.margins(rows)
+        return margins, self.link.predictions(margins, dmatrix)
+
+    def answer(self, dmatrix: xgboost.DMatrix, options: Mapping[str, Any]) -> Optional[np.ndarray]:
+        """The booster's prediction of a request, or None where a guard sends the request to the booster."""
+        if dmatrix.num_row() < self.least:
+            return None
+        rows = self.rows(dmatrix, options)
+        return None if rows is None else self.evaluate(rows, dmatrix)[1]
+
+    def rows(
+        self, dmatrix: xgboost.DMatrix, options: Mapping[str, Any], narrower: bool = False
+    ) -> Optional[np.ndarray]:
+        """The request's float32 (n, features), or None where a guard sends the request to the booster."""
+        recorded = request_data.recorded(dmatrix)
+        if options != self.options or guard_data(recorded, self.model.features, narrower) or guard_margin(dmatrix):
+            return None
+        rows = request_data.dense(recorded, self.model.features)
+        return None if guard_rows(rows) else rows
+
+
+# The proof that an engine answers as the booster does, made at model load on rows where a wrong model shows.
 
 
 FEWEST, MOST = 256, 2048
@@ -198,12 +218,21 @@ def prove(
 
 
 def _thresholds(forest: model_booster.Forest) -> Dict[int, np.ndarray]:
-    thresholds: Dict[int, Set[np.float32]] = {}
-    for tree in forest.trees:
-        for node in itertools.chain.from_iterable(tree.levels()):
-            if tree.left[node] != -1:
-                thresholds.setdefault(tree.feature[node], set()).add(tree.condition[node])
-    return {feature: np.array(sorted(values), dtype=np.float32) for feature, values in thresholds.items()}
+    """Those of each feature, sorted, and its categories; pruned nodes are in the arrays too, and do no harm."""
+    inner = [np.asarray(tree.left) != -1 for tree in forest.trees]
+    features = [np.asarray(tree.feature)[splits] for tree, splits in zip(forest.trees, inner)]
+    conditions = [tree.condition[splits] for tree, splits in zip(forest.trees, inner)]
+    if not features:
+        return {}
+    sets = [(tree.feature[node], tree.categories[node]) for tree in forest.trees for node in tree.categories]
+    features += [np.full(len(categories), feature) for feature, categories in sets]
+    conditions += [np.array(categories, dtype=np.float32) for _, categories in sets]
+    feature, condition = np.concatenate(features), np.concatenate(conditions)
+    order = np.lexsort((condition, feature))
+    feature, condition = feature[order], condition[order]
+    starts = np.flatnonzero(np.diff(feature, prepend=-1))
+    parts = zip(feature[starts].tolist(), np.split(condition, starts[1:]))
+    return {number: np.unique(part) for number, part in parts if number < forest.features}
 
 
 def _beside(values: np.ndarray, count: int, random: np.random.RandomState) -> np.ndarray:
@@ -212,3 +241,64 @@ def _beside(values: np.ndarray, count: int, random: np.random.RandomState) -> np
     all_values = np.concatenate([values, np.nextafter(values, -infinity), np.nextafter(values, infinity)])
     finite = all_values[np.isfinite(all_values)]
     return random.permutation(np.resize(random.permutation(finite), count))
+
+
+# Whether a model can be converted in the memory that is free, while every worker converts its own at once.
+
+
+TIMES = 20  # measured: at the peak the parsed document and both forests hold 15 to 20 times the model's JSON
+LIMITS = (  # of a control group: its limit, what it uses, and the line of its statistics with what can be given back
+    ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current", "sys/fs/cgroup/memory.stat", "inactive_file"),
+    (
+        "sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "sys/fs/cgroup/memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
+
+
+def guard_memory(document_bytes: int, environment: Mapping[str, str], root: str = "/") -> str:
+    """Why a model whose JSON has so many bytes is not to be converted, or an empty string."""
+    needed, rest, sharing = TIMES * document_bytes, free(root), workers(environment)
+    if rest is None or needed * sharing <= rest:
+        return ""
+    return "converting it may take {} MiB in each of {} workers, and {} MiB are free".format(
+        needed >> 20, sharing, rest >> 20
+    )
+
+
+def workers(environment: Mapping[str, str]) -> int:
+    """How many workers of the base's server load a model at the same time."""
+    if environment.get("SAGEMAKER_MULTI_MODEL"):
+        return count(environment.get("SAGEMAKER_NUM_MODEL_WORKERS", "")) or 1
+    return count(environment.get("SAGEMAKER_MODEL_SERVER_WORKERS", "")) or os.cpu_count() or 1
+
+
+def free(root: str = "/") -> Optional[int]:
+    """Bytes that this process may still take: what its container's limit leaves, and the machine has; None: unknown."""
+    return min(_known(root), default=None)
+
+
+def _known(root: str) -> Iterator[int]:
+    for limit, usage, statistics, cache in LIMITS:
+        most, used = _number(root, limit), _number(root, usage)
+        if most is not None and used is not None:
+            yield max(0, most - used + (_number(root, statistics, cache) or 0))
+    available = _number(root, "proc/meminfo", "MemAvailable:")
+    if available is not None:
+        yield available * 1024
+
+
+def _number(root: str, path: str, name: str = "") -> Optional[int]:
+    """The number of a file, or behind `name` in its lines; None where there is none ("max" is none)."""
+    try:
+        with open(os.path.join(root, path), encoding="ascii") as file:
+            lines = [line.split() for line in file]
+    except (OSError, ValueError):
+        return None
+    for words in lines:
+        found = words[1:2] if name and words[:1] == [name] else words[:1] if not name else []
+        if found and found[0].isdecimal() and len(found[0]) < 20:
+            return int(found[0])
+    return None
