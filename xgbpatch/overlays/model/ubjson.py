@@ -6,7 +6,7 @@ Format: https://ubjson.org, and the writer in xgboost's src/common/json.cc.
 from __future__ import annotations
 
 import struct
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple, Union
 
 import numpy as np
 
@@ -14,7 +14,7 @@ NUMBERS = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}
 CONSTANTS = {"T": True, "F": False, "Z": None}
 
 
-def read(content: bytes) -> Any:
+def read(content: Union[bytes, bytearray]) -> Any:
     """The document that `content` holds; raises ValueError where it is none."""
     try:
         value, _ = _value(content, 1, _letter(content, 0))
@@ -23,11 +23,11 @@ def read(content: bytes) -> Any:
     return value
 
 
-def _letter(content: bytes, at: int) -> str:
+def _letter(content: Union[bytes, bytearray], at: int) -> str:
     return chr(content[at])
 
 
-def _value(content: bytes, at: int, kind: str) -> Tuple[Any, int]:
+def _value(content: Union[bytes, bytearray], at: int, kind: str) -> Tuple[Any, int]:
     """The value of that kind whose payload begins at `at`, and where the next one begins."""
     if kind in NUMBERS:
         return _number(content, at, kind)
@@ -38,21 +38,21 @@ def _value(content: bytes, at: int, kind: str) -> Tuple[Any, int]:
     return {"{": _object, "[": _array}[kind](content, at)
 
 
-def _number(content: bytes, at: int, kind: str) -> Tuple[Any, int]:
+def _number(content: Union[bytes, bytearray], at: int, kind: str) -> Tuple[Any, int]:
     code = ">" + NUMBERS[kind]
     return struct.unpack_from(code, content, at)[0], at + struct.calcsize(code)
 
 
-def _length(content: bytes, at: int) -> Tuple[int, int]:
+def _length(content: Union[bytes, bytearray], at: int) -> Tuple[int, int]:
     return _number(content, at + 1, _letter(content, at))
 
 
-def _text(content: bytes, at: int) -> Tuple[str, int]:
+def _text(content: Union[bytes, bytearray], at: int) -> Tuple[str, int]:
     length, at = _length(content, at)
     return bytes(content[at : at + length]).decode("utf-8"), at + length
 
 
-def _object(content: bytes, at: int) -> Tuple[Dict[str, Any], int]:
+def _object(content: Union[bytes, bytearray], at: int) -> Tuple[Dict[str, Any], int]:
     values: Dict[str, Any] = {}
     while _letter(content, at) != "}":
         name, at = _text(content, at)
@@ -60,7 +60,7 @@ def _object(content: bytes, at: int) -> Tuple[Dict[str, Any], int]:
     return values, at + 1
 
 
-def _array(content: bytes, at: int) -> Tuple[Any, int]:
+def _array(content: Union[bytes, bytearray], at: int) -> Tuple[Any, int]:
     """A list; an array of numpy's where the numbers are of one kind."""
     kind, count = "", -1
     if _letter(content, at) == "$":
