@@ -263,7 +263,7 @@ def install(settings: Any, serve_utils: Any, encoder: Any) -> Predictor:
     predictor = Predictor(settings, serve_utils.predict)
     serve_utils.predict = predictor.predict
     serve_utils.get_loaded_booster = _preparing(serve_utils.get_loaded_booster, predictor)
-    request_data.record(encoder, serve_utils)
+    request_data.record(encoder, serve_utils, late=settings.accelerated)
     return predictor
 
 

@@ -24,23 +24,86 @@ class RecordedDMatrix(xgboost.DMatrix):
         missing = arguments[3] if len(arguments) > 3 else named.get("missing")
         if missing is not None and not np.isnan(missing):  # a number stands for missing, which the array does not tell
             understood = False
-        self.recorded = data if understood else None
+        self.recorded: Any = data if understood else None
+
+
+class LateDMatrix(RecordedDMatrix):
+    """A RecordedDMatrix that xgboost makes when something asks for more than its shape: an engine may never do so.
+
+    What xgboost might refuse, or take otherwise than as numbers, is made at once: its errors come where they came.
+    """
+
+    def __init__(self, data: Any, *arguments: Any, **named: Any) -> None:
+        if arguments or named or not _certain(data):
+            super(LateDMatrix, self).__init__(data, *arguments, **named)
+        else:
+            self.recorded: Any = data
+
+    @property
+    def handle(self) -> Any:
+        """xgboost's own, which all of its methods ask for."""
+        if "_handle" not in self.__dict__:
+            self._make()
+        return self._handle
+
+    @handle.setter
+    def handle(self, handle: Any) -> None:
+        self._handle = handle
+
+    def __getattr__(self, name: str) -> Any:
+        """What the constructor would have set."""
+        if "_handle" in self.__dict__ or name.startswith("__"):
+            raise AttributeError(name)
+        self._make()
+        return getattr(self, name)
+
+    def __del__(self) -> None:
+        if self.__dict__.get("_handle") is not None:
+            super(LateDMatrix, self).__del__()
+
+    def num_row(self) -> int:
+        return int(self.recorded.shape[0]) if unmade(self) else int(super(LateDMatrix, self).num_row())
+
+    def num_col(self) -> int:
+        return int(self.recorded.shape[1]) if unmade(self) else int(super(LateDMatrix, self).num_col())
+
+    def _make(self) -> None:
+        self._handle = None  # from here on, an attribute that is not there is none
+        try:
+            super(LateDMatrix, self).__init__(self.recorded)
+        except BaseException:
+            del self._handle
+            raise
+
+
+def unmade(dmatrix: Any) -> bool:
+    """Whether `dmatrix` is nothing but its recorded numbers yet: it carries no margin, label or name."""
+    return isinstance(dmatrix, LateDMatrix) and "_handle" not in dmatrix.__dict__
+
+
+def _certain(data: Any) -> bool:
+    """Whether every xgboost takes `data` for the numbers it holds."""
+    if type(data) is not np.ndarray or data.ndim != 2 or not data.size or data.dtype not in (np.float32, np.float64):
+        return False
+    with np.errstate(over="ignore"):
+        return not np.isinf(data.astype(np.float32, copy=False)).any()
 
 
 class RecordingXgboost(object):
     """Stands for the module `xgboost` in a parser's namespace: everything is xgboost's, but DMatrix records."""
 
-    DMatrix = RecordedDMatrix
+    def __init__(self, late: bool = False):
+        self.DMatrix = LateDMatrix if late else RecordedDMatrix
 
     def __getattr__(self, name: str) -> Any:
         return getattr(xgboost, name)
 
 
-def record(*parsers: Any) -> None:
-    """Let the modules `parsers` build recorded matrices; one without the name `xgb` is left as it is."""
+def record(*parsers: Any, late: bool = False) -> None:
+    """Let the modules `parsers` build recorded matrices, late ones; one without the name `xgb` is left as it is."""
     for parser in parsers:
         if getattr(parser, "xgb", None) is xgboost:
-            parser.xgb = RecordingXgboost()
+            parser.xgb = RecordingXgboost(late)
 
 
 def recorded(dmatrix: xgboost.DMatrix) -> Any:

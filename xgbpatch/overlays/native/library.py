@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional, Tuple
 
 from ..model.choice import Unsuitable
 
-ABI = 1  # of xgbpatch/native/library.h
+ABI = 2  # of xgbpatch/native/library.h
 
 
 def load() -> ctypes.CDLL:
@@ -77,6 +77,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("forest_bytes", long, (pointer,)),
         ("forest_splits", long, (pointer,)),
         ("margins", integer, (pointer, pointer, long, pointer, integer, integer, pointer)),
+        ("link", None, (integer, pointer, long, long, pointer)),
         ("kernels", integer, ()),
         ("kernel_width", integer, (integer,)),
         ("contributions", integer, (pointer, integer, pointer, long, pointer)),

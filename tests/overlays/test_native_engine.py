@@ -1,0 +1,130 @@
+"""XGBPATCH_ENGINE=native: the base's bytes from the native library, and no matrix of xgboost's where none is needed."""
+
+import numpy as np
+import pytest
+import xgboost
+from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
+from xgbpatch_overlays import request_data
+from xgbpatch_overlays.model import accelerator, booster
+from xgbpatch_overlays.native import engine, library
+
+from support.overlays import zoo
+from support.overlays.endpoint import FEATURES
+
+ENGINE = dict(FEATURES, XGBPATCH_ENGINE="native")
+NATIVE = sorted(set(zoo.ZOO) - {"gblinear"})
+PICKLED = {name for name in zoo.ZOO if name.startswith("pickled")}  # of these the base itself asks for the matrix
+
+
+def choice():
+    return serve_utils.predict.__self__.model(serve.ScoringService.booster, serve.ScoringService.format).choice
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """A list of what became a matrix of xgboost's."""
+    made = []
+    make = request_data.LateDMatrix._make
+    monkeypatch.setattr(request_data.LateDMatrix, "_make", lambda self: made.append(1) or make(self))
+    return made
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_native_answers_with_the_bases_bytes(server, made, name):
+    x = zoo.inputs(zoo.ZOO[name].missing, rows=40)
+    bodies = [(getattr(zoo, form)(x), "text/" + form) for form in ("csv", "libsvm")]
+    plain = server(name)
+    expected = [plain.post(body, content_type=kind).data for body, kind in bodies]
+    endpoint = server(name, **ENGINE)
+    assert choice().engine == "native", choice().reason
+    assert [endpoint.post(body, content_type=kind).data for body, kind in bodies] == expected
+    assert not made or name in PICKLED
+    assert endpoint.ping().headers["X-Xgbpatch-Engine"].startswith("native; converted in ")
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_requests_at_the_thresholds_keep_the_bases_bytes(server, name):
+    server(name, **ENGINE)
+    served = serve.ScoringService.booster
+    rows = accelerator.proof_rows(booster.forest(booster.document(served), {}))[:200]
+    body = zoo.csv(np.random.RandomState(1).permutation(np.where(np.abs(rows) > 1e30, np.nan, rows)))
+    assert server(name, **ENGINE).post(body).data == server(name).post(body).data
+
+
+BODIES = [
+    "inf,1,2,3,4,5",
+    "1e39,1,2,3,4,5",
+    ",,,,,",
+    "1,2,3",
+    "1,2,3,4,5,6,7",
+    "a,b,c,d,e,f",
+    "1,2,3,4,5,6\n1,2",
+    "1",
+    "",
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_unusual_bodies_get_the_bases_answer(server, body):
+    plain = server("binary").post(body)
+    ours = server("binary", **ENGINE).post(body)
+    assert (ours.status_code, ours.data, ours.mimetype) == (plain.status_code, plain.data, plain.mimetype)
+
+
+@pytest.mark.parametrize("name", ["binary", "poisson", "softprob"])
+def test_a_link_needs_no_booster(name):
+    document = booster.document(zoo.train(zoo.ZOO[name]))
+    assert accelerator.Link(document)._variant is not None
+
+
+def test_a_link_that_differs_is_left_to_a_booster(monkeypatch):
+    monkeypatch.setattr(accelerator, "LIBRARY", {"binary:logistic": (2,)})
+    trained = zoo.train(zoo.ZOO["binary"])
+    link = accelerator.Link(booster.document(trained))
+    matrix = xgboost.DMatrix(zoo.inputs(rows=30))
+    margins = trained.predict(matrix, output_margin=True)
+    assert link._variant is None
+    assert link.predictions(margins, matrix).tobytes() == trained.predict(matrix).tobytes()
+
+
+def test_a_late_matrix_becomes_xgboosts_where_something_asks_for_more_than_its_shape():
+    x = zoo.inputs(True, rows=7).astype(np.float32)
+    late, plain = request_data.LateDMatrix(x), xgboost.DMatrix(x)
+    assert (late.num_row(), late.num_col(), request_data.unmade(late)) == (7, x.shape[1], True)
+    late.set_base_margin(np.arange(7, dtype=np.float32))
+    assert not request_data.unmade(late)
+    assert late.get_base_margin().tolist() == list(range(7))
+    assert (late.feature_names, late.feature_types) == (plain.feature_names, plain.feature_types)
+    assert late.slice([1, 2]).num_row() == 2
+    assert not hasattr(request_data.LateDMatrix(x), "nothing of this name")
+
+
+@pytest.mark.parametrize("x", [[[np.inf]], [[1e39]], [["a"]]], ids=["infinite", "too large", "text"])
+def test_what_xgboost_may_refuse_is_refused_at_once(x):
+    array = np.array(x)
+    outcomes = []
+    for make in (xgboost.DMatrix, request_data.LateDMatrix):
+        try:
+            outcomes.append(make(array).num_row())
+        except Exception as error:
+            outcomes.append((type(error), str(error)[:60]))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("damage", [lambda margins: margins + np.float32(1e-3), lambda margins: margins[::-1]])
+def test_margins_that_differ_are_found_by_the_proof(server, monkeypatch, damage):
+    margins = engine.NativeModel.margins
+    monkeypatch.setattr(engine.NativeModel, "margins", lambda self, rows: damage(margins(self, rows)))
+    body = zoo.csv(zoo.inputs(rows=5))
+    endpoint = server("binary", **ENGINE)
+    assert choice().reason.startswith("margins differ in")
+    assert endpoint.post(body).data == server("binary").post(body).data
+
+
+def test_without_the_library_the_booster_serves_and_says_why(server, monkeypatch):
+    def load():
+        raise library.Unsuitable("there is no native library for linux on riscv64")
+
+    monkeypatch.setattr(library, "load", load)
+    server("binary", **ENGINE)
+    assert (choice().engine, choice().reason) == ("booster", "there is no native library for linux on riscv64")
