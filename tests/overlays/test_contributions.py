@@ -169,6 +169,7 @@ def test_too_many_records_are_refused_with_the_number_that_fits(tmp_path, option
 
 def test_a_first_request_that_has_spent_its_time_on_measuring_is_sent_again(tmp_path, monkeypatch):
     clock = itertools.chain([0.0, 45.0], itertools.count(100.0, 0.001))
+    monkeypatch.setattr(values, "slowness", lambda: 1.0)
     served = explaining.serve(tmp_path, "regression")
     monkeypatch.setattr(prediction, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     monkeypatch.setattr(methods, "methods", lambda *_: (method(values.Cost(0.0, 6.0)),))
@@ -186,9 +187,10 @@ def method(cost):
 
 
 def test_writing_the_values_counts(monkeypatch):
+    monkeypatch.setattr(shap_values, "slowness", lambda: 1.0)
     shap_values.check_limits(10, values.Cost(0.0, 1.0), 1000, 19.0)
     monkeypatch.setattr(shap_values, "written", lambda: 0.001)
-    with pytest.raises(NotExplained, match=r"about 20 s.*at most 9 records"):
+    with pytest.raises(NotExplained, match=r"about 20 s.*at most 7 records"):
         shap_values.check_limits(10, values.Cost(0.0, 1.0), 1000, 19.0)
 
 

@@ -21,14 +21,14 @@ GUNICORN = "import runpy; runpy.run_module('gunicorn.app.wsgiapp', run_name='__m
 
 @contextlib.contextmanager
 def gunicorn(module, folder, forked=True, **environment):
-    """A worker on a port of 127.0.0.1; yields (port, the file of its log).
+    """A worker of one of MODULES, or of another application; yields (port on 127.0.0.1, the file of its log).
 
     One that is not forked imports everything after gevent's patches, as the image's do.
     """
     with _reserved_port() as port:
         log = folder.parent / f"{time.time()}.log"
         known = dict(os.environ, SM_MODEL_DIR=str(folder), OMP_NUM_THREADS="1", PYTHONHASHSEED="0", **environment)
-        arguments = ["-k", "gevent", "-w", "1", "-b", f"127.0.0.1:{port}", MODULES[module]]
+        arguments = ["-k", "gevent", "-w", "1", "-b", f"127.0.0.1:{port}", MODULES.get(module, module)]
         if forked:
             process = forks.start(GUNICORN, *arguments, environment=known, stdout=log, stderr=log)
         else:

@@ -109,9 +109,9 @@ class Step(NamedTuple):
     rows: Any
     call: PredictCall
 
-    def compute(self) -> np.ndarray:
-        """Raises what the method raises."""
-        return self.method.compute(self.rows, self.call)
+    def compute(self, start: int, stop: int) -> np.ndarray:
+        """Of the records from `start` to before `stop`; raises what the method raises."""
+        return self.method.compute(request_data.part(self.rows, start, stop), self.call)
 
 
 def _arrays(options: ShapOptions) -> List[ShapOptions]:
@@ -216,18 +216,20 @@ class Predictor(object):
             outputs = [model.outputs(call.booster) for model, call in zip(models, calls)]
             if len(calls) > 1:
                 values.refuse_votes([objective for _, _, objective in outputs])
-            start = time.perf_counter()
+            begun = time.perf_counter()
             plans = [model.plan(dmatrix, call, options) for model, call in zip(models, calls)]
             rows, cost = dmatrix.num_row(), sum((step.method.cost for plan in plans for step in plan), values.NOTHING)
             numbers = max(values.numbers(count, width, options) for count, width, _ in outputs)
             values.check_limits(rows, cost, numbers, self._settings.shap_seconds)
-            values.check_spent(time.perf_counter() - start, cost.seconds(rows), self._settings.shap_seconds)
-            arrays = [[step.compute() for step in plan] for plan in plans]
-            return Explanation(
-                values.mean([computed[0] for computed in arrays]),
-                models[0].names(calls[0].booster),
-                values.mean([computed[1] for computed in arrays]) if options.interactions else None,
-            )
+            values.check_spent(time.perf_counter() - begun, cost.seconds(rows), self._settings.shap_seconds)
+
+            def compute(start: int, stop: int) -> List[np.ndarray]:
+                arrays = [[step.compute(start, stop) for step in plan] for plan in plans]
+                return [values.mean(members) for members in zip(*arrays)]
+
+            contributions, *interactions = values.in_slices(compute, rows, cost, self._settings.shap_seconds)
+            names = models[0].names(calls[0].booster)
+            return Explanation(contributions, names, interactions[0] if interactions else None)
         except folder.ModelFolderError as error:
             raise NotExplained(500, "Unable to explain with this model: {}".format(error)) from error
         except ValueError as error:  # xgboost's own error is one too

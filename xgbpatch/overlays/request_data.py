@@ -112,6 +112,17 @@ def recorded(dmatrix: xgboost.DMatrix) -> Any:
     return data if data is not None and data.shape[0] == dmatrix.num_row() else None
 
 
+def part(rows: Any, start: int, stop: int) -> Any:
+    """Those from `start` to before `stop` of an array, or of a matrix with what it carries; all of them as they are."""
+    if isinstance(rows, np.ndarray):
+        return rows[start:stop]
+    if start == 0 and stop == rows.num_row():
+        return rows
+    few, data = rows.slice(np.arange(start, stop, dtype=np.int32)), recorded(rows)
+    few.recorded = None if data is None else data[start:stop]
+    return few
+
+
 def dense(data: Any, width: int) -> np.ndarray:
     """`data` as float32 (n, width) in C order, absent cells NaN; raises ValueError where it is wider."""
     if data.shape[1] > width:

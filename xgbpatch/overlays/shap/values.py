@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import functools
+import math
 import os
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, List, Sequence
+from typing import Any, Callable, Deque, List, Sequence
 
 import numpy as np
 import xgboost
@@ -95,6 +97,9 @@ def mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
 ROWS = 8
 NOTICED = 1.0  # seconds of a proof and a measurement below which they are not counted
 DEAR = 0.5  # seconds for one row above which a second timed run would delay the start
+SUSTAINED = 0.4  # seconds of a loop that sees how much CPU time comes at the moment
+LONG = 5.0  # seconds of an estimate before which such a loop is little
+ADVISED = 0.8  # of the limit of seconds: what is advised is to be accepted where the next loop says somewhat more
 
 
 @dataclass(frozen=True)
@@ -150,11 +155,28 @@ def _quickest(explain: Callable[[Any], Any], rows: np.ndarray) -> float:
 
 
 def _seconds(work: Callable[[], Any], root: str = "/") -> float:
-    """What `work` takes where it goes on for long: a short run may take all of the CPU time that its container gets."""
+    """What `work` takes where it goes on for long.
+
+    Under a limit of the container that is its CPU time at the rate that the limit allows: a short run may have been
+    stopped on the way, or may have ended before it had used up what a period of the scheduler gives (100 ms as a rule).
+    """
     start, begun = time.perf_counter(), time.process_time()
     work()
-    used = time.process_time() - begun
-    return max(time.perf_counter() - start, used / cpus(root))
+    used, taken = time.process_time() - begun, time.perf_counter() - start
+    limit = cpus(root)
+    return taken if math.isinf(limit) else used / min(limit, max(1.0, used / taken))
+
+
+def slowness(root: str = "/") -> float:
+    """How many times longer work takes at the moment than `_seconds` says, at least 1: others compute too.
+
+    A loop of SUSTAINED seconds, several periods of the scheduler, finds it out.
+    """
+    start, begun = time.perf_counter(), time.thread_time()
+    while time.perf_counter() - start < SUSTAINED:
+        pass
+    used, taken = time.thread_time() - begun, time.perf_counter() - start
+    return max(1.0, min(1.0, cpus(root)) * taken / max(used, 1e-6))
 
 
 def cpus(root: str = "/") -> float:
@@ -195,7 +217,9 @@ def check_limits(rows: int, cost: Cost, numbers: int, seconds: float) -> None:
     It says how many would fit. `cost` is that of all members, `numbers` float32 values make up a record.
     """
     cost, excess = cost + Cost(0.0, numbers * written()), ""
-    fit = cost.rows_within(seconds)
+    if cost.seconds(rows) > LONG:
+        cost = cost.times(slowness())
+    fit = cost.rows_within(ADVISED * seconds) or min(1, cost.rows_within(seconds))
     estimate, size = cost.seconds(rows), rows * numbers * 4
     if estimate > seconds:
         excess = "would take about {:.0f} s, the limit is {:g} s (XGBPATCH_SHAP_SECONDS)".format(estimate, seconds)
@@ -221,3 +245,48 @@ def check_spent(spent: float, estimate: float, seconds: float) -> None:
 def advice(fit: int) -> str:
     """What a client can do where `fit` records would have been accepted."""
     return "send at most {} records a request".format(fit) if fit else "not even one record fits"
+
+
+# The slices of a long request: between two of them a worker answers others.
+
+
+SLICE = 0.1  # seconds
+GRACE = 5.0  # seconds beyond the limit after which nobody waits for the answer any more
+_turns: Deque[object] = collections.deque()  # of the requests that have several slices; the first one computes
+
+
+def in_slices(
+    compute: Callable[[int, int], Sequence[np.ndarray]], rows: int, cost: Cost, seconds: float
+) -> Sequence[np.ndarray]:
+    """`compute(start, stop)`, arrays of the records from `start` to before `stop`, for all `rows` records.
+
+    Explanations of several slices come one after the other, so that none is slowed down by a later one. Under gevent,
+    and between threads, `time.sleep` lets others go on. Raises NotExplained (413) GRACE after the limit of `seconds`.
+    """
+    step = max(os.cpu_count() or 1, cost.rows_within(max(SLICE, 20 * cost.call)))
+    if rows <= step:
+        return compute(0, rows)
+    turn, deadline = object(), time.perf_counter() + seconds + GRACE
+    arrays: List[np.ndarray] = []
+    _turns.append(turn)
+    try:
+        while _turns[0] is not turn:
+            _check_deadline(deadline, 0, rows, seconds)
+            time.sleep(0.01)
+        for start in range(0, rows, step):
+            _check_deadline(deadline, start, rows, seconds)
+            part = compute(start, min(start + step, rows))
+            arrays = arrays or [np.empty((rows,) + array.shape[1:], dtype=array.dtype) for array in part]
+            for whole, array in zip(arrays, part):
+                whole[start : start + step] = array
+            time.sleep(0)
+    finally:
+        _turns.remove(turn)
+    return arrays
+
+
+def _check_deadline(deadline: float, done: int, rows: int, seconds: float) -> None:
+    if time.perf_counter() > deadline:
+        reason = "took longer than was expected, the limit is {:g} s (XGBPATCH_SHAP_SECONDS)".format(seconds)
+        fit = "send at most {} records a request".format(done) if done else "send them again later"
+        raise NotExplained(413 if done else 503, "SHAP values of {} records {}: {}".format(rows, reason, fit))
