@@ -1,5 +1,7 @@
 """The native library against the xgboost at hand, on the whole zoo: margins bit for bit, SHAP values within a bound."""
 
+import json
+
 import numpy as np
 import pytest
 import xgboost
@@ -80,7 +82,11 @@ def test_a_document_with_arrays_is_the_same(name):
     if name not in zoo.SPECIMENS:
         pytest.skip("this xgboost does not train it")
     booster = zoo.train(zoo.SPECIMENS[name])
-    assert plain(model_booster.document(booster, arrays=True)) == plain(model_booster.document(booster))
+    document = model_booster.document(booster, arrays=True)
+    assert plain(document) == plain(model_booster.document(booster))
+    if name != "gblinear":
+        model_booster.model_of(document)["trees"] = []
+    json.dumps(document)  # only trees have arrays
 
 
 @pytest.mark.parametrize("name", sorted(set(UNSUITABLE) & set(zoo.SPECIMENS)))

@@ -296,9 +296,12 @@ LIMITS = (  # of a control group: its limit, what it uses, and the line of its s
 )
 
 
-def guard_memory(document_bytes: int, environment: Mapping[str, str], root: str = "/") -> str:
-    """Why a model whose JSON has so many bytes is not to be converted, or an empty string."""
-    needed, rest, sharing = TIMES * document_bytes, free(root), workers(environment)
+def guard_memory(document_bytes: int, environment: Mapping[str, str], times: int = TIMES, root: str = "/") -> str:
+    """Why a model whose serialised form has so many bytes, and takes `times` as many at the peak, is not converted.
+
+    An empty string where it may be.
+    """
+    needed, rest, sharing = times * document_bytes, free(root), workers(environment)
     if rest is None or needed * sharing <= rest:
         return ""
     return "converting it may take {} MiB in each of {} workers, and {} MiB are free".format(

@@ -49,8 +49,7 @@ def document(
     if arrays and XGBOOST >= (1, 6):
         binary = booster.save_raw(raw_format="ubj")
         check(len(binary))
-        whole: Dict[str, Any] = ubjson.read(binary)
-        return whole
+        return _plain_but_trees(ubjson.read(binary))
     if "raw_format" in inspect.signature(booster.save_raw).parameters:
         content = bytes(booster.save_raw(raw_format="json"))
     else:
@@ -67,6 +66,23 @@ def document(
         parallel = trained.get("gbtree", trained)["gbtree_train_param"]["num_parallel_tree"]
         model_of(model)["gbtree_model_param"]["num_parallel_tree"] = parallel
     return model
+
+
+def _plain_but_trees(whole: Dict[str, Any]) -> Dict[str, Any]:
+    """`whole` with lists in the place of arrays, except in its trees: the rest can be written as JSON."""
+    trees = model_of(whole).pop("trees", None)
+    plain: Dict[str, Any] = _plain(whole)
+    if trees is not None:
+        model_of(plain)["trees"] = trees
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _with_arrays(text: str) -> Dict[str, Any]:
@@ -195,11 +211,10 @@ class Forest:
         return tuple(tree for group in self.groups for tree in group)
 
 
-def model_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def model_of(document: Mapping[str, Any]) -> Any:
     """The `gbtree` part of a document, of dart models too."""
     booster = document["learner"]["gradient_booster"]
-    model: Mapping[str, Any] = booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
-    return model
+    return booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
 
 
 def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
