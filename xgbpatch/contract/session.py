@@ -108,8 +108,16 @@ def background() -> Sequence[Sequence[float]]:
 Need = Job | Stack
 
 _SAME = {Models.NAMED: Models.ABALONE}  # the same model
-# Threads of OpenMP wait by spinning: beside other work a job of one second took ten. What is computed stays the same.
-_PATIENT = {"OMP_WAIT_POLICY": "passive"}
+
+
+def patient(run: Run, image: LocalImage) -> Run:
+    """`run` with threads of OpenMP that do not spin while they wait: beside other work a job of one second took ten.
+
+    What is computed stays the same, and a word of the image's own on it stands.
+    """
+    name = "OMP_WAIT_POLICY"
+    own = {} if name in image.environment else {name: "passive"}
+    return replace(run, environment={**own, **run.environment})
 
 
 class Session:
@@ -266,9 +274,7 @@ class Session:
     def _start(self, run: Run) -> tuple[Container, ExitStack]:
         """A container that ends with the session, or earlier, with the stack beside it."""
         exits = self._exits.enter_context(ExitStack())
-        patient = {name: value for name, value in _PATIENT.items() if name not in self.image.environment}
-        patient_run = replace(run, environment={**patient, **run.environment})
-        return exits.enter_context(self.engine.container(patient_run)), exits
+        return exits.enter_context(self.engine.container(patient(run, self.image))), exits
 
     def _own(self, stack: Stack) -> bool:
         """Whether `stack` serves the user's own model."""
