@@ -218,7 +218,7 @@ def test_a_kernel_of_another_machine_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob", "count:poisson"])
 def test_contributions_are_those_of_the_xgboost_at_hand(objective):
-    """tests/overlays has the zoo of models on each version; scripts/bench kernels holds to the newest release."""
+    """tests/overlays has the zoo of models on each version; scripts/newest-xgboost holds it to the newest release."""
     random = np.random.RandomState(0)
     rows = random.standard_normal((300, 12)).astype(np.float32)
     rows[random.rand(*rows.shape) < 0.1] = np.nan
