@@ -55,7 +55,8 @@ def modules() -> dict[str, ast.Module]:
     return {module_name(path): ast.parse(path.read_text()) for path in ours}
 
 
-def imported(tree: ast.AST) -> set[str]:
+@cache
+def imported(tree: ast.Module) -> set[str]:
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -111,14 +112,17 @@ def asked(name: str, bodies: dict[str, set[str]], seen: set[str]) -> set[str]:
 
 
 def calls(names: set[str]) -> set[str]:
-    found: set[str] = set()
-    for name in names:
-        mentioned = {node.id for node in ast.walk(modules()[name]) if isinstance(node, ast.Name)}
-        invoked = {node.func for node in ast.walk(modules()[name]) if isinstance(node, ast.Call)}
-        attributes = {function.attr for function in invoked if isinstance(function, ast.Attribute)}
-        for group in set(door()) & mentioned:
-            found = found.union(*(door()[group][method] for method in attributes & set(door()[group])))
-    return found
+    return set().union(*(calls_of(name) for name in names))
+
+
+@cache
+def calls_of(module: str) -> set[str]:
+    nodes = list(ast.walk(modules()[module]))
+    mentioned = {node.id for node in nodes if isinstance(node, ast.Name)}
+    invoked = {node.func for node in nodes if isinstance(node, ast.Call)}
+    attributes = {function.attr for function in invoked if isinstance(function, ast.Attribute)}
+    groups = set(door()) & mentioned
+    return set().union(*(door()[group][method] for group in groups for method in attributes & set(door()[group])))
 
 
 def table(*also: str) -> dict[str, set[str]]:
