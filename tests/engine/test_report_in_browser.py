@@ -1,0 +1,78 @@
+"""The page of `xgbpatch report` in a browser: no script fails, nothing is cut off, and what is to be clicked works.
+
+It needs no engine; it stands here because this stage may install packages: scripts/test runs scripts/browser first.
+"""
+
+from __future__ import annotations
+
+from support.browser import chromium
+from support.explained import NAMES, explain
+from xgbpatch import report
+from xgbpatch.report.features import Beside
+
+DRAWN = """[...document.querySelectorAll('figure .chart')].every(chart => chart.querySelector('svg'))
+    && document.documentElement.dataset.ready === 'yes'"""
+BOX = (
+    "const box = element => element.getBoundingClientRect(); const shown = element => element.textContent &&"
+    " getComputedStyle(element).opacity !== '0';"
+)
+OVERLAPS = f"""(() => {{ {BOX}
+    return [...document.querySelectorAll('.role-axis-label')].flatMap(axis => {{
+        const texts = [...axis.querySelectorAll('text')].filter(shown);
+        return texts.flatMap((one, place) => texts.slice(place + 1).filter(two => {{
+            const a = box(one), b = box(two);
+            return a.left < b.right - 1 && b.left < a.right - 1 && a.top + 2 < b.bottom - 2 && b.top + 2 < a.bottom - 2;
+        }}).map(two => one.textContent + ' / ' + two.textContent));
+    }});
+}})()"""
+CUT_OFF = f"""(() => {{ {BOX}
+    return [...document.querySelectorAll('.chart svg')].flatMap(svg => [...svg.querySelectorAll('text')].filter(
+        text => box(text).width && (box(text).left < box(svg).left - 1 || box(text).right > box(svg).right + 1)
+    ).map(text => text.textContent));
+}})()"""
+FIRST_FEATURE = "document.querySelector('#features tbody tr:not([hidden]) td').textContent"
+
+
+def test_the_page_works_at_two_widths_and_without_scripts(tmp_path):
+    made = explain()
+    files = {"explained.csv": made.lines(), "moved.csv": explain(rows=90).lines(), "data.csv": made.inputs(),
+             "labels.csv": map(str, made.labels)}  # fmt: skip
+    for name, lines in files.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    names = ("</script><b>shell weight</b>", *NAMES[1:])
+    beside = Beside((tmp_path / "data.csv",), (tmp_path / "labels.csv",), cohort=names[0], names=names)
+    made_page = report.make([tmp_path / "explained.csv"], beside=beside, compare=[tmp_path / "moved.csv"])
+    page = tmp_path / "report.html"
+    page.write_text(made_page.html, encoding="utf-8")
+
+    with chromium(tmp_path / "profile") as tab:
+        for width in (1200, 400):
+            tab.open(page, width)
+            tab.wait_for(DRAWN)
+            assert tab.problems == []
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            assert (tab.evaluate(OVERLAPS), tab.evaluate(CUT_OFF)) == ([], [])
+            assert tab.evaluate("document.querySelectorAll('b').length") == 0
+
+        strongest = tab.evaluate(FIRST_FEATURE)
+        tab.evaluate("document.querySelectorAll('#features th button')[1].click()")  # ascends at the second click
+        tab.evaluate("document.querySelectorAll('#features th button')[1].click()")
+        assert tab.evaluate(FIRST_FEATURE) == made_page.summary.names[made_page.summary.order[-1]] != strongest
+        tab.evaluate(
+            "box = document.getElementById('filter'); box.value = 'whole'; box.dispatchEvent(new Event('input'))"
+        )
+        assert tab.evaluate(FIRST_FEATURE) == "whole weight"
+
+        tab.evaluate(
+            "input = document.getElementById('row'); input.value = 7; input.dispatchEvent(new Event('change'))"
+        )
+        assert tab.evaluate("document.getElementById('row-title').textContent") == "Row 7"
+        cell = f"{made.data[6, 3]:.4g} = height"
+        tab.wait_for(f"document.querySelector('#any-row svg').textContent.includes('{cell}')")
+        assert tab.pdf().startswith(b"%PDF")
+
+        tab.open(page, 1200, scripts=False)
+        figures = "[...document.querySelectorAll('figure img')].filter(image => image.naturalWidth > 400)"
+        seen = f"{figures}.filter(image => image.offsetHeight > 100).length"
+        assert tab.evaluate(seen) == len(made_page.figures)
+        assert tab.problems == []
