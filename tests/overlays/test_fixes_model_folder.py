@@ -468,6 +468,33 @@ def test_a_base_score_of_logitraw_across_its_border(tmp_path):
     assert "is of binary:logitraw, whose base score it reads otherwise" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("objective", ["binary:logistic", "count:poisson", "reg:squarederror"])
+def test_a_linear_model_that_does_not_say_its_rounds(tmp_path, objective):
+    """As 1.2 and 1.3 write it: 3.1 and newer take it for untrained, which changes nothing where margins are scores."""
+    label = (ROWS[:, 0] > 0.5).astype(float)
+    parameters = {"booster": "gblinear", "objective": objective, "base_score": 0.3, "nthread": 1}
+    booster = xgboost.train(parameters, xgboost.DMatrix(ROWS, label=label), 3)
+    path = written(tmp_path / "xgboost-model", booster)
+    document = json.loads(path.read_text())
+    document["learner"]["learner_model_param"].pop("boost_from_average", None)
+    needed("model-formats", LOADING)
+    for said in (3, None, 0):
+        model = document["learner"]["gradient_booster"]["model"]
+        model.pop("boosted_rounds", None)
+        model.update({} if said is None else {"boosted_rounds": said})
+        path.write_text(json.dumps(document))
+        loaded = xgboost.Booster()
+        loaded.load_model(str(path))
+        misread = not np.allclose(predicted(loaded), predicted(booster), atol=1e-5)
+        assert misread == (zoo.XGBOOST >= (3, 1) and not said and objective != "reg:squarederror")
+        if misread:
+            refused = refusal(tmp_path)
+            assert "does not say how many rounds it has" in refused
+            assert "`xgbpatch convert-model xgboost-model model.json`" in refused
+        else:
+            assert np.allclose(predicted(serve_utils.get_loaded_booster(str(tmp_path), True)[0]), predicted(booster))
+
+
 @pytest.mark.skipif(zoo.XGBOOST == (3, 0), reason="what is newer than it is refused before it is loaded")
 def test_a_newer_json_that_fails(tmp_path):
     newer = (zoo.XGBOOST[0], zoo.XGBOOST[1] + 1)

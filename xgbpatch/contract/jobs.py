@@ -160,6 +160,7 @@ SEEDED = Job(
         ("tree_method", "hist"),
     ),
 )
+COUNTS = Job("counts", changed=(("objective", "count:poisson"),))  # the base trains it, and selects no key of it
 LINEAR = Job(
     "linear",
     changed=(

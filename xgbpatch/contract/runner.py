@@ -119,6 +119,7 @@ CHECKS = (
     Check("serve.selectable", serve.selectable, server.SELECTABLE),
     Check("serve.accept-jsonlines", serve.accept_jsonlines, server.SELECTABLE),
     _fix("recordio-growth", serve.recordio_growth, server.SELECTABLE),
+    Check("serve.unlisted-objective", serve.unlisted_objective, server.COUNTS, fix="objectives"),
     Check("serve.bind-port", serve.bind_port, server.BATCH),
     Check("batch.lines", serve.batch_lines, server.BATCH),
     Check("batch.payload", serve.batch_payload, server.BATCH),

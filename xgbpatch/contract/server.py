@@ -45,6 +45,7 @@ class Models(Enum):
     NAMED = "named"  # the same, with the names of its features beside it
     MEAN = "mean"  # two regression models
     VOTES = "votes"  # three models that say 0 or 1
+    COUNTS = "counts"  # one model of counts
     LOGISTIC = "logistic"  # one binary model, with background rows beside it
     NEWER = "newer"  # one regression model, and beside it a record that a newer xgboost made it
     PICKLE = "pickle"  # a pickle that runs code where it is loaded
@@ -95,6 +96,7 @@ SMALL_LIMIT = 2**16  # bytes
 
 PLAIN = Stack("plain")
 SELECTABLE = one_worker("selectable", ("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,raw_score"))
+COUNTS = replace(SELECTABLE, name="counts", models=Models.COUNTS)
 
 
 # One key, because protobuf writes several in random order; a limit that fits a socket's buffer, so that 413 is certain.

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from xgbpatch.contract import jobs, model, payloads
-from xgbpatch.contract.jobs import ABALONE, ABALONE_CSV, K_FOLD, LOGISTIC, NAMES, Job, Trained
+from xgbpatch.contract.jobs import ABALONE, ABALONE_CSV, COUNTS, K_FOLD, LOGISTIC, NAMES, Job, Trained
 from xgbpatch.contract.model import Carried, Options, Violation
 from xgbpatch.contract.oracle import Description, Truth, predict
 from xgbpatch.contract.payloads import Row
@@ -87,6 +87,8 @@ def _content(models: Models, trained: Callable[[Job], Trained]) -> dict[str, byt
             return {path.name: path.read_bytes() for path in sorted(trained(K_FOLD).root.glob("model/xgboost-model-*"))}
         case Models.PICKLE:
             return {"xgboost-model": pickle.dumps(_Marker(), protocol=4)}
+        case Models.COUNTS:
+            return {"xgboost-model": trained(COUNTS).model.read_bytes()}
         case Models.LOGISTIC:
             beside, data = "background.npy", payloads.npy_float32(background())
         case Models.NAMED:

@@ -378,6 +378,18 @@ def recordio_growth(session: Session) -> str:
     return f"{len(rows)} records, {len(many.body)} bytes"
 
 
+def unlisted_objective(session: Session) -> str:
+    """objectives: selectable inference gives the score of count:poisson, for which the base has no keys."""
+    rows = csv(payloads.abalone_rows()[:SAMPLE])
+    expected = session.truth(server.COUNTS, SAMPLE).served
+    answers = [
+        ok(session, server.COUNTS, invocation(rows, "text/csv", accept)) for accept in ("application/json", "text/csv")
+    ]
+    require(all(math.isnan(row[0]) for row in json_scores(answers[0], "raw_score")), '"raw_score" is not NaN')
+    equal([row[:1] for row in csv_scores(answers[1])], expected)
+    return equal(json_scores(answers[0], "predicted_score"), expected)
+
+
 def ensemble_vote(session: Session) -> str:
     """ensemble-vote: models that say 0 or 1 are served as what most of them say."""
     truth = session.truth(server.VOTES, SAMPLE)

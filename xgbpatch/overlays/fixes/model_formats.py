@@ -2,12 +2,15 @@
 
 Measured with models of 1.2.0, 1.3.3, 1.5.2, 1.7.4, 2.1.4, 3.0.5, 3.1.1 and 3.2.0, each read by all of them: the binary
 form and pickles of 1.2 to 1.5 are read up to 3.0, UBJSON is from 1.6 on, a newer JSON fails or is read, and what
-3.1 and newer write is read by older ones with other predictions.
+3.1 and newer write is read by older ones with other predictions. gblinear models of 1.2 and 1.3 do not say how many
+rounds they have: 3.1 and newer take them for untrained, and do not turn the base score into a margin.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import struct
 from typing import List, Optional, Tuple
 
@@ -28,6 +31,15 @@ NEWER = (
 ESTIMATOR = "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster"
 LOGIT_BASE_SCORE = (1, 3)  # from this on a base score of binary:logitraw is a margin
 FIRST_UBJSON, LAST_BINARY, VECTOR_BASE_SCORE = (1, 6), (3, 0), (3, 1)
+UNTRAINED = (
+    "This image has xgboost {}, and the model {} is a gblinear model that does not say how many rounds it has, as "
+    "xgboost 1.2 and 1.3 write it: this one would take it for untrained and predict other numbers. Convert it with "
+    "`xgbpatch convert-model {} model.json`."
+)
+_LINEAR = re.compile(rb'"name"\s*:\s*"gblinear"')
+_LINKED = {  # margins are no scores: the base score has to become one
+    "binary:logistic", "count:poisson", "reg:gamma", "reg:logistic", "reg:tweedie", "survival:aft", "survival:cox",
+}  # fmt: skip
 NEW_PICKLES = (1, 3), (1, 6)  # from these on pickles hold JSON, and UBJSON, that older ones do not read
 
 
@@ -57,6 +69,8 @@ def check(folder: str) -> None:
         if written is not None and running < VECTOR_BASE_SCORE <= written:
             misread = "would load it and predict other numbers" if running >= FIRST_UBJSON else "does not read it"
             raise files.ModelRefused(_newer(path, written, misread))
+        if form == files.JSON and running >= VECTOR_BASE_SCORE and _seems_untrained(path):
+            raise files.ModelRefused(UNTRAINED.format(xgboost.__version__, files.quoted(path), _argument(path)))
         if form == files.UBJSON and running < FIRST_UBJSON:
             raise files.ModelRefused(_newer(path, written, "does not read its format, UBJSON"))
         if form == files.PICKLE and written is not None and any(running < new <= written for new in NEW_PICKLES):
@@ -136,6 +150,29 @@ def _written(path: str, form: str) -> Optional[Version]:
 
 def _is_logitraw(path: str) -> bool:
     return any(b"binary:logitraw" in part for part in files.ends(path))
+
+
+def _seems_untrained(path: str) -> bool:
+    """Whether JSON is a linear model with weights and no rounds, whose objective makes another margin of a base score.
+
+    The name of the booster stands behind its weights, near the end: no document of trees is read for it.
+    """
+    if not _LINEAR.search(files.ends(path)[1]):
+        return False
+    try:
+        with open(path, "rb") as file:
+            learner = json.loads(file.read().decode("utf-8"))["learner"]
+        booster, objective = learner["gradient_booster"], learner["objective"]["name"]
+        model = booster["model"]
+        return bool(
+            booster["name"] == "gblinear"
+            and objective in _LINKED
+            and learner["learner_model_param"].get("boost_from_average") != "0"  # which 3.1 and newer write
+            and not model.get("boosted_rounds")
+            and any(model["weights"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False  # the base says what is wrong
 
 
 def _form(path: str) -> str:
