@@ -54,6 +54,7 @@ class Explainer:
         from xgbpatch.overlays.model import booster
         from xgbpatch.overlays.model.choice import Unsuitable
         from xgbpatch.overlays.native.forest import NativeForest, spare_threads
+        from xgbpatch.overlays.shap.values import cpus
 
         self._numpy, self._xgboost = numpy, xgboost
         if isinstance(model, (str, Path)):
@@ -64,7 +65,7 @@ class Explainer:
         self.reason = ""
         try:
             forest = booster.forest(booster.document(self.booster, arrays=True), self._options)
-            self._forest = NativeForest(forest, threads or spare_threads(os.environ, workers=1))
+            self._forest = NativeForest(forest, threads or spare_threads(os.environ, 1, cpus()))
             self.reason = self._forest.unexplained or self._differs()
         except Unsuitable as unsuitable:
             self.reason = str(unsuitable)

@@ -201,12 +201,21 @@ def test_no_rows_and_no_trees():
 
 
 @pytest.mark.parametrize(
-    ("limit", "workers", "expected"),
-    [("", 1, 4), ("2", 1, 2), ("9", 1, 4), ("", 3, 1), ("", 2, 2), ("x", 2, 2), ("0", 1, 1)],
+    ("limit", "workers", "cpus", "expected"),
+    [
+        ("", 1, np.inf, 4),
+        ("2", 1, 64, 2),
+        ("9", 1, 64, 4),
+        ("", 3, 64, 1),
+        ("x", 2, 64, 2),
+        ("0", 1, 64, 1),
+        ("", 1, 2.5, 2),
+        ("", 1, 0.3, 1),
+    ],
 )
-def test_threads_are_those_that_other_workers_leave(monkeypatch, limit, workers, expected):
+def test_threads_are_those_that_other_workers_and_the_container_leave(monkeypatch, limit, workers, cpus, expected):
     monkeypatch.setattr(native_forest.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
-    assert native_forest.spare_threads({"OMP_NUM_THREADS": limit}, workers) == expected
+    assert native_forest.spare_threads({"OMP_NUM_THREADS": limit}, workers, cpus) == expected
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the other machines have one kernel")

@@ -14,6 +14,7 @@ from ..model import accelerator as proof
 from ..model import booster as model_booster
 from ..model.accelerator import Accelerator
 from ..model.choice import Choice, Unsuitable
+from ..shap.values import cpus
 from .forest import NativeForest, spare_threads
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ class NativeModel(object):
     wavers = False
 
     def __init__(self, forest: model_booster.Forest):
-        self._forest = NativeForest(forest, threads=spare_threads(os.environ, proof.workers(os.environ)))
+        threads = spare_threads(os.environ, proof.workers(os.environ), cpus())
+        self._forest = NativeForest(forest, threads=threads)
         self.features = self._forest.features
         self.unexplained = self._forest.unexplained
 

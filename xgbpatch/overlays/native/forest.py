@@ -134,7 +134,7 @@ class NativeForest(object):
         most = rows * self._splits // (WORTH_A_THREAD * cheaper)
         slices = max(1, min(self.threads, most, rows))
         width = -(-rows // slices)
-        width = -(-width // 16) * 16 if slices > 1 else width  # kernels take up to 16 rows at once
+        width = -(-width // 8) * 8 if slices > 1 else width  # kernels take 8 rows at once
         bounds = [(begin, min(rows, begin + width)) for begin in range(0, rows, max(1, width))]
         failures: List[int] = []
         started = [threading.Thread(target=lambda b=bound: failures.append(compute(*b))) for bound in bounds[1:]]
@@ -148,9 +148,13 @@ class NativeForest(object):
             raise MemoryError("the native library has not enough memory for {} rows".format(rows))
 
 
-def spare_threads(environment: Mapping[str, str], workers: int) -> int:
-    """The threads for one of `workers` processes: what OMP_NUM_THREADS says, but no more than its share of the CPUs."""
-    share = max(1, len(os.sched_getaffinity(0)) // max(1, workers))
+def spare_threads(environment: Mapping[str, str], workers: int, cpus: float) -> int:
+    """The threads for one of `workers` processes: what OMP_NUM_THREADS says, but no more than its share of the CPUs.
+
+    `cpus` is what the container's limit gives, or infinity.
+    """
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = max(1, int(min(own, cpus)) // max(1, workers))
     try:
         return max(1, min(share, int(environment.get("OMP_NUM_THREADS", "") or share)))
     except ValueError:
