@@ -99,6 +99,23 @@ def test_a_late_matrix_becomes_xgboosts_where_something_asks_for_more_than_its_s
     assert not hasattr(request_data.LateDMatrix(x), "nothing of this name")
 
 
+def test_a_margin_is_noticed_however_it_comes():
+    x, margin = zoo.inputs(rows=3).astype(np.float32), np.ones(3, dtype=np.float32)
+    ways = [
+        lambda matrix: matrix.set_base_margin(margin),
+        lambda matrix: matrix.set_info(base_margin=margin),
+        lambda matrix: matrix.set_float_info("base_margin", margin),
+        lambda matrix: matrix.set_float_info_npy2d("base_margin", margin),
+    ]
+    for kind in (request_data.RecordedDMatrix, request_data.LateDMatrix):
+        assert accelerator.guard_margin(kind(x)) == ""
+        assert accelerator.guard_margin(kind(x, base_margin=margin)) == "a base margin"
+        for way in ways:
+            matrix = kind(x)
+            way(matrix)
+            assert accelerator.guard_margin(matrix) == "a base margin"
+
+
 @pytest.mark.parametrize("x", [[[np.inf]], [[1e39]], [["a"]]], ids=["infinite", "too large", "text"])
 def test_what_xgboost_may_refuse_is_refused_at_once(x):
     array = np.array(x)

@@ -13,7 +13,12 @@ import xgboost
 
 
 class RecordedDMatrix(xgboost.DMatrix):
-    """A DMatrix that remembers the array (n, f) or CSR matrix (n, f) that it was made from."""
+    """A DMatrix that remembers the array (n, f) or CSR matrix (n, f) that it was made from.
+
+    `carries_margin`: it may; asking xgboost takes as long as explaining a row.
+    """
+
+    carries_margin = False
 
     def __init__(self, data: Any, *arguments: Any, **named: Any) -> None:
         super(RecordedDMatrix, self).__init__(data, *arguments, **named)
@@ -25,6 +30,18 @@ class RecordedDMatrix(xgboost.DMatrix):
         if missing is not None and not np.isnan(missing):  # a number stands for missing, which the array does not tell
             understood = False
         self.recorded: Any = data if understood else None
+
+    def set_base_margin(self, margin: Any) -> None:
+        self.carries_margin = True
+        super(RecordedDMatrix, self).set_base_margin(margin)
+
+    def set_float_info(self, field: str, data: Any) -> None:
+        self.carries_margin = self.carries_margin or field == "base_margin"
+        super(RecordedDMatrix, self).set_float_info(field, data)
+
+    def set_float_info_npy2d(self, field: str, data: Any) -> None:
+        self.carries_margin = self.carries_margin or field == "base_margin"
+        super(RecordedDMatrix, self).set_float_info_npy2d(field, data)
 
 
 class LateDMatrix(RecordedDMatrix):

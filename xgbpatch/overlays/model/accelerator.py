@@ -160,7 +160,8 @@ def guard_data(recorded: Any, features: int, narrower: bool = False) -> str:
 
 def guard_margin(dmatrix: xgboost.DMatrix) -> str:
     """No base content type carries one; a script may."""
-    return "a base margin" if not request_data.unmade(dmatrix) and dmatrix.get_base_margin().size else ""
+    may = getattr(dmatrix, "carries_margin", True)
+    return "a base margin" if may and dmatrix.get_base_margin().size else ""
 
 
 def guard_rows(dense: np.ndarray) -> str:
