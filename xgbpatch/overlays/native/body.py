@@ -29,8 +29,8 @@ def rows(body: bytes, content_type: Optional[str]) -> Optional[np.ndarray]:
     is another than CSV, libsvm and recordio-protobuf, and where there is no library. Never raises. Labels in a body are
     no part of a prediction, and are left out.
 
-    The first call for each kind of body holds the library to the base's parser, in 0.1 s at most; where they differ, the
-    base reads all of that kind. Fixes change the base's readers, so it must come after they are installed.
+    The first call for each kind of body holds the library to the base's parser, in 0.1 s at most; where they differ,
+    the base reads all of that kind. Fixes change the base's readers, so it must come after they are installed.
     """
     kind = _kind(content_type)
     if kind not in _READERS or not library.available() or not proved(kind):

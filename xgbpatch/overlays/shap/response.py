@@ -19,7 +19,6 @@ from ..native import text as native_text
 from .request import Explanation, ResponseOptions, ShapOptions
 from .values import NotExplained, advice
 
-TOGETHER = 256  # records whose numbers are copied into one array
 SAMPLE = 32  # records that are written first where there are many more
 HOPELESS = 2  # times the limit: beyond it the sample alone refuses, and the response is never made
 Write = Callable[[int], bytes]  # gives the bytes of the first `count` records of a response
@@ -132,8 +131,10 @@ class KeyValues(object):
 
     def _lines(self, keys: Sequence[str], count: int) -> Iterator[str]:
         vectors = self.classes or 1
-        for start in range(0, count, TOGETHER):
-            stop = min(count, start + TOGETHER)
+        numbers = sum(self._arrays[key][:1].size for key in keys)
+        together = max(1, native_text.AT_ONCE // max(1, numbers))
+        for start in range(0, count, together):  # interactions are large: they are not copied whole
+            stop = min(count, start + together)
             arrays = [self._arrays[key][start:stop].reshape((stop - start) * vectors, -1) for key in keys]
             for text in native_text.shortest(np.concatenate(arrays, axis=1), ","):
                 yield text
