@@ -38,6 +38,10 @@ def main() -> Any:
     ours = config.active or config.fixes or config.guarded
     if ours and serving.is_multi_model() and env.ServingEnv().module_name is None:
         serving_mms.ALGO_HANDLER_SERVICE = HANDLER
+    if config.fast:
+        from .fast import command  # an image without the feature never loads it
+
+        command.install()
     return serving.serving_entrypoint()
 
 

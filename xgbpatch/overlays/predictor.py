@@ -145,7 +145,7 @@ class Predictor(object):
 
     def __init__(self, settings: Any, base_predict: Callable[..., Any]):
         self._settings = settings
-        self._base = base_predict
+        self.base = base_predict
         self._models: weakref.WeakKeyDictionary[xgboost.Booster, LoadedModel] = weakref.WeakKeyDictionary()
 
     def predict(self, model: Any, model_format: Any, dmatrix: xgboost.DMatrix, *rest: Any, **named: Any) -> np.ndarray:
@@ -155,7 +155,7 @@ class Predictor(object):
             for booster, form in _members(model, model_format)
         ]
         stand_in = recorders if isinstance(model, list) else recorders[0]
-        prediction: np.ndarray = self._base(stand_in, model_format, dmatrix, *rest, **named)
+        prediction: np.ndarray = self.base(stand_in, model_format, dmatrix, *rest, **named)
         if getattr(_request, "evaluations", None) is not None:
             calls = tuple(PredictCall(recorder.booster, recorder.options) for recorder in recorders)
             _request.evaluations.append(Evaluation(dmatrix, calls, self._misread(model, dmatrix)))
@@ -190,7 +190,7 @@ class Predictor(object):
         if not settings.accelerated and shap_options is None:
             return LoadedModel(model_choice.choose(booster, {}, settings.engine), folder)
         try:
-            options = model_booster.options_of(self._base, booster, model_format)
+            options = model_booster.options_of(self.base, booster, model_format)
         except Exception as error:
             logger.exception("The model does not predict")
             return LoadedModel(model_choice.booster_for("the model does not predict: {}".format(error)), folder)

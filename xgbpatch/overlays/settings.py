@@ -100,6 +100,7 @@ VARIABLES = (
 SHAP = "shap"
 TRAINING = "training"
 JSON_INPUT = "json-input"
+FAST = "fast"
 REQUEST_MEGABYTES = 6
 BATCH_MEGABYTES = 100
 MOST = 1e9  # seconds or MiB that a variable may name
@@ -148,6 +149,11 @@ class Settings:
     def reads_json(self) -> bool:
         """Whether requests may be JSON."""
         return JSON_INPUT in self.features
+
+    @property
+    def fast(self) -> bool:
+        """Whether the lean server serves single models."""
+        return FAST in self.features
 
     @property
     def accelerated(self) -> bool:

@@ -71,7 +71,7 @@ class Feature:
             )
         if not self.packages:
             return Pins()
-        if facts.python.machine != self.machine:
+        if self.machine and facts.python.machine != self.machine:
             return Pins(reason=f'its packages exist for {self.machine}, the base is "{facts.python.machine}"')
         sklearn = facts.distributions.get("scikit-learn")
         versions = {
