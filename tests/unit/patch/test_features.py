@@ -81,6 +81,7 @@ def test_versions_take_what_their_xgboost_can():
         "shap-probability",
         "training",
         "json-input",
+        "fast",
     ]
     assert features_of("0.90-2") == ()
 

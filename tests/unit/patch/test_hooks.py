@@ -31,6 +31,7 @@ BEGINNINGS = {
     "shap-probability": ("single_model.py", "handler.py", "script_mode.py"),
     "training": ("training/artifacts.py", "model/version_guard.py"),
     "json-input": ("single_model.py", "handler.py"),
+    "fast": ("fast/command.py", "fast/main.py", "fast/worker.py"),
 }
 
 

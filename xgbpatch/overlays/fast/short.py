@@ -6,6 +6,7 @@ Only what was proved at load goes this way. The rest is the base's, errors above
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -13,13 +14,13 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
+from ..model import accelerator as proof
 from ..model import booster as model_booster
 from ..model.choice import Unsuitable
 from ..native import body as native_body
 from ..native import forest as native_forest
 from ..native import link as native_link
 from ..native import text
-from ..onedal import proof
 from ..shap.request import ATTRIBUTES
 from . import wsgi
 from .wsgi import Headers, Reply
@@ -55,11 +56,17 @@ class Model(object):
 def _member(booster: Any, model_format: Any, base_predict: Callable[..., Any]) -> Tuple[Any, Any, Any]:
     """(native forest, link, trees); raises Unsuitable."""
     options = model_booster.options_of(base_predict, booster, model_format)
-    document = model_booster.document(booster)
+    document = model_booster.document(booster, _hold_memory)
     if int(document["learner"]["learner_model_param"].get("num_target", 1)) > 1:
         raise Unsuitable("the model has several targets")
     trees = model_booster.forest(document, options)
     return native_forest.NativeForest(trees), _link(document, trees), trees
+
+
+def _hold_memory(size: int) -> None:
+    reason = proof.guard_memory(size, os.environ)
+    if reason:
+        raise Unsuitable(reason)
 
 
 def _link(document: Mapping[str, Any], trees: model_booster.Forest) -> native_link.Link:

@@ -7,14 +7,10 @@ from typing import Callable, List
 
 import numpy as np
 
-from ..model import booster
+from ..model import accelerator, booster
 from ..model.choice import Unsuitable
 from . import library
 
-SAME = frozenset([
-    "binary:logitraw", "rank:map", "rank:ndcg", "rank:pairwise", "reg:absoluteerror", "reg:linear",
-    "reg:pseudohubererror", "reg:quantileerror", "reg:squarederror", "reg:squaredlogerror",
-])  # fmt: skip
 SIGMOID, SIGMOID_CLAMPED, EXPONENTIAL, SOFTMAX = range(4)  # as in link.c
 
 Link = Callable[[np.ndarray], np.ndarray]
@@ -26,7 +22,7 @@ def candidates(objective: str) -> List[Link]:
     Each makes predictions float32 (n,) or (n, outputs) of margins float32 (n, outputs), which it may overwrite. Raises
     Unsuitable.
     """
-    if objective in SAME:
+    if objective in accelerator.IDENTITY:
         return [_flat]
     if objective in booster.LOGIT:
         return [_native(SIGMOID_CLAMPED), _native(SIGMOID)]
