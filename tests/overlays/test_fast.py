@@ -16,7 +16,6 @@ from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import settings
 from xgbpatch_overlays.fast import application, command, short, wsgi
 from xgbpatch_overlays.model.choice import Unsuitable
-from xgbpatch_overlays.native import link
 
 from support.overlays import forks, zoo
 
@@ -34,7 +33,7 @@ OTHER = [
     ("application/x-parquet", CSV), ("application/x-recordio-protobuf", "x"), ("text/csv", CSV * 40000),
 ]  # fmt: skip
 ACCEPTS = (None, "*/*", "text/csv", "application/json", "TEXT/CSV", "application/jsonlines", "text/plain")
-MODELS = ("regression", "binary", "multi-softprob")
+MODELS = ("regression", "binary", "softprob", "softmax")
 
 
 def scope_of(method="POST", path="/invocations", **headers):
@@ -130,9 +129,9 @@ def test_the_short_way_steps_aside_where_something_else_is_answered(server):
         started(server, "regression", **appended)
     with pytest.raises(Unsuitable, match="booster"):
         started(server, "regression", XGBPATCH_ENGINE="booster")
-    if hasattr(serve_utils, "is_ensemble_enabled") and "ensemble-votes" in zoo.ENSEMBLES:
+    if hasattr(serve_utils, "is_ensemble_enabled"):
         with pytest.raises(Unsuitable):
-            started(server, *zoo.members("ensemble-votes"))
+            started(server, "softmax", "softmax")
 
 
 def test_a_request_that_asks_for_shap_values_goes_the_bases_way(server):
@@ -143,9 +142,10 @@ def test_a_request_that_asks_for_shap_values_goes_the_bases_way(server):
     assert way.answer(asking["headers"], CSV.encode()) is None
 
 
-def test_a_link_that_differs_in_one_bit_is_not_taken(server, monkeypatch):
-    monkeypatch.setattr(link, "candidates", lambda objective: [lambda margins: 1 / (1 + np.exp(-margins[:, 0]))])
-    with pytest.raises(Unsuitable, match="no link"):
+def test_predictions_that_differ_in_one_bit_are_not_taken(server, monkeypatch):
+    exact = short.Model.predictions
+    monkeypatch.setattr(short.Model, "predictions", lambda *given: np.nextafter(exact(*given), np.float32(9)))
+    with pytest.raises(Unsuitable, match="not the base's"):
         started(server, "binary")
 
 

@@ -6,7 +6,6 @@ Only what was proved at load goes this way. The rest is the base's, errors above
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -14,73 +13,58 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
-from ..model import accelerator as proof
 from ..model import booster as model_booster
 from ..model.choice import Unsuitable
 from ..native import body as native_body
-from ..native import forest as native_forest
-from ..native import link as native_link
+from ..native import engine as native_engine
 from ..native import text
 from ..shap.request import ATTRIBUTES
 from . import wsgi
 from .wsgi import Headers, Reply
 
 CSV, JSON = "text/csv", "application/json"
+VOTES = frozenset(["multi:softmax", "binary:hinge"])
 ACCEPTS = (None, b"*/*", b"text/csv", b"application/json")
 FASTEST_READ = 20e6  # bytes of a body a second, at the least
-MARGINS = np.concatenate([
-    np.linspace(-110, 110, 4001), np.linspace(-1, 1, 2001), [0.0, -0.0, 1e-30, -1e-30, 1e30, -1e30, 87.5, -87.5],
-]).astype(np.float32)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 
 class Model(object):
-    """The boosters of the endpoint: predictions float32 (n,) or (n, classes), the base's own bit for bit."""
+    """The boosters of the endpoint by the native library, each proved to be the booster's own, bit for bit."""
 
-    def __init__(self, boosters: List[Any], formats: List[Any], base_predict: Callable[..., Any]):
-        self._members = [_member(*pair, base_predict) for pair in zip(boosters, formats)]
-        widths = {forest.features for forest, _, _ in self._members}
+    def __init__(self, boosters: List[Any], formats: List[Any], standing: Any):
+        members = [_accelerator(*pair, standing) for pair in zip(boosters, formats)]
+        if len(members) > 1 and not VOTES.isdisjoint(map(_objective, boosters)):
+            raise Unsuitable("the ensemble votes")  # of models that agree on the proof's rows a mean looks the same
+        widths = {member.model.features for member in members}
         if len(widths) > 1:
             raise Unsuitable("the models of the ensemble have different features")
-        self.features = widths.pop()
-        self.rows = np.concatenate([proof.proof_rows(each) for _, _, each in self._members])
+        if any(member.link.needs_matrix for member in members):
+            raise Unsuitable("a booster has to make predictions of its margins")
+        self.features: int = widths.pop()
+        self.rows: np.ndarray = np.concatenate([member.sample for member in members])
+        self._members = [(member.model.margins, member.link.predictions) for member in members]
 
     def predictions(self, rows: np.ndarray) -> np.ndarray:
-        """Of float32 rows (n, features)."""
-        answers: List[np.ndarray] = [link(forest.margins(rows)) for forest, link, _ in self._members]
+        """float32 (n,) or (n, classes) of float32 rows (n, features)."""
+        answers: List[np.ndarray] = [link(margins(rows), None) for margins, link in self._members]
         mean: np.ndarray = answers[0] if len(answers) == 1 else np.mean(answers, axis=0)
         return mean
 
 
-def _member(booster: Any, model_format: Any, base_predict: Callable[..., Any]) -> Tuple[Any, Any, Any]:
-    """(native forest, link, trees); raises Unsuitable."""
-    options = model_booster.options_of(base_predict, booster, model_format)
-    document = model_booster.document(booster, _hold_memory)
-    if int(document["learner"]["learner_model_param"].get("num_target", 1)) > 1:
-        raise Unsuitable("the model has several targets")
-    trees = model_booster.forest(document, options)
-    return native_forest.NativeForest(trees), _link(document, trees), trees
+def _objective(booster: Any) -> str:
+    name: str = model_booster.configuration(booster)["learner"]["objective"]["name"]
+    return name
 
 
-def _hold_memory(size: int) -> None:
-    reason = proof.guard_memory(size, os.environ)
-    if reason:
-        raise Unsuitable(reason)
-
-
-def _link(document: Mapping[str, Any], trees: model_booster.Forest) -> native_link.Link:
-    """The link that gives a treeless booster's predictions for margins of all sizes."""
-    outputs = len(trees.groups)
-    margins = np.random.RandomState(0).permutation(np.resize(MARGINS, (len(MARGINS) // outputs + 1) * outputs))
-    margins = np.ascontiguousarray(margins.reshape(-1, outputs))
-    matrix = xgboost.DMatrix(np.zeros((len(margins), trees.features), dtype=np.float32))
-    theirs = proof.Link(document).predictions(margins.copy() if outputs > 1 else margins[:, 0].copy(), matrix)
-    for link in native_link.candidates(trees.objective):
-        ours = link(margins.copy())
-        if ours.shape == theirs.shape and ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes():
-            return link
-    raise Unsuitable('no link that is known is that of "{}" in this xgboost'.format(trees.objective))
+def _accelerator(booster: Any, model_format: Any, standing: Any) -> Any:
+    """The Accelerator of a booster, the one that predicts already where there is one; raises Unsuitable."""
+    chosen = None if standing is None else standing.model(booster, model_format).choice.accelerator
+    if chosen is not None and chosen.name == native_engine.NAME:
+        return chosen
+    base = serve_utils.predict if standing is None else standing.base
+    return native_engine.accelerate(booster, model_booster.options_of(base, booster, model_format)).accelerator
 
 
 class ShortWay(object):
@@ -137,8 +121,7 @@ def proved(base: Callable[..., Any], config: Any) -> ShortWay:
         raise Unsuitable("the base loads the model with the first request")
     several = isinstance(service.booster, list)
     boosters, formats = (service.booster, service.format) if several else ([service.booster], [service.format])
-    standing = getattr(serve_utils.predict, "__self__", None)
-    model = Model(boosters, formats, serve_utils.predict if standing is None else standing.base)
+    model = Model(boosters, formats, getattr(serve_utils.predict, "__self__", None))
     theirs = service.predict(data=xgboost.DMatrix(model.rows), content_type=CSV, model_format=service.format)
     ours = model.predictions(model.rows)
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype or ours.tobytes() != theirs.tobytes():

@@ -58,6 +58,11 @@ class Link(object):
             same = (kind for kind in LIBRARY[self._objective] if _linked(kind, margins).tobytes() == theirs.tobytes())
             self._variant = next(same, None)
 
+    @property
+    def needs_matrix(self) -> bool:
+        """Whether `predictions` looks at the matrix; it may be None elsewhere."""
+        return self._treeless is not None and self._variant is None
+
     def predictions(self, margins: np.ndarray, dmatrix: xgboost.DMatrix) -> np.ndarray:
         predictions = margins
         if self._objective == "binary:hinge":
