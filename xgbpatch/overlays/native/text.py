@@ -29,6 +29,9 @@ def shortest(values: np.ndarray, between: str = ", ", special: Tuple[str, str] =
             yield between.join(_spelled(map(shortest_double, row), special))
         return
     texts = ("", between, "", *special)
+    if len(values) == 1:  # where one stops needs not be told
+        yield _written(values, False, texts).decode("ascii")
+        return
     for rows in _slices(values):
         ends = np.empty(len(rows), np.int64)
         start, text = 0, _written(rows, False, texts, ends).decode("ascii")

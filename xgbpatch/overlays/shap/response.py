@@ -178,7 +178,7 @@ def _nested(array: np.ndarray, special: Tuple[str, str]) -> Iterator[str]:
     """Each record of `array` as a number, or a list of numbers, or of lists."""
     if array.ndim == 1:
         return native_text.shortest(array.reshape(-1, 1), special=special)
-    vectors = array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
+    vectors = array if array.ndim == 2 else array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
     texts = map("[{}]".format, native_text.shortest(vectors, special=special))
     for size in reversed(array.shape[1:-1]):
         texts = map("[{}]".format, _joined(texts, size))
