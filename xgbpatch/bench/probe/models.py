@@ -17,7 +17,14 @@ RECIPES = {
     "D": (20, 5, 50, 6, 4000),
     "E": (30, 0, 20, 16, 40000),
     "tiny": (8, 0, 5, 3, 500),
+    "20 features, 100 trees, depth 6": (20, 0, 100, 6, 4000),
+    "400 trees": (20, 0, 400, 6, 4000),
+    "depth 3": (20, 0, 100, 3, 4000),
+    "depth 10": (20, 0, 100, 10, 8000),
+    "200 features": (200, 0, 100, 6, 4000),
+    "5 classes": (20, 5, 20, 6, 4000),
 }
+GROWTH = list(RECIPES)[-6:]  # the first, and then one of its sizes more or less
 
 
 def train(features: int, classes: int, rounds: int, depth: int, rows: int) -> Any:

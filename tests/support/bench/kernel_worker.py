@@ -1,0 +1,145 @@
+"""One engine for SHAP values, in an environment that has it: kernel_worker.py ENGINE.
+
+It writes "ready" or the reason why not, as JSON, then a JSON line for each line it reads: `{"model": file, "rows":
+number, "calls": number, "seed": number}` gives processor seconds a call, and the values of the first row.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+
+MISSING = 0.02
+
+
+def batch(rows, features):
+    """Float32 rows with missing cells, the same in every process."""
+    random = np.random.RandomState(rows)
+    data = random.rand(rows, features).astype(np.float32)
+    data[random.rand(rows, features) < MISSING] = np.nan
+    return data
+
+
+def booster_of(file):
+    """The model as this environment's xgboost loads it."""
+    import xgboost as xgb
+
+    booster = xgb.Booster({"nthread": 1})
+    booster.load_model(file)
+    booster.set_param({"nthread": 1})
+    return booster
+
+
+def native(file):
+    """xgboost's own, its matrix included."""
+    import xgboost as xgb
+
+    booster = booster_of(file)
+    return lambda data: booster.predict(xgb.DMatrix(data, nthread=1), pred_contribs=True)
+
+
+def daal4py(file):
+    """oneDAL's, by the package's own converter."""
+    from daal4py.mb import GBTDAALModel
+
+    booster = booster_of(file)
+    model = GBTDAALModel(booster)
+    return lambda data: model.predict(data, pred_contribs=True)
+
+
+def shap(file):
+    """The package shap with an explainer that is kept."""
+    from shap import TreeExplainer
+
+    explainer = TreeExplainer(booster_of(file))
+    return explainer.shap_values
+
+
+def fasttreeshap(file):
+    """Fast TreeSHAP v1, whose v2 is wrong where a cell is missing."""
+    from fasttreeshap import TreeExplainer
+
+    explainer = TreeExplainer(booster_of(file), algorithm="v1", n_jobs=1)
+    return lambda data: explainer(data, check_additivity=False).values
+
+
+def shapiq(file):
+    """Row by row, as the package is made."""
+    from shapiq import TreeExplainer
+
+    explainer = TreeExplainer(booster_of(file), max_order=1, index="SV", min_order=0)
+    return lambda data: [explainer.explain(row) for row in data]
+
+
+def ours(kernel=None):
+    """The native library: all of it, or one of its kernels."""
+
+    def made(file):
+        from xgbpatch_overlays.model import booster as models
+        from xgbpatch_overlays.native.forest import NativeForest
+
+        with open(file) as opened:
+            document = json.load(opened)
+        forest = NativeForest(models.forest(document, {}), kernel=kernel)
+        return forest.contributions
+
+    return made
+
+
+ENGINES = {
+    "native": native,
+    "daal4py": daal4py,
+    "shap": shap,
+    "fasttreeshap": fasttreeshap,
+    "shapiq": shapiq,
+    "ours": ours(),
+    "ours, baseline": ours("baseline"),
+    "ours, AVX2": ours("AVX2"),
+    "ours, AVX-512": ours("AVX-512"),
+}
+
+
+def features_of(file):
+    """How many columns its rows have."""
+    with open(file) as opened:
+        return int(json.load(opened)["learner"]["learner_model_param"]["num_feature"])
+
+
+def answer(engines, made, question):
+    """Processor seconds a call, and how the values differ from nothing: the first row's, without the base value."""
+    file = question["model"]
+    if file not in made:
+        begun = time.process_time()
+        made[file] = (engines(file), features_of(file), time.process_time() - begun)
+    explain, features, loaded = made[file]
+    data = batch(question["rows"], features)
+    begun = time.process_time()
+    for _ in range(question["calls"]):
+        values = explain(data)
+    seconds = (time.process_time() - begun) / question["calls"]
+    if not isinstance(values, (list, tuple)) or hasattr(values[0], "shape"):
+        shown = np.asarray(values)
+        first = shown[0].tolist() if shown.shape[0] == len(data) else None
+    else:
+        first = None
+    return {"seconds": seconds, "load": loaded, "first": first}
+
+
+def main():
+    """Answer what comes on standard input."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    made = {}
+    answers.write(json.dumps("ready") + "\n")
+    answers.flush()
+    for line in iter(sys.stdin.readline, ""):
+        try:
+            said = answer(ENGINES[sys.argv[1]], made, json.loads(line))
+        except Exception as error:  # an engine that cannot is named in the report
+            said = {"reason": "{}: {}".format(type(error).__name__, str(error).split("\n")[0][:200])}
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
