@@ -16,7 +16,7 @@ import click
 from xgbpatch.errors import FileError, XgbpatchError
 
 COMMANDS = (
-    "build", "test-local", "push",
+    "build", "test-local", "bench", "push",
     "plan", "rebuild", "rebase", "promote", "rollback", "usage", "prune",
     "render", "inspect", "versions", "features", "fixes", "metrics", "report", "convert-model", "doctor", "init", "ci",
     "sandbox", "cache",

@@ -207,6 +207,12 @@ class Container:
         cached = usage.get("stats", {}).get("inactive_file", 0)
         return max(0, int(usage.get("usage", 0)) - int(cached))
 
+    def cpu_seconds(self) -> float:
+        """Processor time that all processes of the container have taken since its start."""
+        with translated("measure a container"):
+            stats = self._container.client.api.stats(self._container.id, stream=False, one_shot=True)
+        return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
+
     def _logs(self, stdout: bool, stderr: bool) -> str:
         with translated("read a container's log"):
             return bytes(self._container.logs(stdout=stdout, stderr=stderr)).decode("utf-8", "replace")

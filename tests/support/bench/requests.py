@@ -24,6 +24,7 @@ VARIANTS = {
     "shap, nothing asked": SHAP,
     "shap": {**SHAP, **APPEND},
     "daal4py": DAAL4PY,
+    "native": {**SHAP, "XGBPATCH_ENGINE": "native"},
     "shap + daal4py": {**DAAL4PY, **APPEND, "XGBPATCH_FEATURES": "shap,daal4py"},
 }
 EXPLAINS = frozenset(name for name, variables in VARIANTS.items() if APPEND.items() <= variables.items())
@@ -45,7 +46,7 @@ def measure(version: str, models: Sequence[str], rows: Sequence[int], variants: 
     for model in models:
         with serving(version, model, folders[model], variants) as rivals:
             for count in rows:
-                yield Case(version, model, count, _turns(rivals, count))
+                yield Case(version, model, count, turns(rivals, count))
 
 
 @contextmanager
@@ -61,17 +62,18 @@ def serving(version: str, model: str, folder: Path, variants: Sequence[str]) -> 
         yield rivals
 
 
-def _turns(rivals: Rivals, rows: int) -> Turns:
+def turns(rivals: Rivals, rows: int) -> Turns:
+    """Requests of so many rows, by turns. Raises `AssertionError` where a plain answer is not the base's."""
     digests: dict[str, str] = {}
 
     def ask(name: str, count: int) -> float:
         seconds, digests[name] = rivals.workers[name].ask([rows, count])
         return float(seconds)
 
-    turns = take_turns({name: partial(ask, name) for name in rivals.workers})
+    taken = take_turns({name: partial(ask, name) for name in rivals.workers})
     for name, digest in digests.items():
         assert name in EXPLAINS or digest == digests[BASE], f"{name}: a fast answer, and not the base's"
-    return turns
+    return taken
 
 
 def rows_of(cases: Sequence[Case]) -> list[tuple[str, ...]]:
