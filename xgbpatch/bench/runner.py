@@ -50,7 +50,7 @@ class Pace:
     seconds: float = 2.0
     clients: int = 4
     workers: int = 1
-    ready: float = 180.0
+    ready: float = 600.0
 
 
 @dataclass
@@ -149,16 +149,17 @@ def _serving(
             for way in (False, True) if explained and subject.explains and not subject.peer else (False,):
                 stack = measured.stack(mode, way, pace.workers)
                 container = exits.enter_context(engine.container(stack.run(subject.image.id, folder)))
-                server = Server(container, stack)
-                servers[subject.name, way] = server
-                try:
-                    server.wait(pace.ready)
-                    if mode == MULTI_MODEL:
-                        answer = server.ask(load_request(measured.NAME, measured.MODEL_URL))
-                        if answer.status != 200:
-                            raise Violation(f"POST /models answered {answer}")
-                except Violation as reason:
-                    servers[subject.name, way] = str(reason)
+                servers[subject.name, way] = Server(container, stack)
+        for key, server in list(servers.items()):  # which start all at once
+            assert isinstance(server, Server)
+            try:
+                server.wait(pace.ready)
+                if mode == MULTI_MODEL:
+                    answer = server.ask(load_request(measured.NAME, measured.MODEL_URL))
+                    if answer.status != 200:
+                        raise Violation(f"POST /models answered {answer}")
+            except Violation as reason:
+                servers[key] = str(reason)
         yield servers
 
 
