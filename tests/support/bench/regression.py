@@ -1,10 +1,10 @@
 """The stage `bench` of scripts/test: how much faster kernels and requests are, held to what was recorded.
 
-On a loaded machine xgboost's contributions slow down more than ours do, and the ratio doubles: what is recorded of kernels
-are figures of a quiet machine (or the aims, where they are lower), and stays where a run's are higher.
+On a loaded machine xgboost's contributions slow down more than ours do, and the ratio doubles: what is recorded of
+kernels are figures of a quiet machine (or the aims, where they are lower), and stays where a run's are higher.
 
-A figure is a ratio of processor times, measured by turns in this run, so that a busy machine changes little. Lower than
-the recorded one by more than a quarter, it is measured again, twice at most, and the best counts.
+A figure is a ratio of processor times, measured by turns in this run, so that a busy machine changes little. Lower
+than the recorded one by more than a quarter, it is measured again, twice at most, and the best counts.
 """
 
 from __future__ import annotations
