@@ -7,7 +7,8 @@
 #include <string.h>
 
 #include "trees.h"
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,bmi,bmi2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,bmi,bmi2"))), \
+                             apply_to = function)
 #include "contributions.h"
 #pragma clang attribute pop
 #endif

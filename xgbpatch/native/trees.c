@@ -1,4 +1,4 @@
-/* Forests from xgboost's arrays, their predictions, and the choice of a kernel. */
+/* Forests from xgboost's arrays. */
 #include "trees.h"
 
 #include <math.h>
@@ -84,11 +84,12 @@ static int check(const Arrays *a, int32_t n, int32_t features, int32_t *reached,
 static int fill(Forest *f, Tree *tree, const Arrays *a, float weight, const int32_t *reached, int32_t visited,
                 int32_t *numbers, uint8_t *repeated);
 
-/* Adds a tree of `n` nodes to the last output that has been begun. Its leaves are multiplied by `weight` as xgboost does
-   it. Returns OK or what is wrong; then the forest is as it was. */
-EXPORT int32_t xgbpatch_forest_add(Forest *f, int32_t n, const int32_t *left, const int32_t *right, const int32_t *feature,
-                                   const float *condition, const uint8_t *default_left, const float *cover, float weight,
-                                   const int32_t *categorical, const uint32_t *sets, int64_t words) {
+/* Adds a tree of `n` nodes to the last output that has been begun. Its leaves are multiplied by `weight` as xgboost
+   does it. Returns OK or what is wrong; then the forest is as it was. */
+EXPORT int32_t xgbpatch_forest_add(Forest *f, int32_t n, const int32_t *left, const int32_t *right,
+                                   const int32_t *feature, const float *condition, const uint8_t *default_left,
+                                   const float *cover, float weight, const int32_t *categorical,
+                                   const uint32_t *sets, int64_t words) {
     if (n < 1) return NOT_A_TREE;
     if (f->count == f->capacity) {
         int64_t capacity = f->capacity ? 2 * f->capacity : 64;
@@ -123,7 +124,6 @@ EXPORT int32_t xgbpatch_forest_add(Forest *f, int32_t n, const int32_t *left, co
     f->depth = tree.depth > f->depth ? tree.depth : f->depth;
     f->nodes = tree.nodes > f->nodes ? tree.nodes : f->nodes;
     f->splits = tree.count > f->splits ? tree.count : f->splits;
-    f->categorical |= words != 0;
     return OK;
 }
 
@@ -289,150 +289,3 @@ EXPORT int32_t xgbpatch_forest_nodes(const Forest *f) { return f->nodes; }
 EXPORT int32_t xgbpatch_forest_unexplained(const Forest *f) { return f->unexplained; }
 EXPORT int64_t xgbpatch_forest_bytes(const Forest *f) { return f->bytes; }
 EXPORT int64_t xgbpatch_forest_splits(const Forest *f) { return f->total; }
-
-/* Predictions: the additions of xgboost, in its order and in single precision. */
-
-static inline float leaf_of(const Forest *f, const Tree *tree, const float *row) {
-    if (!tree->count) return tree->leaf;
-    const Split *n = tree->splits;
-    for (;;) {
-        float value = row[n->feature];
-        int left;
-        if (value != value) left = (n->meta & DEFAULT_LEFT) != 0;
-        else if (n->meta & CATEGORICAL) left = category_left(f->categories + n->categories, value);
-        else left = value < n->condition;
-        Child child = left ? n->left : n->right;
-        if (n->meta & (left ? LEFT_LEAF : RIGHT_LEAF)) return child.leaf;
-        n = tree->splits + child.split;
-    }
-}
-
-/* A tree for many rows: leaves are steps to themselves, so that rows go down side by side without a branch. */
-typedef struct {
-    float condition; /* or the value of a leaf */
-    uint32_t input;  /* 2 * feature, and 1 where a missing value goes left */
-    int32_t next[2]; /* right, left */
-} Hop;
-
-/* Fills `hops` (2 * splits + 1); returns the first leaf, or 0 for a tree that is walked row by row. */
-static int32_t lay_out(const Tree *tree, Hop *hops) {
-    int32_t leaf = tree->count;
-    for (int32_t i = 0; i < tree->count; i++) {
-        const Split *n = tree->splits + i;
-        if (n->meta & CATEGORICAL) return 0;
-        hops[i].condition = n->condition;
-        hops[i].input = 2 * (uint32_t)n->feature + ((n->meta & DEFAULT_LEFT) != 0);
-        for (int left = 0; left < 2; left++) {
-            Child child = left ? n->left : n->right;
-            if (n->meta & (left ? LEFT_LEAF : RIGHT_LEAF)) {
-                hops[leaf] = (Hop){child.leaf, 0, {leaf, leaf}};
-                hops[i].next[left] = leaf++;
-            } else {
-                hops[i].next[left] = child.split;
-            }
-        }
-    }
-    return tree->count;
-}
-
-enum { ROWS = 512, ABREAST = 8 }; /* rows that a tree is walked for before the next one, and how many of them at a time */
-
-static void add_leaves(const Hop *hops, int32_t first_leaf, int32_t depth, const float *rows, int64_t features, float *sums) {
-    int32_t at[ABREAST] = {0};
-    for (int32_t level = 0; level < depth; level++) {
-        int32_t lowest = INT32_MAX;
-        for (int i = 0; i < ABREAST; i++) {
-            const Hop *hop = hops + at[i];
-            float value = rows[i * features + (hop->input >> 1)];
-            at[i] = hop->next[(value < hop->condition) | ((value != value) & hop->input)];
-            lowest = at[i] < lowest ? at[i] : lowest;
-        }
-        if (level % 4 == 3 && lowest >= first_leaf) break;
-    }
-    for (int i = 0; i < ABREAST; i++) sums[i] += hops[at[i]].condition;
-}
-
-/* `base`: the margin of each output before its trees, (outputs,), or (n, outputs) where `each` is 1. `last`: xgboost adds
-   it after the trees. `margins` gets (n, outputs). Returns 0, or 1 where memory is missing. */
-EXPORT int32_t xgbpatch_margins(const Forest *f, const float *rows, int64_t n, const float *base, int32_t each, int32_t last,
-                                float *margins) {
-    const int64_t outputs = f->outputs;
-    Hop *hops = n < ABREAST ? NULL : malloc((2 * (size_t)f->splits + 1) * sizeof *hops);
-    if (n >= ABREAST && !hops) return 1;
-    for (int64_t from = 0; from < n; from += ROWS) {
-        const int64_t here = n - from < ROWS ? n - from : ROWS;
-        const float *some = rows + from * f->features;
-        for (int64_t o = 0; o < outputs; o++) {
-            float sums[ROWS];
-            for (int64_t i = 0; i < here; i++) sums[i] = last ? 0 : base[each ? (from + i) * outputs + o : o];
-            for (int64_t t = f->first[o]; t < f->first[o + 1]; t++) {
-                const Tree *tree = f->trees + t;
-                int64_t i = 0;
-                int32_t first_leaf = here < ABREAST ? 0 : lay_out(tree, hops);
-                for (; first_leaf && i + ABREAST <= here; i += ABREAST)
-                    add_leaves(hops, first_leaf, tree->depth, some + i * f->features, f->features, sums + i);
-                for (; i < here; i++) sums[i] += leaf_of(f, tree, some + i * f->features);
-            }
-            for (int64_t i = 0; i < here; i++)
-                margins[(from + i) * outputs + o] = last ? sums[i] + base[each ? (from + i) * outputs + o : o] : sums[i];
-        }
-    }
-    free(hops);
-    return 0;
-}
-
-/* Kernels: 0 baseline, 1 AVX2, 2 AVX-512. */
-
-#ifdef __x86_64__
-#include <cpuid.h>
-
-static uint64_t enabled_state(void) {
-    uint32_t low, high;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (uint64_t)high << 32 | low;
-}
-
-static int newest_kernel(void) {
-    uint32_t a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
-    const uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28;
-    if ((c & (fma | osxsave | avx)) != (fma | osxsave | avx) || (enabled_state() & 0x6) != 0x6) return 0;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
-    const uint32_t avx2 = 1u << 5, bmi = 1u << 3 | 1u << 8, avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
-    if ((b & (avx2 | bmi)) != (avx2 | bmi)) return 0;
-    return (b & avx512) == avx512 && (enabled_state() & 0xe6) == 0xe6 ? 2 : 1;
-}
-
-static const Kernel *kernel(int32_t number) {
-    return number == 2 ? &xgbpatch_avx512 : number == 1 ? &xgbpatch_avx2 : &xgbpatch_baseline;
-}
-#else
-static int newest_kernel(void) { return 0; }
-static const Kernel *kernel(int32_t number) {
-    (void)number;
-    return &xgbpatch_baseline;
-}
-#endif
-
-/* How many of the kernels, from 0 on, this machine can run. */
-EXPORT int32_t xgbpatch_kernels(void) { return newest_kernel() + 1; }
-
-/* Rows that a kernel takes side by side. */
-EXPORT int32_t xgbpatch_kernel_width(int32_t number) { return kernel(number)->width; }
-
-EXPORT int32_t xgbpatch_contributions(const Forest *f, int32_t number, const float *rows, int64_t n, double *values) {
-    return kernel(number)->contributions(f, rows, n, values);
-}
-
-/* The same, one row after the other. */
-EXPORT int32_t xgbpatch_contributions_of_rows(const Forest *f, int32_t number, const float *rows, int64_t n, double *values) {
-    int32_t failed = 0;
-    const size_t size = (size_t)f->outputs * ((size_t)f->features + 1);
-    for (int64_t i = 0; i < n && !failed; i++)
-        failed = kernel(number)->contributions_of_row(f, rows + i * f->features, values + (size_t)i * size);
-    return failed;
-}
-
-EXPORT int32_t xgbpatch_interactions(const Forest *f, int32_t number, const float *rows, int64_t n, double *values) {
-    return kernel(number)->interactions(f, rows, n, values);
-}

@@ -26,7 +26,8 @@ typedef struct {
 } Split;
 
 /* Splits stand in this order: those with a split below them, parents first; those with two leaves, first ones of their
-   feature on the path, then others. `order` has all of them depth first: 2 * split, and 2 * split + 1 after its children. */
+   feature on the path, then others. `order` has all of them depth first: 2 * split, and 2 * split + 1 after what is
+   below it. */
 typedef struct {
     const Split *splits;
     const uint32_t *order;
@@ -41,8 +42,6 @@ typedef struct {
     int32_t features, outputs;
     int32_t depth, nodes, splits; /* the most of a tree */
     int64_t total;                /* splits of all trees */
-    int32_t base_last;            /* xgboost before 1.3 adds a row's trees before its base margin */
-    int32_t categorical;
     int32_t unexplained; /* why there are no SHAP values, or 0; trees.c has the bits */
     int64_t bytes;
     Tree *trees; /* by output, each in the order of its additions */
@@ -50,9 +49,8 @@ typedef struct {
     int64_t *first; /* outputs + 1: where the trees of an output begin */
     uint32_t *categories;
     int64_t words, words_capacity;
-    double *rule;   /* for n = 1 .. nodes, at n * (n - 1): n nodes in (0, 1), then their n weights */
-    double *mean;   /* by output */
-    float *base;    /* by output */
+    double *rule; /* for n = 1 .. nodes, at n * (n - 1): n nodes in (0, 1), then their n weights */
+    double *mean; /* by output */
 } Forest;
 
 enum { MOST_NODES = 128 }; /* of the quadrature: twice as many features on a path */
@@ -66,8 +64,8 @@ static inline int category_left(const uint32_t *set, float value) {
 
 typedef struct {
     int32_t width; /* rows side by side */
-    /* rows float32 (n, features) -> double (n, outputs, features + 1); the last value without the base margin. Returns 0,
-       or 1 where memory is missing. */
+    /* rows float32 (n, features) -> double (n, outputs, features + 1); the last value without the base margin. Returns
+       0, or 1 where memory is missing. */
     int (*contributions)(const Forest *, const float *rows, int64_t n, double *values);
     int (*contributions_of_row)(const Forest *, const float *row, double *values);
     int (*interactions)(const Forest *, const float *rows, int64_t n, double *values);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -39,6 +40,14 @@ def test_pyproject_pins_the_compiler_that_the_digest_names():
 
 def test_the_library_of_this_machine_loads_with_the_interface_that_the_overlays_know():
     assert isinstance(library.load(), ctypes.CDLL)
+
+
+@pytest.mark.parametrize("machine", build.MACHINES)
+def test_the_library_needs_an_old_libc_and_nothing_else(machine):
+    content = build.library(machine).read_bytes()
+    versions = {tuple(map(int, version.split(b"."))) for version in re.findall(rb"GLIBC_([0-9.]+)", content)}
+    assert max(versions) <= (2, 17)
+    assert set(re.findall(rb"\0(lib[\w.+-]+\.so[.\d]*)\0", content)) <= {b"libc.so.6", b"libm.so.6"}
 
 
 def test_both_libraries_are_in_every_image():
