@@ -11,7 +11,6 @@ import click
 from xgbpatch.commands._options import OutputFile, OutputFolder, json_option, quiet_option, write
 
 if TYPE_CHECKING:
-    from xgbpatch.provenance import Provenance
     from xgbpatch.report import Report
 
 _FILE = click.Path(path_type=Path)
@@ -25,6 +24,7 @@ _ROW = "Number of a row to draw, from 1; repeatable.  [default: the highest and 
 _CLASSES = "Classes of the model, where the files do not say.  [default: 1, or by --names]"
 _JOINED = "The features stand before the prediction in each line (batch transform with its input joined)."
 _IMAGE = "The image that explained, which the engine holds: its provenance stands in the page."
+_MODEL = "The model (a file, a folder or model.tar.gz, of which nothing is loaded): what is known of it, and its names."
 _EVEN_SO = "Make the page where base value and SHAP values do not add up to most predictions, too."
 
 
@@ -46,6 +46,7 @@ _EVEN_SO = "Make the page where base value and SHAP values do not add up to most
 @click.option("--title", default="What moves the predictions", show_default=True, help="Title of the page.")
 @click.option("--prediction", default="prediction", show_default=True, metavar="WORD", help="What is predicted.")
 @click.option("--unit", default="", metavar="WORD", help="Unit of the predictions, such as rings or USD.")
+@click.option("--model", metavar="MODEL", type=_FILE, help=_MODEL)
 @click.option("--image", metavar="IMAGE", help=_IMAGE)
 @click.option("--even-so", is_flag=True, help=_EVEN_SO)
 @json_option
@@ -53,7 +54,8 @@ _EVEN_SO = "Make the page where base value and SHAP values do not add up to most
 def command(
     explanations: tuple[Path, ...], output: Path, png: Path | None, data: tuple[Path, ...], label_first: bool,
     labels: tuple[Path, ...], names: Path | None, cohort: str, compare: tuple[Path, ...], rows: tuple[int, ...],
-    classes: int | None, output_class: int, joined: bool, title: str, prediction: str, unit: str, image: str | None,
+    classes: int | None, output_class: int, joined: bool, title: str, prediction: str, unit: str, model: Path | None,
+    image: str | None,
     even_so: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Draw what moves predictions: one HTML page that needs no other file, and prints the path of it.
@@ -81,12 +83,13 @@ def command(
 
     if cohort and not (data or joined):
         raise ConfigurationError("--cohort needs the column's values", "--data names the rows that were explained.")
-    provenance = _provenance(image, quiet) if image else None
+    facts, known_names = model_facts(model) if model else ([], ())
+    facts += image_facts(image, quiet) if image else []
     with progress.shown(quiet) as progress_shown:
-        beside = Beside(data, labels, label_first, cohort, read_names(names) if names else ())
+        beside = Beside(data, labels, label_first, cohort, read_names(names) if names else known_names)
         report = reports.make(
             explanations, hints=Hints(classes, joined=joined, unequal=even_so), beside=beside, compare=compare,
-            shown=Shown(rows, output_class), words=Words(prediction, unit, title), provenance=provenance,
+            shown=Shown(rows, output_class), words=Words(prediction, unit, title), facts=facts,
             progress=progress_shown,
         )  # fmt: skip
         if png:
@@ -134,7 +137,29 @@ def _misses(report: Report) -> int:
     return additivity.misses.get(additivity.link, 0)
 
 
-def _provenance(image: str, quiet: bool) -> Provenance:
+def model_facts(path: Path) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """(name, text) of what is known of a model without loading it, and the names of its features, or none."""
+    import hashlib
+
+    from xgbpatch.commands.inspect import model_document
+    from xgbpatch.inspection import model_archive, model_file
+
+    facts = [("model", path.name)]
+    if not path.is_dir():
+        content = path.read_bytes()
+        facts = [("model", f"{path.name}, {len(content):,} bytes, sha256:{hashlib.sha256(content).hexdigest()}")]
+        if file := model_file.recognise(content):
+            wrote = f", written by xgboost {file.xgboost}" if file.xgboost else ""
+            return [*facts, ("its format", file.format.title + wrote)], ()
+    about = model_document(model_archive.read(path))
+    record = about["record"] or {}
+    facts += [("models in it", ", ".join(about["models"]) or "none at the top")]
+    facts += [(f"its {key}", str(record[key])) for key in ("objective", "rounds", "xgboost", "base") if key in record]
+    return facts, tuple(map(str, about["feature_names"] or ()))
+
+
+def image_facts(image: str, quiet: bool) -> list[tuple[str, str]]:
+    """(name, text) of where an image comes from, that the engine holds; raises `BaseImageError` for one of others."""
     from xgbpatch import provenance
     from xgbpatch.commands import _context
     from xgbpatch.errors import BaseImageError
@@ -143,4 +168,11 @@ def _provenance(image: str, quiet: bool) -> Provenance:
         labels = provenance.read(builder.engine.require_image(image).labels)
     if labels is None:
         raise BaseImageError(f'"{image}" was not made by xgbpatch, so it has no provenance')
-    return labels
+    return [
+        ("image made by", f"xgbpatch {labels.tool_version}, {labels.created}"),
+        ("version of the official image", labels.version),
+        ("base", f"{labels.base_name}@{labels.base_digest}"),
+        ("features of the image", ", ".join(labels.features) or "none"),
+        ("fixes of the image", ", ".join(labels.fixes) or "none"),
+        ("patch", labels.patch_digest),
+    ]

@@ -14,7 +14,6 @@ from xgbpatch.errors import ConfigurationError, ExtraMissingError
 from xgbpatch.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from xgbpatch.provenance import Provenance
     from xgbpatch.report.explanations import Hints
     from xgbpatch.report.features import Beside
     from xgbpatch.report.figures import Figure, Words
@@ -42,11 +41,12 @@ class Report:
 def make(
     explanations: Sequence[Path], *, hints: Hints | None = None, beside: Beside | None = None,
     compare: Sequence[Path] = (), shown: Shown | None = None, words: Words | None = None,
-    provenance: Provenance | None = None, progress: Progress | None = None,
+    facts: Sequence[tuple[str, str]] = (), progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Read `explanations` once, a block at a time, and `compare` likewise, and draw their report.
 
-    `beside` are files of features and labels, row for row those of the explanations.
+    `beside` are files of features and labels, row for row those of the explanations; `facts` are (name, text) that the
+    page lists beside its own, such as the model's.
 
     Raises `ConfigurationError` for files that hold no explanations or do not fit together, with file and line, and
     where base value and SHAP values add up to the prediction in fewer than half of the rows, unless `hints.unequal`;
@@ -76,9 +76,11 @@ def make(
             f'"{compare[0]}" explains {other.layout.features} features and {other.layout.outputs} outputs, '
             f'"{explanations[0]}" {summary.layout.features} and {summary.layout.outputs}: not the same model'
         )
+    if other:
+        _require_explanations(other, hints.unequal)
     figures = charts.figures(summary, words, other)
     stills = {figure.key: drawing.still(figure.spec) for figure in figures}
-    html = page.render(summary, figures, stills, words, _facts(summary, other, provenance), other)
+    html = page.render(summary, figures, stills, words, [*_facts(summary, other), *facts], other)
     return Report(html, tuple(figures), summary)
 
 
@@ -95,7 +97,7 @@ def _require_explanations(summary: Summary, unequal: bool) -> None:
         )
 
 
-def _facts(summary: Summary, other: Summary | None, provenance: Provenance | None) -> list[tuple[str, str]]:
+def _facts(summary: Summary, other: Summary | None) -> list[tuple[str, str]]:
     sample, layout = summary.sample, summary.layout
     facts = [
         ("made", f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, by xgbpatch {version('xgbpatch')}"),
@@ -112,15 +114,6 @@ def _facts(summary: Summary, other: Summary | None, provenance: Provenance | Non
         facts.append(("left out", f"{summary.unexplained:,} captured answers without SHAP values"))
     if other:
         facts += [*_files("compared with", other.files), ("its rows", f"{other.totals.count:,}")]
-    if provenance:
-        facts += [
-            ("image made by", f"xgbpatch {provenance.tool_version}, {provenance.created}"),
-            ("version of the official image", provenance.version),
-            ("base", f"{provenance.base_name}@{provenance.base_digest}"),
-            ("features of the image", ", ".join(provenance.features) or "none"),
-            ("fixes of the image", ", ".join(provenance.fixes) or "none"),
-            ("patch", provenance.patch_digest),
-        ]
     return facts
 
 

@@ -45,7 +45,7 @@ def drawn(summary: Summary) -> Rows:
 
 def unit_of(summary: Summary, words: Words) -> str:
     """The unit of the SHAP values."""
-    return summary.link.unit or words.unit
+    return summary.link.unit or words.unit or f"unit of {words.prediction}"
 
 
 def figures(summary: Summary, words: Words, other: Summary | None = None) -> list[Figure]:

@@ -99,6 +99,28 @@ def test_features_and_labels_from_where_they_are(run, tmp_path, arguments, label
     assert ("shell weight" in page) == ("headed.csv" in arguments)
 
 
+def test_what_is_known_of_the_model(run, tmp_path):
+    import xgboost
+
+    from xgbpatch.commands import report
+
+    booster = xgboost.train({"max_depth": 1}, xgboost.DMatrix(np.eye(4), np.arange(4)), 1)
+    booster.save_model(tmp_path / "model.json")
+    facts, names = report.model_facts(tmp_path / "model.json")
+    assert (names, facts[1][1]) == ((), f"JSON, written by xgboost {xgboost.__version__}")
+
+    (tmp_path / "model" / "xgbpatch").mkdir(parents=True)
+    booster.save_model(tmp_path / "model" / "model.json")
+    record = json.dumps({"objective": "reg:squarederror", "rounds": [1], "features": 8})
+    (tmp_path / "model" / "xgbpatch" / "record.json").write_text(record, encoding="utf-8")
+    (tmp_path / "model" / "xgbpatch" / "feature_names.json").write_text(json.dumps(NAMES), encoding="utf-8")
+    code, stdout, stderr = run("explained.csv", "--model", "model", "--json")
+    assert code == 0, stderr
+    assert set(json.loads(stdout)["importance"]) == set(NAMES)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<td>its objective</td><td>reg:squarederror</td>" in page
+
+
 def test_hostile_names_are_text(run, tmp_path):
     code, stdout, stderr = run("explained.csv", "--data", "data.csv", "--names", "hostile.json", "--json")
     assert code == 0, stderr
@@ -126,6 +148,7 @@ CASES = {
     "a row that is none": (("explained.csv", "--row", "61"), 2, "--row 61: there are 60 rows"),
     "a class that is none": (("explained.csv", "--class", "1"), 2, "--class 1: the explanations have 1 classes"),
     "another model": (("explained.csv", "--compare", "data.csv"), 2, "not the same model"),
+    "a model that is none": (("explained.csv", "--model", "data.csv"), 2, "is no model archive, or damaged"),
     "an image without an engine": (("explained.csv", "--image", "it:1"), EngineError.exit_code, "Docker"),
     "a folder as the page": (("explained.csv", "--output", "."), 2, "--output"),
 }  # fmt: skip
