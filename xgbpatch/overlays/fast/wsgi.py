@@ -23,9 +23,9 @@ def environ_of(scope: Any, body: bytes) -> Mapping[str, Any]:
         "wsgi.errors": _Errors(), "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
         "wsgi.input_terminated": True,
         "REQUEST_METHOD": scope["method"], "SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.0",
-        "PATH_INFO": scope["path"].encode("utf-8").decode("latin-1"),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "RAW_URI": scope["raw_path"].decode("latin-1"), "SERVER_SOFTWARE": os.environ.get("SERVER_SOFTWARE", ""),
+        "PATH_INFO": str(bytes(scope["path"], "utf-8"), "latin-1"),
+        "QUERY_STRING": str(scope["query_string"], "latin-1"),
+        "RAW_URI": str(scope["raw_path"], "latin-1"), "SERVER_SOFTWARE": os.environ.get("SERVER_SOFTWARE", ""),
         "REMOTE_ADDR": "", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
     }  # fmt: skip
     for raw, value in scope["headers"]:
