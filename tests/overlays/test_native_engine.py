@@ -145,3 +145,14 @@ def test_without_the_library_the_booster_serves_and_says_why(server, monkeypatch
     monkeypatch.setattr(library, "load", load)
     server("binary", **ENGINE)
     assert (choice().engine, choice().reason) == ("booster", "there is no native library for linux on riscv64")
+
+
+@pytest.mark.parametrize("objective", ["binary:logistic", "count:poisson"])
+def test_the_margin_before_the_first_tree_is_the_boosters(objective):
+    """xgboost takes logarithms in single precision, which miss the nearest number now and then."""
+    matrix = xgboost.DMatrix(np.zeros((4, 1)), label=[0, 1, 0, 1])
+    for score in np.linspace(0.49, 0.51, 41, dtype=np.float32):
+        parameters = {"objective": objective, "base_score": float(score), "eta": 1e-30, "nthread": 1}
+        trained = xgboost.train(parameters, matrix, 1)
+        base = booster.forest(booster.document(trained), {}).base[0]
+        assert base == trained.predict(matrix, output_margin=True)[0], score

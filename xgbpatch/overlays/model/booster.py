@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import json
-import math
 import os
 import re
 import tempfile
@@ -287,10 +287,20 @@ def _base(learner: Mapping[str, Any], outputs: int) -> Tuple[np.float32, ...]:
 def _margin(score: np.float32, objective: str) -> np.float32:
     margin = score
     if objective in LOGIT or (objective == "binary:logitraw" and XGBOOST < (1, 3)):
-        margin = np.float32(-math.log(np.float32(1) / score - np.float32(1)))
+        margin = np.float32(-_log(np.float32(1) / score - np.float32(1)))
     elif objective in LOG:
-        margin = np.float32(math.log(score))
+        margin = np.float32(_log(score))
     return margin
+
+
+def _log(number: np.float32) -> float:
+    """As xgboost takes it, from the C library: its `logf` may miss the nearest float32, which `math.log` gives."""
+    logf = ctypes.CDLL(None).logf
+    logf.argtypes, logf.restype = [ctypes.c_float], ctypes.c_float
+    logarithm = float(logf(number))
+    if not np.isfinite(logarithm):
+        raise Unsuitable("the base score has no finite margin")
+    return logarithm
 
 
 # Rows whose cells stand by position (CSV, dense recordio) beside the width of the model that is to read them. Such a
