@@ -18,7 +18,8 @@ from xgbpatch.errors import FileError, XgbpatchError
 COMMANDS = (
     "build", "test-local", "bench", "push",
     "plan", "rebuild", "rebase", "promote", "rollback", "usage", "prune",
-    "render", "inspect", "versions", "features", "fixes", "metrics", "report", "convert-model", "doctor", "init", "ci",
+    "render", "inspect", "versions", "features", "fixes", "metrics", "explain", "report",
+    "convert-model", "doctor", "init", "ci",
     "sandbox", "cache",
 )  # fmt: skip
 

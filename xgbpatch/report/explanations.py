@@ -19,6 +19,7 @@ from xgbpatch.provenance import PROJECT
 from xgbpatch.report import tables
 from xgbpatch.report.tables import Block
 
+JOURNAL = "explain.json"  # what `xgbpatch explain` keeps beside its parts
 PREDICTIONS = ("score", "predicted_score", "probabilities", "probability", "prediction", "predicted_label")
 _LAYOUTS = f"{PROJECT}/blob/main/docs/report.md shows the layouts that are read."
 
@@ -227,11 +228,15 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     """The files that `paths` stand for. Raises `ConfigurationError` for a folder without any."""
     files: list[Path] = []
     for path in paths:
-        inside = sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith((".", "_")))
+        inside = sorted(each for each in path.rglob("*") if _is_part(each))
         if path.is_dir() and not inside:
             raise ConfigurationError(f'the folder "{path}" holds no file')
         files += inside if path.is_dir() else [path]
     return files
+
+
+def _is_part(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith((".", "_")) and path.name != JOURNAL
 
 
 def _of_columns(block: Block, names: tuple[str, ...] | None, hints: Hints) -> Layout:

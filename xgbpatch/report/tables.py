@@ -84,12 +84,17 @@ def header_of(path: Path) -> tuple[str, ...] | None:
 
 
 def names_in(line: bytes) -> tuple[str, ...] | None:
-    """The cells of a line of CSV of which one at least is no number; None where all are."""
+    """The cells of a line of CSV that is a header: no cell is a number, or one is `base_value`. None of a row.
+
+    An empty cell is a missing number. A row with a word in it is no header, so that it is refused and not passed over.
+    """
     try:
         cells = next(csv.reader([line.decode("utf-8-sig").rstrip("\r\n")]))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"a file's first line is no text in UTF-8: {error}") from error
-    return None if all(_is_number(cell.strip(" []")) for cell in cells for cell in cell.split(",")) else tuple(cells)
+    numbers = [_is_number(part.strip(" []")) for cell in cells if cell.strip() for part in cell.split(",")]
+    known = any(cell.startswith("base_value") for cell in cells)
+    return tuple(cells) if known or (not any(numbers) and numbers) else None
 
 
 def csv_blocks(path: Path, header: bool, missing: bool = False) -> Iterator[Block]:
@@ -144,22 +149,31 @@ def libsvm_blocks(path: Path, width: int) -> Iterator[tuple[Block, NDArray[np.fl
 
     Features are counted from 0, or from 1 where the first rows name feature `width` and no 0.
     """
-    offset: int | None = None
+    first: int | None = None
     for numbers, lines in lines_of(path):
-        rows = [_pairs(path, number, line) for number, line in zip(numbers, lines, strict=True)]
-        if offset is None:
-            named = {index for _, pairs in rows for index, _ in pairs}
-            offset = 1 if width in named and 0 not in named else 0
-        table = np.full((len(rows), width), np.nan)
-        for row, (_, pairs) in enumerate(rows):
-            for index, value in pairs:
-                if not 0 <= index - offset < width:
-                    raise ConfigurationError(
-                        f'"{path}", line {numbers[row]}: feature {index}, where the explanations have {width}'
-                    )
-                table[row, index - offset] = value
-        labels = None if any(label is None for label, _ in rows) else np.array([label for label, _ in rows], float)
-        yield Block(path, numbers, table), labels
+        if first is None:
+            named = {index for line in lines for index, _ in _pairs(path, numbers[0], line)[1]}
+            first = 1 if width in named and 0 not in named else 0
+        yield libsvm_rows(path, numbers, lines, width, first)
+
+
+def libsvm_rows(
+    path: Path, numbers: Sequence[int], lines: Sequence[bytes], width: int, first: int
+) -> tuple[Block, NDArray[np.float64] | None]:
+    """The same of some lines, where `first` is the number of the first feature."""
+    table = np.full((len(lines), width), np.nan)
+    labels = []
+    for row, (number, line) in enumerate(zip(numbers, lines, strict=True)):
+        label, pairs = _pairs(path, number, line)
+        labels.append(label)
+        for index, value in pairs:
+            if not 0 <= index - first < width:
+                raise ConfigurationError(
+                    f'"{path}", line {number}: feature {index}, where there are {width} from {first}'
+                )
+            table[row, index - first] = value
+    missing = any(label is None for label in labels)
+    return Block(path, numbers, table), None if missing else np.array(labels, float)
 
 
 def _pairs(path: Path, number: int, line: bytes) -> tuple[float | None, list[tuple[int, float]]]:
@@ -179,11 +193,11 @@ def parquet_names(path: Path) -> tuple[str, ...]:
         return tuple(file.schema_arrow.names)
 
 
-def parquet_blocks(path: Path) -> Iterator[Block]:
+def parquet_blocks(path: Path, rows: int = PARQUET_ROWS) -> Iterator[Block]:
     """The rows of a Parquet file whose columns are numbers; a null is NaN."""
     with _parquet(path) as file:
         before = 0
-        for batch in file.iter_batches(PARQUET_ROWS):
+        for batch in file.iter_batches(rows):
             try:
                 columns = [column.cast("float64").to_numpy(zero_copy_only=False) for column in batch.columns]
             except (ValueError, NotImplementedError) as error:

@@ -20,7 +20,18 @@ BUILD = ("build", "--version", "3.2-0", "--region", "us-west-2")
 REBUILD = ("rebuild", "--version", "3.2-0", "--region", "us-west-2")
 IMAGE = "registry.example.com/xgboost:1"
 # What is read, and not written.
-READ = {"--config", "source", "explanations", "--data", "--labels", "--names", "--compare", "--model"}
+READ = {
+    "--config",
+    "source",
+    "explanations",
+    "--data",
+    "--labels",
+    "--names",
+    "--compare",
+    "--model",
+    "model",
+    "inputs",
+}
 MADE_AND_REMOVED = {"--state"}  # `sandbox up` makes it as its first step, and `down` takes it away
 
 

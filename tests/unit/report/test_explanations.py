@@ -132,6 +132,7 @@ LINES = MADE.lines()
 CASES = {
     "ragged": ([*LINES[:2], LINES[2] + ",1"], "line 3 has 11 columns, those before it have 10"),
     "a word": ([LINES[0], LINES[1].replace(",", ",x", 1)], 'line 2, column 2: "x'),
+    "a word in the first line": (["9.5,x" + ",0" * 8, *LINES], 'line 1, column 2: "x" is no number'),
     "an empty cell": ([LINES[0], "1,,2" + ",0" * 7], 'line 2, column 2: "" is no number'),
     "not finite": ([LINES[0], "1,nan" + ",0" * 8], "line 2: column 2 is nan, not a finite number"),
     "infinite": (["inf" + ",0" * 9], "line 1: column 1 is inf"),

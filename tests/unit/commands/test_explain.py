@@ -1,0 +1,160 @@
+"""`xgbpatch explain`: every row once and in order, whatever kills it; its values are xgboost's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+import numpy as np
+import pytest
+import xgboost
+
+from support.commands import command_line
+from support.explained import NAMES, abalone
+from xgbpatch import cli, explain_files
+from xgbpatch.report.explanations import Explanations, Hints
+
+ROWS = abalone("validation.libsvm")[:, 1:]
+
+
+@pytest.fixture(scope="module")
+def booster():
+    train = abalone("train_0.libsvm")
+    return xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(train[:, 1:], train[:, 0]), 8)
+
+
+@pytest.fixture
+def run(booster, monkeypatch, capsys, tmp_path):
+    """`run(*arguments)`: exit code, stdout, stderr of `xgbpatch explain`, with parts of 100 rows."""
+    booster.save_model(tmp_path / "model.json")
+    booster.save_model(tmp_path / "model.ubj")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "model.ubj", "xgboost-model")
+    lines = [",".join(map(str, row)) for row in ROWS.tolist()]
+    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "rows.jsonl").write_text("".join(f"[{line}]\n" for line in lines))
+    pairs = [" ".join(f"{place}:{cell}" for place, cell in enumerate(row)) for row in ROWS.tolist()]
+    (tmp_path / "rows.libsvm").write_text("".join(f"9 {line}\n" for line in pairs))
+    (tmp_path / "bad.csv").write_text("\n".join([*lines[:3], "1,2,x" + ",0" * 5, "1,2", *lines[3:6]]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(explain_files.Options.__init__, "__defaults__", ((), False, False, False, 100))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["xgbpatch", "explain", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def values(folder):
+    blocks = list(Explanations([folder], Hints()))
+    return [np.concatenate([getattr(block, name) for block in blocks]) for name in ("predictions", "base", "values")]
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "more"),
+    [("model.tar.gz", "rows.csv", ("--names", "names.txt")), ("model.json", "rows.jsonl", ()),
+     ("model.json", "rows.libsvm", ()), ("model.json", "rows.csv", ("--format", "parquet"))],
+)  # fmt: skip
+def test_every_format_gives_xgboost_s_own_values(run, tmp_path, booster, model, rows, more):
+    code, stdout, stderr = run(model, rows, "--output", "out", *more, "--json")
+    assert code == 0, stderr
+    assert (json.loads(stdout)["rows"], len(json.loads(stdout)["parts"])) == (626, 7)
+    assert re.search(r"626 rows; [\d,]+ rows a second", stderr)
+    predictions, base, shap = values(tmp_path / "out")
+    matrix = xgboost.DMatrix(ROWS)
+    theirs = booster.predict(matrix, pred_contribs=True)
+    np.testing.assert_array_equal(predictions[:, 0].astype(np.float32), booster.predict(matrix))
+    np.testing.assert_allclose(shap[:, 0], theirs[:, :-1], atol=1e-5)
+    np.testing.assert_allclose(base[:, 0], theirs[:, -1], atol=1e-5)
+
+
+def test_a_line_that_cannot_be_read_stops_or_is_left_out(run, tmp_path):
+    code, _, stderr = run("model.json", "bad.csv", "--output", "stopped")
+    assert code == 2
+    assert '"bad.csv", line 4, column 3: "x" is no number' in stderr
+    code, stdout, stderr = run("model.json", "bad.csv", "--output", "skipped", "--on-error", "skip", "--json")
+    assert code == 0, stderr
+    assert (json.loads(stdout)["rows"], json.loads(stdout)["skipped"]) == (6, 2)
+    assert 'left out: "bad.csv", line 4' in stderr
+    assert 'left out: "bad.csv", line 5' in stderr
+    journal = json.loads((tmp_path / "skipped" / explain_files.JOURNAL).read_text())
+    assert journal["parts"][0]["skipped"] == [4, 5]
+
+
+def test_a_missing_cell_is_null_in_json_and_empty_in_csv(run, tmp_path):
+    (tmp_path / "null.jsonl").write_text(
+        '[null, 0.5, 0.5, 0.1, 1, 0.5, 0.2, 0.3]\n{"features": [1, 2, 3, 4, 5, 6, 7, null]}\n'
+    )
+    (tmp_path / "null.csv").write_text(",0.5,0.5,0.1,1,0.5,0.2,0.3\n1,2,3,4,5,6,7,\n")
+    for name in ("null.jsonl", "null.csv"):
+        code, _, stderr = run("model.json", name, "--output", f"{name}.out")
+        assert code == 0, stderr
+    one, two = ((tmp_path / f"{name}.out" / "part-00000.csv").read_bytes() for name in ("null.jsonl", "null.csv"))
+    assert one == two
+
+
+def test_parts_of_another_run_are_refused_and_a_changed_part_is_made_again(run, tmp_path):
+    assert run("model.json", "rows.csv", "--output", "out")[0] == 0
+    part = tmp_path / "out" / "part-00003.csv"
+    content = part.read_bytes()
+    part.write_bytes(b"changed")
+    assert run("model.json", "rows.csv", "--output", "out")[0] == 0
+    assert part.read_bytes() == content
+    code, _, stderr = run("model.json", "rows.libsvm", "--output", "out")
+    assert code == 2
+    assert "holds parts of another run: other inputs" in stderr
+
+
+def test_a_pickle_is_not_opened(run, tmp_path, booster):
+    import pickle
+
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(booster))
+    code, _, stderr = run("model.pkl", "rows.csv", "--output", "out")
+    assert code == 2
+    assert "is a pickle, which runs code" in stderr
+
+
+def test_a_killed_run_goes_on_and_gives_the_bytes_of_an_undisturbed_one(booster, tmp_path):
+    booster.save_model(tmp_path / "model.json")
+    lines = [",".join(map(str, row)) for row in ROWS.tolist()] * 160
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    arguments = ("explain", str(tmp_path / "model.json"), str(tmp_path / "rows.csv"), "--output")
+    random, killed, whole = np.random.default_rng(0), tmp_path / "killed", tmp_path / "whole"
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            command_line(*arguments, str(killed)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        if kills == 4:
+            assert process.wait(timeout=600) == 0, process.stderr.read()
+            break
+        seen = len(list(killed.glob("part-*"))) if killed.exists() else 0
+        while process.poll() is None and len(list(killed.glob("part-*"))) <= seen:
+            time.sleep(0.01)  # until this run has written a part of its own
+        time.sleep(random.uniform(0, 0.05))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=600)
+        kills += 1
+    assert (
+        subprocess.run(command_line(*arguments, str(whole)), capture_output=True, timeout=600, check=True).returncode
+        == 0
+    )
+    names = sorted(path.name for path in whole.iterdir())
+    assert len(names) == 7
+    assert sorted(path.name for path in killed.iterdir()) == names
+    assert all((killed / name).read_bytes() == (whole / name).read_bytes() for name in names)
