@@ -176,12 +176,12 @@ def _kernels(kernel: str) -> Kernels:
 def quickest() -> Kernels:
     """The quickest kernels of this machine, timed on a small forest: what a processor can run need not be fast."""
     forest, times = _sample(), []
-    rows = np.random.RandomState(0).standard_normal((32, forest.features)).astype(np.float32)
+    rows = np.random.RandomState(0).standard_normal((16, forest.features)).astype(np.float32)
     for number, kernel in enumerate(kernels()):
         native = NativeForest(forest, kernel=kernel)
         width = native._library.xgbpatch_kernel_width(number)
-        together = min(_seconds(native, rows) for _ in range(3)) / len(rows)
-        times.append((together, width * together, min(_seconds(native, rows[:1]) for _ in range(3))))
+        together = min(_seconds(native, rows) for _ in range(5)) / len(rows)
+        times.append((together, width * together, min(_seconds(native, rows[:1]) for _ in range(5))))
     best = min(range(len(times)), key=lambda number: times[number][0])
     alone = min(range(len(times)), key=lambda number: times[number][2])
     return Kernels(best, alone, max(2, math.ceil(times[best][1] / times[alone][2])))
