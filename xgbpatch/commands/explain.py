@@ -11,7 +11,7 @@ import click
 from xgbpatch.commands._options import OutputFolder, json_option, quiet_option
 
 if TYPE_CHECKING:
-    from xgbpatch.explain_files import Part
+    from xgbpatch.explanation.files import Part
     from xgbpatch.progress import Progress
 
 _FILE = click.Path(path_type=Path)
@@ -56,15 +56,14 @@ def command(
       xgbpatch explain xgboost-model input/ --output explained --format parquet --on-error skip
       xgbpatch report explained --data validation.csv
     """
-    from xgbpatch import explain_files, progress
+    from xgbpatch import progress
     from xgbpatch.commands.report import read_names
     from xgbpatch.conversion import source
     from xgbpatch.errors import ConfigurationError
+    from xgbpatch.explanation import files
     from xgbpatch.inspection.model_file import Format
 
-    options = explain_files.Options(
-        read_names(names) if names else (), form == "parquet", on_error == "skip", label_first
-    )
+    options = files.Options(read_names(names) if names else (), form == "parquet", on_error == "skip", label_first)
     with source.opened(model) as opened, progress.shown(quiet) as shown:
         if len(opened.models) > 1:
             several = ", ".join(each.name for each in opened.models)
@@ -72,7 +71,7 @@ def command(
         only = opened.models[0]
         if only.file.format is Format.PICKLE:
             raise ConfigurationError(f'"{only.name}" is a pickle, which runs code', "xgbpatch convert-model --unpickle")
-        parts = explain_files.explain(only.path, inputs, output, options, _Lines(shown))
+        parts = files.explain(only.path, inputs, output, options, _Lines(shown))
     click.echo(json.dumps(document(output, parts), indent=2) if as_json else str(output))
 
 

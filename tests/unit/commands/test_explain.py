@@ -17,7 +17,8 @@ import xgboost
 
 from support.commands import command_line
 from support.explained import NAMES, abalone
-from xgbpatch import cli, explain_files
+from xgbpatch import cli
+from xgbpatch.explanation import files
 from xgbpatch.report.explanations import Explanations, Hints
 
 ROWS = abalone("validation.libsvm")[:, 1:]
@@ -44,7 +45,7 @@ def run(booster, monkeypatch, capsys, tmp_path):
     (tmp_path / "rows.libsvm").write_text("".join(f"9 {line}\n" for line in pairs))
     (tmp_path / "bad.csv").write_text("\n".join([*lines[:3], "1,2,x" + ",0" * 5, "1,2", *lines[3:6]]) + "\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(explain_files.Options.__init__, "__defaults__", ((), False, False, False, 100))
+    monkeypatch.setattr(files.Options.__init__, "__defaults__", ((), False, False, False, 100))
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["xgbpatch", "explain", *map(str, arguments)])
@@ -91,7 +92,7 @@ def test_a_line_that_cannot_be_read_stops_or_is_left_out(run, tmp_path):
     assert (json.loads(stdout)["rows"], json.loads(stdout)["skipped"]) == (6, 2)
     assert 'left out: "bad.csv", line 4' in stderr
     assert 'left out: "bad.csv", line 5' in stderr
-    journal = json.loads((tmp_path / "skipped" / explain_files.JOURNAL).read_text())
+    journal = json.loads((tmp_path / "skipped" / files.JOURNAL).read_text())
     assert journal["parts"][0]["skipped"] == [4, 5]
 
 
