@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,10 +25,10 @@ VARIANTS = ("ours, AVX-512", "ours, AVX2", "ours, baseline")
 # engine: what its own environment holds, on the newest Python that has it
 PACKAGES = {
     NEWEST: ("native", "3.12", ("xgboost-cpu==3.4.1", "numpy", "scipy")),
-    "shap": ("shap", "3.12", ("shap", "xgboost-cpu==3.2.0")),
+    "shap": ("shap", "3.12", ("shap", "numba", "xgboost-cpu==3.2.0")),
     "shapiq": ("shapiq", "3.12", ("shapiq", "xgboost-cpu==3.2.0")),
-    "daal4py": ("daal4py", "3.12", ("daal4py", "xgboost-cpu==3.2.0", "numpy", "scipy", "scikit-learn")),
-    "fasttreeshap": ("fasttreeshap", "3.8", ("fasttreeshap", "xgboost==1.5.2", "numpy<1.22")),
+    "daal4py": ("daal4py", "3.12", ("daal4py", "xgboost-cpu==3.2.0", "scipy", "scikit-learn", "setuptools<81")),
+    "fasttreeshap": ("fasttreeshap", "3.8", ("fasttreeshap", "xgboost==1.5.2", "numpy==1.23.*")),
 }
 SECONDS = 1.5  # of processor time: an engine whose call takes longer is left out of larger batches of the model
 
@@ -83,8 +84,8 @@ def _commands(scratch: Path) -> dict[str, Callable[[], tuple[list[str], dict[str
 def _environment(python: str, pins: tuple[str, ...]) -> Path:
     """The interpreter of an environment with those packages, kept beside those of the overlay tests."""
     base = find_interpreter(python)
-    name = "-".join(pin.replace("=", "").replace("<", "") for pin in pins[:1])
-    folder = Path(environments.suite("3.2-0").folder).with_name(f"bench-{base.version}-{name}")
+    digest = hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
+    folder = Path(environments.suite("3.2-0").folder).with_name(f"bench-{base.version}-{digest}")
     interpreter = folder / "venv" / "bin" / "python"
     if not (folder / "complete").exists():
         subprocess.run([str(base.executable), "-m", "venv", "--clear", str(folder / "venv")], check=True)
@@ -133,7 +134,8 @@ def rows_of(cases: Sequence[Case], missing: Mapping[str, str]) -> list[tuple[str
     names = list(dict.fromkeys(name for case in cases for name in case.turns.seconds))
     lines: list[tuple[str, ...]] = [("CPU ms a call", *(f"{case.model}, {case.rows}" for case in cases))]
     lines += [(name, *(_cell(case, name) for case in cases)) for name in names]
-    return lines + [(name, reason, *[""] * (len(cases) - 1)) for name, reason in missing.items()]
+    never = {name: why for case in cases for name, why in case.left_out.items() if name not in names}
+    return lines + [(name, why, *[""] * (len(cases) - 1)) for name, why in {**missing, **never}.items()]
 
 
 def _cell(case: Case, name: str) -> str:
