@@ -280,3 +280,12 @@ def test_recorded_numbers_are_the_matrix(server):
         again = xgboost.DMatrix(dense)
         booster = serve.ScoringService.booster
         assert booster.predict(matrix).tobytes() == booster.predict(again).tobytes()
+
+
+def test_a_matrix_that_keeps_its_numbers_is_of_xgboosts_own_class():
+    """Code of the base, or of a user's script, may ask for the type."""
+    x = zoo.inputs(rows=3)
+    matrix = request_data.PlainDMatrix(x)
+    assert type(matrix) is xgboost.DMatrix
+    assert request_data.recorded(matrix) is x
+    assert not request_data.unmade(matrix)

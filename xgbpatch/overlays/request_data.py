@@ -44,6 +44,14 @@ class RecordedDMatrix(xgboost.DMatrix):
         super(RecordedDMatrix, self).set_float_info_npy2d(field, data)
 
 
+class PlainDMatrix(RecordedDMatrix):
+    """A RecordedDMatrix whose class, once it is made, is xgboost.DMatrix: who asks for it gets the base's answer."""
+
+    def __init__(self, data: Any, *arguments: Any, **named: Any) -> None:
+        super(PlainDMatrix, self).__init__(data, *arguments, **named)
+        self.__class__ = xgboost.DMatrix  # type: ignore[assignment]
+
+
 class LateDMatrix(RecordedDMatrix):
     """A RecordedDMatrix that xgboost makes when something asks for more than its shape: an engine may never do so.
 
@@ -109,18 +117,23 @@ def _certain(data: Any) -> bool:
 class RecordingXgboost(object):
     """Stands for the module `xgboost` in a parser's namespace: everything is xgboost's, but DMatrix records."""
 
-    def __init__(self, late: bool = False):
-        self.DMatrix = LateDMatrix if late else RecordedDMatrix
+    def __init__(self, kind: Any = RecordedDMatrix):
+        self.DMatrix = kind
 
     def __getattr__(self, name: str) -> Any:
         return getattr(xgboost, name)
 
 
-def record(*parsers: Any, late: bool = False) -> None:
-    """Let the modules `parsers` build recorded matrices, late ones; one without the name `xgb` is left as it is."""
+def record(*parsers: Any, late: bool = False, plain: bool = False) -> None:
+    """Let the modules `parsers` build recorded matrices, late or plain ones, and plain ones give way to the others.
+
+    A module without the name `xgb` is left as it is.
+    """
+    kind = LateDMatrix if late else PlainDMatrix if plain else RecordedDMatrix
     for parser in parsers:
-        if getattr(parser, "xgb", None) is xgboost:
-            parser.xgb = RecordingXgboost(late)
+        found = getattr(parser, "xgb", None)
+        if found is xgboost or (isinstance(found, RecordingXgboost) and found.DMatrix is PlainDMatrix):
+            parser.xgb = RecordingXgboost(kind)
 
 
 def recorded(dmatrix: xgboost.DMatrix) -> Any:

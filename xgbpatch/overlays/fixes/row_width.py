@@ -30,7 +30,7 @@ def not_needed() -> str:
 
 def install() -> None:
     """Between parsing and predicting, where the model is known; the refusal reaches the client of either server."""
-    request_data.record(encoder, serve_utils)
+    request_data.record(encoder, serve_utils, plain=True)
     serve_utils.parse_content_data = _parsing(serve_utils.parse_content_data)
     serve_utils.predict = _predicting(serve_utils.predict)
     _after_import.run(HANDLER, _hook)
