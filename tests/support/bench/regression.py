@@ -1,7 +1,8 @@
 """The stage `bench` of scripts/test: how much faster kernels and requests are, held to what was recorded.
 
-On a loaded machine xgboost's contributions slow down more than ours do, and the ratio doubles: what is recorded of
-kernels are figures of a quiet machine (or the aims, where they are lower), and stays where a run's are higher.
+The figures of kernels were entered by hand: the aims, or what a prototype reached on another day. Two loaded runs gave
+about twice as much, so a kernel can lose half before this fails; `--record` on a quiet machine, with those lines taken
+out, makes them measured ones. "shap, A, rows: 1" lies between two runs (0.54 and 0.66).
 
 A figure is a ratio of processor times, measured by turns in this run, so that a busy machine changes little. Lower
 than the recorded one by more than a quarter, it is measured again, twice at most, and the best counts.
