@@ -1,5 +1,7 @@
 """XGBPATCH_ENGINE=native: the base's bytes from the native library, and no matrix of xgboost's where none is needed."""
 
+import re
+
 import numpy as np
 import pytest
 import xgboost
@@ -68,7 +70,16 @@ BODIES = [
 def test_unusual_bodies_get_the_bases_answer(server, body):
     plain = server("binary").post(body)
     ours = server("binary", **ENGINE).post(body)
-    assert (ours.status_code, ours.data, ours.mimetype) == (plain.status_code, plain.data, plain.mimetype)
+    assert (ours.status_code, timeless(ours.data), ours.mimetype) == (
+        plain.status_code,
+        timeless(plain.data),
+        plain.mimetype,
+    )
+
+
+def timeless(body):
+    """Without the time of day and the addresses that xgboost's errors hold."""
+    return re.sub(rb"\[\d\d:\d\d:\d\d\]|0x[0-9a-f]+", b"", body)
 
 
 @pytest.mark.parametrize("name", ["binary", "poisson", "softprob"])
