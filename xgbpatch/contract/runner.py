@@ -106,6 +106,7 @@ CHECKS = (
     _fix("empty-rows", serve.empty_rows, server.PLAIN),
     _fix("row-width", serve.row_width, server.PLAIN),
     _fix("jsonlines-accept", serve.jsonlines_accept, server.PLAIN),
+    _of("fast", "server", serve.lean_server, server.PLAIN),
     _of("shap", "off", shap.off, server.PLAIN),
     _of("shap", "attributes", shap.attributes, server.PLAIN),
     _of("shap", "accept", shap.accept, server.PLAIN),

@@ -17,7 +17,7 @@ from xgbpatch.contract.session import Session
 
 SERVING = tuple(check.name for check in CHECKS if check.group in ("serve", "batch", "ensemble", "multi-model"))
 ELSEWHERE = ("batch", "ensemble", "multi-model", "base", "serve.bind-port")
-OURS = ("shap", "shap-probability", "daal4py", "training", "json-input", "fix")
+OURS = ("shap", "shap-probability", "daal4py", "training", "json-input", "fast", "fix")
 ONE_WORKER = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
 # An image is dear to make and to check: several things are broken in one where they do not hide each other.
 BREAKAGES = {

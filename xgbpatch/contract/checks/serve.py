@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -320,6 +321,21 @@ def engine_bytes(session: Session) -> str:
         differs = difference(ok(session, server.BOOSTER, request), ok(session, server.DAAL4PY, request))
         require(not differs, f"{request}: {differs}")
     return f"{len(requests)} answers, equal byte for byte"
+
+
+def lean_server(session: Session) -> str:
+    """The lean server of the feature fast is there, and its log says that the model takes the short way, or why not."""
+    running = session.server(server.PLAIN)
+    ok(session, server.PLAIN, invocation(CONTENT_TYPES["csv"].encode(session.rows), "text/csv", "text/csv"))
+    log = running.container.stdout() + running.container.stderr()
+    said = re.search(r"The feature fast(?: steps aside)?[:,] (.*)", log)
+    if said is None:
+        raise Violation("the server's log says nothing of the feature fast: the base's own server answers")
+    if not said[1].startswith("proved on"):
+        if session.options.model or session.image.architecture == Architecture.ARM64.value:
+            raise NotApplicable(said[1])
+        raise Violation(said[1])
+    return f"the short way was {said[1]}"
 
 
 # One check for each fix of this server that an image carries: the base's bug is gone.
