@@ -80,7 +80,7 @@ def served(folder, booster):
 def answers(folder, booster, x):
     """(the base's prediction, ours, the engine of ours) for rows x."""
     ours = served(folder, booster)
-    expected = ours.predictor._base(ours.model, ours.form, xgboost.DMatrix(x), "text/csv")
+    expected = ours.predictor.base(ours.model, ours.form, xgboost.DMatrix(x), "text/csv")
     return expected, ours.predict(x), ours.member.choice
 
 
