@@ -67,10 +67,28 @@ def test_links_to_files_of_the_project_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-def test_every_page_is_linked_from_the_readme():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for page in (ROOT / "docs").glob("*.md"):
-        assert f"docs/{page.name}" in text, page.name
+def test_the_site_is_not_built_with_a_link_that_leads_nowhere(tmp_path):
+    """The stage `docs` of scripts/test builds the real pages, so."""
+    pytest.importorskip("mkdocs", reason="needs the group docs, which scripts/setup installs")
+    wrong = ("nothing.md", "other.md#nothing", "#nothing", "/other.html", "../nothing.py", "nothing.png")
+    for name, text in {
+        "mkdocs.yml": f"INHERIT: {ROOT}/mkdocs.yml\nnav: [index.md, other.md]\nextra_css: []\n",
+        "docs/index.md": "# Start\n\n[a](../there.py)\n" + "".join(f"[a]({target})\n" for target in wrong),
+        "docs/other.md": "# Other\n",
+        "docs/forgotten.md": "# Forgotten\n",
+        "there.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    warnings = [line for line in built.stderr.splitlines() if line.startswith("WARNING")]
+    assert built.returncode == 1
+    assert "forgotten.md" in built.stderr
+    assert len(warnings) == 1 + len(wrong), warnings
+    for target in wrong:
+        assert any(f" {target!r}" in line or f" {target}, " in line for line in warnings), target
 
 
 def test_every_runtime_variable_has_its_row():
