@@ -12,7 +12,6 @@ from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import accelerator, booster
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.model import choice as model_choice
 from xgbpatch_overlays.onedal import engine, model
 
 from support.overlays import forks, zoo
@@ -113,7 +112,7 @@ def test_the_header_of_ping_stays_short_whatever_the_reasons_of_200_members(serv
 
 
 def choice_of(name, reason):
-    return model_choice.Choice(None, name, reason)
+    return accelerator.Choice(None, name, reason)
 
 
 def _flip_default(forest):

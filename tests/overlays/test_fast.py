@@ -15,7 +15,7 @@ import pytest
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import settings
 from xgbpatch_overlays.fast import application, command, short, wsgi
-from xgbpatch_overlays.model.choice import Unsuitable
+from xgbpatch_overlays.model.booster import Unsuitable
 
 from support.overlays import forks, zoo
 

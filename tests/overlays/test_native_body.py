@@ -11,8 +11,8 @@ from sagemaker_containers import _encoders
 from sagemaker_containers.record_pb2 import Record
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
-from xgbpatch_overlays import request_data
-from xgbpatch_overlays.native import body, library
+from xgbpatch_overlays import native, request_data
+from xgbpatch_overlays.native import body
 
 CSV, LIBSVM, RECORDIO = "text/csv", "text/libsvm", "application/x-recordio-protobuf"
 BODIES = 1500  # of each kind; a run of millions by hand found no difference
@@ -153,7 +153,7 @@ def assert_same(data, content_type):
 
 @pytest.mark.parametrize("kind", sorted(body.SAMPLES))
 def test_the_library_is_there_and_proved_on_this_base(kind):
-    assert library.available()
+    assert native.available()
     assert body.proved.__wrapped__(kind)
     read = [body.rows(sample, kind) is not None for sample in body.SAMPLES[kind]]
     assert sum(read) > len(read) / 2
@@ -270,7 +270,7 @@ def test_large_and_hostile_bodies_take_little():
 
 
 def test_without_the_library_the_base_reads(monkeypatch):
-    monkeypatch.setattr(library, "available", lambda: False)
+    monkeypatch.setattr(native, "available", lambda: False)
     assert body.rows(b"1,2", CSV) is None
 
 

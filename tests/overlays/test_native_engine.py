@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
-from xgbpatch_overlays import request_data
+from xgbpatch_overlays import native, request_data
 from xgbpatch_overlays.model import accelerator, booster
-from xgbpatch_overlays.native import engine, library
+from xgbpatch_overlays.native import engine
 
 from support.overlays import zoo
 from support.overlays.endpoint import FEATURES
@@ -151,9 +151,9 @@ def test_margins_that_differ_are_found_by_the_proof(server, monkeypatch, damage)
 
 def test_without_the_library_the_booster_serves_and_says_why(server, monkeypatch):
     def load():
-        raise library.Unsuitable("there is no native library for linux on riscv64")
+        raise native.Unsuitable("there is no native library for linux on riscv64")
 
-    monkeypatch.setattr(library, "load", load)
+    monkeypatch.setattr(native, "load", load)
     server("binary", **ENGINE)
     assert (choice().engine, choice().reason) == ("booster", "there is no native library for linux on riscv64")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xgboost
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.native import forest as native_forest
-from xgbpatch_overlays.native.forest import NativeForest, Unsuitable
+from xgbpatch_overlays.native import engine
+from xgbpatch_overlays.native.engine import NativeForest, Unsuitable
 
 from support.overlays import zoo
 
@@ -54,7 +54,7 @@ def test_a_model_of_every_kind(name):
     booster, rows = zoo.train(specimen), rows_of(specimen)[: 20 if name in LARGE else ROWS]
     margins = booster.predict(matrix(booster, rows), output_margin=True)
     theirs = booster.predict(matrix(booster, rows), pred_contribs=True)
-    for kernel in native_forest.kernels():
+    for kernel in engine.kernels():
         native = native_of(booster, kernel=kernel)
         assert_equal_bytes(native.margins(rows), margins)
         assert_equal_bytes(native.margins(rows[:3]), margins[:3])

@@ -13,7 +13,7 @@ import os, sys
 import numpy as np, xgboost
 from support.overlays import zoo
 from xgbpatch_overlays import request_data
-from xgbpatch_overlays.model import choice as model_choice
+from xgbpatch_overlays.model import accelerator
 from xgbpatch_overlays.onedal import engine
 
 def threads():
@@ -22,7 +22,7 @@ def threads():
 def ready():
     booster = zoo.train(zoo.ZOO["softprob"])
     booster.set_param("nthread", 1)
-    choice = model_choice.choose(booster, {}, "daal4py")
+    choice = accelerator.choose(booster, {}, "daal4py")
     assert choice.engine == "daal4py", choice.reason
     return booster, choice
 

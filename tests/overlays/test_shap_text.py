@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
-from xgbpatch_overlays.native import library, text
+from xgbpatch_overlays import native
 from xgbpatch_overlays.shap import response
 from xgbpatch_overlays.shap.request import Explanation
 
@@ -47,9 +47,9 @@ def expected(values, key, record, in_csv=False):
 @pytest.fixture(params=["native", "native, in parts", "python"])
 def engine(request, monkeypatch):
     if request.param == "python":
-        monkeypatch.setattr(library, "available", lambda: False)
+        monkeypatch.setattr(native, "available", lambda: False)
     elif request.param != "native":
-        monkeypatch.setattr(text, "AT_ONCE", 100)
+        monkeypatch.setattr(native, "AT_ONCE", 100)
 
 
 SHAPES = [(None, len(NAMES)), (3, len(NAMES)), (1, 1), (None, 1)]

@@ -52,8 +52,8 @@ class Explainer:
         except ImportError as error:
             raise ExtraMissingError("xgbpatch.explain", "explain") from error
         from xgbpatch.overlays.model import booster
-        from xgbpatch.overlays.model.choice import Unsuitable
-        from xgbpatch.overlays.native.forest import NativeForest, spare_threads
+        from xgbpatch.overlays.model.booster import Unsuitable
+        from xgbpatch.overlays.native.engine import NativeForest, spare_threads
         from xgbpatch.overlays.shap.values import cpus
 
         self._numpy, self._xgboost = numpy, xgboost

@@ -284,11 +284,11 @@ def _content(explainer: Explainer, rows: NDArray[np.float32], options: Options) 
     table = table[: len(rows)]
     if options.parquet:
         return _parquet(table, columns)
-    from xgbpatch.overlays.native import text
+    from xgbpatch.overlays import native
 
     head = io.StringIO()
     csv.writer(head, lineterminator="\n").writerow(columns)
-    return (head.getvalue() + "".join(f"{line}\n" for line in text.shortest(table, ","))).encode()
+    return (head.getvalue() + "".join(f"{line}\n" for line in native.shortest(table, ","))).encode()
 
 
 def _table(

@@ -15,7 +15,7 @@ import json
 import re
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from .model import booster as model_booster
+from . import request_data
 from .model import folder as model_folder
 from .settings import did_you_mean
 from .shap.request import quoted, without_folders
@@ -49,7 +49,7 @@ class Columns(object):
         self._boosters = model if isinstance(model, list) else [model]
         self._folder = folder
         self._names: Optional[Tuple[str, ...]] = None
-        self.widths = model_booster.widths_of(model)
+        self.widths = request_data.widths_of(model)
 
     def names(self) -> Tuple[str, ...]:
         """The model's own or those beside it, in order; none where it has none, or one twice, or the members differ.
@@ -205,7 +205,7 @@ def _line(record: Any, number: int, columns: Columns) -> str:
     for width in columns.widths:
         if len(cells) != width:
             who = "Record {} has".format(number)
-            raise Refused(400, model_booster.compared(who, len(cells), width, "send one value a column, or null"))
+            raise Refused(400, request_data.compared(who, len(cells), width, "send one value a column, or null"))
     texts = []
     for place, cell in enumerate(cells):
         if type(cell) is float and -_LARGEST <= cell <= _LARGEST:

@@ -18,11 +18,10 @@ import numpy as np
 import xgboost
 
 from . import request_data
+from .model import accelerator, folder
 from .model import booster as model_booster
-from .model import choice as model_choice
-from .model import folder
+from .model.accelerator import Choice
 from .model.booster import PredictCall
-from .model.choice import Choice
 from .shap import methods, response, values
 from .shap.request import Explanation, ShapOptions
 from .shap.values import NotExplained
@@ -165,7 +164,7 @@ class Predictor(object):
         """The fix row-width refuses such rows, or makes them wide enough, before they are predicted."""
         if ROW_WIDTH in self._settings.fixes:
             return ""
-        return model_booster.complaint(model, dmatrix) or model_booster.gapless(model, dmatrix)
+        return request_data.complaint(model, dmatrix) or request_data.gapless(model, dmatrix)
 
     def prepare(self, model: Any, model_format: Any, folder: Optional[str] = None) -> None:
         """Do at load what would delay a request, for every booster of a model that was loaded from `folder`."""
@@ -188,13 +187,13 @@ class Predictor(object):
                 response.INTERACTIONS in keys if interactions is None else interactions
             )
         if not settings.accelerated and shap_options is None:
-            return LoadedModel(model_choice.choose(booster, {}, settings.engine), folder)
+            return LoadedModel(accelerator.choose(booster, {}, settings.engine), folder)
         try:
             options = model_booster.options_of(self.base, booster, model_format)
         except Exception as error:
             logger.exception("The model does not predict")
-            return LoadedModel(model_choice.booster_for("the model does not predict: {}".format(error)), folder)
-        model = LoadedModel(model_choice.choose(booster, options, settings.engine), folder)
+            return LoadedModel(accelerator.booster_for("the model does not predict: {}".format(error)), folder)
+        model = LoadedModel(accelerator.choose(booster, options, settings.engine), folder)
         if shap_options is not None:
             try:
                 for each in _arrays(shap_options):

@@ -22,7 +22,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from . import predictor as prediction
 from . import request_data, settings
 from .model import booster as model_booster
-from .model import choice as model_choice
+from .model.accelerator import Choice, choose
 from .model.booster import PredictCall
 from .shap import response
 from .shap.request import MARGIN, Explanation, quoted
@@ -42,7 +42,7 @@ class Accelerated(model_booster.RecordingBooster):
     base's own input_fn). `engine` and `reason` say what was chosen and why, `folder` where the model came from.
     """
 
-    def __init__(self, booster: xgboost.Booster, choice: model_choice.Choice, folder: Optional[str]):
+    def __init__(self, booster: xgboost.Booster, choice: Choice, folder: Optional[str]):
         super(Accelerated, self).__init__(booster, choice.answer)
         self.engine = choice.engine
         self.reason = choice.reason
@@ -60,7 +60,7 @@ def accelerate(booster: xgboost.Booster, folder: Optional[str] = None, **options
     """
     request_data.record(encoder)
     engine = settings.read(os.environ).engine or "auto"
-    return Accelerated(booster, model_choice.choose(booster, dict(PREDICT, **options), engine), folder)
+    return Accelerated(booster, choose(booster, dict(PREDICT, **options), engine), folder)
 
 
 def matrix(data: Any, **options: Any) -> xgboost.DMatrix:

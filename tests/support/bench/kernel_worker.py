@@ -77,7 +77,7 @@ def ours(kernel=None):
 
     def made(file):
         from xgbpatch_overlays.model import booster as models
-        from xgbpatch_overlays.native.forest import NativeForest
+        from xgbpatch_overlays.native.engine import NativeForest
 
         with open(file) as opened:
             document = json.load(opened)

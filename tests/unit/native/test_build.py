@@ -13,7 +13,7 @@ import pytest
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.native import build
-from xgbpatch.overlays.native import library
+from xgbpatch.overlays import native
 from xgbpatch.patch import compose
 
 if sys.version_info >= (3, 11):
@@ -39,7 +39,7 @@ def test_pyproject_pins_the_compiler_that_the_digest_names():
 
 
 def test_the_library_of_this_machine_loads_with_the_interface_that_the_overlays_know():
-    assert isinstance(library.load(), ctypes.CDLL)
+    assert isinstance(native.load(), ctypes.CDLL)
 
 
 @pytest.mark.parametrize("machine", build.MACHINES)
@@ -76,6 +76,6 @@ def test_a_machine_without_the_library_is_told_why(tmp_path, monkeypatch, machin
     monkeypatch.setattr(platform, "machine", lambda: machine)
     if content:
         (tmp_path / f"libxgbpatch-{machine}.so").write_bytes(content)
-    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    with pytest.raises(library.Unsuitable, match=reason):
-        library.load()
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "library.py"))
+    with pytest.raises(native.Unsuitable, match=reason):
+        native.load()

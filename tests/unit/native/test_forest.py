@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support import shapley
 from xgbpatch.overlays.model import booster as model_booster
 from xgbpatch.overlays.model.booster import Forest, Tree
-from xgbpatch.overlays.native import forest as native_forest
-from xgbpatch.overlays.native.forest import KERNELS, NativeForest, Unsuitable
+from xgbpatch.overlays.native import engine
+from xgbpatch.overlays.native.engine import KERNELS, NativeForest, Unsuitable
 
 EXACT = 1e-9
 FEATURES = 5
@@ -22,7 +22,7 @@ SHARES = st.sampled_from([0.0, 1e-12, 0.1, 0.3, 0.5, 0.999, 1.0])  # of a parent
 NUMBERS = st.sampled_from([-1.5, -1.0, -1e-45, 0.0, 0.5, 1.0, 2.0, 1e30])
 CELLS = st.sampled_from([np.nan, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 31.0, 33.0, 64.0])
 
-kernels = pytest.mark.parametrize("kernel", native_forest.kernels())
+kernels = pytest.mark.parametrize("kernel", engine.kernels())
 
 
 @st.composite
@@ -214,13 +214,13 @@ def test_no_rows_and_no_trees():
     ],
 )
 def test_threads_are_those_that_other_workers_and_the_container_leave(monkeypatch, limit, workers, cpus, expected):
-    monkeypatch.setattr(native_forest.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
-    assert native_forest.spare_threads({"OMP_NUM_THREADS": limit}, workers, cpus) == expected
+    monkeypatch.setattr(engine.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    assert engine.spare_threads({"OMP_NUM_THREADS": limit}, workers, cpus) == expected
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the other machines have one kernel")
 def test_a_kernel_of_another_machine_is_refused(monkeypatch):
-    monkeypatch.setattr(native_forest, "kernels", lambda: KERNELS[:1])
+    monkeypatch.setattr(engine, "kernels", lambda: KERNELS[:1])
     with pytest.raises(Unsuitable, match="AVX-512"):
         NativeForest(of([chain(3, 2)], features=2), kernel="AVX-512")
 

@@ -10,7 +10,7 @@ import os
 from typing import Mapping, Optional
 
 from .. import serve, settings
-from ..model.choice import Unsuitable
+from ..model.booster import Unsuitable
 from . import short
 from .application import Application
 

@@ -13,11 +13,11 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
+from .. import native
 from ..model import booster as model_booster
-from ..model.choice import Unsuitable
+from ..model.booster import Unsuitable
 from ..native import body as native_body
 from ..native import engine as native_engine
-from ..native import text
 from ..shap.request import ATTRIBUTES
 from . import wsgi
 from .wsgi import Headers, Reply
@@ -70,7 +70,7 @@ def _accelerator(booster: Any, model_format: Any, standing: Any) -> Any:
 class ShortWay(object):
     """Answers of successful requests for predictions. `layouts`: by Accept, headers of the answer and its layout."""
 
-    def __init__(self, model: Model, layouts: Mapping[Optional[bytes], Tuple[Headers, text.Layout]], explains: bool):
+    def __init__(self, model: Model, layouts: Mapping[Optional[bytes], Tuple[Headers, native.Layout]], explains: bool):
         self._model = model
         self._layouts = layouts
         self._asks = ATTRIBUTES.lower().encode("ascii") if explains else b""
@@ -105,7 +105,7 @@ class ShortWay(object):
         rows = native_body.rows(body, content_type)
         if rows is None or rows.shape[1] != self._model.features or np.isinf(rows).any():
             return None
-        written = text.predictions(self._model.predictions(rows), known[1])
+        written = native.predictions(self._model.predictions(rows), known[1])
         return None if written is None else (200, known[0], written)
 
 
@@ -131,7 +131,7 @@ def proved(base: Callable[..., Any], config: Any) -> ShortWay:
     return way
 
 
-def _layouts(base: Callable[..., Any], model: Model) -> Dict[Optional[bytes], Tuple[Headers, text.Layout]]:
+def _layouts(base: Callable[..., Any], model: Model) -> Dict[Optional[bytes], Tuple[Headers, native.Layout]]:
     """Of each Accept for which the base's application answers rows of the proof as the short way would."""
     rows = model.rows[np.isfinite(model.rows).all(axis=1)][:5]
     body = "\n".join(",".join(map(repr, row)) for row in rows.tolist()).encode("ascii")
@@ -142,8 +142,8 @@ def _layouts(base: Callable[..., Any], model: Model) -> Dict[Optional[bytes], Tu
                  "headers": headers}  # fmt: skip
         status, said, answer = wsgi.called(base, wsgi.environ_of(scope, body))
         kept = [(name, value) for name, value in said if name != b"content-length"]
-        for layout in (text.BATCH_LINES, text.CSV, text.JSON_SCORES):
-            if status == 200 and text.predictions(model.predictions(rows), layout) == answer:
+        for layout in (native.BATCH_LINES, native.CSV, native.JSON_SCORES):
+            if status == 200 and native.predictions(model.predictions(rows), layout) == answer:
                 layouts[accept] = kept, layout
                 break
     if not layouts:

@@ -12,7 +12,6 @@ from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
 from .. import request_data
-from ..model import booster as model_booster
 from ..shap import request
 from . import _after_import
 
@@ -44,9 +43,9 @@ class RaggedRows(object):
 
     def complaint(self, model: Any) -> str:
         """The first line that is not as wide as `model`."""
-        features = model_booster.widths_of(model)[0]
+        features = request_data.widths_of(model)[0]
         number, columns = next((n, count) for n, count in enumerate(self._counts, 1) if count != features)
-        return model_booster.compared("record {} has".format(number), columns, features)
+        return request_data.compared("record {} has".format(number), columns, features)
 
 
 def _parsing(parse: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,8 +90,8 @@ def _predicting(base: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(base)
     def predict(model: Any, model_format: Any, dmatrix: Any, *rest: Any, **named: Any) -> Any:
         if isinstance(dmatrix, RaggedRows):
-            raise model_booster.WrongWidth(dmatrix.complaint(model))
-        model_booster.check(model, dmatrix)
+            raise request_data.WrongWidth(dmatrix.complaint(model))
+        request_data.check(model, dmatrix)
         return base(model, model_format, _widened(model, dmatrix), *rest, **named)
 
     return predict
@@ -105,7 +104,7 @@ def _widened(model: Any, dmatrix: Any) -> Any:
     """
     if not scipy.sparse.issparse(getattr(dmatrix, "recorded", None)):
         return dmatrix
-    return request_data.padded(dmatrix, min(model_booster.widths_of(model)))
+    return request_data.padded(dmatrix, min(request_data.widths_of(model)))
 
 
 def _hook(handler_service: Any) -> None:
@@ -131,9 +130,9 @@ def _answering(handle: Callable[..., Any]) -> Callable[..., Any]:
     return answering
 
 
-def _refusal(error: Optional[BaseException]) -> Optional[model_booster.WrongWidth]:
+def _refusal(error: Optional[BaseException]) -> Optional[request_data.WrongWidth]:
     """What `error` was raised for, if that is a width."""
-    while error is not None and not isinstance(error, model_booster.WrongWidth):
+    while error is not None and not isinstance(error, request_data.WrongWidth):
         error = error.__cause__ or error.__context__
     return error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 import numpy as np
 import xgboost
 
-from .. import request_data
-from ..native import library
+from .. import native, request_data
 from ..shap.request import count
 from . import booster as model_booster
+from .booster import Unsuitable
 
+logger = logging.getLogger(__name__)
 IDENTITY = frozenset(
     [
         "binary:logitraw",
@@ -51,7 +53,7 @@ class Link(object):
         simple = self._objective in IDENTITY or self._objective in ("binary:hinge", "multi:softmax")
         self._treeless: Any = None if simple else _treeless(document)
         self._variant: Optional[int] = None
-        if not simple and library.available():
+        if not simple and native.available():
             outputs = max(1, int(document["learner"]["learner_model_param"]["num_class"]))
             margins = _margins_of_every_size(outputs)
             theirs = self.predictions(margins, xgboost.DMatrix(np.zeros((len(margins), 1), dtype=np.float32)))
@@ -85,7 +87,7 @@ def _linked(kind: int, margins: np.ndarray) -> np.ndarray:
     margins = np.ascontiguousarray(margins)
     predictions = np.empty_like(margins)
     rows, outputs = margins.shape if margins.ndim == 2 else (len(margins), 1)
-    library.load().xgbpatch_link(kind, margins.ctypes.data, rows, outputs, predictions.ctypes.data)
+    native.load().xgbpatch_link(kind, margins.ctypes.data, rows, outputs, predictions.ctypes.data)
     return predictions
 
 
@@ -211,6 +213,52 @@ class Accelerator:
             return None
         rows = request_data.dense(recorded, self.model.features)
         return None if guard_rows(rows) else rows
+
+
+# Which engine predicts: xgboost, or another that was proved to answer the same.
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`answer(dmatrix, options)` predicts, or returns None for the booster to do it; None where that is always so.
+
+    `accelerator` is the proved Accelerator behind it, if there is one.
+    """
+
+    answer: Any
+    engine: str
+    reason: str
+    accelerator: Any = None
+
+
+def booster_for(reason: str) -> Choice:
+    """The Choice of the booster."""
+    return Choice(None, "booster", reason)
+
+
+def choose(booster: xgboost.Booster, options: Mapping[str, Any], setting: Optional[str]) -> Choice:
+    """The Choice for a booster that the base asks with `options`; `setting` is the engine of the settings, or None.
+
+    Never raises: whatever goes wrong on the way to an engine is a reason for the booster. Logs the choice.
+    """
+    if setting not in ("auto", "daal4py", "native"):
+        return booster_for("XGBPATCH_ENGINE={}".format(setting or "booster"))
+    try:  # an engine that was not asked for is never loaded
+        if setting == "native":
+            from ..native import engine as native
+
+            choice = native.accelerate(booster, options)
+        else:
+            from ..onedal import engine as onedal
+
+            choice = onedal.accelerate(booster, options, setting)
+    except Unsuitable as reason:
+        choice = booster_for(str(reason))
+    except Exception as error:
+        logger.exception("%s could not be used", "daal4py" if setting == "auto" else setting)
+        choice = booster_for("{}: {}".format(type(error).__name__, error))
+    logger.info("Engine: %s (%s)", choice.engine, choice.reason)
+    return choice
 
 
 # The proof that an engine answers as the booster does, made at model load on rows where a wrong model shows.

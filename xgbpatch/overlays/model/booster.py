@@ -7,16 +7,17 @@ import inspect
 import json
 import os
 import re
+import struct
 import tempfile
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
-import scipy.sparse
 import xgboost
 
-from . import ubjson
-from .choice import Unsuitable
+
+class Unsuitable(Exception):
+    """Why the booster has to predict."""
 
 
 def configuration(booster: xgboost.Booster) -> Dict[str, Any]:
@@ -49,7 +50,7 @@ def document(
     if arrays and XGBOOST >= (1, 6):
         binary = booster.save_raw(raw_format="ubj")
         check(len(binary))
-        return _plain_but_trees(ubjson.read(binary))
+        return _plain_but_trees(_from_ubjson(binary))
     if "raw_format" in inspect.signature(booster.save_raw).parameters:
         content = bytes(booster.save_raw(raw_format="json"))
     else:
@@ -112,6 +113,80 @@ def _array(name: str, value: Any) -> Any:
         return value
     real = name in ("base_weights", "loss_changes", "split_conditions", "sum_hessian")
     return np.array(value, dtype=np.float32 if real else np.int32)
+
+
+# Universal Binary JSON, as xgboost writes models since 1.6: typed arrays become numpy's, not lists of objects.
+#
+# Format: https://ubjson.org, and the writer in xgboost's src/common/json.cc.
+
+
+_NUMBERS = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}  # struct's letters; big-endian
+_CONSTANTS = {"T": True, "F": False, "Z": None}
+
+
+def _from_ubjson(content: Union[bytes, bytearray]) -> Any:
+    """The document that `content` holds; raises ValueError where it is none."""
+    try:
+        value, _ = _value(content, 1, _letter(content, 0))
+    except (IndexError, KeyError, struct.error) as error:
+        raise ValueError("not a model in UBJSON: {!r}".format(error)) from error
+    return value
+
+
+def _letter(content: Union[bytes, bytearray], at: int) -> str:
+    return chr(content[at])
+
+
+def _value(content: Union[bytes, bytearray], at: int, kind: str) -> Tuple[Any, int]:
+    """The value of that kind whose payload begins at `at`, and where the next one begins."""
+    if kind in _NUMBERS:
+        return _number(content, at, kind)
+    if kind in _CONSTANTS:
+        return _CONSTANTS[kind], at
+    if kind in "SC":
+        return _text(content, at) if kind == "S" else (_letter(content, at), at + 1)
+    return {"{": _object, "[": _items}[kind](content, at)
+
+
+def _number(content: Union[bytes, bytearray], at: int, kind: str) -> Tuple[Any, int]:
+    code = ">" + _NUMBERS[kind]
+    return struct.unpack_from(code, content, at)[0], at + struct.calcsize(code)
+
+
+def _length(content: Union[bytes, bytearray], at: int) -> Tuple[int, int]:
+    return _number(content, at + 1, _letter(content, at))
+
+
+def _text(content: Union[bytes, bytearray], at: int) -> Tuple[str, int]:
+    length, at = _length(content, at)
+    return bytes(content[at : at + length]).decode("utf-8"), at + length
+
+
+def _object(content: Union[bytes, bytearray], at: int) -> Tuple[Dict[str, Any], int]:
+    values: Dict[str, Any] = {}
+    while _letter(content, at) != "}":
+        name, at = _text(content, at)
+        values[name], at = _value(content, at + 1, _letter(content, at))
+    return values, at + 1
+
+
+def _items(content: Union[bytes, bytearray], at: int) -> Tuple[Any, int]:
+    """A list; an array of numpy's where the numbers are of one kind."""
+    kind, count = "", -1
+    if _letter(content, at) == "$":
+        kind, at = _letter(content, at + 1), at + 2
+    if _letter(content, at) == "#":
+        count, at = _length(content, at + 1)
+    if kind in _NUMBERS:
+        code = np.dtype(">" + np.dtype(_NUMBERS[kind]).str[1:])
+        array = np.frombuffer(content, code, count, at) if count else np.empty(0, code)
+        return array.astype(code.newbyteorder("=")), at + array.nbytes
+    values: List[Any] = []
+    while len(values) != count and (count >= 0 or _letter(content, at) != "]"):
+        each = kind or _letter(content, at)
+        value, at = _value(content, at if kind else at + 1, each)
+        values.append(value)
+    return values, at if count >= 0 else at + 1
 
 
 # How the base calls a booster. It decides the tree cut in its own way in every version; what it passes is recorded here
@@ -301,63 +376,3 @@ def _log(number: np.float32) -> float:
     if not np.isfinite(logarithm):
         raise Unsuitable("the base score has no finite margin")
     return logarithm
-
-
-# Rows whose cells stand by position (CSV, dense recordio) beside the width of the model that is to read them. Such a
-# row is misread where a cell is left out or added: nothing in it tells which one. Sparse rows name their columns.
-
-
-ADVICE = "send one cell a column, an empty one where a value is missing"
-
-
-class WrongWidth(ValueError):
-    """Rows of another width than the model's; the message names both."""
-
-
-def check(model: Any, dmatrix: Any) -> None:
-    """Raise WrongWidth where `complaint` has something to say."""
-    text = complaint(model, dmatrix)
-    if text:
-        raise WrongWidth(text)
-
-
-def complaint(model: Any, dmatrix: Any) -> str:
-    """What is wrong with the width of a dense `dmatrix` for `model`, a booster or a list of them; else nothing.
-
-    Dense is what was made from an array where `request_data.record` stands; of another matrix nothing is known.
-    """
-    if not isinstance(getattr(dmatrix, "recorded", None), np.ndarray):
-        return ""
-    columns = dmatrix.num_col()
-    if not columns:  # sparse recordio records without a feature, which 3.2-0 makes an array of; all is missing
-        return ""
-    widths = (features for features in widths_of(model) if features != columns)
-    return next((compared("the records have", columns, features) for features in widths), "")
-
-
-def gapless(model: Any, dmatrix: Any) -> str:
-    """What is wrong with a sparse `dmatrix` that is narrower than `model` and that xgboost takes for a dense one.
-
-    Version 3.2 does so with two records and more without a gap, and then the absent columns are not missing to it.
-    """
-    data: Any = getattr(dmatrix, "recorded", None)
-    if XGBOOST < (3, 1) or not scipy.sparse.issparse(data) or data.shape[0] < 2:
-        return ""
-    (rows, columns), widest = data.shape, max(widths_of(model))
-    if columns >= widest or data.nnz < rows * columns:
-        return ""
-    return (
-        "the records have {} columns without a gap, the model has {}, and xgboost does not take the others for "
-        'missing: name them all (libsvm: end a record with "{}:nan"), or build the image with the fix row-width'
-    ).format(columns, widest, widest - 1)
-
-
-def widths_of(model: Any) -> List[int]:
-    """The number of columns of each booster."""
-    return [width(booster) for booster in (model if isinstance(model, list) else [model])]
-
-
-def compared(who: str, columns: int, features: int, advice: str = ADVICE) -> str:
-    """`who` ("record 2 has") with its columns, those of the model, and what to do."""
-    plural = "" if columns == 1 else "s"
-    return "{} {} column{}, the model has {}: {}".format(who, columns, plural, features, advice)

@@ -11,9 +11,8 @@ import numpy as np
 from sagemaker_xgboost_container import data_utils, encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
-from .. import request_data
+from .. import native, request_data
 from ..silence import silence
-from . import library
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +25,14 @@ def rows(body: bytes, content_type: Optional[str]) -> Optional[np.ndarray]:
     """The records of `body` as float32 (n, f) in C order, f as the base's matrix would have, missing cells NaN.
 
     None means that the base has to read it: where its parser raises or may differ from this one, where the content type
-    is another than CSV, libsvm and recordio-protobuf, and where there is no library. Never raises. Labels in a body are
+    is another than CSV, libsvm and recordio-protobuf, and where there is no native. Never raises. Labels in a body are
     no part of a prediction, and are left out.
 
     The first call for each kind of body holds the library to the base's parser, in 0.1 s at most; where they differ,
     the base reads all of that kind. Fixes change the base's readers, so it must come after they are installed.
     """
     kind = _kind(content_type)
-    if kind not in _READERS or not library.available() or not proved(kind):
+    if kind not in _READERS or not native.available() or not proved(kind):
         return None
     return _READERS[kind](bytes(body))
 
@@ -89,8 +88,8 @@ def _read_csv(body: bytes) -> Optional[np.ndarray]:
     if count * width > len(body) + 1:  # lines differ: each cell but the last takes a delimiter at least
         return None
     values, left = np.empty((count, width), np.float32), _LEFT()
-    read = library.function("xgbpatch_read_csv", _TEXT, _NUMBER, _NUMBER, _NUMBER, _ARRAY, _ARRAY)
-    cells = read(body, len(body), count, width, library.address(values), left)
+    read = native.function("xgbpatch_read_csv", _TEXT, _NUMBER, _NUMBER, _NUMBER, _ARRAY, _ARRAY)
+    cells = read(body, len(body), count, width, native.address(values), left)
     return _completed(values, body, left, cells)
 
 
@@ -102,8 +101,8 @@ def _read_libsvm(body: bytes) -> Optional[np.ndarray]:
     count, entries = text.count(b"\n") + 1, text.count(b":")
     starts, indices = np.empty(count + 1, np.int64), np.empty(entries, np.int32)
     values, left = np.empty(entries, np.float32), _LEFT()
-    csr = library.address(starts), library.address(indices), library.address(values)
-    read = library.function("xgbpatch_read_libsvm", _TEXT, _NUMBER, _NUMBER, _NUMBER, _ARRAY, _ARRAY, _ARRAY, _ARRAY)
+    csr = native.address(starts), native.address(indices), native.address(values)
+    read = native.function("xgbpatch_read_libsvm", _TEXT, _NUMBER, _NUMBER, _NUMBER, _ARRAY, _ARRAY, _ARRAY, _ARRAY)
     cells = read(text, len(text), count, entries, *csr, left)
     if _completed(values, text, left, cells) is None:
         return None
@@ -113,21 +112,21 @@ def _read_libsvm(body: bytes) -> Optional[np.ndarray]:
         return None
     dense = np.full((count, width), np.nan, np.float32)
     integer = ctypes.c_int32
-    fill = library.function("xgbpatch_fill", _ARRAY, _ARRAY, _ARRAY, _NUMBER, _NUMBER, integer, _ARRAY, result=None)
-    fill(*csr, count, width, first, library.address(dense))
+    fill = native.function("xgbpatch_fill", _ARRAY, _ARRAY, _ARRAY, _NUMBER, _NUMBER, integer, _ARRAY, result=None)
+    fill(*csr, count, width, first, native.address(dense))
     return dense
 
 
 def _read_recordio(body: bytes) -> Optional[np.ndarray]:
     shape = (ctypes.c_int64 * 3)()
-    read = library.function("xgbpatch_read_recordio", _TEXT, _NUMBER, _ARRAY, _ARRAY)
+    read = native.function("xgbpatch_read_recordio", _TEXT, _NUMBER, _ARRAY, _ARRAY)
     if read(body, len(body), None, shape):
         return None
     count, width, sparse = shape
     if sparse and (count * width > MOST_CELLS or hasattr(encoder, "mlio")):  # what mlio makes of it was not compared
         return None
     values = np.full((count, width), np.nan, np.float32)
-    return None if read(body, len(body), library.address(values), shape) else values
+    return None if read(body, len(body), native.address(values), shape) else values
 
 
 _READERS = {

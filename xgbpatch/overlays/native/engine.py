@@ -1,23 +1,285 @@
-"""The native library in the place of a booster: it predicts where it was proved to answer the same, and explains."""
+"""The native library in the place of a booster: it predicts where it was proved to answer the same, and explains.
+
+Margins are xgboost's own, bit for bit: the same additions in single precision, in the same order. Contributions and
+interactions are computed in double precision throughout; the method and its sources stand in
+`xgbpatch/native/contributions.h`.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import logging
+import math
 import os
+import threading
 import time
-from typing import Any, Mapping, Optional
+import weakref
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import xgboost
 
+from .. import native
 from ..model import accelerator as proof
 from ..model import booster as model_booster
-from ..model.accelerator import Accelerator
-from ..model.choice import Choice, Unsuitable
+from ..model.accelerator import Accelerator, Choice
+from ..model.booster import XGBOOST, Forest, Tree, Unsuitable
 from ..shap.values import cpus
-from .forest import NativeForest, spare_threads
 
 logger = logging.getLogger(__name__)
+KERNELS = ("baseline", "AVX2", "AVX-512")  # as the library numbers them
+ERRORS = {
+    1: "there is not enough memory for its trees",
+    2: "a tree is damaged",
+    3: "a tree is too deep",
+    4: "a threshold is not a number, or the lowest",
+}
+NO_COVER, MANY_FEATURES = "a split has no cover, or less than below it", "a path has more than 256 features"
+UNEXPLAINED = {1: NO_COVER, 2: MANY_FEATURES, 3: NO_COVER}
+WORTH_A_THREAD = 200000  # splits times rows: less takes under a millisecond
+
+
+class Kernels(NamedTuple):
+    """The numbers of the kernels for `rows` side by side and for one `row`; the former from `least` rows on."""
+
+    rows: int
+    row: int
+    least: int
+
+
+class NativeForest(object):
+    """A model's trees in the library's memory.
+
+    Rows are float32 (n, features) in C order, and NaN is missing; any other array raises ValueError. `threads` is how
+    many share the rows of a call; they end with it. `kernel` is one of KERNELS, by default this machine's quickest.
+    `unexplained` is why there are no contributions, or empty. Raises Unsuitable where the library cannot hold the
+    model.
+    """
+
+    def __init__(self, forest: Forest, threads: int = 1, kernel: Optional[str] = None):
+        self._library = native.load()
+        self.features = forest.features
+        self.outputs = len(forest.groups)
+        self.threads = threads
+        self._base = np.array(forest.base, dtype=np.float32)
+        # older releases add a row's trees first, and then what the row begins with
+        base_first_since = (1, 4) if forest.dart else (1, 3)
+        self._base_last = int(base_first_since > XGBOOST)
+        self._forest = _copied(self._library, forest)
+        weakref.finalize(self, self._library.xgbpatch_forest_free, self._forest)
+        self.unexplained = UNEXPLAINED.get(self._library.xgbpatch_forest_unexplained(self._forest), "")
+        self.bytes = int(self._library.xgbpatch_forest_bytes(self._forest))
+        self._splits = int(self._library.xgbpatch_forest_splits(self._forest))
+        self._kernels = _kernels(kernel) if kernel else quickest()
+        self.kernel = KERNELS[self._kernels.rows]
+
+    def margins(self, rows: np.ndarray, base_margin: Optional[np.ndarray] = None) -> np.ndarray:
+        """float32 (n, outputs). `base_margin`, as many numbers, is what the rows begin with instead of the model's."""
+        self._check(rows)
+        margins = np.empty((len(rows), self.outputs), dtype=np.float32)
+        each = int(base_margin is not None)
+        base = self._bases(rows, base_margin)
+        call = self._library.xgbpatch_margins
+
+        def compute(begin: int, end: int) -> int:
+            start = base[begin:] if each else base
+            rest = (end - begin, _at(start), each, self._base_last, _at(margins, begin))
+            failed: int = call(self._forest, _at(rows, begin), *rest)
+            return failed
+
+        self._run(compute, len(rows), 8 * self.outputs)
+        return margins
+
+    def contributions(self, rows: np.ndarray, base_margin: Optional[np.ndarray] = None) -> np.ndarray:
+        """float64 (n, outputs, features + 1), the base value last: the values of a row add up to its margin.
+
+        Raises Unsuitable where the model has no contributions, and MemoryError.
+        """
+        values = np.empty((len(rows), self.outputs, self.features + 1))
+        if len(rows) < self._kernels.least:
+            self._explain("contributions_of_rows", self._kernels.row, rows, values)
+        else:
+            self._explain("contributions", self._kernels.rows, rows, values)
+        values[..., -1] += self._bases(rows, base_margin)
+        return values
+
+    def interactions(self, rows: np.ndarray, base_margin: Optional[np.ndarray] = None) -> np.ndarray:
+        """float64 (n, outputs, features + 1, features + 1), symmetric: its rows add up to `contributions`.
+
+        Raises Unsuitable where the model has no contributions, and MemoryError.
+        """
+        values = np.empty((len(rows), self.outputs, self.features + 1, self.features + 1))
+        self._explain("interactions", self._kernels.rows, rows, values)
+        values[..., -1, -1] += self._bases(rows, base_margin)
+        return values
+
+    def _explain(self, name: str, number: int, rows: np.ndarray, values: np.ndarray) -> None:
+        if self.unexplained:
+            raise Unsuitable(self.unexplained)
+        self._check(rows)
+        call = getattr(self._library, "xgbpatch_" + name)
+
+        def compute(begin: int, end: int) -> int:
+            failed: int = call(self._forest, number, _at(rows, begin), end - begin, _at(values, begin))
+            return failed
+
+        self._run(compute, len(rows), 1)
+
+    def _check(self, rows: np.ndarray) -> None:
+        if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != self.features or not rows.flags.c_contiguous:
+            raise ValueError("rows have to be float32 (n, {}) in C order".format(self.features))
+
+    def _bases(self, rows: np.ndarray, base_margin: Optional[np.ndarray]) -> np.ndarray:
+        if base_margin is None:
+            return self._base
+        return np.ascontiguousarray(base_margin, dtype=np.float32).reshape(len(rows), self.outputs)
+
+    def _run(self, compute: Callable[[int, int], int], rows: int, cheaper: int) -> None:
+        """`compute(begin, end)` for all rows, in slices side by side where that is worth a thread's start."""
+        most = rows * self._splits // (WORTH_A_THREAD * cheaper)
+        slices = max(1, min(self.threads, most, rows))
+        width = -(-rows // slices)
+        width = -(-width // 8) * 8 if slices > 1 else width  # kernels take 8 rows at once
+        bounds = [(begin, min(rows, begin + width)) for begin in range(0, rows, max(1, width))]
+        failures: List[int] = []
+        started = [threading.Thread(target=lambda b=bound: failures.append(compute(*b))) for bound in bounds[1:]]
+        for thread in started:
+            thread.start()
+        for bound in bounds[:1]:
+            failures.append(compute(*bound))
+        for thread in started:
+            thread.join()
+        if any(failures) or len(failures) < len(bounds):
+            raise MemoryError("the native library has not enough memory for {} rows".format(rows))
+
+
+def spare_threads(environment: Mapping[str, str], workers: int, cpus: float) -> int:
+    """The threads for one of `workers` processes: what OMP_NUM_THREADS says, but no more than its share of the CPUs.
+
+    `cpus` is what the container's limit gives, or infinity.
+    """
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = max(1, int(min(own, cpus)) // max(1, workers))
+    try:
+        return max(1, min(share, int(environment.get("OMP_NUM_THREADS", "") or share)))
+    except ValueError:
+        return share
+
+
+def kernels() -> Tuple[str, ...]:
+    """Those of KERNELS that this machine can run; raises Unsuitable where there is no library."""
+    return KERNELS[: native.load().xgbpatch_kernels()]
+
+
+def _kernels(kernel: str) -> Kernels:
+    if kernel not in kernels():
+        raise Unsuitable("this machine cannot run the kernel {}".format(kernel))
+    return Kernels(KERNELS.index(kernel), KERNELS.index(kernel), 2)
+
+
+@functools.lru_cache(maxsize=None)
+def quickest() -> Kernels:
+    """The quickest kernels of this machine, timed on a small forest: what a processor can run need not be fast."""
+    sample, times = _small_forest(), []
+    rows = np.random.RandomState(0).standard_normal((16, sample.features)).astype(np.float32)
+    for number, kernel in enumerate(kernels()):
+        forest = NativeForest(sample, kernel=kernel)
+        width = forest._library.xgbpatch_kernel_width(number)
+        together = min(_seconds(forest, rows) for _ in range(5)) / len(rows)
+        times.append((together, width * together, min(_seconds(forest, rows[:1]) for _ in range(5))))
+    best = min(range(len(times)), key=lambda number: times[number][0])
+    alone = min(range(len(times)), key=lambda number: times[number][2])
+    return Kernels(best, alone, max(2, math.ceil(times[best][1] / times[alone][2])))
+
+
+def _seconds(forest: NativeForest, rows: np.ndarray) -> float:
+    begun = time.perf_counter()
+    forest.contributions(rows)
+    return time.perf_counter() - begun
+
+
+def _small_forest(depth: int = 6, trees: int = 20, features: int = 12) -> Forest:
+    """Full trees of that depth, with random splits."""
+    random, inner = np.random.RandomState(0), 2**depth - 1
+    nodes = 2 * inner + 1
+    place = np.arange(nodes)
+
+    def tree() -> Tree:
+        return Tree(
+            left=np.where(place < inner, 2 * place + 1, -1),
+            right=np.where(place < inner, 2 * place + 2, -1),
+            feature=random.randint(0, features, nodes),
+            condition=random.standard_normal(nodes).astype(np.float32),
+            default_left=random.randint(0, 2, nodes),
+            cover=2.0 ** (depth - np.floor(np.log2(place + 1))),
+            weight=np.float32(1),
+        )
+
+    return Forest("", features, (tuple(tree() for _ in range(trees)),), (np.float32(0),))
+
+
+def _copied(loaded: ctypes.CDLL, forest: Forest) -> int:
+    """The address of the library's own forest; raises Unsuitable."""
+    handle: int = loaded.xgbpatch_forest(forest.features, len(forest.groups))
+    if not handle:
+        raise Unsuitable(ERRORS[1])
+    try:
+        for output, trees in enumerate(forest.groups):
+            for tree in trees:
+                _hold(_add(loaded, handle, tree))
+            loaded.xgbpatch_forest_output(handle, output)
+        _hold(loaded.xgbpatch_forest_end(handle))
+    except BaseException:
+        loaded.xgbpatch_forest_free(handle)
+        raise
+    return handle
+
+
+def _add(loaded: ctypes.CDLL, handle: int, tree: Tree) -> int:
+    integers = [np.ascontiguousarray(array, dtype=np.int32) for array in (tree.left, tree.right, tree.feature)]
+    reals = [np.ascontiguousarray(array, dtype=np.float32) for array in (tree.condition, tree.cover)]
+    default_left = np.ascontiguousarray(tree.default_left, dtype=np.uint8)
+    if len({len(array) for array in integers + reals + [default_left]}) > 1:
+        return 2
+    starts, words = _sets(tree)
+    error: int = loaded.xgbpatch_forest_add(
+        handle, len(integers[0]), *[_at(array) for array in integers], _at(reals[0]), _at(default_left), _at(reals[1]),
+        float(tree.weight), _at(starts), _at(words), 0 if words is None else len(words),
+    )  # fmt: skip
+    return error
+
+
+def _sets(tree: Tree) -> Tuple[Optional[np.ndarray], Optional[np.ndarray]]:
+    """Of each node where its set begins in the second array, or -1; there the number of words, then these."""
+    if not tree.categories:
+        return None, None
+    words: List[int] = []
+    starts = np.full(len(tree.left), -1, dtype=np.int32)
+    for node, categories in tree.categories.items():
+        members = [int(category) for category in categories]
+        size = max(members, default=-1) // 32 + 1
+        bits = [0] * size
+        for category in members:
+            bits[category // 32] |= 1 << category % 32
+        starts[node] = len(words)
+        words += [size] + bits
+    return starts, np.array(words, dtype=np.uint32)
+
+
+def _hold(error: int) -> None:
+    if error:
+        raise Unsuitable(ERRORS[error])
+
+
+def _at(array: Optional[np.ndarray], row: int = 0) -> Optional[int]:
+    """The address of a row of an array in C order, which its caller keeps alive."""
+    return None if array is None else array.ctypes.data + row * array.strides[0]
+
+
+# A model's trees in the place of its booster.
+
+
 NAME = "native"
 SAMPLE = 128  # rows of a proof that are kept for another
 TIMES = 10  # measured: at the peak an old xgboost's writer, arrays and forest hold up to 9 times the serialised model

@@ -16,8 +16,8 @@ import xgboost
 from .. import request_data
 from ..model import accelerator as proof
 from ..model import booster as model_booster
-from ..model.accelerator import Accelerator
-from ..model.choice import Choice, Unsuitable
+from ..model.accelerator import Accelerator, Choice
+from ..model.booster import Unsuitable
 from . import model as onedal_model
 
 

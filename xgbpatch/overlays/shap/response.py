@@ -15,7 +15,7 @@ import numpy as np
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from sagemaker_xgboost_container.constants import xgb_constants
 
-from ..native import text as native_text
+from .. import native
 from .request import Explanation, ResponseOptions, ShapOptions
 from .values import NotExplained, advice
 
@@ -132,11 +132,11 @@ class KeyValues(object):
     def _lines(self, keys: Sequence[str], count: int) -> Iterator[str]:
         vectors = self.classes or 1
         numbers = sum(self._arrays[key][:1].size for key in keys)
-        together = max(1, native_text.AT_ONCE // max(1, numbers))
+        together = max(1, native.AT_ONCE // max(1, numbers))
         for start in range(0, count, together):  # interactions are large: they are not copied whole
             stop = min(count, start + together)
             arrays = [self._arrays[key][start:stop].reshape((stop - start) * vectors, -1) for key in keys]
-            for text in native_text.shortest(np.concatenate(arrays, axis=1), ","):
+            for text in native.shortest(np.concatenate(arrays, axis=1), ","):
                 yield text
 
     def _pairs(self, count: int) -> Iterator[str]:
@@ -148,13 +148,13 @@ class KeyValues(object):
         """JSON of the first records: numbers, lists of them, and `{"feature": ..., "value": ...}` of TOP_K."""
         if key == TOP_K:
             return map(json.dumps, self._top(count, lambda name, value: {"feature": name, "value": value}))
-        return _nested(self._arrays[key][:count], native_text.JSON)
+        return _nested(self._arrays[key][:count], native.JSON)
 
     def lists(self, key: str, count: int) -> Iterator[str]:
         """What the base writes of a list in CSV, or of a number; TOP_K is a list of `name=value`."""
         if key == TOP_K:
             return map(str, self._top(count, pair))
-        return _nested(self._arrays[key][:count], native_text.PYTHON)
+        return _nested(self._arrays[key][:count], native.PYTHON)
 
     def flat(self, key: str, record: int) -> Dict[str, List[float]]:
         """For recordio-protobuf: one list in C order (class, then row, then column); TOP_K comes with TOP_K_INDEX."""
@@ -169,7 +169,7 @@ class KeyValues(object):
         def vector(indexes: np.ndarray, values: np.ndarray) -> Pairs:
             return Pairs(write(self._names[index], value) for index, value in zip(indexes, values.tolist()))
 
-        numbers = native_text.doubles(self._arrays[TOP_K][:count])
+        numbers = native.doubles(self._arrays[TOP_K][:count])
         for indexes, values in zip(self._order, numbers):
             yield vector(indexes, values) if self.classes is None else Pairs(map(vector, indexes, values))
 
@@ -177,9 +177,9 @@ class KeyValues(object):
 def _nested(array: np.ndarray, special: Tuple[str, str]) -> Iterator[str]:
     """Each record of `array` as a number, or a list of numbers, or of lists."""
     if array.ndim == 1:
-        return native_text.shortest(array.reshape(-1, 1), special=special)
+        return native.shortest(array.reshape(-1, 1), special=special)
     vectors = array if array.ndim == 2 else array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
-    texts = map("[{}]".format, native_text.shortest(vectors, special=special))
+    texts = map("[{}]".format, native.shortest(vectors, special=special))
     for size in reversed(array.shape[1:-1]):
         texts = map("[{}]".format, _joined(texts, size))
     return texts

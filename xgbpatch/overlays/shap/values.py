@@ -13,10 +13,9 @@ from typing import Any, Callable, Deque, List, Sequence
 import numpy as np
 import xgboost
 
-from .. import request_data
+from .. import native, request_data
 from ..model import booster as model_booster
 from ..model.booster import PredictCall
-from ..native import text
 from .request import ShapOptions
 
 MEMORY_LIMIT = 512 * 1024**2  # bytes of float32 that the answer may hold while it is made
@@ -201,7 +200,7 @@ def written() -> float:
     """Seconds to write one number of a response, by the quickest of five runs, as it counts until the process ends."""
     numbers = np.linspace(-1, 1, 4096, dtype=np.float32).reshape(64, 64)
     runs = [
-        _seconds(lambda: [",".join(text.shortest(numbers)) for _ in range(2)]) for _ in range(5)
+        _seconds(lambda: [",".join(native.shortest(numbers)) for _ in range(2)]) for _ in range(5)
     ]  # and put together
     return min(runs) / numbers.size
 
