@@ -1,18 +1,15 @@
-"""The documents are held to the command line: every option has a line, and every command line in them parses."""
+"""The documents say what the program does: its tables, its promise, its variables; their links lead somewhere."""
 
 import ast
 import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
 
-import click
 import pytest
 import xgboost
 
+from support.documentation import PAGES, ROOT
 from xgbpatch import layout, provenance
-from xgbpatch.cli import cli
 from xgbpatch.config.loader import VARIABLES
 from xgbpatch.config.settings import KEYS
 from xgbpatch.inspection.facts import Facts, PythonFacts
@@ -21,44 +18,12 @@ from xgbpatch.overlays import settings
 from xgbpatch.patch.compose import compose
 from xgbpatch.spec import Spec
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/abalone/README.md")
-
-
-def command_lines() -> list[tuple[str, str]]:
-    """Every `xgbpatch …` line of a fenced block, comments and prompts left out."""
-    found = []
-    for page in PAGES:
-        for block in re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
-            for line in re.sub(r"\\\n\s*", "", block).splitlines():
-                match = re.match(r"(?:\$ )?(?:\.venv/bin/)?(xgbpatch [^#|>&;]*)", line.strip())
-                if match:
-                    found.append((f"{page.name}: {match[1].strip()}", match[1].strip()))
-    return found
-
 
 def test_the_command_reference_is_current():
     result = subprocess.run(
         [sys.executable, ROOT / "scripts/docs", "--check"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-
-
-def test_the_pages_hold_command_lines():
-    assert len(command_lines()) > 10
-
-
-@pytest.mark.parametrize("line", [pytest.param(line, id=name) for name, line in command_lines()])
-def test_a_documented_command_line_parses(line):
-    words = shlex.split(line)[1:]
-    command: click.Command = cli
-    context = click.Context(cli, info_name="xgbpatch")
-    while isinstance(command, click.Group) and words:
-        name = words.pop(0)
-        found = command.get_command(context, name)
-        assert found is not None, f"no command {name!r}"
-        command = found
-    command.make_context(command.name, words, resilient_parsing=False, parent=context)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -92,8 +57,9 @@ def test_the_site_is_not_built_with_a_link_that_leads_nowhere(tmp_path):
 
 
 def test_every_runtime_variable_has_its_row():
-    text = (ROOT / "docs/features.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `(XGBPATCH_\w+)` \|(.*)\|$", text, re.M))
+    text = (ROOT / "docs/variables.md").read_text(encoding="utf-8")
+    part = re.search(r"## Of an image\n(.*?)\n## ", text, re.S)[1]
+    rows = dict(re.findall(r"^\| `(XGBPATCH_\w+)` \|(.*)\|$", part, re.M))
     assert set(rows) == {variable.name for variable in settings.VARIABLES}
     for variable in settings.VARIABLES:
         for value in (*variable.allowed, variable.default):
@@ -101,9 +67,11 @@ def test_every_runtime_variable_has_its_row():
 
 
 def test_every_build_variable_and_key_is_documented():
-    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    text, variables = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("configuration.md", "variables.md")
+    )
     for variable in VARIABLES:
-        assert f"`{variable.name}`" in text, variable.name
+        assert f"`{variable.name}`" in variables, variable.name
     for key in KEYS:
         assert f"`{key}`" in text, key
 

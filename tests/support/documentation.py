@@ -1,0 +1,105 @@
+"""The pages of the documentation: their fenced blocks, and the commands in these."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+)
+SHELL = ("bash", "sh", "console")
+
+_FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
+_HERE_DOCUMENT = re.compile(r"(<<-?)\s*'?(\w+)'?(.*?\n).*?^\s*\2$", re.M | re.S)
+_ENDS = frozenset("();|&\n") | {"&&", "||", "|&", ";;", "("}
+_KEYWORDS = {"if", "then", "else", "elif", "fi", "while", "until", "do", "done", "{", "}", "!", "exec"}
+_WRAPPERS = {"timeout": 2, "nice": 1, "eval": 1, "sudo": 1}  # words that stand before a command
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its page, the line of its fence, its language and its text."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """For the id of a test."""
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def script(self) -> str:
+        """What a shell is to run; of a console the lines behind the prompts."""
+        if self.language != "console":
+            return self.text
+        return "\n".join(line[2:] for line in self.text.splitlines() if line.startswith("$ "))
+
+
+def blocks(*languages: str) -> list[Block]:
+    """Every fenced block of all pages in one of these languages."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in _FENCE.finditer(text):
+            if match[1] in languages:
+                found.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]))
+    return found
+
+
+def commands(script: str) -> Iterator[list[str]]:
+    """The words of each command of a shell script, without assignments and redirections, in their order."""
+    script = _without_comments(_HERE_DOCUMENT.sub(r"\3", script.replace("\\\n", " ")))
+    lexer = shlex.shlex(script, posix=True, punctuation_chars="();<>|&\n")
+    lexer.whitespace = " \t\r"
+    lexer.commenters = ""
+    lexer.whitespace_split = True
+    words: list[str] = []
+    tokens = list(lexer)
+    position = 0
+    while position < len(tokens):
+        token = tokens[position]
+        if token[:1] in "<>&" and set(token) <= set("<>&") and token not in {"&", "&&"}:
+            position += 2  # a redirection and what it names
+            if words and words[-1] in {"1", "2"}:
+                words.pop()
+            continue
+        if set(token) <= _ENDS:
+            yield from _command(words)
+            words = []
+        else:
+            words.append(token)
+        position += 1
+    yield from _command(words)
+
+
+def _without_comments(script: str) -> str:
+    kept, quote, comment = "", "", False
+    for character in script:
+        comment = character != "\n" and (comment or (character == "#" and not quote and kept[-1:] in {"", " ", "\n"}))
+        if not comment:
+            kept += character
+            if character in {quote, *(() if quote else "'\"")}:
+                quote = "" if quote else character
+    return kept
+
+
+def _command(words: list[str]) -> Iterator[list[str]]:
+    while words and (words[0] in _KEYWORDS or re.fullmatch(r"\w+=.*", words[0], re.S) or words[0] in _WRAPPERS):
+        words = words[_WRAPPERS.get(words[0], 1) :]
+    if words[:2] == ["sh", "-c"]:
+        yield from commands(words[2])
+        return
+    for inner in re.findall(r"\$\((.*?)\)", " ".join(words)):  # within double quotes
+        yield from commands(inner)
+    if words and not words[0].startswith("$("):
+        yield words
