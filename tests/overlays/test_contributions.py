@@ -11,9 +11,9 @@ from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays import predictor as prediction
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import booster
-from xgbpatch_overlays.shap import methods, values
+from xgbpatch_overlays.settings import ShapOptions
+from xgbpatch_overlays.shap import values
 from xgbpatch_overlays.shap import values as shap_values
-from xgbpatch_overlays.shap.request import ShapOptions
 from xgbpatch_overlays.shap.values import NotExplained
 
 from support.overlays import explaining, zoo
@@ -172,7 +172,7 @@ def test_a_first_request_that_has_spent_its_time_on_measuring_is_sent_again(tmp_
     monkeypatch.setattr(values, "slowness", lambda: 1.0)
     served = explaining.serve(tmp_path, "regression")
     monkeypatch.setattr(prediction, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    monkeypatch.setattr(methods, "methods", lambda *_: (method(values.Cost(0.0, 6.0)),))
+    monkeypatch.setattr(values, "methods", lambda *_: (method(values.Cost(0.0, 6.0)),))
     x = zoo.inputs(rows=1).astype(np.float32)
     with pytest.raises(NotExplained, match=r"measured the model for 45 s.*the limit is 50 s.*send it again") as refusal:
         served.explain(x)
@@ -181,8 +181,8 @@ def test_a_first_request_that_has_spent_its_time_on_measuring_is_sent_again(tmp_
 
 
 def method(cost):
-    return methods.Method(
-        lambda matrix, _: matrix, lambda matrix, call: methods.native(matrix, call, ShapOptions()), cost
+    return values.Method(
+        lambda matrix, _: matrix, lambda matrix, call: values.by_booster(matrix, call, ShapOptions()), cost
     )
 
 
@@ -244,7 +244,7 @@ def test_interactions_too_dear_to_be_timed_are_bounded_by_the_values(tmp_path, m
     asked = shap_values.PredictCall(served.model, {})
     monkeypatch.setattr(values, "DEAR", 1e-6)
     monkeypatch.setattr(shap_values, "interactions", lambda *_: pytest.fail("they were timed"))
-    assert methods.native_cost(asked, INTERACTIONS).row > values.DEAR * 1000
+    assert values.booster_cost(asked, INTERACTIONS).row > values.DEAR * 1000
     assert booster.width(served.model) == 1000
 
 
@@ -266,7 +266,7 @@ def test_a_refusal_is_found_out_once(tmp_path, monkeypatch):
         asked.append(1)
         raise refuse
 
-    monkeypatch.setattr(methods, "methods", refusing)
+    monkeypatch.setattr(values, "methods", refusing)
     for _ in range(3):
         with pytest.raises(NotExplained, match="for a reason"):
             served.explain(zoo.inputs(rows=1).astype(np.float32))

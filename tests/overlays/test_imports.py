@@ -2,7 +2,7 @@
 
 from support.overlays import forks
 
-MOST = 17  # modules of a request with SHAP, packages included
+MOST = 14  # modules of a request with SHAP, packages included
 PROGRAM = """
 import pathlib, sys, tempfile
 from support.overlays import zoo

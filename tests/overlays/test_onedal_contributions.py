@@ -8,8 +8,8 @@ import xgboost
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.native import engine as native_engine
 from xgbpatch_overlays.onedal import engine, model
-from xgbpatch_overlays.shap import methods, values
-from xgbpatch_overlays.shap.request import ShapOptions
+from xgbpatch_overlays.settings import ShapOptions
+from xgbpatch_overlays.shap import values
 
 from support.overlays import explaining, zoo
 
@@ -104,7 +104,7 @@ def test_auto_takes_the_faster(tmp_path, monkeypatch, counted, seconds):
 
 @needs_contributions
 def test_a_model_too_dear_to_be_proved_stays_with_the_booster(tmp_path, monkeypatch, counted):
-    monkeypatch.setattr(methods, "SECONDS", 0.0)
+    monkeypatch.setattr(values, "PROOF_SECONDS", 0.0)
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     served.explain(zoo.inputs(rows=7).astype(np.float32))
     assert counted == []

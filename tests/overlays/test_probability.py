@@ -6,8 +6,8 @@ from unittest import mock
 import numpy as np
 import pytest
 from xgbpatch_overlays.model import folder as model_folder
+from xgbpatch_overlays.settings import PROBABILITY, ShapOptions
 from xgbpatch_overlays.shap import probability
-from xgbpatch_overlays.shap.request import PROBABILITY, ShapOptions
 from xgbpatch_overlays.shap.values import NotExplained
 
 from support.overlays import explaining, forks, zoo

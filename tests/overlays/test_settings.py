@@ -2,7 +2,6 @@
 
 import pytest
 from xgbpatch_overlays import settings
-from xgbpatch_overlays.shap import request
 
 CARRIED = {"XGBPATCH_FEATURES": "shap,daal4py"}
 
@@ -20,7 +19,7 @@ def test_daal4py_carried_asks_for_nothing_by_itself():
 def test_shap_carried_lets_requests_ask():
     asked = settings.read(CARRIED)
     assert (asked.active, asked.explains, asked.shap) == (True, True, False)
-    assert asked.response_options == request.ResponseOptions()
+    assert asked.response_options == settings.ResponseOptions()
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,7 @@ def test_how_an_explanation_is_made_is_read():
     carried = {"XGBPATCH_FEATURES": "shap,shap-probability"}
     names = {"SPACE": "probability", "APPROXIMATE": "on", "HEADER": "On", "TOP_K": " 3 "}
     asked = settings.read(dict(carried, **{"XGBPATCH_SHAP_" + name: value for name, value in names.items()}))
-    assert asked.response_options == request.ResponseOptions("probability", approximate=True, top_k=3, header=True)
+    assert asked.response_options == settings.ResponseOptions("probability", approximate=True, top_k=3, header=True)
 
 
 @pytest.mark.parametrize("value", ["append", " Append ", "APPEND"])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from test_serve import answer, gunicorn
 from xgbpatch_overlays import request_data
+from xgbpatch_overlays.settings import ShapOptions
 from xgbpatch_overlays.shap import values
-from xgbpatch_overlays.shap.request import ShapOptions
 from xgbpatch_overlays.shap.values import Cost, NotExplained
 
 from support.overlays import explaining, zoo

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve
-from xgbpatch_overlays.shap import request
+from xgbpatch_overlays import settings
 
 from support.overlays import zoo
 from support.overlays.endpoint import FEATURES, SHAP
@@ -82,11 +82,11 @@ def test_the_base_sees_its_accept_without_our_parameters(server):
     ],
 )
 def test_accept_is_read(accept, base_sees, options):
-    assert request.of_request(None, accept) == (base_sees, options)
+    assert settings.of_request(None, accept) == (base_sees, options)
 
 
 def test_accept_counts_more_than_the_header():
-    found = request.of_request("trace=7; shap=on ; top_k=2", "text/csv;shap=off;header=on")
+    found = settings.of_request("trace=7; shap=on ; top_k=2", "text/csv;shap=off;header=on")
     assert found == ("text/csv", {"shap": "off", "top_k": "2", "header": "on"})
 
 

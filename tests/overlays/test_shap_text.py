@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays import native
+from xgbpatch_overlays.settings import Explanation
 from xgbpatch_overlays.shap import response
-from xgbpatch_overlays.shap.request import Explanation
 
 NAMES = ("f0", 'a "b", c', "\u00fc:=%", "\\u0000[]{}", "line\nbreak")
 ROWS = 7

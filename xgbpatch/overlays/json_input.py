@@ -17,8 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from . import request_data
 from .model import folder as model_folder
-from .settings import did_you_mean
-from .shap.request import quoted, without_folders
+from .settings import did_you_mean, quoted, without_folders
 
 JSON, LINES, CSV = "application/json", "application/jsonlines", "text/csv"
 MOST_CELLS = 6 * 2**20  # of a small body: as many as CSV within SageMaker's limit can hold

@@ -20,7 +20,6 @@ from sagemaker_xgboost_container.algorithm_mode import handler_service, serve_ut
 from . import fixes, json_input, settings
 from . import predictor as prediction
 from .model import booster, version_guard
-from .shap import request as shap_request
 from .shap import response, values
 
 RESPONSE_SIZE, RESPONSE_BYTES = "max_response_size", 6553500  # of the model server, and what it is without a line
@@ -59,7 +58,7 @@ def server_limit(environment: Mapping[str, str]) -> int:
     value = found[-1] if found else ""
     if value.startswith("$$"):  # it puts a variable there
         value = environment.get(value.strip("$"), "")
-    return shap_request.count(value) or RESPONSE_BYTES
+    return settings.count(value) or RESPONSE_BYTES
 
 
 def inference_handler() -> type:
@@ -87,14 +86,14 @@ class Request:
     """
 
     context: Any
-    options: Optional[shap_request.ResponseOptions] = None
+    options: Optional[settings.ResponseOptions] = None
     evaluation: Any = None
     refusal: Optional[BaseInferenceToolkitError] = None
 
     def refuse(self, status: int, reason: str) -> BaseInferenceToolkitError:
         """The toolkit's error, for the base to handle as its own."""
         self.refusal = BaseInferenceToolkitError(
-            status, shap_request.without_folders(reason), http.client.responses[status]
+            status, settings.without_folders(reason), http.client.responses[status]
         )
         return self.refusal
 
@@ -115,7 +114,7 @@ def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
         if request.refusal is None:
             raise
         context.set_response_status(request.refusal.status_code, request.refusal.phrase)
-        context.set_response_content_type(0, shap_request.TEXT)
+        context.set_response_content_type(0, settings.TEXT)
         return [request.refusal.message]
     finally:
         handler.request = Request(None)
@@ -125,16 +124,16 @@ def _read(request: Request, config: Any) -> None:
     """Take what is ours out of the headers; raises the refusal of a bad option."""
     headers = request.context.get_all_request_header(0)
     names = {name.lower(): name for name in headers}
-    own = headers.get(names.get(shap_request.ATTRIBUTES.lower()))
-    accept, options = shap_request.of_request(own, headers.get(names.get("accept")))
+    own = headers.get(names.get(settings.ATTRIBUTES.lower()))
+    accept, options = settings.of_request(own, headers.get(names.get("accept")))
     if not options:
         request.options = config.response_options if config.shap or response.known_keys() else None
         return
     if "accept" in names:
         headers[names["accept"]] = accept
     try:
-        request.options = shap_request.apply(options, config)
-    except shap_request.BadOption as bad:
+        request.options = settings.apply(options, config)
+    except settings.BadOption as bad:
         raise request.refuse(400, str(bad)) from bad
 
 
@@ -210,5 +209,5 @@ class ExplainingHandler(ReadingHandler):
                 body = explained.appended(lines, response.to_lines)
         except values.NotExplained as refusal:
             raise self.request.refuse(refusal.status, refusal.reason) from refusal
-        self.request.context.set_response_header(0, shap_request.ATTRIBUTES, options.attributes())
+        self.request.context.set_response_header(0, settings.ATTRIBUTES, options.attributes())
         return body

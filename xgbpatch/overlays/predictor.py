@@ -22,8 +22,8 @@ from .model import accelerator, folder
 from .model import booster as model_booster
 from .model.accelerator import Choice
 from .model.booster import PredictCall
-from .shap import methods, response, values
-from .shap.request import Explanation, ShapOptions
+from .settings import Explanation, ShapOptions
+from .shap import response, values
 from .shap.values import NotExplained
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class LoadedModel(object):
         self._names: Optional[Tuple[str, ...]] = None
         self._outputs: Optional[Tuple[int, int, str]] = None
         self._native: Dict[str, Any] = {}
-        self._methods: Dict[Tuple[ShapOptions, str], Tuple[methods.Method, ...]] = {}
+        self._methods: Dict[Tuple[ShapOptions, str], Tuple[values.Method, ...]] = {}
         self._refusals: Dict[Tuple[ShapOptions, str], Tuple[int, str]] = {}
 
     def names(self, booster: Any) -> Tuple[str, ...]:
@@ -75,14 +75,14 @@ class LoadedModel(object):
                 return Step(method, rows, call)
         raise AssertionError("the booster's own method takes every request")
 
-    def methods(self, call: PredictCall, options: ShapOptions) -> Tuple[methods.Method, ...]:
+    def methods(self, call: PredictCall, options: ShapOptions) -> Tuple[values.Method, ...]:
         """What cannot be explained is found out once, too: reading the whole model takes its time."""
         kind = (options, repr(sorted(call.options.items())))  # a script may ask for another cut of the trees
         if kind in self._refusals:
             raise NotExplained(*self._refusals[kind])
         if kind not in self._methods:
             try:
-                self._methods[kind] = methods.methods(self._accelerator(call), self.folder, call, options)
+                self._methods[kind] = values.methods(self._accelerator(call), self.folder, call, options)
             except NotExplained as refusal:
                 self._refusals[kind] = (refusal.status, refusal.reason)
                 raise
@@ -104,7 +104,7 @@ class LoadedModel(object):
 class Step(NamedTuple):
     """An array to be computed by `method` from its `rows`."""
 
-    method: methods.Method
+    method: values.Method
     rows: Any
     call: PredictCall
 

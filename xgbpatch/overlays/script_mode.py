@@ -24,8 +24,8 @@ from . import request_data, settings
 from .model import booster as model_booster
 from .model.accelerator import Choice, choose
 from .model.booster import PredictCall
+from .settings import MARGIN, Explanation, quoted
 from .shap import response
-from .shap.request import MARGIN, Explanation, quoted
 from .shap.values import NotExplained
 
 __all__ = ["Accelerated", "Explanation", "NotExplained", "accelerate", "append_csv", "append_json", "explain", "matrix"]

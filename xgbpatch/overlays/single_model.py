@@ -13,30 +13,31 @@ from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
 from . import predictor as prediction
-from .shap import request, values
+from . import settings
 from .shap import response as shap_response
+from .shap import values
 
 ENGINE_HEADER = "X-Xgbpatch-Engine"
 EXPLAINED_RESPONSE = "xgbpatch_explained_response"  # of flask.g, which ends with the request
 CSV_BODY = "xgbpatch_csv_body"  # likewise
 
 
-def install(settings: Any) -> None:
+def install(config: Any) -> None:
     """Hook prediction, and the routes of what is on. The model may be loaded by now: gunicorn's import has done it."""
     service = serve.ScoringService
     views = service.app.view_functions  # routes are bound to functions early: serve.invocations is not looked up again
-    if settings.reads_json:
+    if config.reads_json:
         serve_utils.parse_content_data = parsing(serve_utils.parse_content_data)
         views["invocations"] = reading(views["invocations"])
-    if not settings.predicts:
+    if not config.predicts:
         return
-    predictor = prediction.install(settings, serve_utils, encoder)
+    predictor = prediction.install(config, serve_utils, encoder)
     if service.booster is not None:
         predictor.prepare(service.booster, service.format, service.MODEL_PATH)
-    if settings.explains:
+    if config.explains:
         serve._handle_selectable_inference_response = selecting(serve._handle_selectable_inference_response)
-        views["invocations"] = explained(views["invocations"], predictor, settings)
-    if settings.engine is not None:
+        views["invocations"] = explained(views["invocations"], predictor, config)
+    if config.engine is not None:
         views["ping"] = announced(views["ping"], predictor)
 
 
@@ -57,7 +58,7 @@ def reading(view: Callable[..., Any]) -> Callable[..., Any]:
         try:
             body = json_input.to_csv(flask.request.data, content_type, columns())
         except json_input.Refused as refusal:
-            return flask.Response(response=refusal.reason, status=refusal.status, content_type=request.TEXT)
+            return flask.Response(response=refusal.reason, status=refusal.status, content_type=settings.TEXT)
         if not body:
             return flask.Response(response="", status=http.client.NO_CONTENT)
         setattr(flask.g, CSV_BODY, body)
@@ -77,19 +78,19 @@ def parsing(parse: Callable[..., Any]) -> Callable[..., Any]:
     return parse_content_data
 
 
-def explained(view: Callable[..., Any], predictor: Any, settings: Any) -> Callable[..., Any]:
+def explained(view: Callable[..., Any], predictor: Any, config: Any) -> Callable[..., Any]:
     """`view`, whose successful responses are explained where that is asked. Its errors, and 204, pass as they are."""
 
     @functools.wraps(view)
     def invocations() -> Any:
         try:
-            options = _response_options(settings)
-            return view() if options is None else _explained(view, options, predictor, settings)
-        except request.BadOption as bad:
-            return flask.Response(response=str(bad), status=400, content_type=request.TEXT)
+            options = _response_options(config)
+            return view() if options is None else _explained(view, options, predictor, config)
+        except settings.BadOption as bad:
+            return flask.Response(response=str(bad), status=400, content_type=settings.TEXT)
         except values.NotExplained as refusal:
-            reason = request.without_folders(refusal.reason)
-            return flask.Response(response=reason, status=refusal.status, content_type=request.TEXT)
+            reason = settings.without_folders(refusal.reason)
+            return flask.Response(response=reason, status=refusal.status, content_type=settings.TEXT)
 
     return invocations
 
@@ -121,23 +122,23 @@ def announced(view: Callable[..., Any], predictor: Any) -> Callable[..., Any]:
     return ping
 
 
-def _response_options(settings: Any) -> Any:
+def _response_options(config: Any) -> Any:
     """How this request is explained, or None; the base sees its Accept without our parameters."""
     headers = flask.request.headers
-    accept, options = request.of_request(headers.get(request.ATTRIBUTES), headers.get("Accept"))
+    accept, options = settings.of_request(headers.get(settings.ATTRIBUTES), headers.get("Accept"))
     if options:
         if accept is not None:
             flask.request.environ["HTTP_ACCEPT"] = accept
-        return request.apply(options, settings)
-    return settings.response_options if settings.shap or shap_response.known_keys() else None
+        return settings.apply(options, config)
+    return config.response_options if config.shap or shap_response.known_keys() else None
 
 
-def _explained(view: Callable[..., Any], options: Any, predictor: Any, settings: Any) -> Any:
+def _explained(view: Callable[..., Any], options: Any, predictor: Any, config: Any) -> Any:
     if serve.SAGEMAKER_BATCH:
         options = dataclasses.replace(options, header=False)
     with prediction.captured() as evaluations:
         explained_response = shap_response.ExplainedResponse(
-            lambda shap_options: predictor.explain(evaluations[-1], shap_options), options, settings.shap_bytes
+            lambda shap_options: predictor.explain(evaluations[-1], shap_options), options, config.shap_bytes
         )
         setattr(flask.g, EXPLAINED_RESPONSE, explained_response)
         response = view()
@@ -148,7 +149,7 @@ def _explained(view: Callable[..., Any], options: Any, predictor: Any, settings:
         writer = _writer(response.mimetype, selectable)
         predicted = serve_utils.get_selected_output_keys() if selectable else ()
         response.set_data(explained_response.appended(response.get_data(as_text=True), writer, predicted))
-    response.headers[request.ATTRIBUTES] = options.attributes()
+    response.headers[settings.ATTRIBUTES] = options.attributes()
     return response
 
 

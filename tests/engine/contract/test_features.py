@@ -32,7 +32,7 @@ def _make_wrong(self, explanation, top_k):
 KeyValues.__init__ = _make_wrong
 write_within = lambda limit, records, write: write(records)
 """,
-    "shap/request.py": """
+    "settings.py": """
 READERS = dict(READERS, top_k=lambda name, text: abs(int(text)))
 """,
 }

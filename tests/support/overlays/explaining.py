@@ -10,7 +10,7 @@ from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays import predictor as prediction
 from xgbpatch_overlays import request_data, settings
-from xgbpatch_overlays.shap.request import ShapOptions
+from xgbpatch_overlays.settings import ShapOptions
 
 from support.overlays import zoo
 

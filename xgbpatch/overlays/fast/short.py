@@ -18,7 +18,7 @@ from ..model import booster as model_booster
 from ..model.booster import Unsuitable
 from ..native import body as native_body
 from ..native import engine as native_engine
-from ..shap.request import ATTRIBUTES
+from ..settings import ATTRIBUTES
 from . import wsgi
 from .wsgi import Headers, Reply
 

@@ -14,7 +14,7 @@ from sagemaker_xgboost_container.algorithm_mode import handler_service
 from sagemaker_xgboost_container.algorithm_mode.inference_errors import UnsupportedMediaTypeInferenceError
 from sagemaker_xgboost_container.mms_patch.mms_transformer import XGBMMSTransformer
 
-from ..shap import request
+from .. import settings
 
 TWICE = re.compile(r"\A([^:\n]+: )\1+")  # of a model that does not load, the base says two times that it does not
 
@@ -51,8 +51,8 @@ def _handle_error(context: Any, status_code: int, message: str) -> List[str]:
     """The signature that the base calls; a request without content gets none."""
     status = http.HTTPStatus(status_code)
     context.set_response_status(code=status.value, phrase=status.phrase)
-    context.set_response_content_type(0, request.TEXT)
-    return [request.without_folders(TWICE.sub(r"\1", message))]
+    context.set_response_content_type(0, settings.TEXT)
+    return [settings.without_folders(TWICE.sub(r"\1", message))]
 
 
 def _answering(handle: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,8 +10,8 @@ from typing import Any, Callable
 
 import xgboost
 
+from .. import settings
 from ..model import files
-from ..shap import request
 from . import _after_import, _loading
 
 EXPECTED = (
@@ -98,7 +98,7 @@ def _explained(view: Callable[..., Any], flask: Any) -> Callable[..., Any]:
             return view()
         except files.ModelRefused as refusal:
             logger.error("%s", refusal)
-            reason = request.without_folders(str(refusal))
-            return flask.Response(response=reason, status=500, content_type=request.TEXT)
+            reason = settings.without_folders(str(refusal))
+            return flask.Response(response=reason, status=500, content_type=settings.TEXT)
 
     return ping

@@ -11,8 +11,7 @@ import scipy.sparse
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
-from .. import request_data
-from ..shap import request
+from .. import request_data, settings
 from . import _after_import
 
 HANDLER = "sagemaker_xgboost_container.algorithm_mode.handler_service"  # multi-model endpoints alone import it
@@ -124,7 +123,7 @@ def _answering(handle: Callable[..., Any]) -> Callable[..., Any]:
             if refusal is None:
                 raise
             context.set_response_status(http.HTTPStatus.BAD_REQUEST.value, http.HTTPStatus.BAD_REQUEST.phrase)
-            context.set_response_content_type(0, request.TEXT)
+            context.set_response_content_type(0, settings.TEXT)
             return [str(refusal)]
 
     return answering

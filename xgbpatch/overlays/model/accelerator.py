@@ -13,7 +13,7 @@ import numpy as np
 import xgboost
 
 from .. import native, request_data
-from ..shap.request import count
+from ..settings import count
 from . import booster as model_booster
 from .booster import Unsuitable
 

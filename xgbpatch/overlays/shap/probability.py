@@ -15,8 +15,8 @@ from .. import request_data
 from ..model import accelerator, booster
 from ..model import folder as model_folder
 from ..model.booster import PredictCall
+from ..settings import ShapOptions
 from . import values
-from .request import ShapOptions
 from .values import NotExplained
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from sagemaker_xgboost_container.constants import xgb_constants
 
 from .. import native
-from .request import Explanation, ResponseOptions, ShapOptions
+from ..settings import Explanation, ResponseOptions, ShapOptions
 from .values import NotExplained, advice
 
 SAMPLE = 32  # records that are written first where there are many more

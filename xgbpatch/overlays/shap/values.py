@@ -1,14 +1,15 @@
-"""Contributions by xgboost itself, what they cost, and the limits of memory."""
+"""Contributions: by xgboost itself, by the methods that were proved equal to it, what they cost, and their limits."""
 
 from __future__ import annotations
 
 import collections
 import functools
+import logging
 import math
 import os
 import time
-from dataclasses import dataclass
-from typing import Any, Callable, Deque, List, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple
 
 import numpy as np
 import xgboost
@@ -16,8 +17,9 @@ import xgboost
 from .. import native, request_data
 from ..model import booster as model_booster
 from ..model.booster import PredictCall
-from .request import ShapOptions
+from ..settings import PROBABILITY, ShapOptions
 
+logger = logging.getLogger(__name__)
 MEMORY_LIMIT = 512 * 1024**2  # bytes of float32 that the answer may hold while it is made
 TOLERANCE = 1e-2  # of max(1, |margin|), by which a sum of single-precision values may miss
 VOTES = ("multi:softmax", "binary:hinge")
@@ -244,6 +246,126 @@ def check_spent(spent: float, estimate: float, seconds: float) -> None:
 def advice(fit: int) -> str:
     """What a client can do where `fit` records would have been accepted."""
     return "send at most {} records a request".format(fit) if fit else "not even one record fits"
+
+
+# The methods that compute an array of an explanation for one booster, and what each costs.
+
+
+ENGINE_TOLERANCE = 1e-4  # of max(1, |margin|); engines add in single precision, in other orders, or in double
+PROOF_ROWS, PROOF_SECONDS = 8, 2.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """`rows(dmatrix, call)` is what `compute(rows, call)` makes the array of, or None where a request is not for it.
+
+    `preferred` serves before others, whatever they cost.
+    """
+
+    rows: Callable[[Any, PredictCall], Any]
+    compute: Callable[[Any, PredictCall], np.ndarray]
+    cost: Cost
+    preferred: bool = False
+
+
+def methods(accelerator: Any, folder: Optional[str], call: PredictCall, options: ShapOptions) -> Tuple[Method, ...]:
+    """Every Method that is worth its cost, the last of which takes every request.
+
+    `accelerator` is the booster's Accelerator or None, `folder` where its model lies or None. Raises ValueError, and
+    NotExplained where there is no method.
+    """
+    if options.space == PROBABILITY:
+        from . import probability
+
+        explain, sample = probability.verified_method(folder, call, options)
+        return (Method(_matrix, lambda matrix, _: explain(matrix), measure(explain, sample)),)
+    check(call)
+    own = Method(_matrix, lambda matrix, call: by_booster(matrix, call, options), booster_cost(call, options))
+    methods: List[Method] = []
+    if accelerator is not None and not options.approximate:
+        try:
+            methods.append(_by_engine(accelerator, call, options, own.cost.row))
+        except Exception as error:  # an engine never stands in the way of the booster
+            logger.info("SHAP values stay with the booster: %s", error)
+    return (*methods, own)
+
+
+def by_booster(dmatrix: Any, call: PredictCall, options: ShapOptions) -> np.ndarray:
+    """xgboost's own array: interactions where `options` have them, else contributions."""
+    return (interactions if options.interactions else values)(dmatrix, call, options)
+
+
+def booster_cost(call: PredictCall, options: ShapOptions) -> Cost:
+    """Interactions are one run of contributions with each feature fixed to each side, so dear ones are not timed."""
+    width = model_booster.width(call.booster)
+    if options.interactions:
+        bound = booster_cost(call, replace(options, interactions=False)).times(2 * (width + 1))
+        if bound.row > DEAR:
+            return bound
+    return measure(lambda matrix: by_booster(matrix, call, options), zeros(width))
+
+
+def _matrix(dmatrix: Any, call: PredictCall) -> Any:
+    return dmatrix
+
+
+# An engine's contributions, for a model whose margins were proved equal, once they are proved to be xgboost's too.
+
+
+class Unproved(Exception):
+    """Why an engine does not explain with a model."""
+
+
+def _by_engine(accelerator: Any, call: PredictCall, options: ShapOptions, seconds: float) -> Method:
+    """The engine's Method; raises Unproved. `seconds` is what the booster takes to explain a row."""
+    model, interactions = accelerator.model, options.interactions
+    if model.unexplained:
+        raise Unproved(model.unexplained)
+    count = min(PROOF_ROWS, int(PROOF_SECONDS / seconds))
+    if not count:
+        raise Unproved("a proof would take {:.1f} s a row".format(seconds))
+    # the sample has rows beside thresholds, with cells missing, and spread ones, in this order
+    sample = accelerator.sample[np.linspace(0, len(accelerator.sample) - 1, count).astype(int)]
+    reason = difference(model.explain(sample, interactions), sample, call)
+    if reason:
+        raise Unproved("{}'s {}".format(accelerator.name, reason))
+    what = "interactions" if interactions else "values"
+    logger.info("SHAP %s by %s: proved on %d rows", what, accelerator.name, len(sample))
+    last = (Ellipsis, -1, -1) if interactions else (Ellipsis, -1)
+    base = values(xgboost.DMatrix(sample[:1]), call, ShapOptions())[0, ..., -1]
+
+    def compute(rows: np.ndarray, call: PredictCall) -> np.ndarray:
+        array: np.ndarray = model.explain(rows, interactions)
+        if model.wavers:
+            array[last] = base  # oneDAL's differs from record to record in its last bits
+        return array
+
+    def rows(dmatrix: Any, call: PredictCall) -> Any:
+        return accelerator.rows(dmatrix, call.options, narrower=True)
+
+    cost = measure(lambda matrix: compute(rows(matrix, call), call), zeros(model_booster.width(call.booster)))
+    return Method(rows, compute, cost, preferred=not accelerator.compares)
+
+
+def difference(ours: np.ndarray, rows: np.ndarray, call: PredictCall) -> str:
+    """How `ours` differ from the booster's contributions, or interactions, of `rows`, or an empty string.
+
+    They have to be the booster's, and to add up to the margin, within 1e-4 x max(1, |margin|).
+    """
+    margins = call.booster.predict(xgboost.DMatrix(rows), output_margin=True, **call.options)
+    axes = tuple(range(margins.ndim, ours.ndim))
+    explain = interactions if len(axes) == 2 else values
+    theirs = explain(xgboost.DMatrix(rows), call, ShapOptions())
+    if ours.shape != theirs.shape:
+        return "have the shape {} instead of {}".format(ours.shape, theirs.shape)
+    scale = ENGINE_TOLERANCE * np.maximum(1, np.abs(margins))
+    differs = np.max(np.abs(ours - theirs).max(axis=axes) / scale)
+    misses = np.max(np.abs(ours.sum(axis=axes) - margins) / scale)
+    if differs <= 1 and misses <= 1:
+        return ""
+    return "differ by {:.2g}, and miss the margin by {:.2g} (x {} x max(1, |margin|))".format(
+        differs, misses, ENGINE_TOLERANCE
+    )
 
 
 # The slices of a long request: between two of them a worker answers others.

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..hyperparameters import decoded, items
-from ..settings import did_you_mean
-from ..shap.request import quoted
+from ..settings import did_you_mean, quoted
 from . import constraints
 
 PREFIX = "xgbpatch_"
