@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Where a long step says how far it is: `update` as often as it likes, `line` for whole sentences."""
+    """Where a long step says how far it is: `update` as often as it likes, `line` for whole sentences.
+
+    `done` and `total` are bytes; `note` says more, such as rows a second, beside the bar or as a line of its own.
+    """
 
     def line(self, text: str) -> None: ...
 
-    def update(self, task: str, done: int, total: int) -> None: ...
+    def update(self, task: str, done: int, total: int, note: str = "") -> None: ...
 
 
 class Silent:
@@ -28,7 +31,7 @@ class Silent:
     def line(self, text: str) -> None:
         """Drop the sentence."""
 
-    def update(self, task: str, done: int, total: int) -> None:
+    def update(self, task: str, done: int, total: int, note: str = "") -> None:
         """Drop the figure."""
 
 
@@ -41,8 +44,10 @@ class Plain:
     def line(self, text: str) -> None:
         click.echo(text, err=True)
 
-    def update(self, task: str, done: int, total: int) -> None:
-        if total and done >= total and task not in self._finished:
+    def update(self, task: str, done: int, total: int, note: str = "") -> None:
+        if note:
+            click.echo(note, err=True)
+        elif total and done >= total and task not in self._finished:
             self._finished.add(task)
             click.echo(f"{task}: done", err=True)
 
@@ -57,7 +62,8 @@ def shown(quiet: bool) -> Iterator[Progress]:
         from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn(),
+                   TextColumn("{task.fields[note]}"))  # fmt: skip
         with RichProgress(*columns, console=Console(stderr=True), transient=True) as display:
             yield _Bars(display)
     else:
@@ -72,7 +78,7 @@ class _Bars:
     def line(self, text: str) -> None:
         self._display.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def update(self, task: str, done: int, total: int) -> None:
+    def update(self, task: str, done: int, total: int, note: str = "") -> None:
         if task not in self._tasks:
-            self._tasks[task] = self._display.add_task(task, total=total or None)
-        self._display.update(self._tasks[task], completed=done, total=total or None)
+            self._tasks[task] = self._display.add_task(task, total=total or None, note=note)
+        self._display.update(self._tasks[task], completed=done, total=total or None, note=note)

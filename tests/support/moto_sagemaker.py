@@ -1,4 +1,5 @@
-"""moto's SageMaker behind a door with the two calls that moto lacks: ListAlgorithms and DescribeAlgorithm."""
+"""moto's SageMaker behind a door with what moto lacks: ListAlgorithms, DescribeAlgorithm, transform jobs that do not
+end at once, and refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import requests
 
 
 class SageMakerDoor(ThreadingHTTPServer):
-    """`algorithms` are what DescribeAlgorithm answers, by name."""
+    """`algorithms` are what DescribeAlgorithm answers, by name. `statuses` are those that DescribeTransformJob tells of
+    a job that is there, call by call (None is moto's own); `refused` are operations that nobody may call."""
 
     daemon_threads = True
 
@@ -20,6 +22,8 @@ class SageMakerDoor(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Call)
         self.moto = moto
         self.algorithms: dict[str, Mapping[str, object]] = {}
+        self.statuses: list[str | None] = []
+        self.refused: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -37,9 +41,16 @@ class _Call(BaseHTTPRequestHandler):
             return self._reply(200, json.dumps({"AlgorithmSummaryList": listed}).encode())
         if name == "DescribeAlgorithm":
             return self._reply(200, json.dumps(self.server.algorithms[json.loads(body)["AlgorithmName"]]).encode())
+        if name in self.server.refused:
+            return self._reply(400, b'{"__type": "AccessDeniedException", "message": "the door refuses"}')
         headers = {key: value for key, value in self.headers.items() if key != "Host"}
         answer = requests.post(self.server.moto, data=body, headers=headers, timeout=300)
-        return self._reply(answer.status_code, answer.content)
+        content = answer.content
+        if name == "DescribeTransformJob" and answer.ok and self.server.statuses:
+            status = self.server.statuses.pop(0)
+            told = {"TransformJobStatus": status, "FailureReason": "the door says so"} if status else {}
+            content = json.dumps({**answer.json(), **told}).encode()
+        return self._reply(answer.status_code, content)
 
     def _reply(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -197,7 +197,7 @@ class SageMaker:
             try:
                 return call(**{f"{action.removeprefix('Describe')}Name": name})
             except ClientError as error:
-                if _is_missing(error):
+                if is_missing(error):
                     raise _MissingError(name) from error
                 raise
 
@@ -220,7 +220,8 @@ class _MissingError(Exception):
     """Not there any more; no built-in one, so that an answer that lacks something is never taken for it."""
 
 
-def _is_missing(error: Any) -> bool:
+def is_missing(error: Any) -> bool:
+    """Whether a client error says that there is no such thing."""
     words = str(error.response.get("Error", {}).get("Message", "")).lower()
     return code(error) in ("ResourceNotFound", "ResourceNotFoundException") or (
         code(error).startswith("Validation") and ("could not find" in words or "does not exist" in words)

@@ -27,6 +27,10 @@ _NEXT_STEPS = {
     "LimitExceededException": "Ask AWS to raise the quota of ECR repositories, or delete some.",
     "RepositoryNotFoundException": "Create the repository, or check its name, the account and the region.",
     "KmsException": "ECR needs kms:CreateGrant and kms:DescribeKey on that key, in the same region.",
+    "NoSuchBucket": "Check the bucket's name and the account; create it where it is missing.",
+    "PreconditionFailed": "The object was replaced while it was read: run the command again.",
+    "ResourceInUse": "A run of the same command has made it: wait for that.",
+    "ResourceLimitExceeded": "Ask AWS to raise the quota of instances for transform jobs, or ask for fewer.",
     "InvalidParameterException": "Correct the repository's name, tags or key.",
 }
 

@@ -34,8 +34,8 @@ class PipeProgress:
     def line(self, text: str) -> None:
         self._pipe.send(("line", f"{self._name}: {text}"))
 
-    def update(self, task: str, done: int, total: int) -> None:
-        self._pipe.send(("update", f"{self._name}: {task}", done, total))
+    def update(self, task: str, done: int, total: int, note: str = "") -> None:
+        self._pipe.send(("update", f"{self._name}: {task}", done, total, note))
 
 
 class WorkerDied(Exception):

@@ -64,6 +64,7 @@ answer = {
     "features": int(learner["learner_model_param"]["num_feature"]),
     "objective": learner["objective"]["name"],
     "booster": learner["gradient_booster"]["name"],
+    "names": boosters[0].feature_names or [],
 }
 lines = [line.split(",") for line in text.split("\\n") if text]
 rows = [[float(cell or "nan") for cell in line] for line in lines] or invented(answer["features"])
@@ -85,11 +86,13 @@ print(json.dumps(answer))
 
 @dataclass(frozen=True)
 class Description:
-    """Width, objective (`reg:squarederror`) and booster (`gbtree`) of the first model of a directory."""
+    """Width, objective (`reg:squarederror`), booster (`gbtree`) and names of features, where there are some, of the
+    first model of a directory."""
 
     features: int
     objective: str
     booster: str
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def predict(container: Container, folder: str, rows: Sequence[Row]) -> Truth:
     answer = _ask(container, folder, csv(rows).decode())
     members = tuple(_rows(member) for member in answer["members"])
     by_row = ("served", "margins", "contributions", "approximations", "rows")
-    description = Description(answer["features"], answer["objective"], answer["booster"])
+    description = Description(answer["features"], answer["objective"], answer["booster"], tuple(answer["names"]))
     return Truth(description, members, *(_rows(answer[name]) for name in by_row))
 
 

@@ -24,9 +24,10 @@ _LIBSVM = re.compile(rb"^\s*[^\s:,]+(\s+qid:\d+)?(\s+\d+:[^\s:,]+)+\s*$|^\s*(\d+
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of a file: float64 (n, width), and the number of each one's line there, from 1."""
+    """Some rows of a file: float64 (n, width), and the number of each one's line there, from 1; `path` names it in
+    errors."""
 
-    path: Path
+    path: Path | str
     lines: Sequence[int]
     numbers: NDArray[np.float64]
 
@@ -55,6 +56,11 @@ def kind_of(path: Path) -> str:
         line = head + stream.readline()
         while line and not line.strip():
             line = stream.readline()
+    return kind_of_line(head, line)
+
+
+def kind_of_line(head: bytes, line: bytes) -> str:
+    """The same, of a file's first four bytes and its first line that holds something."""
     if head == b"PAR1":
         return "parquet"
     if line.lstrip()[:1] == b"{" or line.lstrip()[:2] in (b"[[", b"[{"):
@@ -107,7 +113,7 @@ def csv_blocks(path: Path, header: bool, missing: bool = False) -> Iterator[Bloc
             yield parse_csv(path, [numbers[place] for place in kept], [lines[place] for place in kept], missing)
 
 
-def parse_csv(path: Path, numbers: Sequence[int], lines: Sequence[bytes], missing: bool = False) -> Block:
+def parse_csv(path: Path | str, numbers: Sequence[int], lines: Sequence[bytes], missing: bool = False) -> Block:
     """Lines of numbers, float64; brackets and quotes of lists are passed over.
 
     Raises `ConfigurationError` for a line that is wider or narrower than the first, and for what is no number.
@@ -124,7 +130,7 @@ def parse_csv(path: Path, numbers: Sequence[int], lines: Sequence[bytes], missin
     return Block(path, numbers, table)
 
 
-def _blame(path: Path, numbers: Sequence[int], lines: Sequence[bytes], error: Exception) -> ConfigurationError:
+def _blame(path: Path | str, numbers: Sequence[int], lines: Sequence[bytes], error: Exception) -> ConfigurationError:
     width = lines[0].count(b",") + 1
     for number, line in zip(numbers, lines, strict=True):
         cells = line.split(b",")
@@ -158,7 +164,7 @@ def libsvm_blocks(path: Path, width: int) -> Iterator[tuple[Block, NDArray[np.fl
 
 
 def libsvm_rows(
-    path: Path, numbers: Sequence[int], lines: Sequence[bytes], width: int, first: int
+    path: Path | str, numbers: Sequence[int], lines: Sequence[bytes], width: int, first: int
 ) -> tuple[Block, NDArray[np.float64] | None]:
     """The same of some lines, where `first` is the number of the first feature."""
     table = np.full((len(lines), width), np.nan)
@@ -176,7 +182,7 @@ def libsvm_rows(
     return Block(path, numbers, table), None if missing else np.array(labels, float)
 
 
-def _pairs(path: Path, number: int, line: bytes) -> tuple[float | None, list[tuple[int, float]]]:
+def _pairs(path: Path | str, number: int, line: bytes) -> tuple[float | None, list[tuple[int, float]]]:
     words = line.split()
     try:
         label = None if b":" in words[0] else float(words[0])
@@ -191,6 +197,12 @@ def parquet_names(path: Path) -> tuple[str, ...]:
     """The columns of a Parquet file. Raises `ExtraMissingError` without pyarrow."""
     with _parquet(path) as file:
         return tuple(file.schema_arrow.names)
+
+
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file has."""
+    with _parquet(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def parquet_blocks(path: Path, rows: int = PARQUET_ROWS) -> Iterator[Block]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
-import os
+import multiprocessing
 import re
 import signal
-import subprocess
 import sys
 import tarfile
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from support.commands import command_line
+from support import explaining_process
 from support.explained import NAMES, abalone
 from xgbpatch import cli
 from xgbpatch.explanation import files
@@ -129,33 +130,93 @@ def test_a_pickle_is_not_opened(run, tmp_path, booster):
     assert "is a pickle, which runs code" in stderr
 
 
-def test_a_killed_run_goes_on_and_gives_the_bytes_of_an_undisturbed_one(booster, tmp_path):
+def test_a_run_killed_20_times_gives_the_bytes_of_an_undisturbed_one(booster, tmp_path):
+    processes = multiprocessing.get_context("forkserver")  # which has imported xgboost, and computed nothing
+    processes.set_forkserver_preload(["support.explaining_process", "xgboost", "xgbpatch.explanation"])
     booster.save_model(tmp_path / "model.json")
-    lines = [",".join(map(str, row)) for row in ROWS.tolist()] * 160
+    lines = [",".join(map(str, row)) for row in ROWS.tolist()] * 8
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
-    arguments = ("explain", str(tmp_path / "model.json"), str(tmp_path / "rows.csv"), "--output")
     random, killed, whole = np.random.default_rng(0), tmp_path / "killed", tmp_path / "whole"
-    kills = 0
-    while True:
-        process = subprocess.Popen(
-            command_line(*arguments, str(killed)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        if kills == 4:
-            assert process.wait(timeout=600) == 0, process.stderr.read()
-            break
-        seen = len(list(killed.glob("part-*"))) if killed.exists() else 0
-        while process.poll() is None and len(list(killed.glob("part-*"))) <= seen:
-            time.sleep(0.01)  # until this run has written a part of its own
-        time.sleep(random.uniform(0, 0.05))
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-        process.communicate(timeout=600)
-        kills += 1
-    assert (
-        subprocess.run(command_line(*arguments, str(whole)), capture_output=True, timeout=600, check=True).returncode
-        == 0
-    )
+
+    def start(folder):
+        arguments = (tmp_path / "model.json", tmp_path / "rows.csv", folder, 50)
+        process = processes.Process(target=explaining_process.explain, args=arguments)
+        process.start()
+        return process
+
+    def parts():
+        return len(list(killed.glob("part-*")))
+
+    begun = time.monotonic()
+    undisturbed = start(whole)
+    undisturbed.join(600)
+    assert undisturbed.exitcode == 0
     names = sorted(path.name for path in whole.iterdir())
-    assert len(names) == 7
+    seconds = (time.monotonic() - begun) / len(names)  # of a part, about
+    for _ in range(20):
+        before, goal, delay = parts(), random.integers(0, 2), random.uniform(0, 2 * seconds)
+        process = start(killed)
+        while process.is_alive() and parts() < before + goal:
+            time.sleep(0.001)
+        until = time.monotonic() + delay
+        while time.monotonic() < until and parts() < before + goal + 3:  # or the run would end before 20 kills
+            time.sleep(0.001)
+        process.kill()
+        process.join(600)
+        assert process.exitcode == -signal.SIGKILL  # and not at its end
+    last = start(killed)
+    last.join(600)
+    assert last.exitcode == 0
+    assert len(names) == 102
     assert sorted(path.name for path in killed.iterdir()) == names
     assert all((killed / name).read_bytes() == (whole / name).read_bytes() for name in names)
+    explained = b"".join((killed / name).read_bytes().partition(b"\n")[2] for name in names[1:])
+    assert explained.count(b"\n") == len(lines)
+
+
+def test_an_estimate_writes_nothing_and_carries_the_rate_over(run, tmp_path):
+    code, stdout, stderr = run("model.json", "rows.csv", "--estimate", "--json")
+    assert code == 0, stderr
+    told = json.loads(stdout)
+    assert (told["rows"], told["rows_exact"], told["measured"], told["cost"]) == (626, True, 626, None)
+    assert told["hours"] == pytest.approx(626 / told["rows_per_second"] / 3600)
+    sample = ("--estimate", "--rows", "10000000", "--instances", "4", "--price-per-hour", "2")
+    code, stdout, _ = run("model.json", "rows.csv", *sample, "--json")
+    told = json.loads(stdout)
+    assert told["cost"] == pytest.approx(2 * told["hours"])
+    assert told["hours_of_each"] == pytest.approx(told["hours"] / 4)
+    assert run("model.json", "rows.csv", *sample)[1].startswith("rows           10,000,000\n")
+    assert not (tmp_path / "out").exists()
+    assert run("model.json", "rows.csv", "--rows", "5", "--output", "out")[0] == 2
+    assert run("model.json", "rows.csv")[0] == 2
+
+
+def test_a_terminal_gets_a_bar_with_rows_a_second(run, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+    terminal.isatty = lambda: True
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "150")
+    assert run("model.json", "rows.csv", "--output", "out")[0] == 0
+    assert re.search(r"explained.*━.*kB.*626 rows; [\d,]+ rows a second", terminal.getvalue())
+
+
+def test_threads_change_no_byte(run, tmp_path):
+    for threads in ("1", "2"):
+        assert run("model.json", "rows.csv", "--output", threads, "--threads", threads)[0] == 0
+    for path in (tmp_path / "1").glob("part-*"):
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(gzip.compress(b"1,2,3,4,5,6,7,8\n" * 9)[:-9], "is no whole gzip file"),
+     (b"[1, 2, 3, 4, 5, 6, 7, 1" + b"0" * 400 + b"]\n", "line 1: it is no list of numbers"),
+     (b"1,2,3,4,5,6,7,1e300\n", "line 1: a number beyond float32")],
+    ids=["a gzip file that was cut", "an integer beyond a double", "a number beyond float32"],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_and_not_a_traceback(run, tmp_path, content, reason):
+    (tmp_path / "bad").write_bytes(content)
+    code, _, stderr = run("model.json", "bad", "--output", "out")
+    assert code == 2
+    assert reason in stderr

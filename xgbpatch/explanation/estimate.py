@@ -1,0 +1,75 @@
+"""How long files of rows take to explain: measured on their first rows, and carried over to all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from xgbpatch.errors import ConfigurationError
+from xgbpatch.explanation.engines import RowEngine
+from xgbpatch.explanation.files import Options, content_of, reading_of
+from xgbpatch.explanation.places import Input
+from xgbpatch.explanation.rows import SkipWatcher, kind_of, pieces
+from xgbpatch.report import tables
+
+SECONDS = 5.0  # of measuring, at least where there are rows enough
+_PART_ROWS = 2_000
+_PACKED = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`rows` of all inputs, counted where `exact`; `measured` of them were read, explained and written as a part, at
+    `rate` rows a second."""
+
+    rows: int
+    exact: bool
+    measured: int
+    rate: float
+
+    @property
+    def hours(self) -> float:
+        """Of one machine like this one."""
+        return self.rows / self.rate / 3600
+
+
+def estimate(
+    engine: RowEngine, inputs: Sequence[Input], options: Options, watcher: SkipWatcher, rows: int = 0,
+    seconds: float = SECONDS,
+) -> Estimate:  # fmt: skip
+    """Explain the first rows of the first input for about `seconds`, and write nothing.
+
+    `rows` is how many there are in all, 0 for those of `inputs`. Raises `ConfigurationError` where there are no rows,
+    and for one that cannot be read.
+    """
+    options = replace(options, part_rows=_PART_ROWS)
+    measured, taken, offset, begun, whole = 0, 0.0, 0, 0.0, True
+    with inputs[0].opened() as path:
+        for piece in pieces(path, 0, 0, reading_of(engine, inputs[0], options, watcher)):
+            if not begun:
+                content_of(engine, piece.rows[:100], options)  # loads what the others use
+                begun = time.perf_counter()
+            content_of(engine, piece.rows, options)
+            measured, offset, taken = measured + len(piece.rows), piece.offset, time.perf_counter() - begun
+            if taken > seconds:
+                whole = False
+                break
+        if not measured:
+            raise ConfigurationError(f'"{inputs[0].shown}" holds no rows')
+        parquet = kind_of(path) == "parquet"
+        unpacked = _unpacked(path, inputs[0].size)
+        here = tables.parquet_rows(path) if parquet else measured if whole else measured * unpacked / offset
+    exact = bool(rows) or (len(inputs) == 1 and (parquet or whole))
+    total = rows or round(here * sum(each.size for each in inputs) / inputs[0].size)
+    return Estimate(total, exact, measured, measured / taken)
+
+
+def _unpacked(path: Path, size: int) -> int:
+    """Bytes of a file, of gzip as its last four bytes tell them (RFC 1952; modulo 2**32)."""
+    with path.open("rb") as file:
+        if file.read(2) != _PACKED:
+            return size
+        file.seek(-4, 2)
+        return int.from_bytes(file.read(4), "little")

@@ -1,0 +1,213 @@
+"""Where inputs lie and parts go: files of this machine, or objects in S3."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from xgbpatch.aws.s3 import S3, SCHEME, S3Location, S3Object
+from xgbpatch.errors import ConfigurationError, FileError
+from xgbpatch.report.explanations import JOURNAL, files_of
+from xgbpatch.util import atomic_write, locked_path
+
+Place = Path | S3Location
+
+
+def parse(text: str) -> Place:
+    """A path, or `s3://bucket/key`; raises `ConfigurationError` without a bucket."""
+    return S3Location.parse(text) if text.startswith(SCHEME) else Path(text)
+
+
+class Input(Protocol):
+    """A file of rows. `shown` stands in errors, `size` is in bytes, `identity` changes with the content."""
+
+    @property
+    def shown(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def identity(self) -> dict[str, object]: ...
+
+    def opened(self) -> AbstractContextManager[Path]:
+        """The file on this machine, until the block ends."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalInput:
+    """A file of this machine."""
+
+    path: Path
+
+    @property
+    def shown(self) -> str:
+        return str(self.path)
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def identity(self) -> dict[str, object]:
+        return {"name": self.path.name, "bytes": self.size, "sha256": sha256_of(self.path)}
+
+    def opened(self) -> AbstractContextManager[Path]:
+        return nullcontext(self.path)
+
+
+@dataclass(frozen=True)
+class S3Input:
+    """An object, which is downloaded whole while its rows are read."""
+
+    s3: S3
+    item: S3Object
+
+    @property
+    def shown(self) -> str:
+        return str(self.item.location)
+
+    @property
+    def size(self) -> int:
+        return self.item.size
+
+    def identity(self) -> dict[str, object]:
+        return {"name": self.shown, "bytes": self.size, "etag": self.item.etag}
+
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="xgbpatch-s3-") as folder:
+            if shutil.disk_usage(folder).free < self.size:
+                raise FileError(
+                    f'"{folder}" has no room for the {self.size:,} bytes of "{self.shown}"',
+                    "The variable TMPDIR names another folder.",
+                )
+            path = Path(folder) / self.item.location.name
+            self.s3.download(self.item, path)
+            yield path
+
+
+def inputs_of(places: Sequence[Place], s3: S3) -> list[Input]:
+    """The files that `places` stand for, a folder (or a prefix) for all of its files in the order of their names.
+
+    Raises `ConfigurationError` where there is none.
+    """
+    inputs: list[Input] = []
+    for place in places:
+        if isinstance(place, Path):
+            inputs += map(LocalInput, files_of([place]))
+        else:
+            inputs += [S3Input(s3, item) for item in objects_of(place, s3)]
+    return inputs
+
+
+def objects_of(place: S3Location, s3: S3) -> list[S3Object]:
+    """The object `place`, or those below it, hidden ones and our journal left out; raises `ConfigurationError` where
+    there is none."""
+    listed = [item for item in s3.objects(place) if not item.location.name.startswith((".", "_"))]
+    exact = [item for item in listed if item.location == place]
+    folder = f"{place.key.rstrip('/')}/" if place.key else ""
+    below = [item for item in listed if item.location.key.startswith(folder) and item.location.name != JOURNAL]
+    if not exact and not below:
+        raise ConfigurationError(f'there is nothing at "{place}"')
+    return exact or below
+
+
+class Output(Protocol):
+    """Where parts go: each is whole or not there."""
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Ready to write, until the block ends."""
+        ...
+
+    def journal(self) -> bytes | None: ...
+
+    def sha256(self, name: str) -> str:
+        """Of what is there under that name (hexadecimal); empty where nothing is."""
+        ...
+
+    def write(self, name: str, content: bytes, sha256: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class LocalOutput:
+    """A folder of this machine, which is made where it is missing, and locked."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked_path(self.folder):
+            for left in self.folder.glob(".*.part"):  # of a run that was killed while it wrote
+                left.unlink()
+            yield
+
+    def journal(self) -> bytes | None:
+        path = self.folder / JOURNAL
+        return path.read_bytes() if path.is_file() else None
+
+    def sha256(self, name: str) -> str:
+        path = self.folder / name
+        return sha256_of(path) if path.is_file() else ""
+
+    def write(self, name: str, content: bytes, sha256: str) -> None:
+        atomic_write(self.folder / name, content)
+
+
+@dataclass(frozen=True)
+class S3Output:
+    """Below a prefix in S3. Nothing locks it: two runs of the same command write the same bytes there."""
+
+    s3: S3
+    prefix: S3Location
+
+    def __str__(self) -> str:
+        return str(self.prefix)
+
+    def opened(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def journal(self) -> bytes | None:
+        return self.s3.read(self.prefix.below(JOURNAL))
+
+    def sha256(self, name: str) -> str:
+        return self.s3.sha256(self.prefix.below(name))
+
+    def write(self, name: str, content: bytes, sha256: str) -> None:
+        self.s3.write(self.prefix.below(name), content, sha256)
+
+
+def output_of(place: Place, s3: S3) -> Output:
+    """Where the parts of a run go."""
+    return LocalOutput(place) if isinstance(place, Path) else S3Output(s3, place)
+
+
+@contextmanager
+def fetched(place: Place, s3: S3) -> Iterator[Path]:
+    """A path as it is; an object in S3 as a file under its own name, until the block ends."""
+    if isinstance(place, Path):
+        yield place
+        return
+    item = next((item for item in s3.objects(place) if item.location == place), None)
+    if item is None:
+        raise ConfigurationError(f'there is no object "{place}"', "Name a model file or a model.tar.gz.")
+    with S3Input(s3, item).opened() as path:
+        yield path
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
