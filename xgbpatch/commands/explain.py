@@ -148,7 +148,7 @@ def _engine(path: Path, image: str | None, threads: int | None) -> Iterator[tupl
     from xgbpatch.explanation import engines
     from xgbpatch.explanation.places import sha256_of
     from xgbpatch.inspection.model_file import Format
-    from xgbpatch.overlays.native.forest import spare_threads
+    from xgbpatch.overlays.native.engine import spare_threads
     from xgbpatch.overlays.shap.values import cpus
 
     with source.opened(path) as opened:

@@ -125,9 +125,9 @@ class ContainerEngine:
         return table, behind // one
 
     def _explained(self, rows: Table) -> Table:
-        from xgbpatch.overlays.native import text
+        from xgbpatch.overlays import native
 
-        body = "\n".join(text.shortest(rows, ",")).encode()
+        body = "\n".join(native.shortest(rows, ",")).encode()
         answer = self._ask(invocation(body, "text/csv", "text/csv"))
         if answer.status == 413 and len(rows) > 1:  # too many for its limits: half as many, then
             middle = len(rows) // 2
