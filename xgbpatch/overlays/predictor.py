@@ -68,8 +68,11 @@ class LoadedModel(object):
 
     def _step(self, dmatrix: Any, call: PredictCall, options: ShapOptions) -> Step:
         """By the quickest of the methods that take the request."""
-        methods, count = self.methods(call, options), dmatrix.num_row()
-        for method in sorted(methods, key=lambda method: (not method.preferred, method.cost.seconds(count))):
+        methods = self.methods(call, options)
+        if not methods[0].preferred:
+            count = dmatrix.num_row()
+            methods = tuple(sorted(methods, key=lambda method: method.cost.seconds(count)))
+        for method in methods:
             rows = method.rows(dmatrix, call)
             if rows is not None:
                 return Step(method, rows, call)
@@ -78,15 +81,17 @@ class LoadedModel(object):
     def methods(self, call: PredictCall, options: ShapOptions) -> Tuple[values.Method, ...]:
         """What cannot be explained is found out once, too: reading the whole model takes its time."""
         kind = (options, repr(sorted(call.options.items())))  # a script may ask for another cut of the trees
-        if kind in self._refusals:
-            raise NotExplained(*self._refusals[kind])
-        if kind not in self._methods:
+        known = self._methods.get(kind)
+        if known is None:
+            if kind in self._refusals:
+                raise NotExplained(*self._refusals[kind])
             try:
-                self._methods[kind] = values.methods(self._accelerator(call), self.folder, call, options)
+                known = values.methods(self._accelerator(call), self.folder, call, options)
             except NotExplained as refusal:
                 self._refusals[kind] = (refusal.status, refusal.reason)
                 raise
-        return self._methods[kind]
+            self._methods[kind] = known
+        return known
 
     def _accelerator(self, call: PredictCall) -> Any:
         """The engine that was asked for and proved; else the native library, which need not predict to explain."""
@@ -115,8 +120,7 @@ class Step(NamedTuple):
 
 def _arrays(options: ShapOptions) -> List[ShapOptions]:
     """The options of each array of the explanation."""
-    alone = replace(options, interactions=False)
-    return [alone, options] if options.interactions else [alone]
+    return [replace(options, interactions=False), options] if options.interactions else [options]
 
 
 @dataclass(frozen=True)

@@ -138,18 +138,20 @@ class NativeForest(object):
     def _run(self, compute: Callable[[int, int], int], rows: int, cheaper: int) -> None:
         """`compute(begin, end)` for all rows, in slices side by side where that is worth a thread's start."""
         most = rows * self._splits // (WORTH_A_THREAD * cheaper)
-        slices = max(1, min(self.threads, most, rows))
-        width = -(-rows // slices)
-        width = -(-width // 8) * 8 if slices > 1 else width  # kernels take 8 rows at once
-        bounds = [(begin, min(rows, begin + width)) for begin in range(0, rows, max(1, width))]
-        failures: List[int] = []
-        started = [threading.Thread(target=lambda b=bound: failures.append(compute(*b))) for bound in bounds[1:]]
-        for thread in started:
-            thread.start()
-        for bound in bounds[:1]:
-            failures.append(compute(*bound))
-        for thread in started:
-            thread.join()
+        slices = min(self.threads, most, rows)
+        if slices <= 1:
+            failures, bounds = [compute(0, rows)], [(0, rows)]
+        else:
+            width = -(-rows // slices)
+            width = -(-width // 8) * 8  # kernels take 8 rows at once
+            bounds = [(begin, min(rows, begin + width)) for begin in range(0, rows, width)]
+            failures = []
+            started = [threading.Thread(target=lambda b=bound: failures.append(compute(*b))) for bound in bounds[1:]]
+            for thread in started:
+                thread.start()
+            failures.append(compute(*bounds[0]))
+            for thread in started:
+                thread.join()
         if any(failures) or len(failures) < len(bounds):
             raise MemoryError("the native library has not enough memory for {} rows".format(rows))
 
@@ -274,7 +276,7 @@ def _hold(error: int) -> None:
 
 def _at(array: Optional[np.ndarray], row: int = 0) -> Optional[int]:
     """The address of a row of an array in C order, which its caller keeps alive."""
-    return None if array is None else array.ctypes.data + row * array.strides[0]
+    return None if array is None else native.address(array) + row * array.strides[0]
 
 
 # A model's trees in the place of its booster.

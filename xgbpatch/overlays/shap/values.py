@@ -384,7 +384,9 @@ def in_slices(
     Explanations of several slices come one after the other, so that none is slowed down by a later one. Under gevent,
     and between threads, `time.sleep` lets others go on. Raises NotExplained (413) GRACE after the limit of `seconds`.
     """
-    step = max(os.cpu_count() or 1, cost.rows_within(max(SLICE, 20 * cost.call)))
+    step = cost.rows_within(max(SLICE, 20 * cost.call))
+    if rows > step:
+        step = max(os.cpu_count() or 1, step)
     if rows <= step:
         return compute(0, rows)
     turn, deadline = object(), time.perf_counter() + seconds + GRACE
