@@ -8,6 +8,10 @@ import time
 import pytest
 
 from support.bases import chosen
+from xgbpatch.bench import cases, runner
+from xgbpatch.bench.cases import BATCH, MULTI_MODEL
+from xgbpatch.bench.runner import Pace, Subject
+from xgbpatch.progress import Silent
 
 pytestmark = pytest.mark.parametrize("version", chosen(), scope="session")
 
@@ -25,3 +29,22 @@ def test_an_interrupted_run_leaves_no_container(engine, base_of, version, tmp_pa
     assert begun
     assert process.returncode == 130
     assert engine.leftovers(process.pid) == []
+
+
+def test_a_batch_job_and_a_multi_model_endpoint_are_measured(
+    engine, base_of, patched, version, tmp_path, monkeypatch
+):  # fmt: skip
+    monkeypatch.setattr(cases, "PAYLOAD", 3000)
+    base = engine.require_image(base_of(version))
+    subjects = [Subject("base", base), Subject("shap", patched(version, "shap").image, explains=True)]
+    folders = runner.models(engine, base, ["tiny"], tmp_path, Silent())
+    chosen = [cases.Case(mode, "tiny", 100, explained=True) for mode in (BATCH, MULTI_MODEL)]
+    job, endpoint = runner.run(engine, subjects, chosen, folders, Pace(1, 1), Silent())
+    for result in (job, endpoint):
+        assert {name: figures.refused for name, figures in result.figures.items()} == {"base": "", "shap": ""}
+        for figures in result.figures.values():
+            assert figures.wrong == 0
+            assert figures.rate > 0
+            assert figures.cpu[0] > 0
+            assert figures.peak > 10_000_000
+    assert [figures.loads[0].requests for figures in job.figures.values()] == [job.case.payloads] * 2 == [3, 3]

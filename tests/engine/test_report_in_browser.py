@@ -1,4 +1,4 @@
-"""The page of `xgbpatch report` in a browser: no script fails, nothing is cut off, and what is to be clicked works.
+"""The pages of `xgbpatch report` and `bench` in a browser: no script fails, nothing is cut off, what is clicked works.
 
 It needs no engine; it stands here because this stage may install packages: scripts/test runs scripts/browser first.
 """
@@ -8,6 +8,10 @@ from __future__ import annotations
 from support.browser import chromium
 from support.explained import NAMES, explain
 from xgbpatch import report
+from xgbpatch.bench import report as bench
+from xgbpatch.bench.cases import BATCH, Case
+from xgbpatch.bench.load import Load
+from xgbpatch.bench.runner import Figures, Result
 from xgbpatch.report.features import Beside
 
 DRAWN = """[...document.querySelectorAll('figure .chart')].every(chart => chart.querySelector('svg'))
@@ -76,3 +80,21 @@ def test_the_page_works_at_two_widths_and_without_scripts(tmp_path):
         seen = f"{figures}.filter(image => image.offsetHeight > 100).length"
         assert tab.evaluate(seen) == len(made_page.figures)
         assert tab.problems == []
+
+
+def test_the_page_of_bench_fits_any_width(tmp_path):
+    turns = [Load(number, 0, 1.0, 0.002, 0.004, "wrk") for number in (100, 300)]
+    name = "123456789012.dkr.ecr.us-west-2.amazonaws.com/xgbpatch/sagemaker-xgboost:3.2-0-bc39854aadaf-42e9d6d8"
+    figures = {"base": Figures(turns, [0.1, 0.2]), name: Figures(turns[::-1], [0.01, 0.02]), "no": Figures()}
+    page = tmp_path / "bench.html"
+    page.write_text(bench.page([Result(Case(BATCH, "F", 1_000_000, True), figures)], f"xgbpatch bench {name}"))
+    with chromium(tmp_path / "profile") as tab:
+        for width in (1200, 400):
+            tab.open(page, width)
+            assert tab.problems == []
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            bars = (
+                f"(() => {{ {BOX} return [...document.querySelectorAll('.bar')].map(bar => [...bar.children].map(box)"
+            )
+            beside = ".every((part, place, all) => !place || part.left >= all[place - 1].right - 1"
+            assert all(tab.evaluate(f"{bars}{beside} || part.top >= all[place - 1].bottom - 1)) }})()"))

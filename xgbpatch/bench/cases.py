@@ -11,14 +11,20 @@ from xgbpatch.contract.server import MODEL_FOLDER, Stack
 
 SINGLE, BATCH, MULTI_MODEL = "single-model", "batch", "multi-model"
 MODES = (SINGLE, BATCH, MULTI_MODEL)
-MODELS = ("A", "B", "C")
+MODELS = ("A", "B", "C")  # measured where nobody names another of CHOICES
+CHOICES = ("A", "B", "C", "E", "F")  # those that predict one number a record
 ROWS = (1, 100, 2000)
 NAME = "model"
+PAYLOAD = 6_000_000  # bytes: batch transform cuts its input into requests of 6 MB unless its job says otherwise
+_CELL = 9  # bytes with its comma
 
 
 @dataclass(frozen=True)
 class Case:
-    """Requests of `rows` records to a server of `mode` with `model`; `explained`: with SHAP values."""
+    """`rows` records asked of a server of `mode` with `model`; `explained`: with SHAP values.
+
+    A batch of more than one payload is a job: a turn sends all of it, payload by payload.
+    """
 
     mode: str
     model: str
@@ -26,11 +32,27 @@ class Case:
     explained: bool
 
     def __str__(self) -> str:
-        return f"{self.mode}, {self.model}, rows: {self.rows}{', SHAP' if self.explained else ''}"
+        count = f"{self.rows:,}" if self.payloads == 1 else f"{self.rows:,} in {self.payloads} requests"
+        return f"{self.mode}, {self.model}, rows: {count}{', SHAP' if self.explained else ''}"
 
     @property
     def path(self) -> str:
         return f"/models/{NAME}/invoke" if self.mode == MULTI_MODEL else "/invocations"
+
+    @property
+    def width(self) -> int:
+        """Columns of a record."""
+        return RECIPES[self.model][0]
+
+    @property
+    def payloads(self) -> int:
+        """How many requests the rows take."""
+        return -(-self.rows * self.width * _CELL // PAYLOAD) if self.mode == BATCH else 1
+
+    @property
+    def rows_each(self) -> int:
+        """Records of a request; those of all requests may be a few more than `rows`."""
+        return -(-self.rows // self.payloads)
 
 
 def cases(modes: tuple[str, ...], models: tuple[str, ...], rows: tuple[int, ...], shap: bool) -> tuple[Case, ...]:
@@ -42,10 +64,10 @@ def cases(modes: tuple[str, ...], models: tuple[str, ...], rows: tuple[int, ...]
 
 
 def body(case: Case) -> bytes:
-    """CSV of that many invented records, the same each time."""
+    """CSV of invented records, the same each time: one request. A job sends it again and again."""
     cells = random.Random(case.rows)  # noqa: S311
-    width = RECIPES[case.model][0]
-    return "\n".join(",".join(f"{cells.random():.6f}" for _ in range(width)) for _ in range(case.rows)).encode()
+    lines = (",".join(f"{cells.random():.6f}" for _ in range(case.width)) for _ in range(case.rows_each))
+    return "\n".join(lines).encode()
 
 
 def predictions(answer: bytes, explained: bool) -> list[bytes]:

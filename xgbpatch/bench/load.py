@@ -1,4 +1,4 @@
-"""Load on one server: closed loop (a client asks again when it was answered) and open loop (a request each 1/rate s).
+"""Load on one server: closed loop (a client asks again when it was answered), open loop (a request each 1/rate s), job.
 
 wrk asks where it is installed, else aiohttp. Every answer is compared with the expected body; one that differs counts
 as wrong, and is in no latency of aiohttp's.
@@ -74,20 +74,24 @@ class Load:
 
 
 def require_client() -> None:
-    """Raises `ExtraMissingError` without aiohttp, which the open loop needs, or matplotlib, which draws the page."""
+    """Raises `ExtraMissingError` without aiohttp, which the open loop needs."""
     try:
         import aiohttp  # noqa: F401
-        import matplotlib as mpl  # noqa: F401
     except ImportError as error:
         raise ExtraMissingError("xgbpatch bench", "bench") from error
 
 
 def closed(url: str, body: bytes, expected: bytes, clients: int, seconds: float, one: float) -> Load:
-    """`clients` clients for `seconds`; `one` is what a request takes alone."""
+    """`clients` clients for `seconds`; `one` is what a request takes alone: of the slowest server of a comparison."""
     wrk = shutil.which("wrk")
     if wrk and one < _SLOW:
         return _wrk(wrk, url, body, expected, clients, max(1, round(seconds)))
     return asyncio.run(_closed(url, body, expected, clients, max(seconds, 1.5 * one * clients)))
+
+
+def job(url: str, body: bytes, expected: bytes, requests: int) -> Load:
+    """So many requests one after the other, as a batch transform job sends them to a server of one worker."""
+    return asyncio.run(_closed(url, body, expected, 1, 0.0, requests))
 
 
 def opened(url: str, body: bytes, expected: bytes, rate: float, seconds: float) -> Load:
@@ -110,7 +114,8 @@ def _wrk(program: str, url: str, body: bytes, expected: bytes, clients: int, sec
     return Load(max(0, good), said["wrong"], said["microseconds"] / 1e6, said["p50"] / 1e6, said["p99"] / 1e6, "wrk")
 
 
-async def _closed(url: str, body: bytes, expected: bytes, clients: int, seconds: float) -> Load:
+async def _closed(url: str, body: bytes, expected: bytes, clients: int, seconds: float, least: int = 0) -> Load:
+    """Ends after `seconds`, and not before there are `least` answers."""
     import aiohttp
 
     times: list[float] = []
@@ -120,7 +125,7 @@ async def _closed(url: str, body: bytes, expected: bytes, clients: int, seconds:
 
         async def client() -> None:
             nonlocal wrong
-            while time.perf_counter() < begun + seconds:
+            while time.perf_counter() < begun + seconds or len(times) + wrong < least:
                 start = time.perf_counter()
                 if await _ask(session, url, body) == expected:
                     times.append(time.perf_counter() - start)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -28,6 +29,7 @@ from xgbpatch.progress import Progress
 
 EXPLAINS_LABEL = "io.xgbpatch.bench.explains"  # of a peer: its answers hold SHAP values
 _TRAIN_SECONDS = 1800
+_NEAR = 1e-4
 _PYTHON = 'for p in python3 python; do command -v $p >/dev/null && exec $p "$@"; done; echo no python on PATH; exit 1'
 _PEAKS = "for p in /proc/[0-9]*; do echo \"$(grep VmHWM $p/status | tr -dc 0-9) $(tr '\\0' ' ' <$p/cmdline)\"; done"
 
@@ -91,20 +93,18 @@ def models(engine: Engine, maker: LocalImage, names: Sequence[str], kept: Path, 
             mounts = (Mount(script.parent, "/probe", read_only=True), Mount(directory, "/made"))
             command = ("-c", _PYTHON, "-", "/probe/models.py", "/made", *missing)
             done = engine.run(
-                Run(
-                    maker.id,
-                    command,
-                    entrypoint=("/bin/sh",),
-                    environment={"OMP_NUM_THREADS": "1"},
-                    mounts=mounts,
-                    network="none",
-                ),
+                Run(maker.id, command, entrypoint=("/bin/sh",), environment={"OMP_NUM_THREADS": "1"}, mounts=mounts,
+                    network="none"),
                 _TRAIN_SECONDS,
-            )
+            )  # fmt: skip
             if done.exit_code:
                 raise ContractError(f"the models could not be trained: {(done.stdout + done.stderr).strip()[-500:]}")
             for name in missing:
-                shutil.copytree(directory / name, folder / name, dirs_exist_ok=True)
+                part = folder / f"{name}.{os.getpid()}.part"  # a model of that name is whole, whatever ends this
+                shutil.copytree(directory / name, part, dirs_exist_ok=True)
+                with suppress(OSError):  # another run made it
+                    part.rename(folder / name)
+                shutil.rmtree(part, ignore_errors=True)
     return {name: folder / name for name in names}
 
 
@@ -124,8 +124,8 @@ def run(
     done = 0
     for mode, model in dict.fromkeys((case.mode, case.model) for case in cases):
         chosen = [case for case in cases if (case.mode, case.model) == (mode, model)]
-        explained = any(case.explained for case in chosen)
-        with _serving(engine, subjects, mode, folders[model], explained, pace) as servers:
+        progress.line(f"Starting the servers of {mode}, {model}")
+        with _serving(engine, subjects, chosen, folders[model], pace) as servers:
             for case in chosen:
                 progress.line(f"[{done + 1}/{len(cases)}] {case}")
                 yield Result(case, _measured(subjects, servers, case, pace))
@@ -138,15 +138,17 @@ Servers = Mapping[tuple[str, bool], Server | str]
 
 @contextmanager
 def _serving(
-    engine: Engine, subjects: Sequence[Subject], mode: str, folder: Path, explained: bool, pace: Pace
+    engine: Engine, subjects: Sequence[Subject], cases: Sequence[Case], folder: Path, pace: Pace
 ) -> Iterator[Servers]:
-    """A ready server a subject, and one that explains; why there is none, where one cannot start."""
+    """A ready server a subject, and one that explains, as `cases` of one mode need them; why not, where one fails."""
+    mode = cases[0].mode
     with ExitStack() as exits:
         servers: dict[tuple[str, bool], Server | str] = {}
         for subject in subjects:
             if subject.peer and mode != SINGLE:
                 continue
-            for way in (False, True) if explained and subject.explains and not subject.peer else (False,):
+            own = subject.explains and not subject.peer
+            for way in sorted({case.explained and own for case in cases}):
                 stack = measured.stack(mode, way, pace.workers)
                 container = exits.enter_context(engine.container(stack.run(subject.image.id, folder)))
                 servers[subject.name, way] = Server(container, stack)
@@ -170,8 +172,8 @@ def _measured(subjects: Sequence[Subject], servers: Servers, case: Case, pace: P
     wanted: list[bytes] | None = None
     for position, subject in enumerate(subjects):
         explains = case.explained and subject.explains
-        if case.explained and position and not explains:
-            continue
+        if (case.explained and position and not explains) or (subject.peer and subject.explains != case.explained):
+            continue  # a peer always explains, or never
         server = servers.get((subject.name, explains and not subject.peer))
         if server is None:
             continue
@@ -183,9 +185,9 @@ def _measured(subjects: Sequence[Subject], servers: Servers, case: Case, pace: P
         told = measured.predictions(answer.body, explains) if answer.status == 200 else []
         if answer.status != 200:
             figures[subject.name].refused = str(answer)
-        elif len(told) != case.rows:
-            figures[subject.name].refused = f"{len(told)} predictions for {case.rows} records"
-        elif wanted is not None and not subject.peer and told != wanted:
+        elif len(told) != case.rows_each:
+            figures[subject.name].refused = f"{len(told)} predictions for {case.rows_each} records"
+        elif wanted is not None and not (near(told, wanted) if subject.peer else told == wanted):
             figures[subject.name].refused = "other predictions than the base's"
         else:
             asked[subject.name] = (server, answer.body, seconds)
@@ -193,6 +195,15 @@ def _measured(subjects: Sequence[Subject], servers: Servers, case: Case, pace: P
             wanted = told
     _turns(figures, asked, case, body, pace)
     return figures
+
+
+def near(told: Sequence[bytes], wanted: Sequence[bytes]) -> bool:
+    """Whether a peer, whose text and last bits are its own, predicts the same."""
+    try:
+        pairs = [(float(one), float(other)) for one, other in zip(told, wanted, strict=True)]
+    except ValueError:
+        return False
+    return all(abs(one - other) <= _NEAR * max(1.0, abs(other)) for one, other in pairs)
 
 
 def _first(server: Server, case: Case, body: bytes) -> tuple[Answer, float]:
@@ -214,12 +225,16 @@ def _turns(
     pace: Pace,
 ) -> None:
     clients = 1 if case.mode == measured.BATCH else pace.clients
+    slowest = max((one for _, _, one in asked.values()), default=0.0)  # so that one client asks all of them
     for number in range(pace.rounds):
         for name in list(asked)[:: -1 if number % 2 else 1]:
-            server, expected, one = asked[name]
+            server, expected, _ = asked[name]
             url = f"http://{server.address}{case.path}"
             before = server.container.cpu_seconds()
-            turn = load.closed(url, body, expected, clients, pace.seconds, one)
+            if case.payloads > 1:
+                turn = load.job(url, body, expected, case.payloads)
+            else:
+                turn = load.closed(url, body, expected, clients, pace.seconds, slowest)
             used = server.container.cpu_seconds() - before
             figures[name].loads.append(turn)
             figures[name].cpu.append(used / max(1, turn.requests + turn.wrong))

@@ -21,13 +21,21 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--against-base", is_flag=True, help="Measure the base of the first image beside them, and compare.")
 @click.option("--base", default="", metavar="IMAGE", help="The base to compare with; by default the one in the labels.")
-@click.option("--peer", "peers", multiple=True, metavar="IMAGE", help="Another image to set beside; repeatable.")
+@click.option(
+    "--peer", "peers", multiple=True, metavar="IMAGE",
+    help="Another image to set beside, which serves /opt/ml/model on port 8080 as SageMaker asks; repeatable.",
+)  # fmt: skip
 @click.option(
     "--mode", "modes", multiple=True, type=click.Choice(["single-model", "batch", "multi-model"]),
     help="Only this mode; repeatable.",
 )  # fmt: skip
-@click.option("--model", "models", multiple=True, type=click.Choice(["A", "B", "C"]), help="Only this; repeatable.")
-@click.option("--rows", multiple=True, type=click.IntRange(1), metavar="N", help="Records a request; repeatable.")
+@click.option(
+    "--model", "models", multiple=True, type=click.Choice(["A", "B", "C", "E", "F"]), help="Only this; repeatable."
+)
+@click.option(
+    "--rows", multiple=True, type=click.IntRange(1), metavar="N",
+    help="Records a request, of batch transform a job; repeatable.",
+)  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns of each image in a case.")
 @click.option("--seconds", type=click.IntRange(1), default=2, show_default=True, help="Of a turn.")
 @click.option("--clients", type=click.IntRange(1), default=4, show_default=True, help="That ask at once.")
@@ -49,14 +57,18 @@ def command(
     Servers of all images run at once, each with one worker, and are asked by turns: requests and records a second, p50
     and p99, processor time a request of the whole container, the largest process's memory, and ratios to the base (else
     to the first image), turn by turn. A is a model of 8 features and 50 trees, B of 100 and 500, C of 100 and 1,000
-    deeper ones; the xgboost of the base trains them. Each answer is compared: a wrong one counts for nothing. wrk asks
-    where it is installed, else aiohttp. All containers are gone at the end. Exit code 8 where an answer was wrong.
+    deeper ones, E of 30 and 20 of depth 16, F of 20 and 100; the xgboost of the base trains them. In batch mode what is
+    more than 6 MB is a job: a turn sends all of it, in requests of 6 MB. Each answer is compared: a wrong one is not
+    counted. A peer has to predict the same numbers; it always explains where its image has the label
+    io.xgbpatch.bench.explains, else never. wrk asks where it is installed, else aiohttp. All containers are gone at the
+    end. Exit code 8 where an answer was wrong.
 
     \b
     Examples:
       xgbpatch bench my/image:tag --against-base --quick
       xgbpatch bench my/image:tag --against-base --html bench.html --json
-      xgbpatch bench one:tag other:tag --mode batch --model B --rows 2000
+      xgbpatch bench one:tag other:tag --mode multi-model --model B --rows 2000
+      xgbpatch bench my/image:tag --against-base --mode batch --model F --rows 1000000 --rounds 1
     """
     from xgbpatch.bench import cases, load, report, runner
     from xgbpatch.commands._context import cache_folder

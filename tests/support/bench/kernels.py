@@ -22,6 +22,7 @@ REFERENCE = "xgboost 3.2.0"
 NEWEST = "xgboost 3.4.1"
 OURS = "ours"
 VARIANTS = ("ours, AVX-512", "ours, AVX2", "ours, baseline")
+GROWING = (REFERENCE, NEWEST, "shap", "shapiq", "daal4py", "fasttreeshap", OURS)  # whose growth is shown
 # engine: what its own environment holds, on the newest Python that has it
 PACKAGES = {
     NEWEST: ("native", "3.12", ("xgboost-cpu==3.4.1", "numpy", "scipy")),
@@ -70,7 +71,7 @@ def _commands(scratch: Path) -> dict[str, Callable[[], tuple[list[str], dict[str
         return [python, "-W", "ignore", str(WORKER), engine], environments.environment(version, scratch)
 
     def own(engine: str, python: str, pins: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
-        made = _environment(python, pins)
+        made = environment(python, pins)
         return [str(made), "-W", "ignore", str(WORKER), engine], dict(environments.environment("3.2-0", scratch))
 
     versions = {f"xgboost {version.xgboost}": name for name, version in VERSIONS.items()}
@@ -81,7 +82,7 @@ def _commands(scratch: Path) -> dict[str, Callable[[], tuple[list[str], dict[str
     }
 
 
-def _environment(python: str, pins: tuple[str, ...]) -> Path:
+def environment(python: str, pins: Sequence[str]) -> Path:
     """The interpreter of an environment with those packages, kept beside those of the overlay tests."""
     base = find_interpreter(python)
     digest = hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from xgbpatch.bench import cases, load
+from xgbpatch.bench import cases, load, runner
 
 GOOD, WRONG = b"0.5", b"0.6"
 
@@ -60,6 +60,30 @@ def test_answers_that_differ_are_counted_as_wrong_and_no_requests(server, way):
 def test_predictions_are_told_from_values(explained):
     answer = b"0.5,1,2\n0.25,3,4\n" if explained else b"0.5\n0.25\n"
     assert cases.predictions(answer, explained) == [b"0.5", b"0.25"]
+
+
+def test_a_job_sends_its_requests_one_after_the_other_and_no_more(server):
+    url, asked = server
+    done = load.job(url, b"1,2", GOOD, 7)
+    assert (done.requests, done.wrong, len(asked)) == (5, 2, 7)
+
+
+def test_a_batch_is_cut_into_payloads_of_six_megabytes():
+    million = cases.Case(cases.BATCH, "F", 1_000_000, True)
+    assert str(million) == "batch, F, rows: 1,000,000 in 30 requests, SHAP"
+    assert 1_000_000 <= million.payloads * million.rows_each < 1_000_100
+    small = cases.Case(cases.BATCH, "F", 50_000, False)
+    assert small.payloads == 2
+    assert len(cases.body(small)) <= cases.PAYLOAD
+    assert cases.Case(cases.SINGLE, "F", 50_000, False).payloads == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "same"),
+    [([b"0.50001", b"1000.01"], True), ([b"0.51", b"1000"], False), ([b"0.5"], False), ([b"[0.5", b"1000]"], False)],
+)
+def test_a_peer_has_to_predict_the_same_but_not_in_the_same_text(told, same):
+    assert runner.near(told, [b"0.5", b"1000"]) is same
 
 
 def test_a_body_is_the_same_each_time_and_as_wide_as_the_model():

@@ -16,15 +16,21 @@ RECIPES = {
     "C": (100, 0, 1000, 8, 4000),
     "D": (20, 5, 50, 6, 4000),
     "E": (30, 0, 20, 16, 40000),
+    "F": (20, 0, 100, 6, 4000),
     "tiny": (8, 0, 5, 3, 500),
-    "20 features, 100 trees, depth 6": (20, 0, 100, 6, 4000),
+    "25 trees": (20, 0, 25, 6, 4000),
     "400 trees": (20, 0, 400, 6, 4000),
+    "1600 trees": (20, 0, 1600, 6, 4000),
     "depth 3": (20, 0, 100, 3, 4000),
-    "depth 10": (20, 0, 100, 10, 8000),
-    "200 features": (200, 0, 100, 6, 4000),
-    "5 classes": (20, 5, 20, 6, 4000),
+    "depth 9": (20, 0, 100, 9, 8000),
+    "depth 12": (20, 0, 100, 12, 16000),
+    "5 features": (5, 0, 100, 6, 4000),
+    "100 features": (100, 0, 100, 6, 4000),
+    "1000 features": (1000, 0, 100, 6, 4000),
+    "3 classes": (20, 3, 100, 6, 4000),
+    "10 classes": (20, 10, 100, 6, 8000),
 }
-GROWTH = list(RECIPES)[-6:]  # the first, and then one of its sizes more or less
+GROWTH = list(RECIPES)[list(RECIPES).index("tiny") + 1 :]  # F with one of its sizes less or more
 
 
 def train(features: int, classes: int, rounds: int, depth: int, rows: int) -> Any:
