@@ -103,7 +103,10 @@ def command(
         f"{result.case}: {name}" for result in results for name, figures in result.figures.items() if figures.wrong
     ]
     if wrong:
-        raise ContractError(f"answers were wrong: {'; '.join(wrong)}", "Look at the container's log of such a request.")
+        raise ContractError(
+            f"answers were wrong, or did not come within 65 s: {'; '.join(wrong)}",
+            "Look at the container's log of such a request.",
+        )
 
 
 def _subjects(
