@@ -81,10 +81,17 @@ def require_client() -> None:
         raise ExtraMissingError("xgbpatch bench", "bench") from error
 
 
-def closed(url: str, body: bytes, expected: bytes, clients: int, seconds: float, one: float) -> Load:
-    """`clients` clients for `seconds`; `one` is what a request takes alone: of the slowest server of a comparison."""
-    wrk = shutil.which("wrk")
-    if wrk and one < _SLOW:
+def client_of(slowest: float) -> str:
+    """Who asks in a closed loop, the path of wrk or "" for aiohttp; `slowest`: the longest of all servers' requests.
+
+    It is the same for all servers of a comparison.
+    """
+    return (shutil.which("wrk") or "") if slowest < _SLOW else ""
+
+
+def closed(url: str, body: bytes, expected: bytes, clients: int, seconds: float, one: float, wrk: str) -> Load:
+    """`clients` clients for `seconds`; `one` is what a request takes alone, `wrk` from `client_of`."""
+    if wrk:
         return _wrk(wrk, url, body, expected, clients, max(1, round(seconds)))
     return asyncio.run(_closed(url, body, expected, clients, max(seconds, 1.5 * one * clients)))
 

@@ -225,16 +225,16 @@ def _turns(
     pace: Pace,
 ) -> None:
     clients = 1 if case.mode == measured.BATCH else pace.clients
-    slowest = max((one for _, _, one in asked.values()), default=0.0)  # so that one client asks all of them
+    wrk = load.client_of(max((one for _, _, one in asked.values()), default=0.0))
     for number in range(pace.rounds):
         for name in list(asked)[:: -1 if number % 2 else 1]:
-            server, expected, _ = asked[name]
+            server, expected, one = asked[name]
             url = f"http://{server.address}{case.path}"
             before = server.container.cpu_seconds()
             if case.payloads > 1:
                 turn = load.job(url, body, expected, case.payloads)
             else:
-                turn = load.closed(url, body, expected, clients, pace.seconds, slowest)
+                turn = load.closed(url, body, expected, clients, pace.seconds, one, wrk)
             used = server.container.cpu_seconds() - before
             figures[name].loads.append(turn)
             figures[name].cpu.append(used / max(1, turn.requests + turn.wrong))

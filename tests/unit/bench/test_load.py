@@ -48,7 +48,9 @@ def test_answers_that_differ_are_counted_as_wrong_and_no_requests(server, way):
     if way == "open loop":
         done = load.opened(url, b"1,2", GOOD, rate=50, seconds=0.3)
     else:
-        done = load.closed(url, b"1,2", GOOD, clients=1, seconds=1, one=0.001 if way == "wrk" else 1.0)
+        done = load.closed(
+            url, b"1,2", GOOD, clients=1, seconds=1, one=0.1, wrk=load.client_of(0.001 if way == "wrk" else 1.0)
+        )
     assert done.requests > 0
     assert done.wrong > 0
     assert abs(done.requests - 2 * done.wrong) <= 3
