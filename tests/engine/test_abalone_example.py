@@ -1,24 +1,53 @@
-"""The example of the README on a real endpoint of a real image."""
+"""examples/abalone as a notebook, from top to bottom in a fresh kernel, with a real image; its outputs looked at."""
 
+from __future__ import annotations
+
+import io
+import json
 import os
 import re
-import subprocess
-import sys
+from base64 import b64decode
+from pathlib import Path
 
-from support.abalone_example import EXAMPLE, README_PICTURE, size
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "abalone"
+VERSION = os.environ.get("XGBPATCH_TEST_VERSION", "3.2-0")
+FEATURES = 8
+ROWS = 626  # of the test split
+TOLERANCE = 1e-4  # rings, of shap's values
+ADDITIVITY = 1e-4  # rings
 
 
-def test_predictions_of_a_real_image_are_printed_and_drawn(patched, tmp_path):
-    image = patched(os.environ.get("XGBPATCH_TEST_VERSION", "3.2-0"), "shap").reference
-    path = tmp_path / "abalone.png"
-    done = subprocess.run(
-        [sys.executable, EXAMPLE / "predict.py", str(image), path],
-        capture_output=True, text=True, check=False, timeout=240, env={**os.environ, "COLUMNS": "200"},
+def test_the_notebook_runs_and_its_values_are_those_of_shap(patched, tmp_path):
+    jupytext, papermill = pytest.importorskip("jupytext"), pytest.importorskip("papermill")
+    notebook, executed, output = tmp_path / "walkthrough.ipynb", tmp_path / "executed.ipynb", tmp_path / "output"
+    jupytext.write(jupytext.read(EXAMPLE / "walkthrough.py"), notebook)
+    image = str(patched(VERSION, "shap").reference)
+    papermill.execute_notebook(
+        notebook, executed, {"version": VERSION, "image": image, "output": str(output)},
+        cwd=EXAMPLE, kernel_name="python3", progress_bar=False, log_output=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    *lines, named = done.stdout.splitlines()
-    assert named == str(path)
-    assert len(lines) == 3
-    for line in lines:
-        assert re.fullmatch(r" *\d+\.\d\d rings = base \d+\.\d\d, then (\w[\w ]* [+-]\d+\.\d\d, ){3}…", line), line
-    assert size(path) == size(README_PICTURE)
+    cells = json.loads(executed.read_text())["cells"]
+    assert [cell["execution_count"] is None for cell in cells if cell["cell_type"] == "code"].count(True) == 0
+    outputs = [each for cell in cells for each in cell.get("outputs", ())]
+    printed = "".join("".join(each["text"]) for each in outputs if each.get("name") == "stdout")
+
+    explained = np.loadtxt(output / "transform/test.csv.out", delimiter=",")
+    assert explained.shape == (ROWS, 2 + FEATURES)
+    assert np.abs(explained[:, 1:].sum(axis=1) - explained[:, 0]).max() < ADDITIVITY
+    assert "multi-model endpoint equals batch transform: True" in printed
+    differences = re.findall(r"^(.*): differs by (\S+) rings at most$", printed, re.M)
+    assert [name for name, _ in differences] == ["shap's own code", "xgboost, by shap", "base value"]
+    assert max(float(value) for _, value in differences) < TOLERANCE
+
+    shown = [b64decode(each["data"]["image/png"]) for each in outputs if "image/png" in each.get("data", ())]
+    drawn = [path.read_bytes() for path in (*output.glob("*.png"), *output.glob("pictures/*.png"))]
+    assert (len(shown), len(drawn)) == (2, 13)
+    for picture in (*shown, *drawn):
+        pixels = imread(io.BytesIO(picture)).reshape(-1, 4)
+        assert len(np.unique(pixels, axis=0)) > 50, "blank"
+    assert "in all 626 rows" in (output / "report.html").read_text()

@@ -45,8 +45,8 @@ def checkout(tmp_path):
         shutil.copy(ROOT / name, folder / name)
     program(folder / "scripts/engine", 'echo "engine" >>"$LOG"')
     program(folder / "stub", XGBPATCH)
-    program(folder / "scripts/setup", 'mkdir -p .venv/bin && cp stub .venv/bin/xgbpatch && echo setup >>"$LOG"')
-    program(folder / "examples/abalone/predict.py", 'echo "predict $1" >>"$LOG" && touch "$2"')
+    program(folder / "scripts/setup", 'mkdir -p .venv/bin && cp stub .venv/bin/xgbpatch && cp python .venv/bin && echo setup >>"$LOG"')
+    program(folder / "python", 'echo "$1 $ABALONE_IMAGE" >>"$LOG"; mkdir -p "$ABALONE_OUTPUT/pictures" && touch "$ABALONE_OUTPUT/report.html"')
     program(tmp_path / "bin/docker", f'[ "$2" != inspect ] || echo {BASE}')
     program(tmp_path / "bin/uname", "echo Linux x86_64")
     program(tmp_path / "bin/df", "echo Avail; echo '  500'")
@@ -77,7 +77,7 @@ def test_it_says_what_it_needs_before_it_does_anything(checkout):
     announced = ended.stderr.partition("\n== ")[0]
     for words in (
         "minutes", " GB of free disk", "root on Debian (bullseye bookworm trixie)", "docker.io", "debootstrap",
-        "Docker Engine", "/etc/hosts: four lines", "/etc/docker/certs.d", "until", ".venv", "abalone.png",
+        "Docker Engine", "/etc/hosts: four lines", "/etc/docker/certs.d", "until", ".venv and the folder abalone",
     ):  # fmt: skip
         assert words in announced
     assert run(checkout, "--help").stdout == announced
@@ -116,9 +116,10 @@ def test_the_summary_names_what_exists_and_commands_that_work_as_printed(checkou
     ended = run(checkout)
     assert ended.returncode == 0, ended.stderr
     summary, _, commands = ended.stderr.partition("\n== done in ")[2].partition("goes on.")
-    named = dict(re.findall(r"^(base|image|picture) +(.*)$", summary, re.M))
-    assert named == {"base": BASE, "image": PUSHED, "picture": str(checkout / "abalone.png")}
-    assert (checkout / "abalone.png").exists()
+    named = dict(re.findall(r"^(base|image|report) +(.*)$", summary, re.M))
+    assert named == {"base": BASE, "image": PUSHED, "report": str(checkout / "abalone/report.html")}
+    assert (checkout / "abalone/report.html").exists()
+    assert f"examples/abalone/walkthrough.py {PUSHED}" in calls(checkout)
     assert BUILT not in summary + commands, "its name was removed, to pull what was pushed"
     assert f"From this shell, in {checkout}:" in commands
     lines = [line for line in commands.splitlines()[1:] if line]
