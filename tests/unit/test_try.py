@@ -45,8 +45,14 @@ def checkout(tmp_path):
         shutil.copy(ROOT / name, folder / name)
     program(folder / "scripts/engine", 'echo "engine" >>"$LOG"')
     program(folder / "stub", XGBPATCH)
-    program(folder / "scripts/setup", 'mkdir -p .venv/bin && cp stub .venv/bin/xgbpatch && cp python .venv/bin && echo setup >>"$LOG"')
-    program(folder / "python", 'echo "$1 $ABALONE_IMAGE" >>"$LOG"; mkdir -p "$ABALONE_OUTPUT/pictures" && touch "$ABALONE_OUTPUT/report.html"')
+    program(
+        folder / "scripts/setup",
+        'mkdir -p .venv/bin && cp stub .venv/bin/xgbpatch && cp python .venv/bin && echo setup >>"$LOG"',
+    )
+    program(
+        folder / "python",
+        'echo "$1 $ABALONE_IMAGE" >>"$LOG"; mkdir -p "$ABALONE_OUTPUT/pictures" && touch "$ABALONE_OUTPUT/report.html"',
+    )
     program(tmp_path / "bin/docker", f'[ "$2" != inspect ] || echo {BASE}')
     program(tmp_path / "bin/uname", "echo Linux x86_64")
     program(tmp_path / "bin/df", "echo Avail; echo '  500'")

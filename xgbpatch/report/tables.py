@@ -18,7 +18,6 @@ from xgbpatch.errors import ConfigurationError, ExtraMissingError
 
 BLOCK_BYTES = 2 << 20  # of text that is parsed at once
 PARQUET_ROWS = 8192
-_EMPTY = re.compile(rb"(?:(?<=,)|^)(?=,|\r?\n?$)")  # a cell without a character
 _LIBSVM = re.compile(rb"^\s*[^\s:,]+(\s+qid:\d+)?(\s+\d+:[^\s:,]+)+\s*$|^\s*(\d+:[^\s:,]+\s*)+$")
 
 
@@ -122,12 +121,20 @@ def parse_csv(path: Path | str, numbers: Sequence[int], lines: Sequence[bytes], 
     if b"[" in whole or b'"' in whole:
         lines = whole.translate(None, b'[]"').split(b"\n")[:-1]
     if missing:
-        lines = [_EMPTY.sub(b"nan", line.strip()) for line in lines]
+        lines = [_filled(line.strip()) for line in lines]
     try:
         table = np.loadtxt((line.decode("latin-1") for line in lines), delimiter=",", comments=None, ndmin=2)
     except (ValueError, MemoryError) as error:
         raise _blame(path, numbers, lines, error) from error
     return Block(path, numbers, table)
+
+
+def _filled(line: bytes) -> bytes:
+    """A stripped line with `nan` in each cell that has no character."""
+    if b",," in line:
+        line = line.replace(b",,", b",nan,").replace(b",,", b",nan,")
+    line = b"nan" + line if line[:1] in (b",", b"") else line
+    return line + b"nan" if line[-1:] == b"," else line
 
 
 def _blame(path: Path | str, numbers: Sequence[int], lines: Sequence[bytes], error: Exception) -> ConfigurationError:

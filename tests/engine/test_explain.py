@@ -1,0 +1,64 @@
+"""`xgbpatch explain --image`: the image's own server gives the bytes that this machine gives."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import xgboost
+from click.testing import CliRunner
+
+from support.explained import NAMES, abalone
+from xgbpatch.commands.explain import command
+from xgbpatch.errors import BaseImageError
+
+pytestmark = pytest.mark.parametrize("version", ["3.2-0"], scope="session")
+OBJECTIVES = {"binary:logistic": {}, "multi:softmax": {"num_class": 3}}  # of a vote the columns are counted otherwise
+
+
+def run(*arguments):
+    done = CliRunner().invoke(command, [*map(str, arguments), "--json"])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """626 rows of abalone, some cells of which are empty."""
+    table = abalone("validation.libsvm")[:, 1:].astype(object)
+    table[np.random.default_rng(0).random(table.shape) < 0.05] = ""
+    path = tmp_path / "rows.csv"
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in table))
+    return path
+
+
+def trained(path, objective):
+    train = abalone("train_0.libsvm")
+    labels = np.digitize(train[:, 0], [9] if objective == "binary:logistic" else [8, 11])
+    matrix = xgboost.DMatrix(train[:, 1:], labels, feature_names=[name.replace(" ", "_") for name in NAMES])
+    xgboost.train({"objective": objective, "max_depth": 4, **OBJECTIVES[objective]}, matrix, 10).save_model(path)
+    return path
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_image_gives_the_bytes_of_this_machine(patched, version, tmp_path, rows, objective):
+    image = patched(version, "shap").reference
+    model = trained(tmp_path / "model.json", objective)
+    here = run(model, rows, "--output", tmp_path / "here")
+    there = run(model, rows, "--output", tmp_path / "there", "--image", image, "--threads", "1")
+    assert (here["parts"], here["rows"]) == (there["parts"], there["rows"]) == (["part-00000.csv"], 626)
+    one, two = ((tmp_path / folder / "part-00000.csv").read_text() for folder in ("here", "there"))
+    assert one.splitlines()[0] == two.splitlines()[0]
+    if xgboost.__version__ == "3.2.0":
+        assert one == two
+    tables = (np.loadtxt(text.splitlines()[1:], delimiter=",") for text in (one, two))
+    np.testing.assert_allclose(*tables, rtol=0, atol=1e-5)
+
+
+def test_an_image_without_the_feature_is_refused(patched, version, tmp_path, rows):
+    model = trained(tmp_path / "model.json", "binary:logistic")
+    with pytest.raises(BaseImageError, match='does not carry the feature "shap"'):
+        run(model, rows, "--output", tmp_path / "out", "--image", patched(version).reference)
