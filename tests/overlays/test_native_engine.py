@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import xgboost
+from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import native, request_data
 from xgbpatch_overlays.model import accelerator, booster
@@ -63,6 +64,12 @@ BODIES = [
     "1,2,3,4,5,6\n1,2",
     "1",
     "",
+    "1;2;3;4;5;6",
+    "1,2,3,4,5,0x6",
+    '"1",2,3,4,5,6',
+    "1,2,3,4,5,6\r\n\r\n6,5,4,3,2,1",
+    "\ufeff1,2,3,4,5,6",
+    b"1,2,3,4,5,\xff",
 ]
 
 
@@ -80,6 +87,17 @@ def test_unusual_bodies_get_the_bases_answer(server, body):
 def timeless(body):
     """Without the time of day and the addresses that xgboost's errors hold."""
     return re.sub(rb"\[\d\d:\d\d:\d\d\]|0x[0-9a-f]+", b"", body)
+
+
+def test_the_library_reads_plain_csv_and_the_base_all_else(server, monkeypatch):
+    plain, more = zoo.csv(zoo.inputs(missing=True, rows=20)), "1;2;3;4;5;6\n1;2;3;4;5;6"
+    base = server("binary")
+    expected = [base.post(body).data for body in (plain, more)]
+    endpoint, read, parse = server("binary", **ENGINE), [], encoder.csv_to_dmatrix
+    endpoint.post("1,2,3,4,5,6")  # the proof of the parser
+    monkeypatch.setattr(encoder, "csv_to_dmatrix", lambda text, **named: read.append(text) or parse(text, **named))
+    assert [endpoint.post(body).data for body in (plain, more)] == expected
+    assert read == [more]
 
 
 @pytest.mark.parametrize("name", ["binary", "poisson", "softprob"])

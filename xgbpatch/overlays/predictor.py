@@ -269,6 +269,10 @@ def install(settings: Any, serve_utils: Any, encoder: Any) -> Predictor:
     serve_utils.predict = predictor.predict
     serve_utils.get_loaded_booster = _preparing(serve_utils.get_loaded_booster, predictor)
     request_data.record(encoder, serve_utils, late=settings.accelerated)
+    if settings.accelerated:
+        from .native import body  # an image that does not name an engine never loads it
+
+        serve_utils.parse_content_data = body.reading(serve_utils.parse_content_data)
     return predictor
 
 
