@@ -37,7 +37,7 @@ def test_the_site_is_not_built_with_a_link_that_leads_nowhere(tmp_path):
     pytest.importorskip("mkdocs", reason="needs the group docs, which scripts/setup installs")
     wrong = ("nothing.md", "other.md#nothing", "#nothing", "/other.html", "../nothing.py", "nothing.png")
     for name, text in {
-        "mkdocs.yml": f"INHERIT: {ROOT}/mkdocs.yml\nnav: [index.md, other.md]\nextra_css: []\n",
+        "mkdocs.yml": f"INHERIT: {ROOT}/mkdocs.yml\nnav: [index.md, other.md]\nextra_css: []\nplugins: []\n",
         "docs/index.md": "# Start\n\n[a](../there.py)\n" + "".join(f"[a]({target})\n" for target in wrong),
         "docs/other.md": "# Other\n",
         "docs/forgotten.md": "# Forgotten\n",
