@@ -28,9 +28,9 @@ from xgbpatch.config.loader import read_toml
 from xgbpatch.util import loads
 
 PROGRAMS = {  # of others, whose options are not checked
-    "apt-get", "cat", "cd", "cosign", "curl", "docker", "export", "git", "grep", "jq", "lint-imports", "mkdir",
-    "mkdocs", "mount", "pip", "pipx", "pre-commit", "pytest", "python", "python3", "sleep", "tar", "umount", "unzip",
-    "uvx", "wc",
+    "apt-get", "cat", "cd", "cosign", "curl", "docker", "export", "git", "grep", "jq", "jupytext", "lint-imports",
+    "mkdir", "mkdocs", "mount", "pip", "pipx", "pre-commit", "pytest", "python", "python3", "rm", "sleep", "tar",
+    "umount", "unzip", "uvx", "wc",
 }  # fmt: skip
 OF_THE_CLI_ALONE = {("cloudformation", "deploy"), ("codeartifact", "login"), ("ecr", "get-login-password")}
 OPTIONS_OF_AWS = {"region", "profile", "output", "query", "cli-input-json", "no-cli-pager"}
@@ -49,6 +49,8 @@ def test_every_command_of_a_block_is_one_that_there_is(block):
         program = Path(words[0]).name
         if program == "xgbpatch":
             parse(words[1:])
+        elif words[:2] == ["scripts/bench", "peers"]:
+            parse(["bench", *words[2:]])  # which gets its options
         elif words[0].startswith("scripts/"):
             check_script(words)
         elif program == "aws":
