@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import xgboost
@@ -21,7 +21,7 @@ from . import request_data
 from .model import accelerator, folder
 from .model import booster as model_booster
 from .model.accelerator import Choice
-from .model.booster import PredictCall
+from .model.booster import PredictCall, Unsuitable
 from .settings import Explanation, ShapOptions
 from .shap import response, values
 from .shap.values import NotExplained
@@ -92,6 +92,16 @@ class LoadedModel(object):
                 raise
             self._methods[kind] = known
         return known
+
+    def native_methods(self, call: PredictCall, options: ShapOptions) -> List[values.Method]:
+        """The native library's, one an array of the explanation; raises Unsuitable, and as `methods` does."""
+        engine = self._accelerator(call)
+        if engine is None or engine.compares or engine.model.wavers:
+            raise Unsuitable("the native library does not explain this model")
+        preferred = [[each for each in self.methods(call, array) if each.preferred] for array in _arrays(options)]
+        if not all(preferred):
+            raise Unsuitable("the native library does not explain with these options")
+        return [each[0] for each in preferred]
 
     def _accelerator(self, call: PredictCall) -> Any:
         """The engine that was asked for and proved; else the native library, which need not predict to explain."""
@@ -237,6 +247,18 @@ class Predictor(object):
             raise NotExplained(500, "Unable to explain with this model: {}".format(error)) from error
         except ValueError as error:  # xgboost's own error is one too
             raise NotExplained(400, "Unable to explain payload provided: {}".format(error)) from error
+
+    def native_methods(
+        self, calls: Sequence[PredictCall], options: ShapOptions
+    ) -> Tuple[List[List[values.Method]], int]:
+        """(Those by which `explain` gets the arrays of each member, how many numbers explain a record).
+
+        Raises Unsuitable where the native library does not explain it all, NotExplained and ValueError.
+        """
+        models = [self._models[call.booster] for call in calls]
+        outputs = [model.outputs(call.booster) for model, call in zip(models, calls)]
+        numbers = max(values.numbers(count, width, options) for count, width, _ in outputs)
+        return [model.native_methods(call, options) for model, call in zip(models, calls)], numbers
 
     def describe(self, model: Any) -> str:
         """Which engine predicts with `model` and why, as short ASCII for a header; the log has each reason whole.

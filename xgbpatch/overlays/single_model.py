@@ -146,14 +146,14 @@ def _explained(view: Callable[..., Any], options: Any, predictor: Any, config: A
         return response
     if not shap_response.known_keys():
         selectable = serve_utils.is_selectable_inference_output()
-        writer = _writer(response.mimetype, selectable)
+        write = writer(response.mimetype, selectable)
         predicted = serve_utils.get_selected_output_keys() if selectable else ()
-        response.set_data(explained_response.appended(response.get_data(as_text=True), writer, predicted))
+        response.set_data(explained_response.appended(response.get_data(as_text=True), write, predicted))
     response.headers[settings.ATTRIBUTES] = options.attributes()
     return response
 
 
-def _writer(mimetype: str, selectable: bool) -> Callable[..., Any]:
+def writer(mimetype: str, selectable: bool) -> Callable[..., Any]:
     """How SHAP values are put into the base's response. In batch transform it is lines whatever its type says."""
     if serve.SAGEMAKER_BATCH and not selectable:
         return shap_response.to_lines

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import re
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Awaitable, Callable, Mapping, Optional
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Awaitable, Callable, List, Mapping, Optional
 
 from sagemaker_xgboost_container.algorithm_mode import serve
 
@@ -16,15 +15,13 @@ from .wsgi import Headers, Reply
 
 ROUTES = re.compile("/+(ping|invocations|execution-parameters)")  # that the base's nginx passes on; it merges slashes
 QUICK = ("/ping", "/execution-parameters")
-BODY_SECONDS = 60  # that the base's nginx waits for more of a request
+GRACE = 0.5  # seconds in which an answer of a timeout goes out before its worker ends
 AT_ONCE = 2e-3  # seconds for which the loop may stand still; a longer request goes to a thread
 NOWHERE: Reply = (404, [(b"content-type", b"application/octet-stream")], b"{}")
 PAGE = (  # of nginx itself
     "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n<hr><center>{1}</center>\r\n"
     "</body>\r\n</html>\r\n"
 )
-
-logger = logging.getLogger(__name__)
 
 
 class Application(object):
@@ -40,81 +37,107 @@ class Application(object):
     def __init__(self, base: Callable[..., Any], way: Optional[short.ShortWay]):
         self._wsgi = base
         self._way = way
-        self._base_thread = ThreadPoolExecutor(1)
-        self._thread = ThreadPoolExecutor(1)
+        self._base_thread = Thread()
+        self._thread = Thread()
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Any:
         """The base's WSGI function."""
         return self._wsgi(environ, start_response)
 
+    @property
+    def hangs(self) -> bool:
+        """Whether a thread computes for longer than a request may take; nobody waits for the answer any more."""
+        longest = max(self._base_thread.seconds(), self._thread.seconds())
+        return bool(self.timeout) and longest > self.timeout + GRACE
+
     async def asgi(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[..., Any]) -> None:
         """The ASGI application."""
-        try:
-            body = await _body(receive)
-        except asyncio.TimeoutError:
-            await _send(send, self._page("408 Request Time-out"), scope, closes=True)
-            return
+        body = await _body(receive)
         if body is None:
             return
-        reply = None
-        if self._way is not None and scope["path"] == "/invocations" and scope["method"] == "POST":
-            reply = await self._short(self._way, scope["headers"], body)
-        if scope["method"] == "TRACE":
-            reply = self._page("405 Not Allowed")
-        elif reply is None:
-            reply = await self._base(scope, body) if ROUTES.match(scope["path"]) else NOWHERE
+        try:
+            reply = await self._reply(scope, body)
+        except asyncio.TimeoutError:
+            reply = self._page("504 Gateway Time-out")
         await _send(send, reply, scope, closes=scope["method"] == "TRACE")
 
+    async def _reply(self, scope: Any, body: bytes) -> Reply:
+        """Raises TimeoutError."""
+        if scope["method"] == "TRACE":
+            return self._page("405 Not Allowed")
+        way = self._way if scope["path"] == "/invocations" and scope["method"] == "POST" else None
+        reply = None if way is None else await self._short(way, scope["headers"], body)
+        if reply is None:
+            reply = await self._base(scope, body) if ROUTES.match(scope["path"]) else NOWHERE
+            unproved = way.unproved(scope["headers"]) if way is not None and reply[0] == 200 else None
+            if unproved is not None:
+                self._base_thread.submit(way.prove, *unproved)  # type: ignore[union-attr]
+        return reply
+
     async def _short(self, way: short.ShortWay, headers: Headers, body: bytes) -> Optional[Reply]:
-        seconds = way.seconds(len(body))
-        if seconds <= AT_ONCE:
-            return way.answer(headers, body)
-        return await asyncio.get_event_loop().run_in_executor(self._thread, way.answer, headers, body)
+        if way.reading(len(body)) > AT_ONCE:
+            reply: Optional[Reply] = await self._called(self._thread, way.answer, headers, body)
+            return reply
+        request = way.request(headers, body)
+        if request is None or request.seconds <= AT_ONCE:
+            return None if request is None else request.answer()
+        reply = await self._called(self._thread, request.answer)
+        return reply
 
     async def _base(self, scope: Any, body: bytes) -> Reply:
         environ = wsgi.environ_of(scope, body)
         loaded = serve.ScoringService.booster is not None
         if loaded and scope["path"] in QUICK and scope["method"] in ("GET", "HEAD"):  # whatever else is going on
             return wsgi.called(self._wsgi, environ)
-        call = asyncio.get_event_loop().run_in_executor(self._base_thread, wsgi.called, self._wsgi, environ)
-        try:
-            return await asyncio.wait_for(asyncio.shield(call), self.timeout or None)
-        except asyncio.TimeoutError:
-            logger.critical("A request took more than %s s: this worker ends", self.timeout)
-            asyncio.get_event_loop().call_later(0.5, os._exit, 1)  # a thread cannot be ended
-            return self._page("504 Gateway Time-out")
+        reply: Reply = await self._called(self._base_thread, wsgi.called, self._wsgi, environ)
+        return reply
+
+    async def _called(self, thread: "Thread", function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a thread makes of a call; raises TimeoutError. A call that has not begun by then never does."""
+        call = asyncio.wrap_future(thread.submit(function, *arguments))
+        return await asyncio.wait_for(call, self.timeout or None)
 
     def _page(self, title: str) -> Reply:
         return int(title[:3]), [(b"content-type", b"text/html")], PAGE.format(title, self.server).encode("latin-1")
 
 
+class Thread(object):
+    """Makes calls one after the other."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1)
+        self._begun: Optional[float] = None
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """Make a call when all before it have ended."""
+        return self._executor.submit(self._timed, function, *arguments)
+
+    def seconds(self) -> float:
+        """For which it has been at the call that it is at, or 0."""
+        begun = self._begun
+        return 0.0 if begun is None else time.monotonic() - begun
+
+    def _timed(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self._begun = time.monotonic()
+        try:
+            return function(*arguments)
+        finally:
+            self._begun = None
+
+
 async def _body(receive: Callable[[], Awaitable[Any]]) -> Optional[bytes]:
-    """The whole body, as the base's nginx hands it on; None where the client has gone. Raises TimeoutError."""
-    message = await _received(receive)
-    if message["type"] == "http.disconnect":
-        return None
-    if not message.get("more_body"):
-        body: bytes = message["body"]
-        return body
-    parts = [message["body"]]
-    while message.get("more_body"):
-        message = await _received(receive)
+    """The whole body, as the base's nginx hands it on; None where the client has gone."""
+    parts: List[bytes] = []
+    while True:
+        message = await receive()
         if message["type"] == "http.disconnect":
             return None
+        if not parts and not message.get("more_body"):
+            body: bytes = message["body"]
+            return body
         parts.append(message["body"])
-    return b"".join(parts)
-
-
-async def _received(receive: Callable[[], Awaitable[Any]]) -> Any:
-    """The next part of a request; `asyncio.wait_for` would cost as much again as the server itself."""
-    task: Any = asyncio.current_task()
-    timer = asyncio.get_event_loop().call_later(BODY_SECONDS, task.cancel)
-    try:
-        return await receive()
-    except asyncio.CancelledError:
-        raise asyncio.TimeoutError from None
-    finally:
-        timer.cancel()
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 async def _send(send: Callable[..., Any], reply: Reply, scope: Any, closes: bool = False) -> None:

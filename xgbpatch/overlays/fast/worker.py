@@ -18,6 +18,41 @@ from gunicorn.workers import base
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 KEEP_ALIVE = 3  # seconds, of the base's nginx
+PATIENCE = 60  # seconds for which the base's nginx waits for a whole header, or for more of a body
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection. One whose client stops in the middle of a request is closed without an answer, as by nginx."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._incomplete, self._heard = True, self.loop.time()
+        self._timer = self.loop.call_later(PATIENCE, self._check)
+
+    def connection_lost(self, exc: Any) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._incomplete, self._heard = True, self.loop.time()
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        self._heard = self.loop.time()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._incomplete = False
+        super().on_message_complete()
+
+    def _check(self) -> None:
+        """One timer a connection costs nothing; one a request would cost as much as the server itself."""
+        waits = self._incomplete and not self.flow.read_paused
+        rest = self._heard + PATIENCE - self.loop.time() if waits else PATIENCE
+        if rest <= 0:
+            self.transport.close()
+        else:
+            self._timer = self.loop.call_later(rest, self._check)
 
 
 class Worker(base.Worker):
@@ -35,7 +70,7 @@ class Worker(base.Worker):
         asyncio.set_event_loop(loop)
         config = uvicorn.Config(
             self.wsgi.asgi,
-            http=HttpToolsProtocol,
+            http=Protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -62,8 +97,11 @@ class Worker(base.Worker):
         self._server.should_exit = True
 
     async def _notified(self) -> None:
-        """Tell gunicorn that this worker lives; one whose gunicorn has gone ends."""
+        """Tell gunicorn that this worker lives; one that hangs, or whose gunicorn has gone, ends."""
         self.notify()
+        if self.wsgi.hangs:  # a thread cannot be ended
+            self.log.critical("A request takes more than %s s: this worker ends", self.wsgi.timeout)
+            os._exit(1)
         if os.getppid() != self.ppid:
             self._end()
 

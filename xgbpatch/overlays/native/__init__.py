@@ -161,6 +161,7 @@ BATCH_LINES = Layout(
     "", "", "", "\n", "\n"
 )  # batch transform, whatever Accept says; on multi-model servers for CSV alone
 JSON_SCORES = Layout('{"predictions": [', '{"score": ', "}", ", ", "]}", special=JSON)
+JSON_LINES = Layout("", '{"score": ', "}", "\n", "\n", special=JSON)
 MULTI_MODEL_CSV = Layout("", "", "", ",", "")  # all records in one line
 MULTI_MODEL_JSON = Layout("[", "", "", ", ", "]", special=JSON)
 
