@@ -137,8 +137,8 @@ def test_jobs_in_either_form_train_the_same_model_and_a_wrong_value_is_the_bases
 
 
 def test_a_base_that_reads_it_by_itself_is_left_alone(monkeypatch):
-    assert hyperparameter_encoding.not_needed() == ""
+    assert hyperparameter_encoding.hyperparameter_encoding_not_needed() == ""
     monkeypatch.setattr(
         hyperparameter_validation, "initialize", lambda metrics: type("Known", (), {"validate": dict})()
     )
-    assert hyperparameter_encoding.not_needed() == "a number in quotes is read as a number"
+    assert hyperparameter_encoding.hyperparameter_encoding_not_needed() == "a number in quotes is read as a number"

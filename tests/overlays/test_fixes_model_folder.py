@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
-from test_fixes_serving import Bomb, _base_afterwards, fix, model_server, needed  # noqa: F401 - fixtures
+from test_fixes_serving import Bomb, _base_afterwards, model_server, needed, not_needed  # noqa: F401 - fixtures
 from test_serve import gunicorn
 from test_training_version_guard import signed
 from xgbpatch_overlays import fixes as overlays_fixes
@@ -208,7 +208,7 @@ def test_model_files_steps_aside_where_the_base_looks_at_names(monkeypatch):
         'for name in os.listdir(folder):\n        if name.endswith(".json"):\n            yield name\n\ndef other():'
     )
     monkeypatch.setattr(_loading, "source", lambda: listing)
-    assert fix("model-files").not_needed() == "the base tells models from other files by itself"
+    assert not_needed("model-files") == "the base tells models from other files by itself"
 
 
 # --- model-missing --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from test_fixes_model_folder import ESTIMATOR, FORMS, LOADING, ROWS, _misshapen, predicted, trained, written
-from test_fixes_serving import Bomb, _base_afterwards, fix, model_server, needed  # noqa: F401 - fixtures
+from test_fixes_serving import Bomb, _base_afterwards, model_server, needed  # noqa: F401 - fixtures
 from test_multi_model import OURS, Worker
 from test_training_version_guard import signed
 from xgbpatch_overlays import fixes as overlays_fixes

@@ -17,7 +17,7 @@ from sagemaker_containers._recordio import _read_recordio
 from sagemaker_containers.record_pb2 import Record
 from sagemaker_xgboost_container.algorithm_mode import hyperparameter_validation, serve_utils
 from sagemaker_xgboost_container.algorithm_mode import metrics as base_metrics
-from xgbpatch_overlays.fixes import _inside, _validation, metrics, objectives
+from xgbpatch_overlays.fixes import _validation, metrics, objectives
 
 from support.overlays import zoo
 from support.overlays.training_jobs import Job, Trainer
@@ -169,14 +169,14 @@ BY_TRIAL = {"auc": True, "logloss": False, "pre@3": True, "map": True, "rmse": F
 
 def test_a_metric_without_a_name_in_the_bases_list_is_told_by_trial():
     for name, better in BY_TRIAL.items():
-        assert (name, _inside.metric({"objective": "binary:logistic"}, name).maximize) == (name, better)
-    assert _inside.metric({"objective": "survival:aft"}, "interval-regression-accuracy").maximize
-    assert not _inside.metric({"objective": "survival:cox"}, "cox-nloglik").maximize
+        assert (name, _validation.metric({"objective": "binary:logistic"}, name).maximize) == (name, better)
+    assert _validation.metric({"objective": "survival:aft"}, "interval-regression-accuracy").maximize
+    assert not _validation.metric({"objective": "survival:cox"}, "cox-nloglik").maximize
     if XGBOOST >= (1, 4):
-        assert _inside.metric({"objective": "multi:softprob", "num_class": 4}, "auc").maximize
+        assert _validation.metric({"objective": "multi:softprob", "num_class": 4}, "auc").maximize
     if KNOWS_QUANTILES:
         job = {"objective": "reg:quantileerror", "quantile_alpha": "[0.1, 0.9]"}
-        assert _inside.metric(job, "quantile") == _inside.Metric("quantile", False)
+        assert _validation.metric(job, "quantile") == _validation.Metric("quantile", False)
 
 
 DOUBTFUL = (SHARES + np.random.RandomState(1).normal(0, 0.25, 240) > 0.5).astype(float)
@@ -316,7 +316,7 @@ def test_selectable_inference_of_any_objective(server, monkeypatch, tmp_path, na
     scores = [record["score"] for record in plain["predictions"]]
     for owner, hooked in ((serve_utils, "get_selected_predictions"), (hyperparameter_validation, "initialize")):
         monkeypatch.setattr(owner, hooked, getattr(owner, hooked))  # and so put back
-    objectives.install()
+    objectives.install_objectives()
     endpoint = server(model, **asked)
     answer = {kind: endpoint.post(zoo.csv(x), accept=kind).data for kind in ("text/csv", "application/json", RECORDIO)}
     records = json.loads(answer["application/json"].decode())["predictions"]

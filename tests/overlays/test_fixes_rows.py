@@ -10,9 +10,9 @@ from sagemaker_xgboost_container import encoder
 from test_fixes_serving import (  # noqa: F401  fixtures
     RECORDIO,
     _base_afterwards,
-    fix,
     model_server,
     needed,
+    not_needed,
     scores,
     trained_on_one_based,
 )
@@ -69,7 +69,7 @@ def test_row_width(server, model):
         assert before == [status for _, status, _ in MISREAD.values()]
     assert before[0] == 200
     assert needed("row-width")
-    assert fix("row-width").not_needed()
+    assert not_needed("row-width")
     answers = [endpoint.post(body, content_type=kind) for body, kind in bodies]
     for name, answer in zip(MISREAD, answers):
         assert (name, answer.status_code) == (name, 400)

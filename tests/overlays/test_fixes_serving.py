@@ -1,6 +1,5 @@
 """Fixes of serving: each bug is seen on the base first, then gone; where the base has none, the fix steps aside."""
 
-import importlib
 import inspect
 import json
 import os
@@ -53,13 +52,14 @@ def _base_afterwards(server):
                 setattr(owner, name, value)
 
 
-def fix(name):
-    return importlib.import_module("xgbpatch_overlays.fixes." + name.replace("-", "_"))
+def not_needed(name):
+    reason, _ = overlays_fixes.functions(name)
+    return reason()
 
 
 def needed(name, stage=overlays_fixes.SERVING):
     """Install the fix as the image does; whether it was needed."""
-    reason = fix(name).not_needed()
+    reason = not_needed(name)
     overlays_fixes.install([name], stage)
     return not reason
 
@@ -251,7 +251,7 @@ def test_mme_ensemble_vote(model_server, tmp_path, name):
     as_csv = {"body": zoo.csv(x), "accept": "text/csv"}
     status, means = model_server(model=paths).post(**as_csv)
     assert (status, "0.5" in means or "1.5" in means) == (200, True)
-    assert fix("mme-ensemble-vote").not_needed() == ""
+    assert not_needed("mme-ensemble-vote") == ""
     status, votes = model_server("mme-ensemble-vote", model=paths).post(**as_csv)
     assert (status, [float(vote) for vote in votes.split(",")]) == (200, truth)
 
@@ -279,12 +279,12 @@ ERRORS = [
 @pytest.mark.parametrize(("request_", "status", "message"), ERRORS)
 def test_mme_errors(model_server, request_, status, message):
     assert model_server().post(**request_)[0] == 503
-    assert fix("mme-errors").not_needed() == ""
+    assert not_needed("mme-errors") == ""
     found, text = model_server("mme-errors").post(**request_)
     assert found == status
     assert message in text
     assert text or not message
-    assert fix("mme-errors").not_needed()
+    assert not_needed("mme-errors")
 
 
 def test_mme_errors_of_a_model_that_does_not_load(model_server):
@@ -355,7 +355,7 @@ def test_pickle_refused_before_the_base_loads_the_model_whatever_else_is_fixed(t
     folder, mark = tmp_path / "model", tmp_path / "mark"
     folder.mkdir()
     (folder / "xgboost-model").write_bytes(pickle.dumps(Bomb(str(mark))))
-    fixes = ",".join(sorted(overlays_fixes.STAGES))
+    fixes = ",".join(sorted(overlays_fixes.FIXES))
     with pytest.raises(RuntimeError, match="is a pickle"), gunicorn("ours", folder, XGBPATCH_FIXES=fixes):
         pass
     assert not mark.exists()
@@ -383,7 +383,7 @@ def test_mme_start_steps_aside_where_the_base_passes_over_processes_that_have_en
         """`for process in psutil.process_iter(): if process.status() == psutil.STATUS_ZOMBIE: continue`"""
 
     monkeypatch.setattr(starting, "_retrieve_mms_server_process", search)
-    assert fix("mme-start").not_needed() == "the base passes over processes that have ended"
+    assert not_needed("mme-start") == "the base passes over processes that have ended"
 
 
 SERVER = """
@@ -411,7 +411,7 @@ NO_WORKER = "raise SystemExit(3)"
 
 
 def test_serve_exit_code(monkeypatch):
-    assert fix("serve-exit-code").not_needed() == ""
+    assert not_needed("serve-exit-code") == ""
     base, fixed = (served(monkeypatch, NO_WORKER, fixes) for fixes in ("", "serve-exit-code"))
     assert base.returncode == 0, base.stderr
     assert fixed.returncode == 3

@@ -12,7 +12,7 @@ from support.overlays.training_jobs import Job, Trainer
 
 BASE, OURS = "sagemaker_xgboost_container.training:main", "xgbpatch_overlays.train:main"
 READ = 1024  # characters that SageMaker shows of a failure
-EVERY = [name for name, stages in fixes.STAGES.items() if fixes.TRAINING in stages]
+EVERY = [name for name, fix in fixes.FIXES.items() if fixes.TRAINING in fix.stages]
 
 
 def test_main_is_the_bases_own_function():

@@ -9,8 +9,7 @@ import sys
 import numpy as np
 import xgboost
 from sagemaker_xgboost_container.distributed import Rabit
-from xgbpatch_overlays.fixes._resumption import rounds_done
-from xgbpatch_overlays.fixes.checkpoint_resume import Checkpoints
+from xgbpatch_overlays.fixes.checkpoint_resume import Checkpoints, rounds_done
 
 from support.overlays.training_jobs import load_in_forks
 

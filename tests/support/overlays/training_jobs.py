@@ -259,7 +259,7 @@ def load_in_forks() -> None:
 
     if not hasattr(xgboost.callback, "TrainingCallback"):
         return  # 1.2 resumes by itself
-    from xgbpatch_overlays.fixes import _resumption
+    from xgbpatch_overlays.fixes import checkpoint_resume
 
     def configuration(path: str) -> Any:
         reader, writer = os.pipe()
@@ -279,7 +279,7 @@ def load_in_forks() -> None:
             raise ValueError("it does not load")
         return json.loads(text)
 
-    _resumption._configuration = configuration
+    checkpoint_resume._configuration = configuration
 
 
 def free_ports(count: int) -> List[str]:

@@ -145,18 +145,30 @@ def test_versions_are_versions_of_the_official_image():
 
 
 def test_every_fix_has_a_module_and_every_module_a_fix():
-    assert set(MODULES) == {name.replace("-", "_") for name in FIXES}
+    assert set(MODULES) == {fix.module for fix in fixes.FIXES.values()}
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=name) for name, path in sorted(MODULES.items())])
 def test_a_module_holds_what_the_installer_asks_for(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    assert functions >= {"not_needed", "install"}
+    names = [name.replace("-", "_") for name, fix in fixes.FIXES.items() if fix.module == path.stem]
+    asked = {f"{name}_not_needed" for name in names} | {f"install_{name}" for name in names}
+    assert functions >= asked
+    assert asked == {name for name in functions if name.endswith("_not_needed") or name.startswith("install_")}
 
 
 def test_where_every_fix_acts_is_known_without_importing_it():
-    assert set(fixes.STAGES) == set(FIXES)
+    assert set(fixes.FIXES) == set(FIXES)
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=name) for name, path in sorted(MODULES.items())])
+def test_fixes_that_share_a_module_act_at_the_same_moment(path):
+    """Where one of them is on, the others' code is imported too: never earlier, nor in another kind of process."""
+    training = [fixes.TRAINING in fix.stages for fix in fixes.FIXES.values() if fix.module == path.stem]
+    assert len(set(training)) == 1
+    before = [fixes.LOADING in fix.stages for fix in fixes.FIXES.values() if fix.module == path.stem]
+    assert len(set(before)) == 1
 
 
 @pytest.mark.parametrize("name", FIXES)

@@ -2,13 +2,14 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
+from xgbpatch.overlays import fixes as overlays_fixes
 from xgbpatch.patch import hooks
 from xgbpatch.patch.features import FEATURES
 from xgbpatch.patch.fixes import FIXES
@@ -21,8 +22,8 @@ FILES = sorted(path.relative_to(OVERLAYS).as_posix() for path in OVERLAYS.rglob(
 # Parameters that stand for modules of the base under other names than the module's own.
 STANDS_FOR = {
     ("request_data.py", "parser"): (f"{BASE[0]}.encoder", f"{BASE[0]}.algorithm_mode.serve_utils"),
-    ("fixes/serve_exit_code.py", "module"): (f"{BASE[0]}.sagemaker_containers_patch.server",),
-    ("fixes/mme_start.py", "module"): (f"{BASE[0]}.mms_patch.model_server",),
+    ("fixes/server.py", "module"): (f"{BASE[0]}.sagemaker_containers_patch.server",),
+    ("fixes/server.py", "launcher"): (f"{BASE[0]}.mms_patch.model_server",),
 }
 # Where the overlay begins for each feature; the rest follows from its imports.
 BEGINNINGS = {
@@ -51,7 +52,8 @@ def standin() -> dict[str, UpstreamModule]:
 class Touches(ast.NodeVisitor):
     """(module of the base, dotted name) for everything that a file of the overlay takes from the base or sets there."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, part: Sequence[str] = ()) -> None:
+        """Of the whole file, or of the functions `part` of it and what they call there."""
         self.found: set[tuple[str, str]] = set()
         self._file = file
         self._known: dict[str, tuple[str, ...]] = {}
@@ -63,7 +65,37 @@ class Touches(ast.NodeVisitor):
         for node in ast.walk(self._tree):
             if isinstance(node, ast.ImportFrom | ast.Import | ast.arg):
                 self.visit(node)
-        self.visit(self._tree)
+        self.reached = self._reached(part) if part else self._tree.body
+        for node in self.reached:
+            self.visit(node)
+
+    def _reached(self, names: Sequence[str]) -> list[ast.stmt]:
+        """The statements that run at import, and those that bind `names` and what they name, and so on."""
+        defined = {name: node for node in self._tree.body for name in hooks.bound(node)}
+        reached = [node for node in self._tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        waiting = [*names, *(node.id for each in reached for node in ast.walk(each) if isinstance(node, ast.Name))]
+        while waiting:
+            node = defined.get(waiting.pop())
+            if node is not None and node not in reached:
+                reached.append(node)
+                waiting += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+        return reached
+
+    def uses(self) -> Iterator[tuple[str, str]]:
+        """(another file of the overlay, name in it) for everything that the reached statements take from one."""
+        names: dict[str, tuple[str, str]] = {}
+        for node in ast.walk(self._tree):
+            for item in node.names if isinstance(node, ast.ImportFrom) and node.level else ():
+                folder = (OVERLAYS / self._file).parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                whole = folder / f"{item.name}.py"
+                file, name = (whole, "") if whole.is_file() else (folder.with_suffix(".py"), item.name)
+                if file.is_file():
+                    names[item.asname or item.name] = (file.relative_to(OVERLAYS).as_posix(), name)
+        for node in (inner for each in self.reached for inner in ast.walk(each)):
+            if isinstance(node, ast.Name) and names.get(node.id, ("", ""))[1]:
+                yield names[node.id]
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+                yield names[node.value.id][0], names[node.value.id][1] or node.attr
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for item in node.names if (node.module or "").startswith(BASE) and not node.level else ():
@@ -144,6 +176,9 @@ def test_the_scan_sees_each_way_to_touch_the_base():
         serve_utils,
         serve_utils.replace("serve_utils", "handler_service"),
     }
+    part = Touches("fixes/libsvm.py", ["libsvm_skew_not_needed", "install_libsvm_skew"]).found
+    assert (f"{BASE[0]}.encoder", "_dmatrix_decoders_map") in part  # by a function that the fixes share
+    assert (serve_utils, "get_content_type") in Touches("fixes/libsvm.py").found - part  # the other fix's
 
 
 def followed(files: tuple[str, ...]) -> set[str]:
@@ -179,8 +214,18 @@ def test_what_a_feature_reaches_is_in_its_seams(feature):
 @pytest.mark.parametrize("fix", FIXES)
 def test_what_a_fix_reaches_is_in_its_seams(fix):
     carried = [seam for seam in hooks.seams() if seam.carries([], [fix])]
-    reached = followed((f"fixes/{fix.replace('-', '_')}.py",))
-    assert {file for file in reached if Touches(file).found} <= {file for seam in carried for file in seam.overlays}
+    hooked = [hook for seam in carried for hook in seam.hooks]
+    own, module = fix.replace("-", "_"), f"fixes/{overlays_fixes.FIXES[fix].module}.py"
+    waiting, known, touched = [(module, f"{own}_not_needed"), (module, f"install_{own}")], set(), set()
+    while waiting:
+        file, name = waiting.pop()
+        if (file, name) not in known:
+            known.add((file, name))
+            part = Touches(file, [name])
+            touched |= part.found
+            waiting += part.uses()
+    assert touched
+    assert not [each for each in sorted(touched) if not any(covers(hook, each) for hook in hooked)]
 
 
 def test_seams_name_features_fixes_and_files_that_exist():

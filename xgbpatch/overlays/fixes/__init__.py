@@ -1,14 +1,15 @@
-"""Repairs of known bugs of the base, one module each; `install` takes those asked for, each where it acts.
+"""Repairs of known bugs of the base; `install` takes those asked for, each where it acts.
 
-A module has `not_needed()` (why the installed base does not need it, or an empty string; found out by its behaviour or
-its source, never by its tag) and `install()`.
+Of the fix `libsvm-skew` a module has `libsvm_skew_not_needed()` (why the installed base does not need it, or an empty
+string; found out by its behaviour or its source, never by its tag) and `install_libsvm_skew()`. Fixes of one subject
+share a module; it imports at its top what every one of them needs where it acts.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
-from typing import Iterable
+from typing import Any, Callable, Iterable, Tuple
 
 logger = logging.getLogger(__name__)
 
@@ -19,45 +20,61 @@ MODEL_SERVER = "model server"  # a worker of a multi-model endpoint
 TRAINING = "training"
 
 
+class Fix(object):
+    """The module of a fix, and the stages at which it acts."""
+
+    def __init__(self, module: str, *stages: str):
+        self.module = module
+        self.stages = stages
+
+
 # Where each fix acts. Known without importing it, because it imports the base's modules: in a worker that would load
 # the model before LOADING is done, and in serving bring what only training needs. They are installed in this order, and
 # the last stands around the others.
-STAGES = {
-    "checkpoint-resume": (TRAINING,),
-    "custom-metrics": (TRAINING,),
-    "early-stopping": (TRAINING,),
-    "empty-rows": (SERVING, MODEL_SERVER),
-    "ensemble-vote": (SERVING,),
-    "eval-metric-without-objective": (TRAINING,),
-    "jsonlines-accept": (SERVING,),
-    "kfold-checkpoint": (TRAINING,),
-    "kfold-eval": (TRAINING,),
-    "libsvm-skew": (SERVING, MODEL_SERVER),
-    "metrics": (TRAINING,),
-    "mme-ensemble-vote": (MODEL_SERVER,),
-    "mme-errors": (MODEL_SERVER,),
-    "mme-start": (COMMAND,),
-    "model-files": (LOADING, MODEL_SERVER),
-    "model-formats": (LOADING, MODEL_SERVER),
-    "model-missing": (LOADING, MODEL_SERVER),
-    "objectives": (TRAINING, SERVING),
-    "pickle-refused": (LOADING, MODEL_SERVER),
-    "recordio-growth": (SERVING,),
-    "row-width": (SERVING, MODEL_SERVER),
-    "serve-exit-code": (COMMAND,),
-    "hyperparameter-encoding": (TRAINING,),  # the last: the others are told what it has decoded
+FIXES = {
+    "checkpoint-resume": Fix("checkpoint_resume", TRAINING),
+    "custom-metrics": Fix("metrics", TRAINING),
+    "early-stopping": Fix("early_stopping", TRAINING),
+    "empty-rows": Fix("libsvm", SERVING, MODEL_SERVER),
+    "ensemble-vote": Fix("votes", SERVING),
+    "eval-metric-without-objective": Fix("early_stopping", TRAINING),
+    "jsonlines-accept": Fix("encoders", SERVING),
+    "kfold-checkpoint": Fix("kfold", TRAINING),
+    "kfold-eval": Fix("kfold", TRAINING),
+    "libsvm-skew": Fix("libsvm", SERVING, MODEL_SERVER),
+    "metrics": Fix("metrics", TRAINING),
+    "mme-ensemble-vote": Fix("votes", MODEL_SERVER),
+    "mme-errors": Fix("mme_errors", MODEL_SERVER),
+    "mme-start": Fix("server", COMMAND),
+    "model-files": Fix("model_folder", LOADING, MODEL_SERVER),
+    "model-formats": Fix("model_formats", LOADING, MODEL_SERVER),
+    "model-missing": Fix("model_folder", LOADING, MODEL_SERVER),
+    "objectives": Fix("objectives", TRAINING, SERVING),
+    "pickle-refused": Fix("model_folder", LOADING, MODEL_SERVER),
+    "recordio-growth": Fix("encoders", SERVING),
+    "row-width": Fix("row_width", SERVING, MODEL_SERVER),
+    "serve-exit-code": Fix("server", COMMAND),
+    # the last: the others are told what it has decoded
+    "hyperparameter-encoding": Fix("hyperparameter_encoding", TRAINING),
 }
+
+
+def functions(name: str) -> Tuple[Callable[[], str], Callable[[], None]]:
+    """The fix's `not_needed` and `install`; its module is imported, and no other fix's."""
+    module: Any = importlib.import_module("{}.{}".format(__package__, FIXES[name].module))
+    own = name.replace("-", "_")
+    return getattr(module, own + "_not_needed"), getattr(module, "install_" + own)
 
 
 def install(names: Iterable[str], stage: str) -> None:
     """Install those of `names` that act at `stage`; the log says which, and which step aside and why."""
-    for name in sorted(names, key=list(STAGES).index):
-        if stage not in STAGES[name]:
+    for name in sorted(names, key=list(FIXES).index):
+        if stage not in FIXES[name].stages:
             continue
-        fix = importlib.import_module("{}.{}".format(__package__, name.replace("-", "_")))
-        reason = fix.not_needed()
+        not_needed, install_fix = functions(name)
+        reason = not_needed()
         if reason:
             logger.info("Fix %s steps aside: %s", name, reason)
             continue
-        fix.install()
+        install_fix()
         logger.info("Fix %s: installed", name)

@@ -8,13 +8,13 @@ import importlib.util
 import logging
 import os
 import stat
+import sys
 import termios
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List
 
 from ..model import files
-from . import _after_import
 
 PACKAGE = "sagemaker_xgboost_container"
 MODULE = PACKAGE + ".algorithm_mode.serve_utils"
@@ -84,7 +84,7 @@ def explain(name: str, check: Callable[[str], None], reason: Callable[[str, Exce
         if check not in standing.checks:
             standing.checks.append(check)
 
-    _after_import.run(MODULE, hook)
+    when_imported(MODULE, hook)
     refuse_when_loaded()
 
 
@@ -94,7 +94,7 @@ def refuse_when_loaded() -> None:
     The model server passes over what `initialize` raises, but for what is no Exception; it has no words of a worker
     for its answer, so that the log says why.
     """
-    _after_import.run(HANDLER, _refuse_when_loaded)
+    when_imported(HANDLER, _refuse_when_loaded)
 
 
 def _refuse_when_loaded(handler_service: Any) -> None:
@@ -130,3 +130,39 @@ def _wait_until_read() -> None:
             time.sleep(_LOG_SECONDS)
             return
         time.sleep(0.05)
+
+
+# Work on a module of the base at the moment when it has been imported, and before its importer goes on.
+
+
+def when_imported(name: str, work: Callable[[Any], None]) -> None:
+    """Call `work(module)` once the module `name` has been executed; at once where it is imported already."""
+    if name in sys.modules:
+        work(sys.modules[name])
+    else:
+        sys.meta_path.insert(0, _Finder(name, work))
+
+
+class _Finder(object):
+    """Finds one module, once, through the finders after it (`importlib.abc.MetaPathFinder`)."""
+
+    def __init__(self, name: str, work: Callable[[Any], None]):
+        self._name = name
+        self._work = work
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname != self._name:
+            return None
+        sys.meta_path.remove(self)
+        finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]  # that of six 1.15 has none
+        specs = (finder.find_spec(fullname, path, target) for finder in finders)
+        spec: Any = next((spec for spec in specs if spec is not None), None)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                self._work(module)
+
+            spec.loader.exec_module = exec_module
+        return spec

@@ -1,4 +1,4 @@
-"""Early stopping of boosters whose best round xgboost cannot cut out, and k-fold without objective (every version).
+"""early-stopping: boosters whose best round xgboost cannot cut out, and k-fold without objective (every version).
 
 A linear model has no rounds to cut, so a finished job is lost (1.3-1 and later) or its model answers no request
 (1.2-2). A dart has them, but later rounds change the weight of earlier trees: what is cut out is not what was best.
@@ -6,13 +6,16 @@ A linear model has no rounds to cut, so a finished job is lost (1.3-1 and later)
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any, Callable, Dict
 
 import xgboost
+from sagemaker_xgboost_container import training
+from sagemaker_xgboost_container.algorithm_mode import hyperparameter_validation, metrics
 
 from ..model import booster as model_booster
-from . import _train_job, eval_metric_without_objective
+from . import _train_job
 
 logger = logging.getLogger(__name__)
 CUT_OUT = "gbtree"  # the one booster whose first rounds are the model that they once were
@@ -21,7 +24,7 @@ _callbacks: Any = xgboost.callback
 _HAS_CLASSES = hasattr(_callbacks, "EarlyStopping")
 
 
-def not_needed() -> str:
+def early_stopping_not_needed() -> str:
     """Whether the base has xgboost cut the best round out of whatever it has trained, and serve that."""
 
     def verdict(call: _train_job.Call) -> str:
@@ -34,9 +37,9 @@ def not_needed() -> str:
     return _train_job.judge(verdict, {**linear, "eval_metric": ["rmse"], "early_stopping_rounds": 2})
 
 
-def install() -> None:
+def install_early_stopping() -> None:
     """Keep the model of the best round as it was; give a job of folds xgboost's own objective where it names none."""
-    eval_metric_without_objective.state_objective_with("_kfold")
+    state_objective_with("_kfold")
     if _HAS_CLASSES:
         _callbacks.EarlyStopping = _keeping(_callbacks.EarlyStopping)
     _train_job.adapt(_adapt)
@@ -130,3 +133,38 @@ def _keeping(base: Any) -> Any:
             return model if self.best is None else self.best
 
     return EarlyStopping
+
+
+# eval-metric-without-objective: on such a job the base's check of the metrics ends in KeyError (every version).
+
+
+DEFAULT = "reg:squarederror"  # XGBoost's own, https://xgboost.readthedocs.io/en/stable/parameter.html
+
+
+def eval_metric_without_objective_not_needed() -> str:
+    """Whether the base checks a metric without an objective."""
+    try:
+        hyperparameter_validation.initialize(metrics.initialize()).validate({"num_round": "1", "eval_metric": "rmse"})
+    except KeyError:
+        return ""
+    except Exception as error:
+        return "this base has its own answer ({}: {})".format(type(error).__name__, error)
+    return "metrics are checked without an objective"
+
+
+def install_eval_metric_without_objective() -> None:
+    """Name the default objective where a job with a metric leaves it to XGBoost."""
+    state_objective_with("eval_metric")
+
+
+def state_objective_with(name: str) -> None:
+    """Have jobs with the hyperparameter `name` name the default objective where they name none."""
+    base = training.sagemaker_train
+
+    @functools.wraps(base)
+    def sagemaker_train(train_config: Dict[str, Any], *positional: Any, **named: Any) -> Any:
+        if name in train_config and "objective" not in train_config:
+            train_config = {**train_config, "objective": DEFAULT}
+        return base(train_config, *positional, **named)
+
+    training.sagemaker_train = sagemaker_train

@@ -13,7 +13,7 @@ from sagemaker_xgboost_container.algorithm_mode import hyperparameter_validation
 from ..hyperparameters import decoded, items
 
 
-def not_needed() -> str:
+def hyperparameter_encoding_not_needed() -> str:
     """Whether the base takes a number in quotes."""
     try:
         hyperparameter_validation.initialize(metrics.initialize()).validate({"num_round": '"1"'})
@@ -22,7 +22,7 @@ def not_needed() -> str:
     return "a number in quotes is read as a number"
 
 
-def install() -> None:
+def install_hyperparameter_encoding() -> None:
     """Have the base told what was meant; what it reads by itself stays as it is."""
     base = training.sagemaker_train
 

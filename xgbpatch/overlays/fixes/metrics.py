@@ -1,28 +1,32 @@
-"""Metrics that the xgboost inside knows and the base refuses, or minimises where more is better (every version)."""
+"""metrics and custom-metrics: what is measured, and which way is better."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
+import numpy as np
 import xgboost
 from sagemaker_algorithm_toolkit import exceptions
 from sagemaker_xgboost_container.algorithm_mode import train_utils
 from sagemaker_xgboost_container.constants import xgb_constants
 from sagemaker_xgboost_container.metrics import custom_metrics
 
-from . import _inside, _validation
+from . import _train_job, _validation
+
+# metrics: those that the xgboost inside knows and the base refuses, or minimises where more is better (every version).
+
 
 _SEGMENT = "validation:"  # a tuning job optimises on this channel, says the base
 _MORE_IS_BETTER = {"interval-regression-accuracy": True}  # the base has it among those to minimise
 
 
-def not_needed() -> str:
+def metrics_not_needed() -> str:
     """Whether the base takes a metric that its xgboost computes."""
     return _validation.left_to({"num_round": "1", "objective": "reg:logistic", "eval_metric": "auc"})
 
 
-def install() -> None:
+def install_metrics() -> None:
     """Ask the xgboost inside where the base refuses a metric, and stop early by its name and in its direction."""
     _validation.adapt(_check)
     callbacks: Any = xgboost.callback
@@ -37,7 +41,7 @@ def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., 
         _ask(given, names, refusal, lambda name: base_range([name]))
 
     def fits(refusal: Exception, names: List[str], dependencies: Mapping[str, Any]) -> None:
-        if not _inside.confines_labels(given):  # auc of amounts means nothing
+        if not _validation.confines_labels(given):  # auc of amounts means nothing
             raise refusal
         _ask(given, names, refusal, lambda name: base_fit([name], dependencies))
 
@@ -65,16 +69,16 @@ def _ask(job: Mapping[str, Any], names: List[str], refusal: Exception, base: Cal
             base(name)
         except exceptions.UserError:
             try:
-                _inside.metric(job, name)
-            except _inside.Refused as reason:
-                text = '{} ({} on "{}": {})'.format(refusal, _inside.NAME, name, reason)
+                _validation.metric(job, name)
+            except _validation.Refused as reason:
+                text = '{} ({} on "{}": {})'.format(refusal, _validation.NAME, name, reason)
                 raise exceptions.UserError(text) from refusal
 
 
 # Early stopping: the base looks for the name that it was given, and maximises what stands in its list by that name.
 
 
-_printed = {}  # type: Dict[str, _inside.Metric]
+_printed = {}  # type: Dict[str, _validation.Metric]
 _last = []  # type: List[str]
 
 
@@ -90,17 +94,17 @@ def _remember(config: Mapping[str, Any]) -> None:
         _last.extend(list(own or names or [])[-1:])  # 1.2 stops by what is printed last
 
 
-def told(job: Mapping[str, Any], name: str) -> _inside.Metric:
+def told(job: Mapping[str, Any], name: str) -> _validation.Metric:
     """How a metric of a job is printed, and which way it is better: the base's own word counts where it has one."""
     stem = name.partition("@")[0].rstrip("-")
     maximize = _MORE_IS_BETTER.get(stem) or _base_direction(stem)
     if name in xgb_constants.XGB_MAXIMIZE_METRICS + xgb_constants.XGB_MINIMIZE_METRICS:
-        return _inside.Metric(name, maximize)
+        return _validation.Metric(name, maximize)
     try:
-        metric = _inside.metric(job, name)
-    except _inside.Refused:  # xgboost itself says so in a moment, and better
-        return _inside.Metric(name, maximize)
-    return _inside.Metric(metric.name, metric.maximize if maximize is None else maximize)
+        metric = _validation.metric(job, name)
+    except _validation.Refused:  # xgboost itself says so in a moment, and better
+        return _validation.Metric(name, maximize)
+    return _validation.Metric(metric.name, metric.maximize if maximize is None else maximize)
 
 
 def _base_direction(stem: str) -> Optional[bool]:
@@ -130,3 +134,53 @@ def _directed(base: Callable[..., Any]) -> Callable[..., Any]:
         return base(stopping_rounds, maximize or better, verbose)
 
     return early_stop
+
+
+# custom-metrics: those that cut classes at margin 0 and are given transformed predictions instead (3.0-5 and later).
+
+
+_PROBABILITIES = ("binary:logistic", "reg:logistic")
+_LABELS = ("multi:softmax",)
+_ARGUMENTS = ("custom_metric", "feval")  # XGBoost's names of the argument; the second is gone in 3.0
+
+
+def custom_metrics_not_needed() -> str:
+    """Whether the base's accuracy is right on a model of one round."""
+    return _train_job.judge(_verdict, {"objective": "binary:logistic", "eval_metric": ["accuracy"]})
+
+
+def _verdict(call: _train_job.Call) -> str:
+    (argument,) = (name for name in _ARGUMENTS if call.arguments.get(name) is not None)
+    history = {}  # type: Dict[str, Any]
+    booster = xgboost.train(
+        {"objective": "binary:logistic", "min_child_weight": 0},
+        call.matrix,
+        num_boost_round=1,
+        evals=[(call.matrix, "train")],
+        evals_result=history,
+        verbose_eval=False,
+        **{argument: call.arguments[argument]},
+    )
+    right = np.mean((booster.predict(call.matrix) > 0.5) == call.matrix.get_label())
+    return "its accuracy is right" if abs(history["train"]["accuracy"][0] - right) < 1e-5 else ""
+
+
+def install_custom_metrics() -> None:
+    """Make classes as the objective of the job asks."""
+    base = custom_metrics.margin_to_class_label
+
+    def change(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
+        custom_metrics.margin_to_class_label = functools.partial(_classes, base, job["train_cfg"].get("objective"))
+        return train
+
+    _train_job.adapt(change)
+
+
+def _classes(base: Callable[..., Any], objective: Optional[str], predictions: np.ndarray) -> np.ndarray:
+    """Classes, int (n,), of predictions as `Booster.predict` gives them for `objective`."""
+    if objective in _PROBABILITIES:
+        return (predictions > 0.5).astype(int)
+    if objective in _LABELS and np.ndim(predictions) == 1:
+        return predictions.astype(int)
+    labels: np.ndarray = base(predictions)
+    return labels

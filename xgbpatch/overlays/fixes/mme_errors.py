@@ -19,7 +19,7 @@ from .. import settings
 TWICE = re.compile(r"\A([^:\n]+: )\1+")  # of a model that does not load, the base says two times that it does not
 
 
-def not_needed() -> str:
+def mme_errors_not_needed() -> str:
     """Whether an error with status 415 that is raised inside a request comes out as 415."""
     request = _Request()
     transformer = XGBMMSTransformer()
@@ -37,7 +37,7 @@ def not_needed() -> str:
     return "the base's errors reach the client" if request.status == 415 else ""
 
 
-def install() -> None:
+def install_mme_errors() -> None:
     """Hand statuses to the model server, and give reading and writing those of the single-model server."""
     XGBMMSTransformer.handle_error = staticmethod(_handle_error)
     handler = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler

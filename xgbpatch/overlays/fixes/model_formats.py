@@ -43,12 +43,12 @@ _LINKED = {  # margins are no scores: the base score has to become one
 NEW_PICKLES = (1, 3), (1, 6)  # from these on pickles hold JSON, and UBJSON, that older ones do not read
 
 
-def not_needed() -> str:
+def model_formats_not_needed() -> str:
     """Every xgboost has forms that it does not read."""
     return ""
 
 
-def install() -> None:
+def install_model_formats() -> None:
     """Refuse what would be read wrongly before it is loaded, and explain what fails."""
     _loading.explain("model-formats", check, _reason)
 

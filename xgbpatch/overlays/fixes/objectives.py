@@ -17,7 +17,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from sagemaker_xgboost_container.constants import xgb_constants
 
 from ..shap.response import Plain
-from . import _inside, _validation
+from . import _validation
 
 _PROBE = {"num_round": "1", "seed_per_iteration": "false"}  # which every xgboost knows
 _METRICS = ("eval_metric", "_tuning_objective_metric")  # the fix `metrics`
@@ -25,12 +25,12 @@ _CONSTRAINTS = ("monotone_constraints", "interaction_constraints")
 _AFT = "survival:aft"
 
 
-def not_needed() -> str:
+def objectives_not_needed() -> str:
     """Whether the base hands on what its xgboost knows."""
     return _validation.left_to(_PROBE)
 
 
-def install() -> None:
+def install_objectives() -> None:
     """Ask the xgboost inside where the base refuses a hyperparameter; select the score of any objective."""
     _validation.adapt(_check)
     serve_utils.get_selected_predictions = _selecting(serve_utils.get_selected_predictions)
@@ -48,8 +48,8 @@ def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., 
     refusal = ""
     if new:
         try:
-            without_use = _inside.unused(given, new)
-        except _inside.Refused as error:  # said below, after the base's own refusals
+            without_use = _validation.unused(given, new)
+        except _validation.Refused as error:  # said below, after the base's own refusals
             refusal = str(error)
             without_use = frozenset()
         for name in new:
@@ -60,7 +60,7 @@ def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., 
             _validation.appeal(known[name], "validate_range", functools.partial(_ask, given, name))
     config = validate(given)
     if refusal:
-        raise exceptions.UserError("Hyperparameters {}: {}: {}".format(", ".join(new), _inside.NAME, refusal))
+        raise exceptions.UserError("Hyperparameters {}: {}: {}".format(", ".join(new), _validation.NAME, refusal))
     return _handed_on(config)
 
 
@@ -81,10 +81,10 @@ def _is_number(text: str) -> bool:
 def _ask(job: Mapping[str, Any], name: str, refusal: Exception, value: Any) -> None:
     """Pass a value out of the base's range that xgboost takes; else raise the base's refusal, with xgboost's reason."""
     try:
-        if name not in _inside.unused(job, [name]):
+        if name not in _validation.unused(job, [name]):
             return
-    except _inside.Refused as reason:
-        raise exceptions.UserError("{} ({}: {})".format(refusal, _inside.NAME, reason)) from refusal
+    except _validation.Refused as reason:
+        raise exceptions.UserError("{} ({}: {})".format(refusal, _validation.NAME, reason)) from refusal
     raise refusal
 
 
@@ -107,8 +107,8 @@ def _handed_on(config: Dict[str, Any]) -> Dict[str, Any]:
 
 def _outputs(config: Mapping[str, Any]) -> int:
     try:
-        return _inside.outputs(config)
-    except _inside.Refused:  # xgboost says so itself in a moment
+        return _validation.outputs(config)
+    except _validation.Refused:  # xgboost says so itself in a moment
         return 1
 
 

@@ -12,12 +12,12 @@ from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
 from .. import request_data, settings
-from . import _after_import
+from . import _loading
 
 HANDLER = "sagemaker_xgboost_container.algorithm_mode.handler_service"  # multi-model endpoints alone import it
 
 
-def not_needed() -> str:
+def row_width_not_needed() -> str:
     """Whether the base refuses two columns for a model of three."""
     try:
         serve_utils.predict(_Member(), serve_utils.XGB_FORMAT, encoder.xgb.DMatrix(np.zeros((1, 2))), "text/csv")
@@ -26,12 +26,12 @@ def not_needed() -> str:
     return ""
 
 
-def install() -> None:
+def install_row_width() -> None:
     """Between parsing and predicting, where the model is known; the refusal reaches the client of either server."""
     request_data.record(encoder, serve_utils, plain=True)
     serve_utils.parse_content_data = _parsing(serve_utils.parse_content_data)
     serve_utils.predict = _predicting(serve_utils.predict)
-    _after_import.run(HANDLER, _hook)
+    _loading.when_imported(HANDLER, _hook)
 
 
 class RaggedRows(object):

@@ -1,14 +1,17 @@
-"""Folds that are evaluated on the whole channels, their own training rows among them (1.7-1 and later)."""
+"""kfold-eval and kfold-checkpoint: folds are evaluated on their own rows, and keep no checkpoints."""
 
 from __future__ import annotations
 
 import collections
+import tempfile
 from typing import Any, Callable, Deque, Dict
 
 from . import _train_job
 
+# kfold-eval: folds that are evaluated on the whole channels, their own training rows among them (1.7-1 and later).
 
-def not_needed() -> str:
+
+def kfold_eval_not_needed() -> str:
     """Whether a fold is evaluated on the rows that it is trained on."""
 
     def verdict(call: _train_job.Call) -> str:
@@ -17,7 +20,7 @@ def not_needed() -> str:
     return _train_job.judge(verdict, {"objective": "reg:squarederror", "_kfold": 2})
 
 
-def install() -> None:
+def install_kfold_eval() -> None:
     """Evaluate each fold on its own parts."""
     _train_job.adapt(_evaluate_folds)
 
@@ -47,3 +50,36 @@ def _watch_slices(matrix: Any) -> Deque[Any]:
 
     matrix.slice = cut_and_keep
     return parts
+
+
+# kfold-checkpoint: from 1.3-1 on the folder of checkpoints is not made, so a job of folds fails; before, a restarted
+# one does.
+#
+# No version can go on from one: every start draws other folds, so the checkpoint has seen rows that are now held out.
+
+
+def kfold_checkpoint_not_needed() -> str:
+    """Whether the base gives folds anything to write checkpoints with."""
+    with tempfile.TemporaryDirectory() as folder:
+        callbacks = []
+
+        def verdict(call: _train_job.Call) -> str:
+            callbacks.append(len(call.arguments.get("callbacks") or ()))
+            return ""
+
+        for checkpoints in (folder, None):
+            reason = _train_job.judge(verdict, {"objective": "reg:squarederror", "_kfold": 2}, checkpoints)
+            if reason:
+                return reason
+    return "" if callbacks[0] > callbacks[1] else "folds have no checkpoints"
+
+
+def install_kfold_checkpoint() -> None:
+    """Have jobs of folds keep no checkpoints."""
+
+    def change(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[..., Any]:
+        if "_kfold" in job["train_cfg"]:
+            job["checkpoint_dir"] = None
+        return train
+
+    _train_job.adapt(change)

@@ -1,17 +1,21 @@
-"""jsonlines-accept: the two types that the base accepts and cannot write are written, from the base's own parts."""
+"""jsonlines-accept and recordio-growth: how the single-model server writes its answers."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable
 
 from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 
+# jsonlines-accept: the two types that the base accepts and cannot write are written, from the base's own parts.
+
+
 JSON_LINES = "application/jsonlines"
 RECORDIO_PROTOBUF = "application/x-recordio-protobuf"
 
 
-def not_needed() -> str:
+def jsonlines_accept_not_needed() -> str:
     """Whether the base's encoder knows JSON Lines."""
     try:
         serve.encoders.encode([0.5], JSON_LINES)
@@ -20,7 +24,7 @@ def not_needed() -> str:
     return "the base writes JSON Lines by itself"
 
 
-def install() -> None:
+def install_jsonlines_accept() -> None:
     """In the place of the encoders, as the view of /invocations calls them."""
     serve.encoders = _Encoders(serve.encoders)
 
@@ -47,3 +51,24 @@ def _record(prediction: Any) -> bytes:
     # one record a call: of several, it repeats (recordio-growth)
     encode: Callable[..., bytes] = serve_utils._encode_selected_predictions_recordio_protobuf
     return encode([{serve_utils.SCORE_OUT_KEY: prediction}])
+
+
+# recordio-growth: in recordio-protobuf answers of selectable inference each record holds its own keys only.
+
+
+def recordio_growth_not_needed() -> str:
+    """Whether two equal records take twice the bytes of one."""
+    encode = serve_utils._encode_selected_predictions_recordio_protobuf
+    record = {serve_utils.PREDICTED_SCORE: 0.5}
+    return "the base writes each record once" if len(encode([record] * 2)) == 2 * len(encode([record])) else ""
+
+
+def install_recordio_growth() -> None:
+    """The base encodes each record in a call of its own."""
+    encode: Callable[..., bytes] = serve_utils._encode_selected_predictions_recordio_protobuf
+
+    @functools.wraps(encode)
+    def _encode_selected_predictions_recordio_protobuf(predictions: Any) -> bytes:
+        return b"".join(encode([prediction]) for prediction in predictions)
+
+    serve_utils._encode_selected_predictions_recordio_protobuf = _encode_selected_predictions_recordio_protobuf
