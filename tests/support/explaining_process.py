@@ -5,16 +5,8 @@ from pathlib import Path
 from xgbpatch.explanation import engines, files, places
 
 
-class Quiet:
-    """Says nothing."""
-
-    def part(self, part, done, total, resumed): ...
-
-    def skipped(self, reason): ...
-
-
 def explain(model: Path, rows: Path, folder: Path, part_rows: int) -> None:
     """All rows of one file, with one thread."""
     inputs = places.inputs_of([rows], None)
     options = files.Options((), False, False, False, part_rows)
-    files.explain(engines.loaded(model, 1), "the model", inputs, places.LocalOutput(folder), options, Quiet())
+    files.explain(engines.loaded(model, 1), "the model", inputs, places.LocalOutput(folder), options)

@@ -43,6 +43,14 @@ class Watcher(SkipWatcher, Protocol):
     def part(self, part: Part, done: int, total: int, resumed: bool) -> None: ...
 
 
+class _Silent:
+    def part(self, part: Part, done: int, total: int, resumed: bool) -> None:
+        """Said to nobody."""
+
+    def skipped(self, reason: str) -> None:
+        """Likewise: the part has the line's number."""
+
+
 @dataclass(frozen=True)
 class Options:
     """`parquet`: parts are Parquet and not CSV. `skip`: a line that cannot be read is left out. `label_first`: the
@@ -56,8 +64,9 @@ class Options:
 
 
 def explain(
-    engine: RowEngine, model: str, inputs: Sequence[Input], output: Output, options: Options, watcher: Watcher
-) -> list[Part]:
+    engine: RowEngine, model: str, inputs: Sequence[Input], output: Output, options: Options,
+    watcher: Watcher | None = None,
+) -> list[Part]:  # fmt: skip
     """Write prediction, base value and one SHAP value a feature for every row of `inputs`, in order, to `output`.
 
     `model` is the digest of what `engine` explains. Parts that are there with the digest that the journal names are
@@ -70,7 +79,7 @@ def explain(
         "inputs": [each.identity() for each in inputs], "engine": engine.identity,
     }  # fmt: skip
     with output.opened():
-        return _go_on(engine, inputs, output, run, options, watcher)
+        return _go_on(engine, inputs, output, run, options, watcher or _Silent())
 
 
 def _go_on(

@@ -47,14 +47,14 @@ class Rows:
         kept: dict[str, Any] = {name: None if each is None else each[places] for name, each in columns.items()}
         return Rows(**kept)
 
-    def followed_by(self, other: Rows) -> Rows:
-        """These rows, then those; a column that one of them lacks is lost."""
-        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
-        columns: dict[str, Any] = {
-            name: None if one is None or two is None else np.concatenate([one, two])
-            for name, (one, two) in pairs.items()
-        }
-        return Rows(**columns)
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """All of `parts`, one after the other; a column that one of them lacks is lost."""
+        columns: dict[str, Any] = {}
+        for field in fields(cls):
+            each = [getattr(part, field.name) for part in parts]
+            columns[field.name] = None if any(one is None for one in each) else np.concatenate(each)
+        return cls(**columns)
 
 
 @dataclass(frozen=True)

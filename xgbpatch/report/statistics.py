@@ -85,13 +85,32 @@ class Sample:
 
     def __init__(self, cells_of_a_row: int):
         self.limit = max(200, min(SAMPLE_ROWS, SAMPLE_CELLS // cells_of_a_row))
-        self.rows: Rows | None = None
+        self._kept: Rows | None = None
+        self._waiting: list[Rows] = []  # of which too few came to sort all of them again
+        self._highest = np.iinfo(np.uint64).max  # the largest ticket that still counts
 
     def add(self, rows: Rows) -> None:
-        """Keep those of `rows` that belong to the sample."""
-        candidates = rows if self.rows is None else self.rows.followed_by(rows)
-        order = np.argsort(_ticket(candidates.numbers), kind="stable")[: self.limit]
-        self.rows = candidates.take(order)
+        """Keep those of `rows` that may belong to the sample."""
+        candidates = rows.take(_ticket(rows.numbers) <= self._highest)
+        if len(candidates):
+            self._waiting.append(candidates)
+        if sum(map(len, self._waiting)) > self.limit // 4:
+            self._settle()
+
+    @property
+    def rows(self) -> Rows | None:
+        """The sample, None before the first row."""
+        if self._waiting:
+            self._settle()
+        return self._kept
+
+    def _settle(self) -> None:
+        candidates = Rows.joined([*([] if self._kept is None else [self._kept]), *self._waiting])
+        tickets = _ticket(candidates.numbers)
+        order = np.argsort(tickets, kind="stable")[: self.limit]
+        self._kept, self._waiting = candidates.take(order), []
+        if len(order) == self.limit:
+            self._highest = int(tickets[order[-1]])
 
 
 def _ticket(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -10,7 +10,7 @@ import pytest
 
 from support.explained import NAMES, capture, explain
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.report.explanations import Explanations, Hints
+from xgbpatch.report.explanations import Explanations, Hints, Rows
 
 MADE = explain(rows=30)
 
@@ -23,11 +23,7 @@ def written(folder, name, lines):
 
 def read(path, hints=None):
     explanations = Explanations([path], hints or Hints())
-    blocks = list(explanations)
-    rows = blocks[0]
-    for block in blocks[1:]:
-        rows = rows.followed_by(block)
-    return rows, explanations
+    return Rows.joined(list(explanations)), explanations
 
 
 def keys(made):
