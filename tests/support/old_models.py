@@ -26,7 +26,7 @@ def write(version: str, folder: Path, *names: str) -> dict[str, Path]:
     paths = [str(python.folder), str(ZOO)]
     script = f"import sys; sys.path[:0] = {paths!r}; import zoo; zoo.main({[str(folder), *names]!r})"
     subprocess.run(
-        [str(python.interpreter), "-I", "-B", "-W", "ignore", "-c", script], check=True, stdout=subprocess.DEVNULL,
+        [str(python.interpreter), "-I", "-W", "ignore", "-c", script], check=True, stdout=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     return {name: folder / name / "xgboost-model" for name in names}

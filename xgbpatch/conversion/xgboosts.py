@@ -124,7 +124,7 @@ class Environment:
 
     def ask(self, model: Path | None, reading: Path | None, settings: Mapping[str, Any], answer: Path) -> None:
         known = {"site": str(self.folder), "model": _text(model), "reading": _text(reading), "answer": str(answer)}
-        command = [str(self.interpreter), "-I", "-B", "-W", "ignore", "-c", _program({**settings, **known})]
+        command = [str(self.interpreter), "-I", "-W", "ignore", "-c", _program({**settings, **known})]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS,
@@ -201,7 +201,8 @@ def _require_success(who: str, code: int, stderr: str, *, proving: bool) -> None
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != _SIZES)
+    """Of the packages; not of byte code, which the first use writes beside them."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != _SIZES and path.suffix != ".pyc")
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(paths)}
 
 

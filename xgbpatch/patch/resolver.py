@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ def _lock(
             find_uv(), "pip", "compile", str(source), "--constraint", str(base), "--output-file", str(lock), "--quiet",
             "--no-header", "--project", folder, "--no-python-downloads", "--format=pylock.toml",
             "--only-binary=:all:", f"--python-version={python.version}",
+            f"--python={sys.executable}",  # builds nothing; without it uv starts every Python that it finds
             f"--python-platform={python.machine}-manylinux_2_{level}", *(["--no-deps"] if alone else []),
         ]  # fmt: skip
         result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -79,6 +79,13 @@ def test_a_file_that_is_cut_off_is_told_with_the_words_of_xgboost(files, tmp_pat
         converted(tmp_path / "model", "json", tmp_path / "work", "1.2.0")
 
 
+def test_an_environment_that_was_used_is_whole_and_keeps_its_byte_code(files):
+    used = old_models.environment("1.2.0")
+    assert list(used.folder.glob("xgboost/__pycache__/*.pyc"))
+    before = used.folder.stat().st_ino
+    assert old_models.environment("1.2.0").folder.stat().st_ino == before
+
+
 def archive(path, members):
     with tarfile.open(path, "w:gz") as made:
         for name, content in members.items():

@@ -238,6 +238,16 @@ def test_addresses_in_messages_hold_no_credentials(text, shown):
     assert indexes.redacted(text) == shown
 
 
+def test_no_other_python_of_this_machine_is_started(private, tmp_path, monkeypatch):
+    """uv would ask each on PATH what it is, and some are slow scripts that find another."""
+    write(tmp_path / "bin/python3.12", f"#!/bin/sh\ntouch {tmp_path}/started\nexit 1\n")
+    (tmp_path / "bin/python3.12").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", with_user(private))
+    assert [pin.version for pin in resolve(("apackage",), FACTS)] == ["1.0"]
+    assert not (tmp_path / "started").exists()
+
+
 def test_a_folder_of_wheels_is_enough(private, tmp_path, monkeypatch):
     """Which the lock names by a path from itself to there."""
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index/apackage"))
