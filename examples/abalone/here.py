@@ -21,9 +21,9 @@ from xgbpatch.engine.types import Mount, Run
 from xgbpatch.progress import Silent
 from xgbpatch.registry.keychain import Keychain
 
-READY_SECONDS = 300
+READY_SECONDS = 600
 REQUEST_BYTES = 6 * 2**20  # what batch transform sends at most, where the container does not say otherwise
-PATIENT = {"OMP_WAIT_POLICY": "passive"}  # threads that wait do not keep a small machine busy
+PATIENT = {"OMP_WAIT_POLICY": "passive", "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}  # for a small machine, and one caller
 CHANNEL = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "ContentType": "text/csv"}
 CSV = {"Content-Type": "text/csv", "Accept": "text/csv"}
 

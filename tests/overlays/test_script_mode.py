@@ -3,6 +3,9 @@
 import csv
 import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +23,12 @@ from xgbpatch_overlays import script_mode
 from xgbpatch_overlays.shap import values
 
 from support.overlays import zoo
+from support.overlays.endpoint import SHAP
 
-SCRIPT = Path(zoo.__file__).with_name("script.py")
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "features.md"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "examples" / "script-mode" / "abalone.py"
+DATA = ROOT / "xgbpatch" / "data" / "abalone"
+DOCUMENT = ROOT / "docs" / "features.md"
 
 
 @pytest.fixture
@@ -264,42 +270,51 @@ def test_without_daal4py_the_booster_predicts(boosters, monkeypatch):
 
 
 def test_the_document_shows_the_script_that_is_tested():
-    source = SCRIPT.read_text(encoding="utf-8").split("\n", 2)[2].strip()
-    assert source in DOCUMENT.read_text(encoding="utf-8")
+    source = SCRIPT.read_text(encoding="utf-8")
+    assert source[source.index("def model_fn") : source.index("if __name__")].strip() in DOCUMENT.read_text(
+        encoding="utf-8"
+    )
 
 
-def test_the_bases_single_model_server_runs_the_script(model, monkeypatch):
-    folder, x, expected = model
-    monkeypatch.setattr(_env, "model_dir", folder)
-    transformer = serving._user_module_transformer(importlib.import_module("script"))
+@pytest.mark.parametrize("accept", ["text/csv", "application/json"])
+def test_the_example_answers_as_algorithm_mode_does(abalone, server, accept):
+    """In the base's own single-model server of script mode, and in its multi-model server."""
+    folder, body = abalone
+    expected = numbers(server(folder / "xgboost-model", **SHAP).post(body, accept).data.decode(), accept)
+    assert len(expected) == 5
+    os.environ["SAGEMAKER_PROGRAM"] = "abalone.py"  # the stage puts it back
+    transformer = serving._user_module_transformer(importlib.import_module("abalone"))
     transformer.initialize()
-    client = worker.Worker(transform_fn=transformer.transform, module_name="script").test_client()
-    response = client.post("/invocations", data=zoo.csv(x), content_type="text/csv", headers={"Accept": "text/csv"})
+    client = worker.Worker(transform_fn=transformer.transform, module_name="abalone").test_client()
+    response = client.post("/invocations", data=body, content_type="text/csv", headers={"Accept": accept})
     assert response.status_code == 200
-    check(response.data.decode(), expected)
-
-
-def test_the_bases_multi_model_server_runs_the_script(model, monkeypatch):
-    folder, x, expected = model
-    monkeypatch.setenv("SAGEMAKER_PROGRAM", "script.py")
-    service = MmsModelLoader().load("model", folder, "sagemaker_xgboost_container.handler_service", None, 1)
-    service.context.request_processor = [RequestProcessor({"Content-Type": "text/csv", "Accept": "text/csv"})]
-    (answer,) = service._entry_point([{"body": zoo.csv(x).encode()}], service.context)
-    check(answer, expected)
+    assert numbers(response.data.decode(), accept) == expected
+    service = MmsModelLoader().load("model", str(folder), "sagemaker_xgboost_container.handler_service", None, 1)
+    service.context.request_processor = [RequestProcessor({"Content-Type": "text/csv", "Accept": accept})]
+    (answer,) = service._entry_point([{"body": body.encode()}], service.context)
+    assert numbers(answer, accept) == expected
 
 
 @pytest.fixture
-def model(tmp_path, monkeypatch):
-    """(folder of a model, rows, their predictions), and the script where a server finds it"""
+def abalone(tmp_path, monkeypatch):
+    """(folder of the model that the example has trained, five rows as CSV), and the script where a server finds it."""
+    lines = [line.split() for line in (DATA / "validation.libsvm").read_text().splitlines()[:400]]
+    rows = [[word.split(":")[-1] for word in line] for line in lines]
+    for name in ("channel", "folder"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "channel" / "train.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    environment = dict(os.environ, SM_CHANNEL_TRAIN=str(tmp_path / "channel"), SM_MODEL_DIR=str(tmp_path / "folder"))
+    subprocess.run([sys.executable, str(SCRIPT), "--num_round", "10", "--max_depth", "4"], check=True, env=environment)
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    x = zoo.inputs(rows=4)
-    booster = xgboost.Booster(model_file=str(zoo.save(zoo.ZOO["regression"], tmp_path)))
-    return str(tmp_path), x, booster.predict(xgboost.DMatrix(x))
+    monkeypatch.setattr(_env, "model_dir", str(tmp_path / "folder"))
+    return tmp_path / "folder", "\n".join(",".join(row[1:]) for row in rows[:5])
 
 
-def check(text, expected):
-    """Prediction, base value and three pairs in each line."""
-    lines = list(csv.reader(text.splitlines()))
-    assert [np.float32(line[0]) for line in lines] == list(expected)
-    assert {len(line) for line in lines} == {2 + 3}
-    assert all("=" in cell for line in lines for cell in line[2:])
+def numbers(text, accept):
+    """Of each record the prediction, the base value and the SHAP values, as float32."""
+    if accept == "application/json":
+        records = json.loads(text)["predictions"]
+        found = [[record["score"], record["base_value"], *record["shap_values"]] for record in records]
+    else:
+        found = [line.split(",") for line in text.splitlines()]
+    return np.array(found, dtype=np.float32).tolist()

@@ -135,7 +135,8 @@ def dependence(
         {"x": short(x), "shap": short(y), "other": short(z), "row": int(row)}
         for x, y, z, row in zip(feature[1][keep], values[keep], other[1][keep], rows[keep], strict=True)
     ]
-    few = [short(value) for value in np.unique(feature[1][keep])[: FEW_VALUES + 1]]
+    few = _few(feature[1][keep])
+    colours = _few(other[1][keep])
     low, high = np.quantile(other[1][keep], (0.05, 0.95)) if keep.any() else (0.0, 1.0)
     scale = {"scheme": "viridis", "domain": [short(low), short(high) if high > low else short(low + 1)], "clamp": True}
     encoding = {
@@ -143,15 +144,19 @@ def dependence(
             "field": "x",
             "type": "quantitative",
             "title": feature[0],
-            "scale": {"zero": False, "padding": 12},
-            "axis": {"values": few} if len(few) <= FEW_VALUES else {"tickCount": 6},
+            "scale": {"zero": False, "padding": 12, "nice": False},
+            "axis": {"values": few} if few else {"tickCount": 6},
         },
         "y": {"field": "shap", "type": "quantitative", "title": shap_title(unit)},
         "color": {
             "field": "other",
             "type": "quantitative",
             "scale": scale,
-            "legend": {"title": f"colour: {other[0]}", "gradientLength": 140, "tickCount": 3},
+            "legend": {
+                "title": f"colour: {other[0]}",
+                "gradientLength": 140,
+                **({"values": colours, "format": "~g"} if colours else {"tickCount": 3}),
+            },
         },
         "tooltip": [
             _tip("row", "row", "nominal"),
@@ -263,7 +268,7 @@ def agreement(predictions: Numbers, labels: Numbers, titles: tuple[str, str]) ->
     """Predictions (n,) over labels (n,) with the line where both are equal; `titles` are those of the axes x and y."""
     points = [{"label": short(y), "prediction": short(x)} for x, y in zip(predictions, labels, strict=True)]
     ends = [short(min(predictions.min(), labels.min())), short(max(predictions.max(), labels.max()))]
-    scale = {"zero": False, "nice": True}
+    scale, ticks = {"zero": False, "nice": True}, {"tickCount": 6}
     line = {
         "data": {"values": [{"a": end} for end in ends]},
         "mark": {"type": "line", "color": QUIET, "strokeDash": [4, 4]},
@@ -272,8 +277,8 @@ def agreement(predictions: Numbers, labels: Numbers, titles: tuple[str, str]) ->
     dots = {
         "mark": {"type": "circle", "size": 22 if len(points) > 50 else 90, "opacity": 0.6, "color": LOWERS},
         "encoding": {
-            "x": {"field": "label", "type": "quantitative", "title": titles[0], "scale": scale},
-            "y": {"field": "prediction", "type": "quantitative", "title": titles[1], "scale": scale},
+            "x": {"field": "label", "type": "quantitative", "title": titles[0], "scale": scale, "axis": ticks},
+            "y": {"field": "prediction", "type": "quantitative", "title": titles[1], "scale": scale, "axis": ticks},
             "tooltip": [_tip("label", titles[0]), _tip("prediction", titles[1])],
         },
     }
@@ -302,6 +307,12 @@ def histogram(predictions: Numbers, title: str) -> Spec:
     }
     mark = {"type": "bar", "color": LOWERS, "stroke": "white", "strokeWidth": 0.5}
     return _chart(rows, {"mark": mark, "encoding": encoding}, 220)
+
+
+def _few(values: Numbers) -> list[float | None]:
+    """The values that an axis names, one by one, where they are few; else none."""
+    unique = np.unique(values)
+    return [short(value) for value in unique] if len(unique) <= FEW_VALUES else []
 
 
 def short(value: float, digits: int = 4) -> float | None:
