@@ -49,5 +49,7 @@ def test_the_notebook_runs_and_its_values_are_those_of_shap(patched, tmp_path):
     assert (len(shown), len(drawn)) == (2, 13)
     for picture in (*shown, *drawn):
         pixels = imread(io.BytesIO(picture)).reshape(-1, 4)
-        assert len(np.unique(pixels, axis=0)) > 50, "blank"
+        drawn_on = (pixels != pixels[0]).any(axis=1).mean()  # the first one is background
+        assert drawn_on > 0.01
+        assert len(np.unique(pixels, axis=0)) > 10
     assert "in all 626 rows" in (output / "report.html").read_text()
