@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +45,11 @@ class S3Location:
         """The last part of the key."""
         return self.key.rstrip("/").rpartition("/")[2]
 
+    @property
+    def folder(self) -> S3Location:
+        """The same with a slash at its end; of a whole bucket, itself."""
+        return S3Location(self.bucket, f"{self.key.rstrip('/')}/" if self.key else "")
+
     def below(self, name: str) -> S3Location:
         """`name` in this folder."""
         return S3Location(self.bucket, f"{self.key.rstrip('/')}/{name}".lstrip("/"))
@@ -74,12 +80,12 @@ class S3:
         """The content, or its first `length` bytes; None where there is no such object."""
         with translated("s3:GetObject", str(location)):
             try:
-                content = self._client.get_object(Bucket=location.bucket, Key=location.key)["Body"].read(length)
+                with closing(self._client.get_object(Bucket=location.bucket, Key=location.key)["Body"]) as body:
+                    return bytes(body.read(length))
             except self._client.exceptions.ClientError as error:
                 if code(error) == "NoSuchKey":
                     return None
                 raise
-            return bytes(content)
 
     def download(self, item: S3Object, path: Path) -> None:
         """Write the object to `path`, a piece at a time; one that was replaced since it was looked at is refused."""

@@ -33,9 +33,9 @@ class _Place(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no arg
         self._output = output
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        from xgbpatch.explanation import places
+        from xgbpatch.aws.s3 import SCHEME, S3Location
 
-        place = places.parse(value) if isinstance(value, str) else value
+        place = S3Location.parse(value) if value.startswith(SCHEME) else Path(value)
         if self._output and isinstance(place, Path):
             OutputFolder().convert(value, param, ctx)
         return place
@@ -99,10 +99,13 @@ def command(
     from xgbpatch import progress
     from xgbpatch.aws.s3 import S3
     from xgbpatch.commands.report import read_names
-    from xgbpatch.errors import ConfigurationError
-    from xgbpatch.explanation import estimate as estimates
-    from xgbpatch.explanation import files, places
+    from xgbpatch.errors import ConfigurationError, ExtraMissingError
 
+    try:
+        from xgbpatch.explanation import estimate as estimates
+        from xgbpatch.explanation import files, places
+    except ImportError as error:  # numpy
+        raise ExtraMissingError("xgbpatch explain", "explain") from error
     if output is None and not estimate:
         raise ConfigurationError("--output is missing", "Name a folder, or --estimate.")
     if (rows or price_per_hour is not None) and not estimate:
@@ -118,6 +121,8 @@ def command(
         click.echo(json.dumps({"output": str(output), **job}, indent=2) if as_json else str(output))
         return
     s3 = S3()
+    if output is not None:
+        places.require_apart(inputs, output)
     options = files.Options(read_names(names) if names else (), form == "parquet", on_error == "skip", label_first)
     with progress.shown(quiet) as shown, places.fetched(model, s3) as path:
         watcher, sources = _Lines(shown), places.inputs_of(inputs, s3)

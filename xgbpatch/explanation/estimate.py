@@ -16,7 +16,6 @@ from xgbpatch.report import tables
 
 SECONDS = 5.0  # of measuring, at least where there are rows enough
 _PART_ROWS = 2_000
-_PACKED = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ def estimate(
 
 def _unpacked(path: Path, size: int) -> int:
     """Bytes of a file, of gzip as its last four bytes tell them (RFC 1952; modulo 2**32)."""
+    if not tables.is_packed(path):
+        return size
     with path.open("rb") as file:
-        if file.read(2) != _PACKED:
-            return size
         file.seek(-4, 2)
         return int.from_bytes(file.read(4), "little")

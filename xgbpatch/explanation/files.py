@@ -26,7 +26,7 @@ PART_ROWS = 20_000
 @dataclass(frozen=True)
 class Part:
     """A finished file of the output: `rows` of input `source`, up to line `line` and byte `offset` of it (of Parquet,
-    row `offset`). `skipped` are the numbers of lines that could not be read."""
+    row `offset`), which is `share` of it. `skipped` are the numbers of lines that could not be read."""
 
     name: str
     sha256: str
@@ -34,6 +34,7 @@ class Part:
     rows: int
     line: int
     offset: int
+    share: float
     skipped: tuple[int, ...] = ()
 
 
@@ -88,8 +89,7 @@ def _go_on(
     sizes = [each.size for each in inputs]
 
     def done(part: Part) -> int:  # of a packed file only where the next begins
-        within = part.offset if part.offset <= sizes[part.source] and part.line != part.offset else 0
-        return sum(sizes[: part.source]) + within
+        return sum(sizes[: part.source]) + int(part.share * sizes[part.source])
 
     parts = _finished(output, run)
     for part in parts:
@@ -103,7 +103,7 @@ def _go_on(
             content = content_of(engine, piece.rows, options)
             digest = hashlib.sha256(content).hexdigest()
             output.write(name, content, digest)
-            part = Part(name, digest, source, len(piece.rows), piece.line, piece.offset, piece.skipped)
+            part = Part(name, digest, source, len(piece.rows), piece.line, piece.offset, piece.share, piece.skipped)
             parts.append(part)
             _write_journal(output, run, parts, complete=False)
             watcher.part(part, done(part), sum(sizes), resumed=False)

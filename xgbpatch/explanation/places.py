@@ -24,6 +24,19 @@ def parse(text: str) -> Place:
     return S3Location.parse(text) if text.startswith(SCHEME) else Path(text)
 
 
+def require_apart(sources: Sequence[Place], output: Place) -> None:
+    """Raises `ConfigurationError` where `output` lies in a folder of `sources`: its parts would be rows to explain."""
+    for source in sources:
+        if isinstance(source, Path) and isinstance(output, Path):
+            inside = source.is_dir() and output.resolve().is_relative_to(source.resolve())
+        elif isinstance(source, S3Location) and isinstance(output, S3Location):
+            inside = source.bucket == output.bucket and output.folder.key.startswith(source.folder.key)
+        else:
+            continue
+        if inside:
+            raise ConfigurationError(f'the output "{output}" lies in the input "{source}"', "Name another folder.")
+
+
 class Input(Protocol):
     """A file of rows. `shown` stands in errors, `size` is in bytes, `identity` changes with the content."""
 
@@ -111,8 +124,8 @@ def objects_of(place: S3Location, s3: S3) -> list[S3Object]:
     there is none."""
     listed = [item for item in s3.objects(place) if not item.location.name.startswith((".", "_"))]
     exact = [item for item in listed if item.location == place]
-    folder = f"{place.key.rstrip('/')}/" if place.key else ""
-    below = [item for item in listed if item.location.key.startswith(folder) and item.location.name != JOURNAL]
+    below = [item for item in listed if item.location.key.startswith(place.folder.key)]
+    below = [item for item in below if item.location.name != JOURNAL]
     if not exact and not below:
         raise ConfigurationError(f'there is nothing at "{place}"')
     return exact or below

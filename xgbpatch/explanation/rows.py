@@ -39,11 +39,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows float32 (n, width), up to line `line` and byte `offset` of the unpacked file (of Parquet, row `offset`)."""
+    """Rows float32 (n, width), up to line `line` and byte `offset` of the unpacked file (of Parquet, row `offset`).
+    `share` of the file is read by then, 0 where that is not known, of a packed one."""
 
     rows: NDArray[np.float32]
     line: int
     offset: int
+    share: float
     skipped: tuple[int, ...] = ()
 
 
@@ -54,6 +56,7 @@ def pieces(path: Path, line: int, offset: int, reading: Reading) -> Iterator[Pie
         yield from _parquet_pieces(path, offset, reading)
         return
     header = tables.header_of(path) if kind == "csv" else None
+    size = 0 if tables.is_packed(path) else path.stat().st_size
     for lines in _lines(path, offset, reading):
         numbered = [(line + place, text) for place, text in enumerate(lines, 1) if text.strip()]
         if header and not line:
@@ -62,7 +65,7 @@ def pieces(path: Path, line: int, offset: int, reading: Reading) -> Iterator[Pie
         offset += sum(map(len, lines))
         rows, skipped = _rows(kind, numbered, reading)
         if len(rows) or skipped:
-            yield Piece(rows, line, offset, skipped)
+            yield Piece(rows, line, offset, offset / size if size else 0.0, skipped)
 
 
 def _lines(path: Path, offset: int, reading: Reading) -> Iterator[list[bytes]]:
@@ -156,6 +159,7 @@ def _json_rows(shown: str, numbers: Sequence[int], lines: Sequence[bytes]) -> ND
 
 def _parquet_pieces(path: Path, begin: int, reading: Reading) -> Iterator[Piece]:
     """Batches of a Parquet file behind row `begin`; a batch is a part."""
+    count = tables.parquet_rows(path)
     for block in tables.parquet_blocks(path, reading.part_rows):
         end = block.lines[-1]
         if end > begin:
@@ -170,4 +174,4 @@ def _parquet_pieces(path: Path, begin: int, reading: Reading) -> Iterator[Piece]
                 if reading.watcher is None:
                     raise _beyond(reading, line)
                 reading.watcher.skipped(_beyond(reading, line).message)
-            yield Piece(rows[~endless], end, end, tuple(bad))
+            yield Piece(rows[~endless], end, end, end / count, tuple(bad))

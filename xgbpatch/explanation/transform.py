@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from xgbpatch.aws.s3 import S3, S3Location, S3Object
 from xgbpatch.aws.transform import TransformJob, TransformJobs
 from xgbpatch.errors import AwsError, ConfigurationError
-from xgbpatch.explanation.places import objects_of
+from xgbpatch.explanation.places import objects_of, require_apart
 from xgbpatch.reference import ImageReference
 from xgbpatch.report import tables
 
@@ -103,11 +103,7 @@ def prepare(transform: Transform, s3: S3) -> Job:
             f'SageMaker would also read "{others[0]}", which begins with "{transform.source}"',
             "Put what is to be explained in a folder of its own, and name that with a slash at its end.",
         )
-    if _folder(transform.output).key.startswith(_folder(transform.source).key) and (
-        transform.output.bucket == transform.source.bucket
-    ):
-        raise ConfigurationError(f'the output "{transform.output}" lies in the input, "{transform.source}"',
-                                 "Name another folder.")  # fmt: skip
+    require_apart([transform.source], transform.output)
     kinds = {_kind(s3, item) for item in inputs}
     if len(kinds) > 1:
         raise ConfigurationError(f'"{transform.source}" holds files of several kinds, and a job reads one',
@@ -175,7 +171,7 @@ def _going_on(job: Job, jobs: TransformJobs, s3: S3, watcher: JobWatcher) -> Tra
 
 def _start(job: Job, name: str, jobs: TransformJobs, s3: S3, watcher: JobWatcher, again: bool) -> None:
     asked = job.transform
-    if not again and (other := next(s3.objects(_folder(asked.output)), None)):
+    if not again and (other := next(s3.objects(asked.output.folder), None)):
         raise ConfigurationError(f'"{asked.output}" is not empty: it holds "{other.location.key}"',
                                  "Name another folder.")  # fmt: skip
     size = sum(item.size for item in job.inputs)
@@ -220,7 +216,7 @@ def _ended(job: Job, known: TransformJob, jobs: TransformJobs, s3: S3, watcher: 
 def _missing(job: Job, s3: S3) -> list[S3Location]:
     """The inputs that have no output yet: SageMaker adds `.out` to a name, below the output or a folder of the
     input's in there."""
-    folder = _folder(job.transform.output)
+    folder = job.transform.output.folder
     there = {item.location.key.removeprefix(folder.key) for item in s3.objects(folder)}
     return [item.location for item in job.inputs if not there & _outputs(item.location.key, job.transform.source.key)]
 
@@ -229,7 +225,3 @@ def _outputs(key: str, source: str) -> set[str]:
     parts = key.split("/")
     last = source.count("/")  # where the name within the source begins
     return {f"{'/'.join(parts[begin:])}.out" for begin in range(last + 1)}
-
-
-def _folder(place: S3Location) -> S3Location:
-    return S3Location(place.bucket, f"{place.key.rstrip('/')}/" if place.key else "")

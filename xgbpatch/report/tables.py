@@ -35,12 +35,17 @@ class Block:
         return ConfigurationError(f'"{self.path}", line {self.lines[row]}: {reason}', next_step)
 
 
+def is_packed(path: Path) -> bool:
+    """Whether `path` is gzip."""
+    with path.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of `path`, unpacked where it is gzip."""
+    packed = is_packed(path)
     with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-        stream.seek(0)
         if not packed:
             yield stream
             return

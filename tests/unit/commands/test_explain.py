@@ -13,8 +13,10 @@ import tarfile
 import time
 
 import numpy as np
+import pyarrow
 import pytest
 import xgboost
+from pyarrow import parquet
 
 from support import explaining_process
 from support.explained import NAMES, abalone
@@ -97,6 +99,17 @@ def test_a_line_that_cannot_be_read_stops_or_is_left_out(run, tmp_path):
     assert journal["parts"][0]["skipped"] == [4, 5]
 
 
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv"])
+def test_the_share_of_a_file_that_is_done_is_told(run, tmp_path, name):
+    numbers = [pyarrow.array(column) for column in ROWS.T]
+    parquet.write_table(pyarrow.Table.from_arrays(numbers, list(NAMES)), tmp_path / "rows.parquet")
+    assert run("model.json", name, "--output", "out")[0] == 0
+    shares = [part["share"] for part in json.loads((tmp_path / "out" / files.JOURNAL).read_text())["parts"]]
+    assert shares == sorted(shares)
+    assert (len(shares), shares[-1]) == (7, 1)
+    assert shares[0] == pytest.approx(100 / 626, rel=0.05)
+
+
 def test_a_missing_cell_is_null_in_json_and_empty_in_csv(run, tmp_path):
     (tmp_path / "null.jsonl").write_text(
         '[null, 0.5, 0.5, 0.1, 1, 0.5, 0.2, 0.3]\n{"features": [1, 2, 3, 4, 5, 6, 7, null]}\n'
@@ -119,6 +132,15 @@ def test_parts_of_another_run_are_refused_and_a_changed_part_is_made_again(run, 
     code, _, stderr = run("model.json", "rows.libsvm", "--output", "out")
     assert code == 2
     assert "holds parts of another run: other inputs" in stderr
+
+
+def test_an_output_within_the_input_is_refused(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "rows.csv").rename(tmp_path / "in" / "rows.csv")
+    code, _, stderr = run("model.json", "in", "--output", "in/out")
+    assert code == 2
+    assert 'the output "in/out" lies in the input "in"' in stderr
+    assert run("model.json", "in", "--output", "in-out")[0] == 0
 
 
 def test_a_pickle_is_not_opened(run, tmp_path, booster):
