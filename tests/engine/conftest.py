@@ -100,10 +100,11 @@ def oracle(trained: tuple[Zoo, Player]) -> Player:
 
 @pytest.fixture(scope="session")
 def parts(version: str, base_of: Callable[[str], str], patched: Callable[..., EngineBuildResult]) -> dict[str, Part]:
-    """The base, and images patched from it: nothing on, oneDAL, SHAP values behind each prediction, both."""
-    image = str(patched(version, "shap", "daal4py").image.id)
+    """The base, and images patched from it: nothing on, oneDAL, SHAP values behind each prediction, both; fast."""
+    image, fast = (str(patched(version, "shap", name).image.id) for name in ("daal4py", scenes.FAST))
     on = {name: Part(image, environment) for name, environment in scenes.ENVIRONMENTS.items()}
-    return {"base": Part(base_of(version)), "off": Part(str(patched(version).image.id)), **on}
+    off = str(patched(version).image.id)
+    return {"base": Part(base_of(version)), "off": Part(off), scenes.FAST: Part(fast), **on}
 
 
 @pytest.fixture(scope="session")

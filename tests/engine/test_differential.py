@@ -1,7 +1,7 @@
 """The same requests to a base and to images patched from it, over HTTP: what was not asked for does not change.
 
-Features off: status, headers and bytes are the base's. Features on (SHAP values appended, oneDAL predicting): so is
-everything but what was asked for, and the contributions are those of the base's own xgboost.
+Features off: status, headers and bytes are the base's. Features on (SHAP values appended, oneDAL predicting, the lean
+server of `fast`): so is everything but what was asked for, and the contributions are those of the base's own xgboost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from support.differential import stage
 from support.differential.budget import WHOLE_ZOO, hold
 from support.differential.comparing import ADDED, explained_difference
 from support.differential.grammar import CUSTOM, Subject, requests
-from support.differential.scenes import BATCH, MULTI_MODEL, NATIVE, PICKLED, SELECTABLE
+from support.differential.scenes import BATCH, FAST, MULTI_MODEL, NATIVE, PICKLED, SELECTABLE
 from support.differential.stage import Player, Scene, Zoo
 from xgbpatch.contract.http import ENGINE_HEADER, Answer, Request, difference
 
@@ -32,7 +32,8 @@ SCENES = [
     *((version, NATIVE) for version in versions()),
     *dealt(oldest=(PICKLED, MULTI_MODEL), newest=(BATCH, SELECTABLE)),
 ]
-EVERY_PART = ("off", "asked", "append")
+EVERY_PART = ("off", "asked", "append", FAST)
+NO_METHODS = ("BREW", "get")  # the lean server calls them a bad request
 UNEXPLAINED = ("ensemble-votes", "ensemble-hinge", "vector-leaves")  # a vote is no sum; xgboost explains no vector leaf
 
 
@@ -141,10 +142,13 @@ def way_of(part: str, request: Request, base: Answer) -> str:
 
     "base": every byte and header is the base's. "plain": so they are, and /ping names the engine. "explained": all
     contributions stand behind the predictions. "options": something of them does, or 400 says which option is wrong.
+    "no method": it is refused.
     """
     asked = dict(request.headers).get(CUSTOM, "")
     if part == "off":
         return "base"
+    if part == FAST and request.method in NO_METHODS:
+        return "no method"
     if asked.startswith("shap=") and asked not in ("shap=on", "shap=off"):
         return "options"
     explained = scores(request, base) and asked != "shap=off" and (part in ("append", "both") or asked == "shap=on")
@@ -155,6 +159,8 @@ def wrong(way: str, base: Answer, answer: Answer, truth: dict | None) -> str:
     """What is wrong with an answer that was to be made that way, or nothing."""
     if way == "explained":
         return explained_difference(base, answer, truth)
+    if way == "no method":
+        return "" if answer.status == 400 else f"an unknown method is answered {answer}"
     if way == "options" and (answer.status == 400 or base.status == answer.status == 200):
         return ""
     return difference(base, answer, frozenset() if way == "base" else ADDED)
