@@ -85,7 +85,11 @@ class Explainer:
         return "" if same else f"it predicts otherwise than xgboost {self._xgboost.__version__}"
 
     def __call__(self, rows: Any) -> Explanation:
-        """`rows` as `_dense` reads them; raises ValueError for others."""
+        """The SHAP values of `rows`: an array (n, features), a DataFrame of numbers, a sparse matrix or a DMatrix.
+
+        Absent cells of a sparse matrix are missing; the base margins of a DMatrix are in the base values. Raises
+        ValueError for another width, and for a column of categories.
+        """
         data, base = self._dense(rows)
         values = self._outputs(
             self._forest.contributions(data, base) if not self.reason else self._own(data, base, False)
