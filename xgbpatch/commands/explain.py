@@ -118,8 +118,7 @@ def command(
         with progress.shown(quiet) as shown:
             job = _transform(model, inputs[0], output, image, role, region, instance_type, instances, label_first,
                              not no_wait, shown)  # fmt: skip
-        click.echo(json.dumps({"output": str(output), **job}, indent=2) if as_json else str(output))
-        return
+        return click.echo(json.dumps({"output": str(output), **job}, indent=2) if as_json else str(output))
     s3 = S3()
     if output is not None:
         places.require_apart(inputs, output)
@@ -129,9 +128,10 @@ def command(
         with _engine(path, image if where == "here" else None, threads) as (engine, digest):
             if estimate or output is None:
                 measured = estimates.estimate(engine, sources, options, watcher, rows or 0)
+                if (load := os.getloadavg()[0]) > 1.5 * (os.cpu_count() or 1):
+                    shown.line(f"warning: this machine is busy (load {load:.0f}): a quiet one has a higher rate")
                 told = estimate_document(measured, instances, price_per_hour)
-                click.echo(json.dumps(told, indent=2) if as_json else estimate_text(told))
-                return
+                return click.echo(json.dumps(told, indent=2) if as_json else estimate_text(told))
             try:
                 parts = files.explain(engine, digest, sources, places.output_of(output, s3), options, watcher)
             except KeyboardInterrupt as interrupt:
@@ -139,7 +139,7 @@ def command(
                 note = "the same command goes on behind the last part"
                 interrupt.__notes__ = [*getattr(interrupt, "__notes__", ()), note]  # type: ignore[attr-defined]
                 raise
-    click.echo(json.dumps(document(str(output), parts), indent=2) if as_json else str(output))
+    return click.echo(json.dumps(document(str(output), parts), indent=2) if as_json else str(output))
 
 
 @contextmanager
@@ -240,6 +240,7 @@ def estimate_document(measured: Estimate, instances: int, price: float | None) -
         "rows_exact": measured.exact,
         "measured": measured.measured,
         "rows_per_second": measured.rate,
+        "rows_per_cpu_second": measured.cpu_rate,
         "hours": measured.hours,
         "instances": instances,
         "hours_of_each": measured.hours / instances,
@@ -255,6 +256,7 @@ def estimate_text(told: dict[str, Any]) -> str:
     return "\n".join([
         f"rows           {about}{told['rows']:,}",
         f"here           {told['rows_per_second']:,.0f} rows a second (measured on {told['measured']:,})",
+        f"               {told['rows_per_cpu_second']:,.0f} rows a second of this process's processor time",
         f"whole          {_hours(told['hours'])} of a machine like this one",
         f"{each:<15}{_hours(told['hours_of_each'])} where each is as fast{cost}; their start is not in it",
     ])  # fmt: skip

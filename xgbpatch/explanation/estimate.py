@@ -21,12 +21,14 @@ _PART_ROWS = 2_000
 @dataclass(frozen=True)
 class Estimate:
     """`rows` of all inputs, counted where `exact`; `measured` of them were read, explained and written as a part, at
-    `rate` rows a second."""
+    `rate` rows a second, or `cpu_rate` a second of this process's processor time, which others on the machine do not
+    make longer (of a container, its own is not in it)."""
 
     rows: int
     exact: bool
     measured: int
     rate: float
+    cpu_rate: float
 
     @property
     def hours(self) -> float:
@@ -44,12 +46,12 @@ def estimate(
     and for one that cannot be read.
     """
     options = replace(options, part_rows=_PART_ROWS)
-    measured, taken, offset, begun, whole = 0, 0.0, 0, 0.0, True
+    measured, taken, offset, begun, cpu, whole = 0, 0.0, 0, 0.0, 0.0, True
     with inputs[0].opened() as path:
         for piece in pieces(path, 0, 0, reading_of(engine, inputs[0], options, watcher)):
             if not begun:
                 content_of(engine, piece.rows[:100], options)  # loads what the others use
-                begun = time.perf_counter()
+                begun, cpu = time.perf_counter(), time.process_time()
             content_of(engine, piece.rows, options)
             measured, offset, taken = measured + len(piece.rows), piece.offset, time.perf_counter() - begun
             if taken > seconds:
@@ -57,12 +59,13 @@ def estimate(
                 break
         if not measured:
             raise ConfigurationError(f'"{inputs[0].shown}" holds no rows')
+        cpu = time.process_time() - cpu
         parquet = kind_of(path) == "parquet"
         unpacked = _unpacked(path, inputs[0].size)
         here = tables.parquet_rows(path) if parquet else measured if whole else measured * unpacked / offset
     exact = bool(rows) or (len(inputs) == 1 and (parquet or whole))
     total = rows or round(here * sum(each.size for each in inputs) / inputs[0].size)
-    return Estimate(total, exact, measured, measured / taken)
+    return Estimate(total, exact, measured, measured / taken, measured / max(cpu, 1e-9))
 
 
 def _unpacked(path: Path, size: int) -> int:
