@@ -134,6 +134,12 @@ def test_parts_of_another_run_are_refused_and_a_changed_part_is_made_again(run, 
     assert "holds parts of another run: other inputs" in stderr
 
 
+def test_an_output_that_cannot_be_written_is_told_before_the_work(run):
+    code, _, stderr = run("absent.json", "rows.csv", "--output", "rows.csv")
+    assert code == 2
+    assert 'cannot write --output "rows.csv"' in stderr
+
+
 def test_an_output_within_the_input_is_refused(run, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "rows.csv").rename(tmp_path / "in" / "rows.csv")

@@ -29,8 +29,6 @@ READ = {
     "--names",
     "--compare",
     "--model",
-    "model",
-    "inputs",
 }
 MADE_AND_REMOVED = {"--state"}  # `sandbox up` makes it as its first step, and `down` takes it away
 
