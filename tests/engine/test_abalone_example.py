@@ -29,7 +29,7 @@ def test_the_notebook_runs_and_its_values_are_those_of_shap(patched, tmp_path):
     image = str(patched(VERSION, "shap").reference)
     papermill.execute_notebook(
         notebook, executed, {"version": VERSION, "image": image, "output": str(output)},
-        cwd=EXAMPLE, kernel_name="python3", progress_bar=False, log_output=False,
+        cwd=EXAMPLE, kernel_name="python3", progress_bar=False, start_timeout=600,
     )  # fmt: skip
     cells = json.loads(executed.read_text())["cells"]
     assert [cell["execution_count"] is None for cell in cells if cell["cell_type"] == "code"].count(True) == 0
