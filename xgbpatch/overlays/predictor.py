@@ -214,6 +214,7 @@ class Predictor(object):
                     model.methods(PredictCall(booster, options), each)
             except Exception as error:  # the request says why
                 logger.warning("No contributions for this model: %s", error)
+        model_booster.give_back()
         return model
 
     def explain(self, evaluation: Evaluation, options: ShapOptions = ShapOptions()) -> Explanation:  # noqa: B008

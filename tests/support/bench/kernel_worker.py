@@ -1,7 +1,8 @@
 """One engine for SHAP values, in an environment that has it: kernel_worker.py ENGINE.
 
 It writes "ready" or the reason why not, as JSON, then a JSON line for each line it reads: `{"model": file, "rows":
-number, "calls": number, "seed": number}` gives processor seconds a call, and the values of the first row.
+number, "calls": number}` gives processor seconds a call, and the values of the first row; with `"threads": number`, of
+the native library, the wall clock's as well. `{"load": file}` gives what loading takes.
 """
 
 import json
@@ -114,16 +115,53 @@ def answer(engines, made, question):
         made[file] = (engines(file), features_of(file), time.process_time() - begun)
     explain, features, loaded = made[file]
     data = batch(question["rows"], features)
-    begun = time.process_time()
+    if "threads" in question:
+        explain.__self__.threads = question["threads"]
+    begun, start = time.process_time(), time.perf_counter()
     for _ in range(question["calls"]):
         values = explain(data)
-    seconds = (time.process_time() - begun) / question["calls"]
+    wall, seconds = (time.perf_counter() - start) / question["calls"], (time.process_time() - begun) / question["calls"]
     if not isinstance(values, (list, tuple)) or hasattr(values[0], "shape"):
         shown = np.asarray(values)
         first = shown[0].tolist() if shown.shape[0] == len(data) else None
     else:
         first = None
-    return {"seconds": seconds, "load": loaded, "first": first}
+    return {"seconds": seconds, "wall": wall, "load": loaded, "first": first}
+
+
+def load(file):
+    """Conversion and proof of margins, as at the load of a model: processor seconds, and bytes beside the booster.
+
+    `writer` is the peak of xgboost's own serialisation alone, which the conversion begins with; `model` is what the
+    library says that its trees take.
+    """
+    from xgbpatch_overlays.model import booster as models
+    from xgbpatch_overlays.native import engine
+
+    booster = booster_of(file)
+
+    def peak(work):
+        models.give_back()
+        before = _resident("VmRSS")
+        with open("/proc/self/clear_refs", "w") as reset:
+            reset.write("5")
+        begun = time.process_time()
+        made = work()
+        seconds = time.process_time() - begun
+        return made, seconds, _resident("VmHWM") - before, before
+
+    _, _, writer, _ = peak(lambda: booster.save_raw("ubj"))
+    accelerator, seconds, most, before = peak(lambda: engine.explaining(booster, {}))
+    models.give_back()
+    kept = _resident("VmRSS") - before
+    return {
+        "seconds": seconds, "peak": most, "kept": kept, "writer": writer, "model": accelerator.model._forest.bytes,
+    }  # fmt: skip
+
+
+def _resident(name):
+    with open("/proc/self/status") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith(name + ":"))
 
 
 def main():
@@ -134,7 +172,8 @@ def main():
     answers.flush()
     for line in iter(sys.stdin.readline, ""):
         try:
-            said = answer(ENGINES[sys.argv[1]], made, json.loads(line))
+            question = json.loads(line)
+            said = load(question["load"]) if "load" in question else answer(ENGINES[sys.argv[1]], made, question)
         except Exception as error:  # an engine that cannot is named in the report
             said = {"reason": "{}: {}".format(type(error).__name__, str(error).split("\n")[0][:200])}
         answers.write(json.dumps(said) + "\n")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -128,6 +129,39 @@ def _seconds(worker: Worker, file: Path, rows: int, calls: int) -> float:
     if "reason" in said:
         raise Unanswered(said["reason"])
     return float(said["seconds"])
+
+
+QUIET = 0.9  # of a processor, that a thread has to get where wall time is to say something
+THREADS = ("threads", "rows", "times faster on two", "from", "to", "a thread got of a processor")
+LOAD = ("load", "CPU s", "model MB", "peak MB", "of them xgboost's writer", "kept MB")
+
+
+def two_threads(worker: Worker, model: str, file: Path, rows: int, rounds: int = 9) -> tuple[str, ...]:
+    """Of the native library: wall time on one thread over that on two, pair by pair; a line below THREADS."""
+
+    def ask(threads: int, calls: int) -> dict[str, float]:
+        question = {"model": str(file / "xgboost-model"), "rows": rows, "calls": calls, "threads": threads}
+        said: dict[str, float] = worker.ask(question)
+        return said
+
+    ask(2, 1)
+    calls = max(1, round(0.1 / ask(1, 1)["seconds"]))
+    pairs, shares = [], []
+    for number in range(rounds):
+        said = {threads: ask(threads, calls) for threads in ((1, 2) if number % 2 else (2, 1))}
+        pairs.append(said[1]["wall"] / said[2]["wall"])
+        shares.append(said[1]["seconds"] / said[1]["wall"])
+    share = median(shares)
+    busy = "" if share >= QUIET else ": BUSY, this says little"
+    ratios = (f"{ratio:.2f}" for ratio in (median(pairs), min(pairs), max(pairs)))
+    return (model, str(rows), *ratios, f"{share:.2f}{busy}")
+
+
+def load(worker: Worker, model: str, file: Path) -> tuple[str, ...]:
+    """What loading takes beside the booster; a line below LOAD."""
+    said = worker.ask({"load": str(file / "xgboost-model")})
+    megabytes = (f"{said[name] / 1e6:.1f}" for name in ("model", "peak", "writer", "kept"))
+    return (model, f"{said['seconds']:.2f}", *megabytes)
 
 
 def rows_of(cases: Sequence[Case], missing: Mapping[str, str]) -> list[tuple[str, ...]]:

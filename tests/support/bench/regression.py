@@ -1,8 +1,7 @@
 """The stage `bench` of scripts/test: how much faster kernels and requests are, held to what was recorded.
 
-The figures of kernels were entered by hand: the aims, or what a prototype reached on another day. Two loaded runs gave
-about twice as much, so a kernel can lose half before this fails; `--record` on a quiet machine, with those lines taken
-out, makes them measured ones. "shap, A, rows: 1" lies between two runs (0.54 and 0.66).
+The figures were recorded by several runs on a loaded machine: of each the lowest. `--record` lowers what is there; to
+raise a figure, take its line out first.
 
 A figure is a ratio of processor times, measured by turns in this run, so that a busy machine changes little. Lower
 than the recorded one by more than a quarter, it is measured again, twice at most, and the best counts.
@@ -77,10 +76,10 @@ def read() -> dict[str, float]:
 
 
 def write(figures: dict[str, float]) -> None:
-    """Record the figures of a run; of kernels, those that are lower than before."""
+    """Record the figures of a run that are lower than before, or new."""
     before = read()
-    kept = {name: min(value, before.get(name, value)) if "ours" in name else value for name, value in figures.items()}
-    shown = {name: round(value, 2) for name, value in {**before, **kept}.items()}
+    kept = {name: min(round(value, 2), before.get(name, value)) for name, value in figures.items()}
+    shown = {**before, **kept}
     RECORDED.write_text(json.dumps(shown, indent=2) + "\n")
 
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from support.bench import environments
 from support.bench.rivals import Rivals, Turns, Worker, take_turns
 from xgbpatch.bench.probe.models import RECIPES
+from xgbpatch.standin.versions import VERSIONS
 
 WORKER = Path(__file__).with_name("request_worker.py")
 BASE = "base"
@@ -25,6 +26,7 @@ VARIANTS = {
     "shap": {**SHAP, **APPEND},
     "daal4py": DAAL4PY,
     "native": {**SHAP, "XGBPATCH_ENGINE": "native"},
+    "shap + native": {**SHAP, **APPEND, "XGBPATCH_ENGINE": "native"},
     "shap + daal4py": {**DAAL4PY, **APPEND, "XGBPATCH_FEATURES": "shap,daal4py"},
 }
 EXPLAINS = frozenset(name for name, variables in VARIANTS.items() if APPEND.items() <= variables.items())
@@ -55,11 +57,17 @@ def serving(version: str, model: str, folder: Path, variants: Sequence[str]) -> 
     with TemporaryDirectory(prefix="xgbpatch-bench-") as scratch, Rivals() as rivals:
         known = environments.environment(version, Path(scratch))
         python = str(environments.suite(version).python)
+        threads = {"OMP_NUM_THREADS": "1"} if xgboost_of(version) >= (1, 5) else {}  # as the base's server sets it
         for number, name in enumerate(dict.fromkeys((BASE, *variants))):
-            variables = {**known, **VARIANTS[name], "BENCH_FEATURES": str(RECIPES[model][0])}
+            variables = {**known, **threads, **VARIANTS[name], "BENCH_FEATURES": str(RECIPES[model][0])}
             log = Path(scratch, f"{number}.log")
             rivals.add(name, Worker([python, str(WORKER), str(folder)], variables, log))
         yield rivals
+
+
+def xgboost_of(version: str) -> tuple[int, ...]:
+    """Of the base of that version, major and minor."""
+    return tuple(int(part) for part in VERSIONS[version].xgboost.split(".")[:2])
 
 
 def turns(rivals: Rivals, rows: int) -> Turns:
