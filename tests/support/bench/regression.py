@@ -52,12 +52,13 @@ def measure(measured: Callable[[str, float], bool]) -> None:
                     break
 
 
-def best_figures(recorded: dict[str, float]) -> dict[str, float]:
-    """Every figure of this run, the best of its attempts."""
+def best_figures(recorded: dict[str, float], said: Callable[[str, float], None]) -> dict[str, float]:
+    """Every figure of this run, the best of its attempts; `said` hears each as it comes."""
     figures: dict[str, float] = {}
 
     def measured(name: str, value: float) -> bool:
         figures[name] = max(value, figures.get(name, 0.0))
+        said(name, value)
         return not fell(figures[name], recorded.get(name))
 
     measure(measured)

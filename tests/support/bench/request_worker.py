@@ -1,7 +1,8 @@
 """Answers requests of the base's WSGI application in this process, hooked as the environment asks, and times them.
 
 Runs in the packages of a base (`environments.py`): request_worker.py MODEL_FOLDER. It writes one JSON line when it is
-ready, then one for each line it reads: `[rows, requests]` gives processor seconds a request, and a digest of the body.
+ready, with the processor seconds of the start, one answer included, and the bytes it holds; then one for each line it
+reads: `[rows, requests]` gives processor seconds a request, and a digest of the body.
 """
 
 import gc
@@ -68,7 +69,9 @@ def main():
     application = started(sys.argv[1])
     bodies = {}
     ask(application, body(1))
-    answers.write(json.dumps("ready") + "\n")
+    with open("/proc/self/status") as file:
+        resident = next(1024 * int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+    answers.write(json.dumps({"seconds": time.process_time(), "resident": resident}) + "\n")
     answers.flush()
     gc.freeze()
     for line in iter(sys.stdin.readline, ""):

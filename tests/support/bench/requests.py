@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,9 @@ VARIANTS = {
 EXPLAINS = frozenset(name for name, variables in VARIANTS.items() if APPEND.items() <= variables.items())
 
 
+START = ("base", "model", "start of", "CPU s", "of the base's", "MB held", "more than the base")
+
+
 @dataclass(frozen=True)
 class Case:
     """A model's requests of so many rows, answered by each variant."""
@@ -40,6 +43,7 @@ class Case:
     model: str
     rows: int
     turns: Turns
+    starts: Mapping[str, Mapping[str, float]]
 
 
 def measure(version: str, models: Sequence[str], rows: Sequence[int], variants: Sequence[str]) -> Iterator[Case]:
@@ -48,7 +52,8 @@ def measure(version: str, models: Sequence[str], rows: Sequence[int], variants: 
     for model in models:
         with serving(version, model, folders[model], variants) as rivals:
             for count in rows:
-                yield Case(version, model, count, turns(rivals, count))
+                starts = {name: worker.ready for name, worker in rivals.workers.items()}
+                yield Case(version, model, count, turns(rivals, count), starts)
 
 
 @contextmanager
@@ -98,10 +103,22 @@ def rows_of(cases: Sequence[Case]) -> list[tuple[str, ...]]:
     return lines
 
 
+def starts_of(cases: Sequence[Case]) -> list[tuple[str, ...]]:
+    """A table: a line a model and variant, what its one start took, and the memory that the process held after it."""
+    lines: list[tuple[str, ...]] = [START]
+    for case in {case.model: case for case in cases}.values():
+        base = case.starts[BASE]
+        for name, said in case.starts.items():
+            ratio, more = said["seconds"] / base["seconds"], (said["resident"] - base["resident"]) / 1e6
+            figures = f"{said['seconds']:.2f}", f"{ratio:.2f}", f"{said['resident'] / 1e6:.0f}", f"{more:+.1f}"
+            lines.append((case.version, case.model, name, *figures))
+    return lines
+
+
 def document(case: Case) -> dict[str, object]:
     """A case, for `--json`: processor seconds a request, round by round."""
     ratios = {name: case.turns.ratio(name, BASE) for name in case.turns.seconds}
     return {
         "version": case.version, "model": case.model, "rows": case.rows,
-        "seconds": case.turns.seconds, "ratios": ratios,
+        "seconds": case.turns.seconds, "ratios": ratios, "starts": case.starts,
     }  # fmt: skip
