@@ -17,9 +17,8 @@ from support.registries import USER, Kind, registry
 from support.servers import EngineProxy, stalling
 from xgbpatch.build import verify
 from xgbpatch.build.definition import asked_digest
-from xgbpatch.commands import _last_build
-from xgbpatch.commands._context import cache_folder
-from xgbpatch.commands._last_build import BuiltImage
+from xgbpatch.commands import _context
+from xgbpatch.commands._context import BuiltImage, cache_folder
 from xgbpatch.commands._options import Selection
 from xgbpatch.commands.push import _destinations
 from xgbpatch.config.settings import Flags
@@ -71,7 +70,7 @@ OURS = {SPEC_DIGEST: "sha256:" + "1" * 64}
 
 def test_without_an_image_it_is_the_one_that_was_built_last_in_this_folder(plain, make_image, folder):
     image = make_image(OURS)
-    _last_build.remember(Selection(Flags()), [BuiltImage(named(image), image.id)])
+    _context.remember_build(Selection(Flags()), [BuiltImage(named(image), image.id)])
     make_image(OURS)  # newer, and somebody else's
     done = xgbpatch("push", "--registry", plain.host, "--json")
     assert json.loads(done.stdout)["image"] == image.id
@@ -86,10 +85,12 @@ def test_without_an_image_and_a_build_it_says_what_there_is_and_pushes_nothing(p
     made = [BuiltImage(named(image), image.id) for image in images]
     if built == "elsewhere":
         (folder / "xgbpatch.toml").write_text("")
-        _last_build.remember(Selection(Flags()), made[:1])
+        _context.remember_build(Selection(Flags()), made[:1])
         (folder / "xgbpatch.toml").unlink()
     else:
-        _last_build.remember(Selection(Flags()), [BuiltImage("a:1", "sha256:" + "0" * 64)] if built == "gone" else made)
+        _context.remember_build(
+            Selection(Flags()), [BuiltImage("a:1", "sha256:" + "0" * 64)] if built == "gone" else made
+        )
     done = xgbpatch("push", "--registry", plain.host)
     assert (done.returncode, done.stdout) == (2, "")
     assert "no IMAGE is named" in done.stderr

@@ -13,7 +13,7 @@ from support.raw_server import Answer, Server, served
 from xgbpatch.errors import RegistryError
 from xgbpatch.oci.manifest import OCI_MANIFEST, Descriptor
 from xgbpatch.patch import wheels
-from xgbpatch.patch.resolver import Pin
+from xgbpatch.patch.packages import Pin
 from xgbpatch.progress import Silent
 from xgbpatch.registry import referrers
 from xgbpatch.registry.blobs import HttpBlobs

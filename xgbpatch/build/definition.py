@@ -23,7 +23,7 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
 
 if TYPE_CHECKING:
-    from xgbpatch.patch.resolver import Pin
+    from xgbpatch.patch.packages import Pin
 
 
 def spec_digest(spec: Spec, packages: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ class EngineBuilder(Builder):
 
     def previous(self, spec: Spec, name: ImageReference) -> Provenance | None:
         """What the newest image of `spec` in the repository of `name` was made of; None where the engine holds none."""
-        images = self.engine.images(f"{provenance.IMAGE}={spec.name}")
+        images = self.engine.images(f"{provenance.IMAGE}={spec.name}", name.name)
         own = (image for image in images if any(tag.startswith(f"{name.name}:") for tag in image.tags))
         newest = next(own, None)
         return provenance.read(newest.labels) if newest else None

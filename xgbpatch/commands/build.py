@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgbpatch.commands import _last_build, _options
-from xgbpatch.commands._last_build import BuiltImage
+from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection, Signature
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
@@ -89,7 +88,9 @@ def command(
         for reference, document in results:
             documents.append(document)
             local = [] if builder == "registry" else documents  # then there is none that `push` could mean
-            _last_build.remember(selection, [BuiltImage(str(one["image"]), str(one["id"])) for one in local])
+            _context.remember_build(
+                selection, [_context.BuiltImage(str(one["image"]), str(one["id"])) for one in local]
+            )
             if not as_json:
                 click.echo(str(reference))
     finally:  # also where a later image fails: what stands stays known

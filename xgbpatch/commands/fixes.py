@@ -11,7 +11,7 @@ from xgbpatch.commands._options import json_option
 from xgbpatch.commands._tables import labelled
 
 if TYPE_CHECKING:
-    from xgbpatch.patch.fixes import Fix
+    from xgbpatch.patch.features import Fix
 
 
 @click.command("fixes")
@@ -30,7 +30,7 @@ def command(version: str | None, as_json: bool) -> None:
       xgbpatch fixes --json
     """
     from xgbpatch.catalogue import check_version
-    from xgbpatch.patch.fixes import FIXES, fixes_of
+    from xgbpatch.patch.features import FIXES, fixes_of
 
     if version is not None:
         check_version(version)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch import provenance
-from xgbpatch.commands import _context, _last_build, _options
+from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection, Signature
 from xgbpatch.commands.versions import FALLBACK_REGION
 from xgbpatch.config.settings import Flags
@@ -103,7 +103,7 @@ def command(
     options = RepositoryOptions(scan_on_push, immutable, kms_key, tuple(_pair(text) for text in repository_tags))
     with Engine.connect() as engine, shown(quiet) as progress:
         if image is None:
-            local, image = _last_build.image(engine, selection, progress)
+            local, image = _context.last_build(engine, selection, progress)
         else:
             local = engine.require_image(image)
         name = _name(local, image, repository, tag)

@@ -56,7 +56,7 @@ def command(
       xgbpatch test-local --check shap --check fix
     """
     from xgbpatch import contract
-    from xgbpatch.commands import _last_build
+    from xgbpatch.commands import _context
     from xgbpatch.config.settings import Flags
     from xgbpatch.contract import Options, rendering
     from xgbpatch.engine.client import Engine
@@ -71,7 +71,7 @@ def command(
         options = Options(model, checks, against_base or bool(base), base, logs, progress=progress)
         with Engine.connect() as engine:
             if image is None:
-                _, image = _last_build.image(engine, Selection(Flags(config=config)), progress)
+                _, image = _context.last_build(engine, Selection(Flags(config=config)), progress)
             report = contract.check(engine, image, options)
     if junit is not None:
         write("--junit", junit, rendering.junit(report))

@@ -16,8 +16,7 @@ from packaging.requirements import Requirement
 from xgbpatch.catalogue import refuse_moving
 from xgbpatch.config.settings import Given, Settings, blamed_on
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.patch.features import FEATURES
-from xgbpatch.patch.fixes import ALL, FIXES
+from xgbpatch.patch.features import ALL, FEATURES, FIXES
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Architecture, Replacement, UserFile
 from xgbpatch.util import did_you_mean

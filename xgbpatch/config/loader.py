@@ -14,8 +14,7 @@ from xgbpatch.aws import require_region
 from xgbpatch.config.fields import parse
 from xgbpatch.config.settings import FILE_NAME, KEYS, Flags, Given, Settings, blamed_on
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.patch import fixes
-from xgbpatch.patch.features import features_of
+from xgbpatch.patch.features import chosen_fixes, chosen_fixes_for_own_base, features_of
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
 from xgbpatch.util import TOMLDecodeError, did_you_mean, loads
 
@@ -210,9 +209,9 @@ def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
     architecture = settings.architecture or Architecture.AMD64
     version = _version(settings, architecture)
     region, features = _region(settings, environ), _features(settings)
-    expand_fixes = fixes.chosen if settings.base_image is None else fixes.chosen_for_own_base
+    expand_fixes = chosen_fixes if settings.base_image is None else chosen_fixes_for_own_base
     with blamed_on(settings.origin("fixes")):
-        chosen_fixes = expand_fixes(settings.fixes or (), version)
+        fixes = expand_fixes(settings.fixes or (), version)
     return Spec(
         name=name,
         version=version,
@@ -220,7 +219,7 @@ def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
         architecture=architecture,
         base_image=settings.base_image,
         features=features,
-        fixes=chosen_fixes,
+        fixes=fixes,
         packages=tuple(dict.fromkeys((settings.packages or ()) + (settings.requirements or ()))),
         files=settings.files or (),
         replacements=settings.replace or (),

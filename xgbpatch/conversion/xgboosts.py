@@ -26,7 +26,7 @@ from xgbpatch import cache
 from xgbpatch.conversion import probe
 from xgbpatch.errors import ConfigurationError, ConversionError, EngineError, PackageError
 from xgbpatch.patch import indexes
-from xgbpatch.patch.resolver import find_uv
+from xgbpatch.patch.packages import find_uv
 from xgbpatch.progress import Progress
 from xgbpatch.util import did_you_mean, load_data
 

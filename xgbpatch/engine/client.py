@@ -307,10 +307,11 @@ class Engine:
             )
         return image
 
-    def images(self, label: str) -> list[LocalImage]:
-        """Images that carry `label` (`name` or `name=value`), newest first."""
+    def images(self, label: str, repository: str = "") -> list[LocalImage]:
+        """Images that carry `label` (`name` or `name=value`), newest first; where `repository` is named, those tagged
+        in it."""
         with translated("list images"):
-            listed = self._client.api.images(filters={"label": label}, quiet=True)
+            listed = self._client.api.images(name=repository or None, filters={"label": label}, quiet=True)
         images = filter(None, map(self.image, dict.fromkeys(listed)))  # another process may have removed one since
         return sorted(images, key=lambda image: image.created, reverse=True)
 

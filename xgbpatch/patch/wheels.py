@@ -10,7 +10,7 @@ from xgbpatch import cache, layout
 from xgbpatch.errors import PackageError
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.patch import indexes
-from xgbpatch.patch.resolver import Pin
+from xgbpatch.patch.packages import Pin
 from xgbpatch.progress import Progress
 
 _CHUNK = 1 << 20

@@ -19,7 +19,7 @@ from packageurl import PackageURL
 
 from xgbpatch import layout
 from xgbpatch.build.definition import ImageDefinition
-from xgbpatch.patch.resolver import Pin
+from xgbpatch.patch.packages import Pin
 from xgbpatch.provenance import PROJECT
 
 ARTIFACT_TYPE = "application/vnd.cyclonedx+json"

@@ -11,8 +11,8 @@ import pytest
 
 from support import broken
 from support.broken import ANSWERS_ANYTHING, Breakage
-from xgbpatch.commands import _last_build
-from xgbpatch.commands._last_build import BuiltImage
+from xgbpatch.commands import _context
+from xgbpatch.commands._context import BuiltImage
 from xgbpatch.commands._options import Selection
 from xgbpatch.config.settings import Flags
 
@@ -76,7 +76,7 @@ def test_a_passing_run_exits_0_with_json_on_stdout_and_progress_on_stderr(base, 
 def test_without_an_image_it_is_that_of_the_last_build_with_this_configuration(engine, base, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "other.toml").write_text("")
-    _last_build.remember(Selection(Flags(config=tmp_path / "other.toml")), [BuiltImage(base, engine.image(base).id)])
+    _context.remember_build(Selection(Flags(config=tmp_path / "other.toml")), [BuiltImage(base, engine.image(base).id)])
     done = run("--config", "other.toml", "--check", "image.size", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["image"] == base
     assert done.stderr.startswith(f'Image: {base}, the last build of "{tmp_path / "other.toml"}"')

@@ -12,8 +12,7 @@ from support.pipeline import build_spec
 from xgbpatch import contract
 from xgbpatch.contract import CHECKS, Options
 from xgbpatch.contract.model import Verdict
-from xgbpatch.patch.features import FEATURES
-from xgbpatch.patch.fixes import FIXES, fixes_of
+from xgbpatch.patch.features import FEATURES, FIXES, fixes_of
 
 VERSION = os.environ.get("XGBPATCH_TEST_VERSION", "3.2-0")
 # A base without the feature is right about these: it answers as it always did.

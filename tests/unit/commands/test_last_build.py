@@ -8,8 +8,8 @@ import json
 import pytest
 
 from xgbpatch import cache
-from xgbpatch.commands import _last_build
-from xgbpatch.commands._last_build import BuiltImage
+from xgbpatch.commands import _context
+from xgbpatch.commands._context import BuiltImage
 from xgbpatch.commands._options import Selection
 from xgbpatch.config.settings import Flags
 
@@ -25,16 +25,16 @@ def folder(tmp_path, monkeypatch):
 
 
 def known(selection):
-    place = _last_build._place(selection)
-    return cache.read(_last_build._record(place), lambda document: _last_build._images(document, place))
+    place = _context._place_of_build(selection)
+    return cache.read(_context._record(place), lambda document: _context._images(document, place))
 
 
 def test_a_folder_and_its_file_have_builds_of_their_own_however_they_are_named(folder, monkeypatch):
-    _last_build.remember(Selection(Flags()), [ONE])
+    _context.remember_build(Selection(Flags()), [ONE])
     assert known(Selection(Flags())) == [ONE]
     (folder / "xgbpatch.toml").write_text("")
     assert known(Selection(Flags())) is None
-    _last_build.remember(Selection(Flags()), [TWO])
+    _context.remember_build(Selection(Flags()), [TWO])
     (folder / "below").mkdir()
     monkeypatch.chdir(folder / "below")
     assert known(Selection(Flags())) is None
@@ -45,7 +45,7 @@ def test_a_folder_and_its_file_have_builds_of_their_own_however_they_are_named(f
 
 @pytest.mark.parametrize("document", [{}, [], None, {"place": "/elsewhere", "images": [["a:1", "sha256:1"]]}])
 def test_a_record_that_does_not_name_this_place_is_none(folder, document):
-    path = _last_build._record(_last_build._place(Selection(Flags())))
+    path = _context._record(_context._place_of_build(Selection(Flags())))
     path.parent.mkdir(parents=True)
     path.write_bytes(gzip.compress(json.dumps(document).encode()))
     assert known(Selection(Flags())) is None

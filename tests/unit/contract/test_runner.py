@@ -13,8 +13,7 @@ from xgbpatch.contract.checks import against_base
 from xgbpatch.contract.runner import require_model, require_readable, selected
 from xgbpatch.contract.server import PLAIN, Stack
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.patch.features import FEATURES
-from xgbpatch.patch.fixes import FIXES
+from xgbpatch.patch.features import FEATURES, FIXES
 
 
 def names(**options):

@@ -18,7 +18,7 @@ from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.overlays import fixes, settings
 from xgbpatch.patch.compose import compose
-from xgbpatch.patch.fixes import FIXES, fixes_of
+from xgbpatch.patch.features import FIXES, fixes_of
 from xgbpatch.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[3]

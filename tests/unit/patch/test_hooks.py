@@ -11,8 +11,7 @@ import pytest
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
 from xgbpatch.overlays import fixes as overlays_fixes
 from xgbpatch.patch import hooks
-from xgbpatch.patch.features import FEATURES
-from xgbpatch.patch.fixes import FIXES
+from xgbpatch.patch.features import FEATURES, FIXES
 from xgbpatch.patch.hooks import MISSING, Hook
 
 ROOT = Path(hooks.__file__).parent.parent

@@ -15,7 +15,7 @@ from xgbpatch.config.fields import requirement
 from xgbpatch.errors import ConfigurationError, PackageError
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts
 from xgbpatch.patch import indexes, wheels
-from xgbpatch.patch.resolver import resolve
+from xgbpatch.patch.packages import resolve
 from xgbpatch.progress import Silent
 from xgbpatch.publish import sbom
 from xgbpatch.reference import ImageReference

@@ -10,7 +10,7 @@ import pytest
 from xgbpatch.errors import PackageError
 from xgbpatch.inspection.facts import Facts, PythonFacts
 from xgbpatch.patch import wheels
-from xgbpatch.patch.resolver import Pin
+from xgbpatch.patch.packages import Pin
 from xgbpatch.progress import Silent
 
 

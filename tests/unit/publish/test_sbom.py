@@ -10,7 +10,7 @@ import pytest
 from xgbpatch.build.definition import ImageDefinition, define
 from xgbpatch.build.resolve import Base
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
-from xgbpatch.patch.resolver import Pin
+from xgbpatch.patch.packages import Pin
 from xgbpatch.progress import Silent
 from xgbpatch.publish import sbom
 from xgbpatch.reference import ImageReference
