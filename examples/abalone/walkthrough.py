@@ -130,9 +130,8 @@ print("model:", model)
 # %% [markdown]
 # ## 4. Batch transform, with SHAP values behind each prediction
 #
-# One variable switches them on. Each line of the output has the prediction, then the base value (what the model
-# says of nothing in particular: its mean over the training rows), then one SHAP value for each measurement. All
-# are in rings.
+# One variable switches them on. Each line of the output has the prediction, then the base value (about the mean
+# of the model's predictions over the training rows), then one SHAP value for each measurement. All are in rings.
 
 # %%
 EXPLAINED = {"XGBPATCH_SHAP_LAYOUT": "append"}
@@ -216,8 +215,8 @@ plt.xlabel("SHAP value (rings)")
 plt.savefig(folder / "beeswarm.png", dpi=100, bbox_inches="tight")
 
 # %% [markdown]
-# A heavy shell is an old one: it grows as long as the animal lives. A heavy body in a shell of the same weight is
-# a young one.
+# The heavier a shell is, the more rings the model expects. Of two shells of the same weight, the one around a
+# heavier body gets fewer: an animal that has much meat in a light shell is young.
 
 # %%
 shap.plots.scatter(
