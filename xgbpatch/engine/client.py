@@ -308,8 +308,7 @@ class Engine:
         return image
 
     def images(self, label: str, repository: str = "") -> list[LocalImage]:
-        """Images that carry `label` (`name` or `name=value`), newest first; where `repository` is named, those tagged
-        in it."""
+        """Images that carry `label` (`name` or `name=value`), where it is named in `repository`, newest first."""
         with translated("list images"):
             listed = self._client.api.images(name=repository or None, filters={"label": label}, quiet=True)
         images = filter(None, map(self.image, dict.fromkeys(listed)))  # another process may have removed one since
