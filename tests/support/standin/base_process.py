@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from support.engine_fixtures import PatientEngine
 from support.standin import served_base
 from xgbpatch.engine.client import Container, Engine
 from xgbpatch.engine.types import Completed, Mount, Run
@@ -60,7 +61,7 @@ class BaseProcess:
         path.mkdir()
         return path
 
-    def run(self, program: str, *arguments: str, ml: Path) -> Completed:
+    def run(self, program: str, *arguments: str, ml: Path, environment: Mapping[str, str] | None = None) -> Completed:
         """A command of the image, or a Python file in the container, with `ml` (below `work`) as its /opt/ml."""
         self._count += 1
         streams = [self._work / f"{self._count}-{name}" for name in ("stdout", "stderr")]
@@ -68,7 +69,7 @@ class BaseProcess:
         order = {
             "source": _BEGIN,
             "arguments": ["-c", inside[0], program, program, *arguments],
-            "environment": self._environment,
+            "environment": {**self._environment, **(environment or {})},
             "streams": [os.devnull, *inside[1:]],
         }
         pid, deadline = self._answer(order), time.monotonic() + _SECONDS
@@ -113,6 +114,45 @@ class BaseProcess:
         thread.join(_START_SECONDS)
         assert not thread.is_alive(), self._container.stderr()
         return pipes[0], pipes[1]
+
+
+class JobsInOneContainer(PatientEngine):
+    """Runs each `train` to its end in a `process` when its container is asked for, and starts all other containers.
+
+    The folders of the jobs lie below `work`.
+    """
+
+    def __init__(self, engine: Engine, process: BaseProcess) -> None:
+        super().__init__(engine._client)
+        self._process = process
+
+    @contextmanager
+    def container(self, run: Run) -> Iterator[Container]:
+        if run.command != ("train",):
+            with super().container(run) as container:
+                yield container
+            return
+        (ml,) = (mount.source for mount in run.mounts if mount.target == "/opt/ml")
+        for mount in run.mounts:
+            if mount.source != ml:  # inside, the folder is elsewhere: its place beside the job's is the same
+                (ml / mount.target.rpartition("/")[2]).symlink_to(os.path.relpath(mount.source, ml))
+        yield _Ended(self._process.run("train", ml=ml, environment=run.environment))
+
+
+class _Ended(Container):
+    """What is left of a job."""
+
+    def __init__(self, completed: Completed) -> None:
+        self._completed = completed
+
+    def wait(self, timeout: float) -> int:
+        return self._completed.exit_code
+
+    def stdout(self) -> str:
+        return self._completed.stdout
+
+    def stderr(self) -> str:
+        return self._completed.stderr
 
 
 @contextmanager
