@@ -12,8 +12,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 class NativeLibrary(BuildHookInterface):
     """Git ignores the libraries, so they are named as artifacts."""
 
+    def dependencies(self) -> list[str]:
+        """The compiler, 400 MB unpacked, where it has something to do."""
+        return [f"ziglang=={self._build['ZIG']}"] if self._build["needs_compiler"]() else []
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """`version` is "standard" or "editable"; `build_data` is what Hatch will pack."""
-        # the package is not installed yet
-        runpy.run_path(str(Path(self.root, "xgbpatch", "native", "build.py")))["build"]()
+        self._build["build"]()
         build_data["artifacts"].append("/xgbpatch/overlays/native/*.so")
+
+    @property
+    def _build(self) -> dict[str, Any]:
+        """What `xgbpatch.native.build` holds; the package is not installed yet."""
+        return runpy.run_path(str(Path(self.root, "xgbpatch", "native", "build.py")))

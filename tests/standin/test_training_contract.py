@@ -296,8 +296,8 @@ def test_sigterm_with_save_model_on_termination_exits_0_and_leaves_the_model(sta
         model = tmp_path / "algo-1" / "model" / "xgboost-model"
         wait_until(model.exists, container)
         (model.parent / "leftover").touch()
-        assert container.stop("SIGTERM", 10) is not None
-        assert container.wait(1) == 0
+        assert container.stop("SIGTERM", TIMEOUT) is not None
+        assert container.wait(TIMEOUT) == 0
     assert model.exists()
     assert not (model.parent / "leftover").exists()
 

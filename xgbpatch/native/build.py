@@ -1,17 +1,20 @@
 """Compiles the native library with `ziglang`: one file for each machine, the same bytes wherever it is made.
 
 `python -m xgbpatch.native.build` (in scripts/setup) and the build hook of wheel and editable install call `build`.
-Nothing is compiled where the libraries are there and were made from these sources. Run time needs none of this.
+Nothing is compiled where the libraries are there and were made from these sources, or lie in the user's cache from
+another checkout. Run time needs none of this.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
@@ -46,24 +49,58 @@ def complaint(path: Path) -> str:
     return ""
 
 
+def needs_compiler() -> bool:
+    """Whether `build` would compile."""
+    return any(complaint(library(machine)) and _kept(machine) is None for machine in MACHINES)
+
+
 def build(folder: Path = FOLDER) -> None:
     """Make the libraries that are missing or out of date; raises `CalledProcessError` where the compiler fails."""
-    outdated = [path for path in (library(machine, folder) for machine in MACHINES) if complaint(path)]
+    outdated = [machine for machine in MACHINES if complaint(library(machine, folder))]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(_compile, outdated))
+        list(pool.map(lambda machine: _provide(machine, library(machine, folder)), outdated))
 
 
-def _compile(target: Path) -> None:
-    machine = target.stem.rpartition("-")[2]
+def _provide(machine: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         made = Path(folder) / target.name
-        # relative names, and the folder of the sources as working directory: no path of this machine gets into the file
-        sources = sorted(path.name for path in SOURCES.glob("*.c"))
-        definition = f'-DXGBPATCH_SOURCES="{digest()}"'
-        zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.2.17"]
-        subprocess.run([*zig, *FLAGS, definition, "-o", str(made), *sources, "-lm"], cwd=SOURCES, check=True)
+        kept = _kept(machine)
+        if kept:
+            shutil.copyfile(kept, made)
+        else:
+            _compile(machine, made)
+            with suppress(OSError):  # a cache that cannot be written costs the next checkout some seconds
+                _keep(machine, made)
         made.chmod(0o644)
         os.replace(made, target)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "native"
+
+
+def _kept(machine: str) -> Path | None:
+    """The library in the user's cache; its name holds the digests of its sources and of itself."""
+    for path in _cache().glob(f"{machine}-{digest()}-*.so"):
+        with suppress(OSError):
+            if path.stem.endswith(hashlib.sha256(path.read_bytes()).hexdigest()):
+                return path
+    return None
+
+
+def _keep(machine: str, made: Path) -> None:
+    _cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=_cache()) as folder:
+        copy = shutil.copyfile(made, Path(folder) / made.name)
+        os.replace(copy, _cache() / f"{machine}-{digest()}-{hashlib.sha256(copy.read_bytes()).hexdigest()}.so")
+
+
+def _compile(machine: str, made: Path) -> None:
+    # relative names, and the folder of the sources as working directory: no path of this machine gets into the file
+    sources = sorted(path.name for path in SOURCES.glob("*.c"))
+    definition = f'-DXGBPATCH_SOURCES="{digest()}"'
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.2.17"]
+    subprocess.run([*zig, *FLAGS, definition, "-o", str(made), *sources, "-lm"], cwd=SOURCES, check=True)
 
 
 if __name__ == "__main__":

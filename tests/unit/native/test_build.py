@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import re
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -27,15 +28,38 @@ ROOT = Path(build.__file__).resolve().parents[2]
 def test_the_same_bytes_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "SOURCES", shutil.copytree(build.SOURCES, tmp_path / "sources"))
     monkeypatch.setattr(build, "MACHINES", ("aarch64",))  # the other one takes three times as long
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where none is kept
     build.build(tmp_path)
     assert build.library("aarch64", tmp_path).read_bytes() == build.library("aarch64").read_bytes()
 
 
+@pytest.mark.parametrize("damage", [False, True], ids=["whole", "cut off"])
+def test_another_checkout_takes_what_the_cache_keeps_where_it_is_whole(tmp_path, monkeypatch, damage):
+    compiled = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(build, "_compile", lambda machine, made: compiled.append(made.write_bytes(b"library" * 9)))
+    for checkout in ("first", "second"):
+        (tmp_path / checkout).mkdir()
+        build.build(tmp_path / checkout)
+        for path in (tmp_path / "cache/xgbpatch/native").iterdir() if damage else ():
+            path.write_bytes(b"library")
+    assert len(compiled) == (4 if damage else 2)
+    assert {path.read_bytes() for path in tmp_path.glob("*/libxgbpatch-*.so")} == {b"library" * 9}
+
+
+def test_the_compiler_is_unpacked_only_where_it_has_something_to_do(tmp_path, monkeypatch):
+    hook = runpy.run_path(str(ROOT / "hatch_build.py"))["NativeLibrary"](str(ROOT), {}, None, None, "", "wheel")
+    assert hook.dependencies() == []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    shutil.copytree(ROOT / "xgbpatch/native", tmp_path / "xgbpatch/native")
+    (tmp_path / "xgbpatch/overlays/native").mkdir(parents=True)
+    hook = runpy.run_path(str(ROOT / "hatch_build.py"))["NativeLibrary"](str(tmp_path), {}, None, None, "", "wheel")
+    assert hook.dependencies() == [f"ziglang=={build.ZIG}"]
+
+
 def test_pyproject_pins_the_compiler_that_the_digest_names():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    pin = f"ziglang=={build.ZIG}"
-    assert pin in project["build-system"]["requires"]
-    assert project["dependency-groups"]["native"] == [pin]
+    assert project["dependency-groups"]["native"] == [f"ziglang=={build.ZIG}"]
 
 
 def test_the_library_of_this_machine_loads_with_the_interface_that_the_overlays_know():
