@@ -31,7 +31,7 @@ EXPLAINS_LABEL = "io.xgbpatch.bench.explains"  # of a peer: its answers hold SHA
 _TRAIN_SECONDS = 1800
 _NEAR = 1e-4
 _PYTHON = 'for p in python3 python; do command -v $p >/dev/null && exec $p "$@"; done; echo no python on PATH; exit 1'
-_PEAKS = "for p in /proc/[0-9]*; do echo \"$(grep VmHWM $p/status | tr -dc 0-9) $(tr '\\0' ' ' <$p/cmdline)\"; done"
+_PEAKS = "for p in /proc/[0-9]*; do echo \"$(grep VmHWM $p/status | tr -dc 0-9) $(tr '\\0' ' ' <$p/cmdline)\"; done 2>/dev/null"
 
 
 @dataclass(frozen=True)
@@ -252,5 +252,5 @@ def peak(container: Container) -> int:
     code, output = container.execute(["/bin/sh", "-c", _PEAKS])
     lines = [line.split(" ", 1) for line in output.decode("utf-8", "replace").splitlines()]
     sizes = [int(size) for size, command in (line for line in lines if len(line) == 2)
-             if size and not command.startswith(("java", "/usr/bin/java", "/bin/sh"))]  # fmt: skip
+             if size.isdigit() and not command.startswith(("java", "/usr/bin/java", "/bin/sh"))]  # fmt: skip
     return 1024 * max(sizes, default=0) if code == 0 else 0
