@@ -12,7 +12,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import accelerator, booster
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.onedal import engine, model
+from xgbpatch_overlays.onedal import engine
 
 from support.overlays import forks, zoo
 from support.overlays.endpoint import FEATURES
@@ -33,13 +33,13 @@ def choice():
 def counted(monkeypatch):
     """The list of row counts that oneDAL is asked for."""
     asked = []
-    margins = model.OnedalModel.margins
+    margins = engine.OnedalModel.margins
 
     def counting(self, rows):
         asked.append(len(rows))
         return margins(self, rows)
 
-    monkeypatch.setattr(model.OnedalModel, "margins", counting)
+    monkeypatch.setattr(engine.OnedalModel, "margins", counting)
     return asked
 
 

@@ -10,7 +10,7 @@ import xgboost
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import accelerator
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.onedal import engine, model
+from xgbpatch_overlays.onedal import engine
 
 from support.overlays import explaining, zoo
 
@@ -29,8 +29,10 @@ MODELS = {
 def counted(monkeypatch):
     """The list of row counts that oneDAL predicts, from now on."""
     asked = []
-    margins = model.OnedalModel.margins
-    monkeypatch.setattr(model.OnedalModel, "margins", lambda self, rows: asked.append(len(rows)) or margins(self, rows))
+    margins = engine.OnedalModel.margins
+    monkeypatch.setattr(
+        engine.OnedalModel, "margins", lambda self, rows: asked.append(len(rows)) or margins(self, rows)
+    )
     return asked
 
 

@@ -3,11 +3,11 @@
 import subprocess
 import sys
 
-from xgbpatch_overlays.onedal import engine, model
+from xgbpatch_overlays.onedal import engine
 
 from support.overlays import forks
 
-EXPLAINS = model.keeps_cover(engine.load())
+EXPLAINS = engine.keeps_cover(engine.load())
 START = """
 import os, sys
 import numpy as np, xgboost

@@ -11,7 +11,7 @@ import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays.model import folder
-from xgbpatch_overlays.training import artifacts, column_names, constraints, files
+from xgbpatch_overlays.training import artifacts, column_names, files, options
 
 from support.overlays.training_files import DRAWS, FEATURES, FILES, XGBOOST, beside, table
 
@@ -80,7 +80,7 @@ def test_the_columns_of_parquet_name_the_features(tmp_path, monkeypatch):
 )
 def test_constraints_that_do_not_fit_the_data_are_refused(document, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        constraints.texts(document, None, 4)
+        options.constraint_texts(document, None, 4)
 
 
 def test_a_base_that_loads_hidden_files_gets_the_folder(tmp_path, monkeypatch):

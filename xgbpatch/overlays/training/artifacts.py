@@ -27,7 +27,7 @@ from ..model import booster as model_booster
 from ..model import folder
 from ..model.booster import PredictCall
 from ..silence import silence
-from . import column_names, constraints, files, metrics
+from . import column_names, files, metrics
 from . import options as training_options
 from .options import Options
 
@@ -153,10 +153,10 @@ def _constraints(
 ) -> Dict[str, str]:
     """Of the job's parameters those that its file of constraints gives; raises UserError."""
     try:
-        texts = constraints.texts(options.constraints or {}, names, columns)
+        texts = training_options.constraint_texts(options.constraints or {}, names, columns)
         for name in texts:
-            if tree_method not in constraints.TREE_METHODS[name]:
-                known = ", ".join(constraints.TREE_METHODS[name])
+            if tree_method not in training_options.TREE_METHODS[name]:
+                known = ", ".join(training_options.TREE_METHODS[name])
                 raise ValueError("{} needs the hyperparameter tree_method, one of: {}".format(name, known))
     except ValueError as error:
         raise exceptions.UserError("xgbpatch_constraints: {}".format(error)) from None
