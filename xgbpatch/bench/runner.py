@@ -31,7 +31,10 @@ EXPLAINS_LABEL = "io.xgbpatch.bench.explains"  # of a peer: its answers hold SHA
 _TRAIN_SECONDS = 1800
 _NEAR = 1e-4
 _PYTHON = 'for p in python3 python; do command -v $p >/dev/null && exec $p "$@"; done; echo no python on PATH; exit 1'
-_PEAKS = "for p in /proc/[0-9]*; do echo \"$(grep VmHWM $p/status | tr -dc 0-9) $(tr '\\0' ' ' <$p/cmdline)\"; done 2>/dev/null"
+_PEAKS = (
+    "for p in /proc/[0-9]*; do"
+    " echo \"$(grep VmHWM $p/status | tr -dc 0-9) $(tr '\\0' ' ' <$p/cmdline)\"; done 2>/dev/null"
+)
 
 
 @dataclass(frozen=True)
