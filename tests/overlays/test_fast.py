@@ -213,18 +213,29 @@ def test_predictions_that_differ_in_one_bit_are_not_taken(server, monkeypatch):
         started(server, "binary")
 
 
-def test_ping_is_answered_while_a_request_is_computed(server):
-    server("regression")
+@pytest.mark.parametrize("short_way", [False, True])
+def test_ping_is_answered_while_a_request_is_computed(server, monkeypatch, short_way):
+    from xgbpatch_overlays.fast import explained
+
     goes_on, runs = threading.Event(), threading.Event()
 
-    def slow(environ, start_response):
-        if environ["PATH_INFO"] == "/invocations":
+    def slowly(call):
+        def slow(*given):
             runs.set()
             assert goes_on.wait(120)
-        return serve.ScoringService.app(environ, start_response)
+            return call(*given)
+
+        return slow
+
+    app, _ = started(server, "regression", **APPEND)
+    if short_way:
+        monkeypatch.setattr(application, "AT_ONCE", 0)
+        monkeypatch.setattr(explained.Explained, "behind", slowly(explained.Explained.behind))
+    else:
+        app._way = None
+        monkeypatch.setattr(serve_utils, "parse_content_data", slowly(serve_utils.parse_content_data))
 
     async def both():
-        app = application.Application(slow, None)
         long = asyncio.ensure_future(asked(app, scope_of(content_type="text/csv"), CSV.encode()))
         while not runs.is_set():
             await asyncio.sleep(0.01)
