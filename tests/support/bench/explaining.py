@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from xgbpatch.bench.probe.models import RECIPES, train
+from xgbpatch.explanation.files import PART_ROWS
 from xgbpatch.overlays import native
 
 CHUNK = 10_000
@@ -71,7 +72,8 @@ def measure(folder: Path, model: str, rows: int, kills: int) -> Iterator[Run]:
         started.wait()
         parts = len(list(killed.glob("part-*")))
         print(f"killed {number + 1} of {kills} times: {parts} parts are there", file=sys.stderr)
-    yield _run(f"the rest, after {kills} kills", rows, [*words, str(killed)], killed)
+    left = max(0, rows - PART_ROWS * len(list(killed.glob("part-*"))))
+    yield _run(f"the rest, after {kills} kills", left, [*words, str(killed)], killed)
     names = sorted(path.name for path in whole.iterdir())
     assert names == sorted(path.name for path in killed.iterdir())
     assert all(_digest(whole / name) == _digest(killed / name) for name in names), "a resumed run has other bytes"
