@@ -340,6 +340,8 @@ def test_requests_one_after_the_other_on_one_connection(server, monkeypatch, tmp
     with served(tmp_path / "lean", MAX_CONTENT_LENGTH=str(limit), **ON_REQUEST) as (_, port):
         monkeypatch.setattr(serve.ScoringService, "MAX_CONTENT_LENGTH", limit)
         monkeypatch.setattr(serve, "PARSED_MAX_CONTENT_LENGTH", limit)
+        config = serve.ScoringService.app.config  # the application outlives the test
+        monkeypatch.setitem(config, "MAX_CONTENT_LENGTH", limit)
         started(server, "regression", **ON_REQUEST)
         connection = socket.create_connection(("127.0.0.1", port), 120)
         sent = [on_wire(each, body.encode(), bool(body) and at % 2 > 0) for at, (each, body) in enumerate(requests)]
