@@ -324,6 +324,20 @@ def read(stream, head=False):
     return status, headers, b"" if head else stream.read(int(headers.get(b"content-length", 0)))
 
 
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ("/ping", "/ping"), ("//ping", "/ping"), ("/./ping", "/ping"), ("/x/..//ping", "/ping"), ("/%70ing", "/ping"),
+        ("/%2fping", "/ping"), ("/x%2f..%2Fping", "/ping"), ("/x/%2e%2E/ping", "/ping"), ("/ping/../x", "/x"),
+        ("/..ping", "/..ping"), ("/%252e%252e/ping", "/%2e%2e/ping"), ("/ping/..", "/"),
+        *((raw, None) for raw in ("/../ping", "/%2e%2E/ping", "/ping/../../x", "/..", "/%00", "/ping/%00", "*")),
+        *((raw, None) for raw in ("/%zz", "/ping%", "/%2")),
+    ],
+)  # fmt: skip
+def test_a_path_is_read_as_nginx_reads_it(raw, path):
+    assert application.located(raw.encode()) == (path.encode() if path else None)
+
+
 def test_requests_one_after_the_other_on_one_connection(server, monkeypatch, tmp_path):
     limit, nowhere = 4000, (404, {b"content-type": b"application/octet-stream"}, b"{}")
     requests = [
@@ -350,7 +364,7 @@ def test_requests_one_after_the_other_on_one_connection(server, monkeypatch, tmp
         for scope, body in requests:
             status, headers, answer = read(stream, scope["method"] == "HEAD")
             theirs = nowhere
-            if application.ROUTES.match(scope["path"]):
+            if application.ROUTES.match(application.located(scope["raw_path"])):
                 theirs = expected(scope, body.encode())
             assert status == theirs[0], (scope, body[:80])
             assert answer == theirs[2] or scope["method"] == "HEAD", (scope, body[:80])

@@ -43,6 +43,8 @@ PATHS = (
     "/ping", "/execution-parameters", "/", "/invocations/", "/invocations?a=b", "//invocations", "/INVOCATIONS",
     "/invocations%20", "/invocation", "/ping/", "/ping?x", "/models", "/models/x/invoke", "/static/x", "/../ping",
     "/execution-parameters/x", "/pingx", "/invocations/../ping", "/%00", "/invocations;a=b", "/favicon.ico",
+    "/./ping", "/ping/../../x", "/ping/../x", "/%2e%2E/ping", "/x%2f..%2Fping", "/%70ing", "/%zz", "/ping%",
+    "/ping/%ff",
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW", "get")
 CELLS = (

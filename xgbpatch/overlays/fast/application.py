@@ -7,13 +7,15 @@ import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Awaitable, Callable, List, Mapping, Optional
+from urllib.parse import unquote_to_bytes
 
 from sagemaker_xgboost_container.algorithm_mode import serve
 
 from . import short, wsgi
 from .wsgi import Headers, Reply
 
-ROUTES = re.compile("/+(ping|invocations|execution-parameters)")  # that the base's nginx passes on; it merges slashes
+ROUTES = re.compile(b"/(ping|invocations|execution-parameters)")  # that the base's nginx passes on
+NO_ESCAPE = re.compile(b"%(?![0-9a-fA-F]{2})")
 QUICK = ("/ping", "/execution-parameters")
 GRACE = 0.5  # seconds in which an answer of a timeout goes out before its worker ends
 AT_ONCE = 2e-3  # seconds for which the loop may stand still; a longer request goes to a thread
@@ -55,20 +57,24 @@ class Application(object):
         body = await _body(receive)
         if body is None:
             return
+        path = located(scope["raw_path"])
+        if path is None:
+            await _send(send, self._page("400 Bad Request"), scope, closes=True)
+            return
         try:
-            reply = await self._reply(scope, body)
+            reply = await self._reply(path, scope, body)
         except asyncio.TimeoutError:
             reply = self._page("504 Gateway Time-out")
         await _send(send, reply, scope, closes=scope["method"] == "TRACE")
 
-    async def _reply(self, scope: Any, body: bytes) -> Reply:
+    async def _reply(self, path: bytes, scope: Any, body: bytes) -> Reply:
         """Raises TimeoutError."""
         if scope["method"] == "TRACE":
             return self._page("405 Not Allowed")
         way = self._way if scope["path"] == "/invocations" and scope["method"] == "POST" else None
         reply = None if way is None else await self._short(way, scope["headers"], body)
         if reply is None:
-            reply = await self._base(scope, body) if ROUTES.match(scope["path"]) else NOWHERE
+            reply = await self._base(scope, body) if ROUTES.match(path) else NOWHERE
             unproved = way.unproved(scope["headers"]) if way is not None and reply[0] == 200 else None
             if unproved is not None:
                 self._base_thread.submit(way.prove, *unproved)  # type: ignore[union-attr]
@@ -123,6 +129,25 @@ class Thread(object):
             return function(*arguments)
         finally:
             self._begun = None
+
+
+def located(raw: bytes) -> Optional[bytes]:
+    """The path by which the base's nginx chooses where a request goes, without escapes, dots and doubled slashes.
+
+    None where nginx refuses it: an escape that is none, a zero byte, a way above the root, or no path at all. What is
+    passed on is the path as the client wrote it.
+    """
+    if not raw.startswith(b"/") or NO_ESCAPE.search(raw):
+        return None
+    names: List[bytes] = []
+    for name in unquote_to_bytes(raw).split(b"/"):
+        if b"\0" in name or (name == b".." and not names):
+            return None
+        if name == b"..":
+            names.pop()
+        elif name not in (b"", b"."):
+            names.append(name)
+    return b"/" + b"/".join(names)
 
 
 async def _body(receive: Callable[[], Awaitable[Any]]) -> Optional[bytes]:

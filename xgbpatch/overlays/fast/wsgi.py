@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from typing import Any, Callable, List, Mapping, Tuple
+from urllib.parse import unquote_to_bytes
 
 Headers = List[Tuple[bytes, bytes]]
 Reply = Tuple[int, Headers, bytes]
@@ -23,7 +24,7 @@ def environ_of(scope: Any, body: bytes) -> Mapping[str, Any]:
         "wsgi.errors": _Errors(), "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
         "wsgi.input_terminated": True,
         "REQUEST_METHOD": scope["method"], "SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.0",
-        "PATH_INFO": str(bytes(scope["path"], "utf-8"), "latin-1"),
+        "PATH_INFO": str(unquote_to_bytes(scope["raw_path"]), "latin-1"),
         "QUERY_STRING": str(scope["query_string"], "latin-1"),
         "RAW_URI": str(scope["raw_path"], "latin-1"), "SERVER_SOFTWARE": os.environ.get("SERVER_SOFTWARE", ""),
         "REMOTE_ADDR": "", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
