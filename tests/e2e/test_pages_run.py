@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from support.documentation import ROOT, SHELL, blocks, commands
+from support.documentation import commands, run_by
 from xgbpatch.cli import cli
 
 NAMES = ("sex", "length", "height")
@@ -48,8 +48,8 @@ def files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_leave_what_it_says(page, files):
     ran = 0
-    for block in blocks(*SHELL):
-        for words in commands(block.script) if block.page == ROOT / page else ():
+    for block in run_by(__file__, page):
+        for words in commands(block.script):
             if words[0] == "xgbpatch" and not any(word.startswith(ELSEWHERE) for word in words):
                 cli.main(words[1:], standalone_mode=False)
                 ran += 1

@@ -1,4 +1,8 @@
-"""The pages of the documentation: their fenced blocks, and the commands in these."""
+"""The pages of the documentation: their fenced blocks, the commands in these, and which test runs which.
+
+documented_commands.toml says for each block of a shell by which test it is run as it stands. That test takes it from
+here, by `run_by`, so that a block which the table gives to a test is in what the test runs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,10 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from xgbpatch.util import loads
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
@@ -15,6 +22,7 @@ PAGES = (
     *sorted((ROOT / "examples").rglob("*.md")),
 )
 SHELL = ("bash", "sh", "console")
+RUNS = Path(__file__).with_name("documented_commands.toml")
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
 _HERE_DOCUMENT = re.compile(r"(<<-?)\s*'?(\w+)'?(.*?\n).*?^\s*\2$", re.M | re.S)
@@ -33,9 +41,14 @@ class Block:
     text: str
 
     @property
+    def of(self) -> str:
+        """The page, as the table names it."""
+        return self.page.relative_to(ROOT).as_posix()
+
+    @property
     def name(self) -> str:
         """For the id of a test."""
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        return f"{self.of}:{self.line}"
 
     @property
     def script(self) -> str:
@@ -54,6 +67,29 @@ def blocks(*languages: str) -> list[Block]:
             if match[1] in languages:
                 found.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]))
     return found
+
+
+@cache
+def runs() -> dict[str, dict[str, str]]:
+    """The table: page → words of a block, or "*" for those that no other words are of → test file or reason."""
+    table: dict[str, dict[str, str]] = loads(RUNS.read_text(encoding="utf-8"))
+    return table
+
+
+def verdicts(block: Block) -> list[str]:
+    """What the table says of a block: one test file, or one reason why it is not run."""
+    table = runs().get(block.of, {})
+    named = [verdict for words, verdict in table.items() if words != "*" and words in block.text]
+    return named or [verdict for words, verdict in table.items() if words == "*"]
+
+
+def run_by(test_file: str, page: str = "") -> list[Block]:
+    """The blocks that this test has to run, of one page or of all, in the pages' order.
+
+    `test_file` is its `__file__`.
+    """
+    test = Path(test_file).resolve().relative_to(ROOT).as_posix()
+    return [block for block in blocks(*SHELL) if verdicts(block) == [test] and page in ("", block.of)]
 
 
 def commands(script: str) -> Iterator[list[str]]:

@@ -1,6 +1,6 @@
 """What the pages tell a reader to type can be typed: programs, options and values are known, code is sound.
 
-tests/e2e/pipeline/test_how_to.py runs pages whole, and names those that are only looked at here.
+And each block of commands is run by a test, or the table in support/documented_commands.toml says why it is not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import click
 import pytest
 from botocore import xform_name
 
-from support.documentation import PAGES, ROOT, SHELL, Block, blocks, commands
+from support.documentation import PAGES, ROOT, SHELL, Block, blocks, commands, runs, verdicts
 from xgbpatch.cli import cli
 from xgbpatch.config.loader import read_toml
 from xgbpatch.util import loads
@@ -58,6 +58,25 @@ def test_every_command_of_a_block_is_one_that_there_is(block):
         else:
             assert program in PROGRAMS, f"{words} is of no program that the pages use"
             check_files(words)
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=ids)
+def test_a_block_is_run_by_one_test_or_the_table_says_why_not(block):
+    assert len(verdicts(block)) == 1, "give it one test, or one reason, in tests/support/documented_commands.toml"
+
+
+def test_the_table_names_blocks_that_there_are_and_tests_that_run_them():
+    texts: dict[str, list[str]] = {}
+    for block in SCRIPTS:
+        texts.setdefault(block.of, []).append(block.text)
+    for page, table in runs().items():
+        for words, verdict in table.items():
+            assert words == "*" or any(words in text for text in texts[page]), f"{page} has no block with {words!r}"
+            if verdict.startswith("tests/"):
+                test = (ROOT / verdict).read_text(encoding="utf-8")
+                assert f'"{page}"' in test or "run_by(__file__)" in test, f"{verdict} does not run {page}"
+        given = [verdict for block in SCRIPTS if block.of == page for verdict in verdicts(block)]
+        assert set(given) == set(table.values()), f"{page}: an entry that no block has"
 
 
 def parse(words: list[str]) -> None:

@@ -1,7 +1,7 @@
 """The how-to guides, run as they stand: a shell gets the blocks of a page one after the other, on an AWS on loopback.
 
-Which blocks are left out is said below; tests/unit/test_documented_commands.py looks at these, and at all other pages.
-Requests to SageMaker (in Python) are not sent: it holds them to AWS's service models.
+Which blocks, and why not the others, stands in support/documented_commands.toml. Requests to SageMaker (in Python) are
+not sent: tests/unit/test_documented_commands.py holds them to AWS's service models.
 """
 
 from __future__ import annotations
@@ -15,35 +15,18 @@ from pathlib import Path
 import pytest
 
 from support.bases import RUN_ID, TEST_BASE
-from support.documentation import ROOT, SHELL, blocks
+from support.documentation import run_by
 from support.registries import free_port
 from xgbpatch.engine.types import Mount, Run
 
 VERSION = "3.2-0"
-LEFT_OUT = {  # pages of docs/how-to that are run, and the words of blocks that are not
-    "shap-endpoint.md": (),
-    "batch-transform.md": (),
-    "multi-model.md": (),
-    "json-input.md": ("--feature json-input,training",),  # the same command with another feature
-    "own-code.md": (
-        "category_encoders",
-        "--feature shap",
-        "--feature training",
-    ),  # tests/engine has each of these builds
-    "faster-inference.md": ("xgbpatch bench", "--feature daal4py"),  # likewise
-}
-NOT_RUN = {  # and those of which other tests run the commands, with other names of images
-    "bench.md": "tests/engine/test_bench.py",
-    "push-and-keep-current.md": "tests/e2e/pipeline/test_upkeep.py, tests/e2e/test_ci_steps.py",
-    "README.md": "has no commands",
-}
 EXPECTED = {  # what the page says that one sees
-    "shap-endpoint.md": r"(?m)^(-?[\d.e-]+,){9}-?[\d.e-]+$",
-    "batch-transform.md": r"(?m)^ *3 rows\.csv\n *3 rows\.csv\.out$",
-    "multi-model.md": r"(?m)^(-?[\d.e-]+,){9}-?[\d.e-]+$",
-    "json-input.md": r"(?m)^\d+\.\d+$",
-    "own-code.md": r"(?m)^\[\[2, 4\]\]$",
-    "faster-inference.md": r"The feature fast: proved on \d+ rows",
+    "docs/how-to/shap-endpoint.md": r"(?m)^(-?[\d.e-]+,){9}-?[\d.e-]+$",
+    "docs/how-to/batch-transform.md": r"(?m)^ *3 rows\.csv\n *3 rows\.csv\.out$",
+    "docs/how-to/multi-model.md": r"(?m)^(-?[\d.e-]+,){9}-?[\d.e-]+$",
+    "docs/how-to/json-input.md": r"(?m)^\d+\.\d+$",
+    "docs/how-to/own-code.md": r"(?m)^\[\[2, 4\]\]$",
+    "docs/how-to/faster-inference.md": r"The feature fast: proved on \d+ rows",
 }
 MODEL = """
 import numpy, tarfile, xgboost
@@ -67,18 +50,14 @@ def model(engine, base_of, tmp_path_factory):
     return folder
 
 
-def test_every_guide_is_run_or_said_not_to_be():
-    assert {path.name for path in (ROOT / "docs/how-to").iterdir()} == set(LEFT_OUT) | set(NOT_RUN)
-    assert set(EXPECTED) == set(LEFT_OUT)
+def test_each_page_of_this_test_says_what_one_sees():
+    assert {block.of for block in run_by(__file__)} == set(EXPECTED)
 
 
 @pytest.mark.skipif(bool(TEST_BASE), reason="the pages name an official version")
-@pytest.mark.parametrize("page", LEFT_OUT)
+@pytest.mark.parametrize("page", EXPECTED)
 def test_a_guide_runs_as_it_stands(cloud, model, tmp_path, page):
-    parts = [block.script for block in blocks(*SHELL) if block.page == ROOT / "docs/how-to" / page]
-    chosen = [part for part in parts if not any(words in part for words in LEFT_OUT[page])]
-    assert len(chosen) == len(parts) - len(LEFT_OUT[page])
-    script = _on_a_shared_machine("".join(chosen))
+    script = _on_a_shared_machine("".join(block.script for block in run_by(__file__, page)))
     for name in ("model.tar.gz", "rows.csv"):
         (tmp_path / name).write_bytes((model / name).read_bytes())
     environment = {**cloud, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cloud['PATH']}"}
