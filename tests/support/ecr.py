@@ -1,12 +1,14 @@
-"""ECR under its real host name without port 443 and /etc/hosts: the sandbox's AWS endpoint, a registry with a
-certificate for that name, and a proxy (HTTPS_PROXY) that leads every CONNECT to it."""
+"""ECR under its real host names without port 443 and /etc/hosts: the sandbox's AWS endpoint, registries with a
+certificate for these names (the account's, and the one that AWS publishes the bases in), and a proxy (HTTPS_PROXY) that
+leads every CONNECT to them."""
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -18,21 +20,24 @@ import trustme
 from support.aws import ACCOUNT, REGION
 from support.registries import free_port, registry_program, running
 from support.servers import copy
+from xgbpatch import catalogue
 from xgbpatch.reference import ImageReference
+from xgbpatch.sandbox import registries
 from xgbpatch.sandbox.state import Journal, RegistryHost, SandboxState
 
 _FRONT = """
-import socket, sys
+import json, socket, sys
 from pathlib import Path
 from xgbpatch.sandbox.ecr_server import main
-folder, host, port = sys.argv[1:]
+folder, ports = sys.argv[1], json.loads(sys.argv[2])
 real = socket.getaddrinfo
 socket.getaddrinfo = lambda name, to, *more, **rest: real(
-    *(("127.0.0.1", int(port)) if name == host else (name, to)), *more, **rest
+    *(("127.0.0.1", ports[name]) if name in ports else (name, to)), *more, **rest
 )
 main(Path(folder))
 """  # as the module's own program; it uses no proxy, and /etc/hosts is not ours to write
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+BASES = catalogue.image_uri("3.2-0", REGION).host
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,19 @@ class Ecr:
 
 @contextmanager
 def ecr_on_loopback(folder: Path) -> Iterator[Ecr]:
-    host = RegistryHost(HOST, "127.0.0.1", ACCOUNT, REGION)
-    port, aws = free_port(), free_port()
+    hosts = tuple(RegistryHost(name, "127.0.0.1", name.partition(".")[0], REGION) for name in (HOST, BASES))
+    ports, aws = {host.host: free_port() for host in hosts}, free_port()
     endpoint = f"http://127.0.0.1:{aws}"
-    Journal(SandboxState(ACCOUNT, folder, folder / "hosts", registries=(host,), endpoint=endpoint))
-    registry = [registry_program(), "serve", str(_configuration(folder, host, port))]
-    front = [sys.executable, "-c", _FRONT, str(folder), HOST, str(port)]
-    with running(registry, folder / "registry.log", port), running(front, folder / "aws.log", aws), _Proxy(port) as way:
+    state = SandboxState(ACCOUNT, folder, folder / "hosts", registries=hosts, endpoint=endpoint)
+    Journal(state)
+    _certificate(folder, ports)
+    front = [sys.executable, "-c", _FRONT, str(folder), json.dumps(ports)]
+    with ExitStack() as servers:
+        for host in hosts:
+            registry = [registry_program(), "serve", str(_configuration(state, host, ports[host.host]))]
+            servers.enter_context(running(registry, folder / f"{host.account}.log", ports[host.host]))
+        servers.enter_context(running(front, folder / "aws.log", aws))
+        way = servers.enter_context(_Proxy(ports))
         Thread(target=way.serve_forever, args=(0.01,), daemon=True).start()
         proxy = f"http://127.0.0.1:{way.server_address[1]}"
         variables = {
@@ -74,24 +85,28 @@ def ecr_on_loopback(folder: Path) -> Iterator[Ecr]:
             way.shutdown()
 
 
-def _configuration(folder: Path, host: RegistryHost, port: int) -> Path:
+def _certificate(folder: Path, names: Iterable[str]) -> None:
     authority = trustme.CA()
-    server = authority.issue_cert(host.host)
+    server = authority.issue_cert(*names)
     authority.cert_pem.write_to_path(folder / "ca.crt")
     server.private_key_pem.write_to_path(folder / "tls.key")
     server.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+
+
+def _configuration(state: SandboxState, host: RegistryHost, port: int) -> Path:
+    folder = state.directory
     secret = bcrypt.hashpw(host.password.encode(), bcrypt.gensalt(rounds=4)).decode()
-    (folder / "htpasswd").write_text(f"AWS:{secret}\n")
-    config = folder / "registry.yml"
+    passwords, config = folder / f"{host.account}.htpasswd", folder / f"{host.account}.yml"
+    passwords.write_text(f"AWS:{secret}\n")
     config.write_text(
         f"""
 version: 0.1
 log: {{level: error}}
 storage:
-  filesystem: {{rootdirectory: {folder / "store" / host.host}}}
+  filesystem: {{rootdirectory: {registries.store(host, state)}}}
   delete: {{enabled: true}}
 auth:
-  htpasswd: {{realm: loopback, path: {folder / "htpasswd"}}}
+  htpasswd: {{realm: loopback, path: {passwords}}}
 http:
   addr: 127.0.0.1:{port}
   tls: {{certificate: {folder / "tls.crt"}, key: {folder / "tls.key"}}}
@@ -103,9 +118,9 @@ http:
 class _Proxy(ThreadingTCPServer):
     daemon_threads = True
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, ports: Mapping[str, int]) -> None:
         super().__init__(("127.0.0.1", 0), _Connect)
-        self.port = port
+        self.ports = ports
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A connection that is cut is no error here."""
@@ -118,8 +133,9 @@ class _Connect(BaseRequestHandler):
         head = b""
         while b"\r\n\r\n" not in head:
             head += self.request.recv(1 << 12)
-        assert head.startswith(b"CONNECT "), head
-        with socket.create_connection(("127.0.0.1", self.server.port)) as upstream:
+        verb, address, _ = head.decode().split(" ", 2)
+        assert verb == "CONNECT", head
+        with socket.create_connection(("127.0.0.1", self.server.ports[address.rpartition(":")[0]])) as upstream:
             self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             Thread(target=copy, args=(upstream, self.request), daemon=True).start()
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
