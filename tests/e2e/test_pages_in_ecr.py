@@ -1,6 +1,6 @@
 """Commands of pages that need ECR and no engine, run as they stand: bases by hand stand where AWS publishes its own.
 
-`build` gets one option more, `--builder registry`: tests/engine has images with these features and fixes made by Docker.
+`build` gets one option more, `--builder registry`: tests/engine has images with these features and fixes by Docker.
 """
 
 from __future__ import annotations
