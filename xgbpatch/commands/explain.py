@@ -125,7 +125,7 @@ def command(
     options = files.Options(read_names(names) if names else (), form == "parquet", on_error == "skip", label_first)
     with progress.shown(quiet) as shown, places.fetched(model, s3) as path:
         watcher, sources = _Lines(shown), places.inputs_of(inputs, s3)
-        with _engine(path, image if where == "here" else None, threads) as (engine, digest):
+        with _engine(path, image if where == "here" else None, threads, shown) as (engine, digest):
             if estimate or output is None:
                 measured = estimates.estimate(engine, sources, options, watcher, rows or 0)
                 if (load := os.getloadavg()[0]) > 1.5 * (os.cpu_count() or 1):
@@ -139,11 +139,14 @@ def command(
                 note = "the same command goes on behind the last part"
                 interrupt.__notes__ = [*getattr(interrupt, "__notes__", ()), note]  # type: ignore[attr-defined]
                 raise
+        for place, each in enumerate(sources):
+            if not any(part.rows for part in parts if part.source == place):
+                shown.line(f'warning: "{each.shown}" gave no row')
     return click.echo(json.dumps(document(str(output), parts), indent=2) if as_json else str(output))
 
 
 @contextmanager
-def _engine(path: Path, image: str | None, threads: int | None) -> Iterator[tuple[RowEngine, str]]:
+def _engine(path: Path, image: str | None, threads: int | None, shown: Progress) -> Iterator[tuple[RowEngine, str]]:
     """What explains the model at `path`, and the model's digest."""
     import hashlib
 
@@ -179,7 +182,10 @@ def _engine(path: Path, image: str | None, threads: int | None) -> Iterator[tupl
             raise ConfigurationError(
                 f'"{only.name}" is a pickle, which runs code', "xgbpatch convert-model --unpickle, or --image"
             )
-        yield engines.loaded(only.path, threads), digests[0]
+        here = engines.loaded(only.path, threads)
+        if here.note:
+            shown.line(f"note: {here.note}")
+        yield here, digests[0]
 
 
 def _transform(

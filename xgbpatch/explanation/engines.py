@@ -29,6 +29,7 @@ Table = NDArray[np.float32]
 REQUEST_BYTES = 2 << 20  # of a request to a container, about
 _CELL_BYTES = 12  # that a number takes in it
 _READY_SECONDS = 600.0
+ALL_ROUNDS = (0, 0)
 _LAST = 2000  # characters of a container's log that an error shows
 
 
@@ -53,13 +54,15 @@ class RowEngine(Protocol):
 
 
 class LocalEngine:
-    """The library in this process, with all CPUs or so many `threads`; predictions are this machine's xgboost's."""
+    """The library in this process, with all CPUs or so many `threads`; predictions are this machine's xgboost's. `note`
+    is what a person should know of the model."""
 
     def __init__(self, explainer: Explainer, threads: int | None = None) -> None:
         import xgboost
 
         self._explainer, self._xgboost = explainer, xgboost
         self._rounds = _rounds(explainer.booster)
+        self.note = _left_in(explainer.booster) if self._rounds == ALL_ROUNDS else ""
         self.features = explainer.features
         self.names = tuple(explainer.booster.feature_names or ())
         self.identity = f"{explainer.reason or 'xgbpatch'}; xgboost {xgboost.__version__}"
@@ -79,9 +82,9 @@ class LocalEngine:
 
 
 def loaded(path: Path, threads: int | None = None) -> LocalEngine:
-    """The model file at `path`, cut at its best round as the official image predicts.
+    """The model file at `path`, with the rounds that the official image of this xgboost predicts with.
 
-    Raises `ExtraMissingError` without xgboost, `ConfigurationError` for a file that it does not read.
+    Raises `ExtraMissingError` without xgboost, `ConfigurationError` for a file that it does not read or not explain.
     """
     try:
         import xgboost
@@ -96,12 +99,33 @@ def loaded(path: Path, threads: int | None = None) -> LocalEngine:
         reason = str(error).strip().splitlines()[-1]
         raise ConfigurationError(f'xgboost {xgboost.__version__} does not read "{path.name}": {reason}',
                                  "xgbpatch convert-model writes old models anew.") from error  # fmt: skip
-    return LocalEngine(Explainer(booster, iteration_range=_rounds(booster), threads=threads), threads)
+    engine = LocalEngine(Explainer(booster, iteration_range=_rounds(booster), threads=threads), threads)
+    try:
+        engine.table(np.full((1, engine.features), np.nan, np.float32))
+    except xgboost.core.XGBoostError as error:
+        raise ConfigurationError(
+            f'"{path.name}" cannot be explained: {engine.identity}', "Leaves that are vectors have no SHAP values."
+        ) from error
+    return engine
 
 
 def _rounds(booster: Any) -> tuple[int, int]:
+    """The images before 3.0-5, which hold an xgboost of before 2.0, predict with the best rounds alone, and newer ones
+    with all, whatever early stopping has noted."""
+    import xgboost
+
     best = booster.attr("best_iteration")
-    return (0, int(best) + 1) if best else (0, 0)
+    return (0, int(best) + 1) if best and int(xgboost.__version__.partition(".")[0]) < 2 else ALL_ROUNDS
+
+
+def _left_in(booster: Any) -> str:
+    best, rounds = booster.attr("best_iteration"), booster.num_boosted_rounds()
+    if not best or int(best) + 1 >= rounds:
+        return ""
+    return (
+        f"training stopped early: all {rounds} rounds are explained, as the images from 3.0-5 on predict; those before "
+        f"predict with the best {int(best) + 1} alone, which `xgbpatch convert-model --best-rounds` keeps"
+    )
 
 
 class ContainerEngine:

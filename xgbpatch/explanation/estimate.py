@@ -9,9 +9,9 @@ from pathlib import Path
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.explanation.engines import RowEngine
-from xgbpatch.explanation.files import Options, content_of, reading_of
+from xgbpatch.explanation.files import Options, content_of, names_of, reading_of
 from xgbpatch.explanation.places import Input
-from xgbpatch.explanation.rows import SkipWatcher, kind_of, pieces
+from xgbpatch.explanation.rows import Reading, SkipWatcher, kind_of, pieces
 from xgbpatch.report import tables
 
 SECONDS = 5.0  # of measuring, at least where there are rows enough
@@ -40,32 +40,45 @@ def estimate(
     engine: RowEngine, inputs: Sequence[Input], options: Options, watcher: SkipWatcher, rows: int = 0,
     seconds: float = SECONDS,
 ) -> Estimate:  # fmt: skip
-    """Explain the first rows of the first input for about `seconds`, and write nothing.
+    """Explain the first rows of the first input that has any for about `seconds`, and write nothing.
 
     `rows` is how many there are in all, 0 for those of `inputs`. Raises `ConfigurationError` where there are no rows,
     and for one that cannot be read.
     """
     options = replace(options, part_rows=_PART_ROWS)
+    names = names_of(engine, options)
+    for source in inputs:
+        if measured := _measured(engine, source, reading_of(engine, source, options, watcher, names), options, seconds):
+            count, here, exact, taken, cpu = measured
+            total = rows or round(here * sum(each.size for each in inputs) / source.size)
+            exact = bool(rows) or (len(inputs) == 1 and exact)
+            return Estimate(total, exact, count, count / taken, count / max(cpu, 1e-9))
+    raise ConfigurationError("the input holds no row")
+
+
+def _measured(
+    engine: RowEngine, source: Input, reading: Reading, options: Options, seconds: float
+) -> tuple[int, float, bool, float, float] | None:
+    """Rows that were explained, rows of the whole file, whether these are counted, seconds, and seconds of processor
+    time; None where there is no row."""
     measured, taken, offset, begun, cpu, whole = 0, 0.0, 0, 0.0, 0.0, True
-    with inputs[0].opened() as path:
-        for piece in pieces(path, 0, 0, reading_of(engine, inputs[0], options, watcher)):
+    with source.opened() as path:
+        for piece in pieces(path, 0, 0, reading):
             if not begun:
-                content_of(engine, piece.rows[:100], options)  # loads what the others use
+                content_of(engine, piece.rows[:100], (), options.parquet)  # loads what the others use
                 begun, cpu = time.perf_counter(), time.process_time()
-            content_of(engine, piece.rows, options)
+            content_of(engine, piece.rows, (), options.parquet)
             measured, offset, taken = measured + len(piece.rows), piece.offset, time.perf_counter() - begun
             if taken > seconds:
                 whole = False
                 break
         if not measured:
-            raise ConfigurationError(f'"{inputs[0].shown}" holds no rows')
+            return None
         cpu = time.process_time() - cpu
         parquet = kind_of(path) == "parquet"
-        unpacked = _unpacked(path, inputs[0].size)
+        unpacked = _unpacked(path, source.size)
         here = tables.parquet_rows(path) if parquet else measured if whole else measured * unpacked / offset
-    exact = bool(rows) or (len(inputs) == 1 and (parquet or whole))
-    total = rows or round(here * sum(each.size for each in inputs) / inputs[0].size)
-    return Estimate(total, exact, measured, measured / taken, measured / max(cpu, 1e-9))
+    return measured, here, parquet or whole, taken, cpu
 
 
 def _unpacked(path: Path, size: int) -> int:

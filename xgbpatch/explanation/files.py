@@ -6,7 +6,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from xgbpatch.errors import ConfigurationError, ExtraMissingError
 from xgbpatch.explanation.engines import RowEngine
 from xgbpatch.explanation.places import Input, Output
-from xgbpatch.explanation.rows import Piece, Reading, SkipWatcher, pieces
+from xgbpatch.explanation.rows import Reading, SkipWatcher, columns_of, pieces
 from xgbpatch.report.explanations import JOURNAL
 
 PART_ROWS = 20_000
+PART_CELLS = 10_000_000  # of wide rows a part has fewer
+_RESERVED = re.compile(r"prediction(_\d+)?|base_value(_\d+|\*.*)?|top_\d+(_\d+)?|.*[\r\n].*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -91,48 +94,83 @@ def _go_on(
     def done(part: Part) -> int:  # of a packed file only where the next begins
         return sum(sizes[: part.source]) + int(part.share * sizes[part.source])
 
-    parts = _finished(output, run)
+    names = names_of(engine, options)
+    parts, names_before = _finished(output, run)
+    names = names_before or names
     for part in parts:
         watcher.part(part, done(part), sum(sizes), resumed=True)
     begin = parts[-1].source if parts else 0
     for source in range(begin, len(inputs)):
         last = parts[-1] if parts and parts[-1].source == source else None
         line, offset = (last.line, last.offset) if last else (0, 0)
-        for piece in _pieces(engine, inputs[source], line, offset, options, watcher):
-            name = f"part-{len(parts):05d}.{'parquet' if options.parquet else 'csv'}"
-            content = content_of(engine, piece.rows, options)
-            digest = hashlib.sha256(content).hexdigest()
-            output.write(name, content, digest)
-            part = Part(name, digest, source, len(piece.rows), piece.line, piece.offset, piece.share, piece.skipped)
-            parts.append(part)
-            _write_journal(output, run, parts, complete=False)
-            watcher.part(part, done(part), sum(sizes), resumed=False)
-    _write_journal(output, run, parts, complete=True)
+        reading = reading_of(engine, inputs[source], options, watcher, names)
+        with inputs[source].opened() as path:
+            columns = columns_of(path, reading)
+            for piece in pieces(path, line, offset, reading, columns):
+                names = names or _output_names(columns.names, engine)
+                name = f"part-{len(parts):05d}.{'parquet' if options.parquet else 'csv'}"
+                content = content_of(engine, piece.rows, names, options.parquet)
+                digest = hashlib.sha256(content).hexdigest()
+                output.write(name, content, digest)
+                part = Part(name, digest, source, len(piece.rows), piece.line, piece.offset, piece.share, piece.skipped)
+                parts.append(part)
+                _write_journal(output, run, names, parts, complete=False)
+                watcher.part(part, done(part), sum(sizes), resumed=False)
+    if not any(part.rows for part in parts):
+        left_out = sum(len(part.skipped) for part in parts)
+        reason = f"none of the {left_out} lines of the input can be read" if left_out else "the input holds no row"
+        raise ConfigurationError(reason)
+    _write_journal(output, run, names, parts, complete=True)
     return parts
 
 
-def _pieces(
-    engine: RowEngine, source: Input, line: int, offset: int, options: Options, watcher: SkipWatcher
-) -> Iterator[Piece]:
-    reading = reading_of(engine, source, options, watcher)
-    with source.opened() as path:
-        yield from pieces(path, line, offset, reading)
+def names_of(engine: RowEngine, options: Options) -> tuple[str, ...]:
+    """Those that the user or the model gives; none where neither does.
+
+    Raises `ConfigurationError` for too many or too few, for the model's own in another order, and for names that could
+    not be told from other columns of the output.
+    """
+    names = options.names
+    if names and engine.names and names != engine.names and set(names) == set(engine.names):
+        raise ConfigurationError("--names has the names of the model in another order than the model",
+                                 "Leave --names out. A header puts columns in the model's order.")  # fmt: skip
+    return _output_names(names or engine.names, engine) if names or engine.names else ()
 
 
-def reading_of(engine: RowEngine, source: Input, options: Options, watcher: SkipWatcher) -> Reading:
-    """How `source` is read for `engine`."""
+def _output_names(names: tuple[str, ...], engine: RowEngine) -> tuple[str, ...]:
+    names = names or tuple(f"f{place}" for place in range(engine.features))
+    if len(names) != engine.features:
+        raise ConfigurationError(f"{len(names)} names, and the model has {engine.features} features")
+    if reserved := [name for name in names if _RESERVED.fullmatch(name)]:
+        raise ConfigurationError(
+            f"the feature {json.dumps(reserved[0])} has a name that the output's own columns have, or one of two lines",
+            "--names FILE gives other names.",
+        )
+    return names
+
+
+def reading_of(
+    engine: RowEngine, source: Input, options: Options, watcher: SkipWatcher, names: tuple[str, ...]
+) -> Reading:
+    """How `source` is read for `engine`, whose features have these names, or none."""
+    rows = min(options.part_rows, max(1, PART_CELLS // engine.features))
     skipping = watcher if options.skip else None
-    return Reading(source.shown, engine.features, options.label_first, options.part_rows, skipping)
+    return Reading(source.shown, engine.features, options.label_first, rows, skipping, names, engine.names)
 
 
-def _finished(output: Output, run: dict[str, Any]) -> list[Part]:
+def _finished(output: Output, run: dict[str, Any]) -> tuple[list[Part], tuple[str, ...]]:
+    """The parts that are kept, and the names of their features."""
     content = output.journal()
     if content is None:
-        return []
+        if left := output.parts():
+            raise ConfigurationError(f'"{output}" holds "{left[0]}", and no {JOURNAL} says of what run it is',
+                                     "Name another folder, or empty it.")  # fmt: skip
+        return [], ()
     try:
         journal = json.loads(content)
         known = journal["run"]
         parts = [Part(**{**part, "skipped": tuple(part["skipped"])}) for part in journal["parts"]]
+        names = tuple(journal["names"])
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError(
             f'"{output}" has a {JOURNAL} that is none of explain', "Name another folder."
@@ -146,24 +184,24 @@ def _finished(output: Output, run: dict[str, Any]) -> list[Part]:
         if output.sha256(part.name) != part.sha256:
             break
         kept.append(part)
-    return kept
+    return kept, names if kept else ()
 
 
-def _write_journal(output: Output, run: dict[str, Any], parts: Sequence[Part], complete: bool) -> None:
-    document = {"run": run, "complete": complete, "parts": [vars(part) for part in parts]}
+def _write_journal(
+    output: Output, run: dict[str, Any], names: Sequence[str], parts: Sequence[Part], complete: bool
+) -> None:
+    document = {"run": run, "names": names, "complete": complete, "parts": [vars(part) for part in parts]}
     content = json.dumps(document, indent=1).encode()
     output.write(JOURNAL, content, hashlib.sha256(content).hexdigest())
 
 
-def content_of(engine: RowEngine, rows: NDArray[np.float32], options: Options) -> bytes:
+def content_of(engine: RowEngine, rows: NDArray[np.float32], names: Sequence[str], parquet: bool) -> bytes:
     """A part: prediction, then of each class base value and SHAP values, as XGBPATCH_SHAP_LAYOUT=append has it."""
-    names = options.names or engine.names or tuple(f"f{place}" for place in range(engine.features))
-    if len(names) != engine.features:
-        raise ConfigurationError(f"{len(names)} names, and the model has {engine.features} features")
+    names = names or [f"f{place}" for place in range(engine.features)]
     padded = rows if len(rows) else np.full((1, engine.features), np.nan, np.float32)
     table, classes = engine.table(padded)
     table, columns = table[: len(rows)], _columns(names, table.shape[1], classes)
-    if options.parquet:
+    if parquet:
         return _parquet(table, columns)
     from xgbpatch.overlays import native
 

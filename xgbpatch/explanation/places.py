@@ -140,6 +140,10 @@ class Output(Protocol):
 
     def journal(self) -> bytes | None: ...
 
+    def parts(self) -> list[str]:
+        """The names of what is there and looks like a part."""
+        ...
+
     def sha256(self, name: str) -> str:
         """Of what is there under that name (hexadecimal); empty where nothing is."""
         ...
@@ -168,6 +172,9 @@ class LocalOutput:
         path = self.folder / JOURNAL
         return path.read_bytes() if path.is_file() else None
 
+    def parts(self) -> list[str]:
+        return sorted(path.name for path in self.folder.glob("part-*"))
+
     def sha256(self, name: str) -> str:
         path = self.folder / name
         return sha256_of(path) if path.is_file() else ""
@@ -191,6 +198,9 @@ class S3Output:
 
     def journal(self) -> bytes | None:
         return self.s3.read(self.prefix.below(JOURNAL))
+
+    def parts(self) -> list[str]:
+        return [item.location.name for item in self.s3.objects(self.prefix.below("part-"))]
 
     def sha256(self, name: str) -> str:
         return self.s3.sha256(self.prefix.below(name))

@@ -128,7 +128,7 @@ def _kind(s3: S3, item: S3Object) -> tuple[str, bool]:
     if kind not in _TYPES or line.lstrip().startswith(b"["):
         raise ConfigurationError(f'"{item.location}" is neither CSV nor libsvm, which a batch transform job splits',
                                  "Explain it on this machine, or write it as CSV.")  # fmt: skip
-    if kind == "csv" and tables.names_in(line):
+    if kind == "csv" and tables.names_in(line, str(item.location)):
         raise ConfigurationError(f'"{item.location}" begins with a header, which SageMaker would explain as a row',
                                  "Leave it out.")  # fmt: skip
     return kind, packed

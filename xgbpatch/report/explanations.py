@@ -201,7 +201,7 @@ class Explanations:
             block = self._of_records(path, records)
         else:
             lines = [each.encode() for each in text.splitlines() if each.strip()]
-            names = tables.names_in(lines[0])
+            names = tables.names_in(lines[0], path)
             if names:
                 lines = lines[1:]
             if not lines or (lines[0].count(b",") < 2 and b"[" not in lines[0]):
@@ -225,9 +225,13 @@ class Explanations:
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files that `paths` stand for. Raises `ConfigurationError` for a folder without any."""
+    """The files that `paths` stand for. Raises `ConfigurationError` for a folder without any, and for a pipe, which
+    could be read once."""
     files: list[Path] = []
     for path in paths:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ConfigurationError(f'"{path}" is a pipe or a device, and files are read more than once',
+                                     "Write it to a file first.")  # fmt: skip
         inside = sorted(each for each in path.rglob("*") if _is_part(each))
         if path.is_dir() and not inside:
             raise ConfigurationError(f'the folder "{path}" holds no file')

@@ -18,6 +18,7 @@ from xgbpatch.errors import ConfigurationError, ExtraMissingError
 
 BLOCK_BYTES = 2 << 20  # of text that is parsed at once
 PARQUET_ROWS = 8192
+BOM = b"\xef\xbb\xbf"  # with which Excel begins text in UTF-8
 _LIBSVM = re.compile(rb"^\s*[^\s:,]+(\s+qid:\d+)?(\s+\d+:[^\s:,]+)+\s*$|^\s*(\d+:[^\s:,]+\s*)+$")
 
 
@@ -57,7 +58,7 @@ def kind_of(path: Path) -> str:
     """`parquet`, `json` (also JSON Lines and data capture), `libsvm`, or `csv`; by the file's beginning."""
     with opened(path) as stream:
         head = stream.read(4)
-        line = head + stream.readline()
+        line = (head + stream.readline()).removeprefix(BOM)
         while line and not line.strip():
             line = stream.readline()
     return kind_of_line(head, line)
@@ -78,6 +79,8 @@ def lines_of(path: Path) -> Iterator[tuple[list[int], list[bytes]]]:
         before = 0
         try:
             while lines := stream.readlines(BLOCK_BYTES):
+                if not before:
+                    lines[0] = lines[0].removeprefix(BOM)
                 numbered = [(number, line) for number, line in enumerate(lines, before + 1) if line.strip()]
                 before += len(lines)
                 if numbered:
@@ -89,11 +92,11 @@ def lines_of(path: Path) -> Iterator[tuple[list[int], list[bytes]]]:
 def header_of(path: Path) -> tuple[str, ...] | None:
     """The names in the first line of a CSV file; None where it holds numbers."""
     for _, lines in lines_of(path):
-        return names_in(lines[0])
+        return names_in(lines[0], path)
     return None
 
 
-def names_in(line: bytes) -> tuple[str, ...] | None:
+def names_in(line: bytes, path: Path | str) -> tuple[str, ...] | None:
     """The cells of a line of CSV that is a header: no cell is a number, or one is `base_value`. None of a row.
 
     An empty cell is a missing number. A row with a word in it is no header, so that it is refused and not passed over.
@@ -101,7 +104,7 @@ def names_in(line: bytes) -> tuple[str, ...] | None:
     try:
         cells = next(csv.reader([line.decode("utf-8-sig").rstrip("\r\n")]))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"a file's first line is no text in UTF-8: {error}") from error
+        raise ConfigurationError(f'"{path}" begins with a line that is no text in UTF-8: {error}') from error
     numbers = [_is_number(part.strip(" []")) for cell in cells if cell.strip() for part in cell.split(",")]
     known = any(cell.startswith("base_value") for cell in cells)
     return tuple(cells) if known or (not any(numbers) and numbers) else None
@@ -184,6 +187,8 @@ def libsvm_rows(
     for row, (number, line) in enumerate(zip(numbers, lines, strict=True)):
         label, pairs = _pairs(path, number, line)
         labels.append(label)
+        if len({index for index, _ in pairs}) < len(pairs):
+            raise ConfigurationError(f'"{path}", line {number}: a feature stands there twice')
         for index, value in pairs:
             if not 0 <= index - first < width:
                 raise ConfigurationError(
@@ -217,13 +222,25 @@ def parquet_rows(path: Path) -> int:
         return int(file.metadata.num_rows)
 
 
-def parquet_blocks(path: Path, rows: int = PARQUET_ROWS) -> Iterator[Block]:
-    """The rows of a Parquet file whose columns are numbers; a null is NaN."""
+def parquet_blocks(path: Path, rows: int = PARQUET_ROWS, places: Sequence[int] | None = None) -> Iterator[Block]:
+    """The rows of a Parquet file whose columns, or those at `places`, are numbers; a null is NaN.
+
+    A column of categories is refused: a model knows their codes, and the file has what they stand for.
+    """
     with _parquet(path) as file:
         before = 0
+        schema = file.schema_arrow
+        places = range(len(schema)) if places is None else places
+        pandas = (schema.pandas_metadata or {}).get("columns", ())
+        categories = {column.get("name") for column in pandas if column.get("pandas_type") == "categorical"}
+        for field in map(schema.field, places):
+            if hasattr(field.type, "index_type") or field.name in categories:
+                raise ConfigurationError(f'the column "{field.name}" of "{path}" has categories',
+                                         "Write their codes, which the model was trained on.")  # fmt: skip
         for batch in file.iter_batches(rows):
+            taken = [batch.columns[place] for place in places]
             try:
-                columns = [column.cast("float64").to_numpy(zero_copy_only=False) for column in batch.columns]
+                columns = [column.cast("float64").to_numpy(zero_copy_only=False) for column in taken]
             except (ValueError, NotImplementedError) as error:
                 raise ConfigurationError(f'"{path}" has a column that holds no numbers: {error}') from error
             lines = range(before + 1, before + batch.num_rows + 1)

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import multiprocessing
+import os
 import re
 import signal
 import sys
@@ -248,3 +249,149 @@ def test_what_cannot_be_read_is_told_and_not_a_traceback(run, tmp_path, content,
     code, _, stderr = run("model.json", "bad", "--output", "out")
     assert code == 2
     assert reason in stderr
+
+
+UNDERSCORED = [name.replace(" ", "_") for name in NAMES]
+SHUFFLED = [3, 1, 0, 2, 7, 6, 5, 4]
+
+
+@pytest.fixture(scope="module")
+def named():
+    train = abalone("train_0.libsvm")
+    matrix = xgboost.DMatrix(train[:, 1:], train[:, 0], feature_names=UNDERSCORED)
+    return xgboost.train({"max_depth": 3, "nthread": 1}, matrix, 8)
+
+
+def text_of(rows, header=()):
+    lines = [",".join(map(str, row)) for row in [*([header] if len(header) else []), *rows.tolist()]]
+    return "\n".join(lines) + "\n"
+
+
+def columns_of(rows, names):
+    return pyarrow.Table.from_arrays([pyarrow.array(column) for column in rows.T], names)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_columns_with_names_are_put_in_the_model_s_order_and_others_left_out(run, tmp_path, named, form):
+    named.save_model(tmp_path / "named.json")
+    rows = np.column_stack([ROWS[:, SHUFFLED], np.full(len(ROWS), 9, np.float32)])
+    names = [*(UNDERSCORED[place] for place in SHUFFLED), "rings"]
+    if form == "csv":
+        (tmp_path / "shuffled").write_text(text_of(rows, names))
+    else:
+        parquet.write_table(columns_of(rows, names), tmp_path / "shuffled")
+    code, _, stderr = run("named.json", "shuffled", "--output", "out")
+    assert code == 0, stderr
+    np.testing.assert_allclose(values(tmp_path / "out")[0][:, 0], named.predict(xgboost.DMatrix(
+        ROWS, feature_names=UNDERSCORED)), rtol=1e-6)  # fmt: skip
+    (tmp_path / "names.txt").write_text("\n".join(UNDERSCORED))  # of a model that has none
+    assert run("model.json", "shuffled", "--output", "by-names", "--names", "names.txt")[0] == 0
+    np.testing.assert_array_equal(values(tmp_path / "by-names")[2], values(tmp_path / "out")[2])
+
+
+def test_the_header_of_the_first_file_names_the_features_and_orders_the_next(run, tmp_path):
+    (tmp_path / "a.csv").write_text(text_of(ROWS, UNDERSCORED))
+    (tmp_path / "b.csv").write_text(text_of(ROWS[:, SHUFFLED], [UNDERSCORED[place] for place in SHUFFLED]))
+    assert run("model.json", "a.csv", "b.csv", "--output", "out")[0] == 0
+    head = (tmp_path / "out" / "part-00000.csv").read_text().splitlines()[0]
+    assert head == ",".join(["prediction", "base_value", *UNDERSCORED])
+    predictions = values(tmp_path / "out")[0]
+    np.testing.assert_array_equal(predictions[: len(ROWS)], predictions[len(ROWS) :])
+    part = tmp_path / "out" / "part-00012.csv"  # and a run that goes on in the second file as well
+    content = part.read_bytes()
+    part.unlink()
+    assert run("model.json", "a.csv", "b.csv", "--output", "out")[0] == 0
+    assert part.read_bytes() == content
+    (tmp_path / "c.csv").write_text(text_of(ROWS, [*UNDERSCORED[:-1], "other"]))
+    code, _, stderr = run("model.json", "a.csv", "c.csv", "--output", "other")
+    assert code == 2
+    assert '"c.csv" has no column "shell_weight"' in stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "reason"),
+    [("0,1,2,3,4,5,6,7\n1,2,3,4,5,6,7,8\n", (), "begins with the numbers of its columns"),
+     (",0,1,2,3,4,5,6,7\n0,1,2,3,4,5,6,7,8\n", ("--label-first",), "begins with the numbers of its columns"),
+     ("1;2;3;4;5;6;7;8\n", (), "Cells are separated by commas"),
+     ("a,b,c,d,e,f,g,rings,h\n", (), "9 columns have names, the model has 8 features"),
+     ("", (), "the input holds no row"), ("a,b,c,d,e,f,g,h\n", (), "the input holds no row"),
+     ("1,2\n3\n", ("--on-error", "skip"), "none of the 2 lines of the input can be read"),
+     ("9 0:1 3:2 0:5\n", (), "line 1: a feature stands there twice")],
+    ids=["columns of pandas", "with its index", "semicolons", "a label in the header", "empty", "a header alone",
+         "all skipped", "a feature twice"],
+)  # fmt: skip
+def test_what_would_be_no_row_is_refused_and_not_explained(run, tmp_path, content, more, reason):
+    (tmp_path / "bad").write_text(content)
+    code, _, stderr = run("model.json", "bad", "--output", "out", *more)
+    assert code == 2
+    assert reason in stderr
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.libsvm"])
+def test_a_byte_order_mark_is_no_part_of_the_first_cell(run, tmp_path, name):
+    assert run("model.json", name, "--output", "plain")[0] == 0
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    code, _, stderr = run("model.json", name, "--output", "marked")
+    assert code == 0, stderr
+    for part in (tmp_path / "plain").glob("part-*"):
+        assert (tmp_path / "marked" / part.name).read_bytes() == part.read_bytes()
+
+
+def test_a_label_is_left_out_of_json_too(run, tmp_path):
+    (tmp_path / "labelled.jsonl").write_text("".join(f"[9, {line}]\n" for line in text_of(ROWS).splitlines()))
+    assert run("model.json", "labelled.jsonl", "--output", "out", "--label-first")[0] == 0
+    assert run("model.json", "rows.jsonl", "--output", "plain")[0] == 0
+    np.testing.assert_array_equal(values(tmp_path / "out")[2], values(tmp_path / "plain")[2])
+
+
+def test_categories_are_refused(run, tmp_path):
+    table = columns_of(ROWS[:4], UNDERSCORED).set_column(0, "sex", pyarrow.array(list("abab")).dictionary_encode())
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    code, _, stderr = run("model.json", "rows.parquet", "--output", "out")
+    assert (code, 'the column "sex" of "rows.parquet" has categories' in stderr) == (2, True)
+
+
+def test_a_pipe_is_refused(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    code, _, stderr = run("model.json", "pipe", "--output", "out")
+    assert (code, '"pipe" is a pipe or a device' in stderr) == (2, True)
+
+
+def test_names_that_would_mislead_are_refused(run, tmp_path, named):
+    named.save_model(tmp_path / "named.json")
+    (tmp_path / "names.txt").write_text("\n".join(UNDERSCORED[place] for place in SHUFFLED))
+    code, _, stderr = run("named.json", "rows.csv", "--output", "out", "--names", "names.txt")
+    assert (code, "in another order than the model" in stderr) == (2, True)
+    for name in ("base_value", "prediction_1", "two\nlines"):
+        (tmp_path / "names.txt").write_text(json.dumps([*UNDERSCORED[1:], name]))
+        code, _, stderr = run("model.json", "rows.csv", "--output", "out", "--names", "names.txt")
+        assert (code, "a name that the output's own columns have" in stderr) == (2, True)
+
+
+def test_parts_without_a_journal_are_not_mixed_with_new_ones(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "part-00009.csv").write_text("of somebody else\n")
+    code, _, stderr = run("model.json", "rows.csv", "--output", "out")
+    assert (code, '"out" holds "part-00009.csv", and no explain.json' in stderr) == (2, True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["part-00009.csv"]
+
+
+def test_rounds_behind_the_best_are_explained_as_the_image_predicts(run, tmp_path):
+    train = abalone("train_0.libsvm")
+    held_out = xgboost.DMatrix(ROWS, abalone("validation.libsvm")[:, 0])
+    booster = xgboost.train({"eta": 1, "max_depth": 8, "nthread": 1}, xgboost.DMatrix(train[:, 1:], train[:, 0]), 30,
+                            evals=[(held_out, "v")], early_stopping_rounds=4, verbose_eval=False)  # fmt: skip
+    assert booster.best_iteration + 1 < booster.num_boosted_rounds()
+    booster.save_model(tmp_path / "early.json")
+    code, _, stderr = run("early.json", "rows.csv", "--output", "out")
+    assert code == 0
+    assert "note: training stopped early: all" in stderr
+    np.testing.assert_allclose(values(tmp_path / "out")[0][:, 0], booster.predict(xgboost.DMatrix(ROWS)), rtol=1e-6)
+
+
+def test_a_model_whose_leaves_are_vectors_is_refused(run, tmp_path):
+    labels = np.column_stack([ROWS[:, 0], ROWS[:, 1]])
+    parameters = {"multi_strategy": "multi_output_tree", "max_depth": 2, "nthread": 1}
+    xgboost.train(parameters, xgboost.DMatrix(ROWS, labels), 2).save_model(tmp_path / "vectors.json")
+    code, _, stderr = run("vectors.json", "rows.csv", "--output", "out")
+    assert (code, '"vectors.json" cannot be explained' in stderr) == (2, True)
