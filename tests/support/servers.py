@@ -39,6 +39,7 @@ class ScriptedServer(ThreadingHTTPServer):
 
 class _Scripted(BaseHTTPRequestHandler):
     server: ScriptedServer
+    wbufsize = -1  # head and body leave together
 
     def _answer(self) -> None:
         self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))

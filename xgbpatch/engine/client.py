@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import requests
 import urllib3
 
 from xgbpatch import hostnames
-from xgbpatch.engine import ownership
+from xgbpatch.engine import ownership, streams
 from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run
 from xgbpatch.errors import BaseImageError, BuildError, EngineError, RegistryError, XgbpatchError
 from xgbpatch.progress import Progress
@@ -101,34 +100,6 @@ def afterwards(clean_up: Callable[[], None]) -> Iterator[None]:
     clean_up()
 
 
-# The engine reports failures inside a stream that HTTP already called a success: this reads it to the end.
-
-
-_LABEL_STEP = re.compile(r"Step \d+/\d+ : LABEL ")
-
-
-def drain(
-    stream: Iterable[Mapping[str, Any]], progress: Progress, failure: type[RegistryError | BuildError], what: str
-) -> dict[str, Any]:
-    """Consume a decoded build, pull or push stream; returns the merged `aux` records.
-
-    Raises `failure`, `what` followed by the engine's words, on the first `error` (docker-py issues 1772, 2555, 3050).
-    """
-    aux: dict[str, Any] = {}
-    for record in stream:
-        if "error" in record:
-            words = str(record.get("errorDetail", {}).get("message") or record["error"]).strip()
-            raise failure(f"{what}: {words}")
-        aux.update(record.get("aux") or {})
-        text = str(record.get("stream", "")).strip()
-        if text and not _LABEL_STEP.match(text):  # kilobytes that only a program reads
-            progress.line(text)
-        detail = record.get("progressDetail") or {}
-        if record.get("id") and detail.get("total"):
-            progress.update(f"{record['status']} {record['id']}", int(detail.get("current", 0)), int(detail["total"]))
-    return aux
-
-
 @contextmanager
 def _registry_of(image: ImageReference) -> Iterator[None]:
     """The registry's own words, and what to do where its name is that of a sandbox."""
@@ -197,8 +168,10 @@ class Container:
     def execute(self, command: list[str]) -> tuple[int, bytes]:
         """Run `command` inside; returns its exit code and its combined output."""
         with translated("run a command in a container"):
-            result = self._container.exec_run(command)
-        return int(result.exit_code), bytes(result.output or b"")
+            api = self._container.client.api
+            execution = api.exec_create(self._container.id, command)["Id"]
+            output = streams.output_of(api, execution)
+            return int(api.exec_inspect(execution)["ExitCode"]), output
 
     def memory(self) -> int:
         """Bytes of memory in use, page cache left out."""
@@ -321,7 +294,7 @@ class Engine:
             with _registry_of(source), translated(f'pull "{source}"'):
                 name, tag = source.name, source.digest or source.tag
                 stream = self._client.api.pull(name, tag=tag, stream=True, decode=True, auth_config=_auth(credentials))
-                drain(stream, progress, RegistryError, f'could not pull "{source}"')
+                streams.drain(stream, progress, RegistryError, f'could not pull "{source}"')
         except EngineGoneError:
             raise
         except EngineError as error:  # a registry's refusal before the stream begins comes as one of the engine
@@ -348,7 +321,7 @@ class Engine:
                     fileobj=context, custom_context=True, encoding=None, decode=True, tag=str(tag) if tag else None,
                     platform=platform, nocache=no_cache, rm=True, forcerm=True, pull=False,
                 )  # fmt: skip
-                return drain(stream, progress, BuildError, "the build failed")
+                return streams.drain(stream, progress, BuildError, "the build failed")
 
         try:
             aux = attempt()
@@ -382,7 +355,7 @@ class Engine:
             stream = self._client.api.push(
                 reference.name, tag=reference.tag, stream=True, decode=True, auth_config=_auth(credentials)
             )
-            aux = drain(stream, progress, RegistryError, f'could not push "{reference}"')
+            aux = streams.drain(stream, progress, RegistryError, f'could not push "{reference}"')
         if "Digest" not in aux:
             raise RegistryError(f'the push of "{reference}" ended without a digest')
         return str(aux["Digest"])
