@@ -38,6 +38,7 @@ main(Path(folder))
 """  # as the module's own program; it uses no proxy, and /etc/hosts is not ours to write
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 BASES = catalogue.image_uri("3.2-0", REGION).host
+ELSEWHERE = "registry.example.com"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Ecr:
 @contextmanager
 def ecr_on_loopback(folder: Path) -> Iterator[Ecr]:
     hosts = tuple(RegistryHost(name, "127.0.0.1", name.partition(".")[0], REGION) for name in (HOST, BASES))
-    ports, aws = {host.host: free_port() for host in hosts}, free_port()
+    ports, aws = {name: free_port() for name in (HOST, BASES, ELSEWHERE)}, free_port()
     endpoint = f"http://127.0.0.1:{aws}"
     state = SandboxState(ACCOUNT, folder, folder / "hosts", registries=hosts, endpoint=endpoint)
     Journal(state)
@@ -62,8 +63,13 @@ def ecr_on_loopback(folder: Path) -> Iterator[Ecr]:
     front = [sys.executable, "-c", _FRONT, str(folder), json.dumps(ports)]
     with ExitStack() as servers:
         for host in hosts:
-            registry = [registry_program(), "serve", str(_configuration(state, host, ports[host.host]))]
-            servers.enter_context(running(registry, folder / f"{host.account}.log", ports[host.host]))
+            passwords = folder / f"{host.account}.htpasswd"
+            secret = bcrypt.hashpw(host.password.encode(), bcrypt.gensalt(rounds=4)).decode()
+            passwords.write_text(f"AWS:{secret}\n")
+            store = registries.store(host, state)
+            auth = f"auth: {{htpasswd: {{realm: loopback, path: {passwords}}}}}"
+            servers.enter_context(_registry(folder, host.host, ports, store, auth))
+        servers.enter_context(_registry(folder, ELSEWHERE, ports, folder / "elsewhere"))
         servers.enter_context(running(front, folder / "aws.log", aws))
         way = servers.enter_context(_Proxy(ports))
         Thread(target=way.serve_forever, args=(0.01,), daemon=True).start()
@@ -93,26 +99,24 @@ def _certificate(folder: Path, names: Iterable[str]) -> None:
     server.cert_chain_pems[0].write_to_path(folder / "tls.crt")
 
 
-def _configuration(state: SandboxState, host: RegistryHost, port: int) -> Path:
-    folder = state.directory
-    secret = bcrypt.hashpw(host.password.encode(), bcrypt.gensalt(rounds=4)).decode()
-    passwords, config = folder / f"{host.account}.htpasswd", folder / f"{host.account}.yml"
-    passwords.write_text(f"AWS:{secret}\n")
+@contextmanager
+def _registry(folder: Path, name: str, ports: Mapping[str, int], store: Path, auth: str = "") -> Iterator[None]:
+    config = folder / f"{name}.yml"
     config.write_text(
         f"""
 version: 0.1
 log: {{level: error}}
 storage:
-  filesystem: {{rootdirectory: {registries.store(host, state)}}}
+  filesystem: {{rootdirectory: {store}}}
   delete: {{enabled: true}}
-auth:
-  htpasswd: {{realm: loopback, path: {passwords}}}
+{auth}
 http:
-  addr: 127.0.0.1:{port}
+  addr: 127.0.0.1:{ports[name]}
   tls: {{certificate: {folder / "tls.crt"}, key: {folder / "tls.key"}}}
 """
     )
-    return config
+    with running([registry_program(), "serve", str(config)], folder / f"{name}.log", ports[name]):
+        yield
 
 
 class _Proxy(ThreadingTCPServer):

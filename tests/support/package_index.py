@@ -33,7 +33,8 @@ class _Handler(SimpleHTTPRequestHandler):
 @contextlib.contextmanager
 def index(folder, name, version, known=""):
     """An index with one wheel; its address. `known` (`user:password`) is who may read it, by default everybody."""
-    info, file = f"{name}-{version}.dist-info", folder / name / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    file = folder / name.replace("_", "-") / f"{name}-{version}-py3-none-any.whl"
     file.parent.mkdir(parents=True)
     contents = {
         f"{name}.py": f"__version__ = '{version}'\n",
