@@ -11,6 +11,7 @@ from support.package_index import index
 from support.planning import FIXED, HOOKED, OLD, PARAMETERS, TODAY
 from xgbpatch import provenance
 from xgbpatch.build.definition import asked_digest
+from xgbpatch.cache import sha256_of
 from xgbpatch.errors import RegistryError
 from xgbpatch.publish import aliases
 from xgbpatch.reference import ImageReference
@@ -121,10 +122,6 @@ def test_a_replaced_module_that_the_base_changed_is_drift(image_repository, tmp_
     image_repository.move(OLD.with_module(path, "_SNIFFED_CHARACTERS = 512", "_SNIFFED_CHARACTERS = 256"))
     words = [reason.words for reason in image_repository.plan().reasons]
     assert f'"{module}", which the image replaces, has changed' in words
-
-
-def sha256_of(path):
-    return handmade.sha256(path.read_bytes()).removeprefix("sha256:")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -17,6 +16,7 @@ from xgbpatch.bench import load
 from xgbpatch.bench.cases import MULTI_MODEL, SINGLE, Case
 from xgbpatch.bench.load import Load
 from xgbpatch.bench.probe import models as recipes
+from xgbpatch.cache import sha256_of
 from xgbpatch.contract.checks.multi_model import load_request
 from xgbpatch.contract.http import Answer, Request, send
 from xgbpatch.contract.model import Violation
@@ -88,7 +88,7 @@ class Result:
 def models(engine: Engine, maker: LocalImage, names: Sequence[str], kept: Path, progress: Progress) -> dict[str, Path]:
     """Folders of the models, trained by the xgboost of `maker` in a container without a network; kept below `kept`."""
     script = Path(recipes.__file__)
-    folder = kept / f"{maker.id.rpartition(':')[2][:12]}-{hashlib.sha256(script.read_bytes()).hexdigest()[:12]}"
+    folder = kept / f"{maker.id.rpartition(':')[2][:12]}-{sha256_of(script)[:12]}"
     missing = [name for name in names if not (folder / name).is_dir()]
     if missing:
         progress.line(f"Training the models {', '.join(missing)}; they are kept for the next run")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from xgbpatch import provenance
 from xgbpatch.build.resolve import Base
+from xgbpatch.cache import sha256_of
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.inspection.facts import Facts
 from xgbpatch.patch import hooks
@@ -47,8 +48,8 @@ def _request(spec: Spec) -> dict[str, Any]:
         "architecture": spec.architecture.value,
         "features": sorted(set(spec.features)),
         "fixes": sorted(set(spec.fixes)),
-        "files": sorted((file.target, _file_hash(file.source)) for file in spec.files),
-        "replacements": sorted((item.module, _file_hash(item.source), item.sha256) for item in spec.replacements),
+        "files": sorted((file.target, sha256_of(file.source)) for file in spec.files),
+        "replacements": sorted((item.module, sha256_of(item.source), item.sha256) for item in spec.replacements),
         "environment": list(spec.environment),
     }
 
@@ -56,10 +57,6 @@ def _request(spec: Spec) -> dict[str, Any]:
 def _document_digest(document: Mapping[str, Any]) -> str:
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
-
-
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -150,11 +150,11 @@ def _engine(path: Path, image: str | None, threads: int | None, shown: Progress)
     """What explains the model at `path`, and the model's digest."""
     import hashlib
 
+    from xgbpatch.cache import sha256_of
     from xgbpatch.conversion import source
     from xgbpatch.engine.client import Engine
     from xgbpatch.errors import ConfigurationError
     from xgbpatch.explanation import engines
-    from xgbpatch.explanation.places import sha256_of
     from xgbpatch.inspection.model_file import Format
     from xgbpatch.overlays.native.engine import spare_threads
     from xgbpatch.overlays.shap.values import cpus

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from xgbpatch.aws.s3 import S3, SCHEME, S3Location, S3Object
+from xgbpatch.cache import sha256_of
 from xgbpatch.errors import ConfigurationError, FileError
 from xgbpatch.report.explanations import JOURNAL, files_of
 from xgbpatch.util import atomic_write, locked_path
@@ -225,12 +225,3 @@ def fetched(place: Place, s3: S3) -> Iterator[Path]:
         raise ConfigurationError(f'there is no object "{place}"', "Name a model file or a model.tar.gz.")
     with S3Input(s3, item).opened() as path:
         yield path
-
-
-def sha256_of(path: Path) -> str:
-    """The digest of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while part := stream.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()

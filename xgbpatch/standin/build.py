@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO
 
+from xgbpatch.cache import sha256_of
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
 from xgbpatch.errors import BuildError, EngineError
@@ -318,7 +319,7 @@ def _image(engine: Engine, progress: Progress, layout: Layout, runtime: LocalIma
     moved = fill_wheelhouse(layout.version.packages, layout.interpreter, progress).moved
     labels = {VERSION_LABEL: layout.version.name, DIFFERENCES_LABEL: differences(layout, moved)}
     with TemporaryDirectory(prefix="xgbpatch-own-") as folder:
-        own = hashlib.sha256(parts.write_own_wheel(Path(folder)).read_bytes()).hexdigest()
+        own = sha256_of(parts.write_own_wheel(Path(folder)))
     inputs = _digest(render_image(layout, runtime.id, labels), template_text("config.properties.tmp"), own)
     dockerfile = render_image(layout, runtime.id, {**labels, INPUTS_LABEL: inputs})
 

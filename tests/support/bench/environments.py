@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xgbpatch.bench.probe import models as recipes
+from xgbpatch.cache import sha256_of
 from xgbpatch.layout import OVERLAY_PACKAGE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,15 +55,9 @@ def models(names: list[str]) -> dict[str, Path]:
     folder = Path(made.folder).with_name("bench-models")
     folder.mkdir(exist_ok=True)
     script = Path(recipes.__file__)
-    kept = folder / f"{MAKER}-{_digest(script)}"
+    kept = folder / f"{MAKER}-{sha256_of(script)[:12]}"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         command = [str(made.python), "-W", "ignore", str(script), str(kept), *names]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return {name: kept / name for name in names}
-
-
-def _digest(path: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from xgbpatch.bench.probe.models import RECIPES, train
+from xgbpatch.cache import sha256_of
 from xgbpatch.explanation.files import PART_ROWS
 from xgbpatch.overlays import native
 
@@ -76,7 +76,7 @@ def measure(folder: Path, model: str, rows: int, kills: int) -> Iterator[Run]:
     yield _run(f"the rest, after {kills} kills", left, [*words, str(killed)], killed)
     names = sorted(path.name for path in whole.iterdir())
     assert names == sorted(path.name for path in killed.iterdir())
-    assert all(_digest(whole / name) == _digest(killed / name) for name in names), "a resumed run has other bytes"
+    assert all(sha256_of(whole / name) == sha256_of(killed / name) for name in names), "a resumed run has other bytes"
     yield _run("report", rows, ["report", str(whole), "--data", str(data), "--quiet", "--output", str(page)], page)
 
 
@@ -111,11 +111,3 @@ def _run(name: str, rows: int, words: list[str], output: Path) -> Run:
 
 def _program(words: list[str]) -> list[str]:
     return [sys.executable, "-m", "xgbpatch", *words]
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
