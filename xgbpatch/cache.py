@@ -78,7 +78,7 @@ def keep(path: Path, make: Callable[[Path], None], is_whole: Callable[[Path], bo
 
 def keep_file(path: Path, sha256: str, make: Callable[[Path], None]) -> Path:
     """`keep` for a file whose content has that SHA-256 (hexadecimal), which `make` has looked at."""
-    return keep(path, make, lambda kept: sha256_of(kept) == sha256)
+    return keep(path, make, lambda file: sha256_of(file) == sha256)
 
 
 def keep_tree(path: Path, make: Callable[[Path], None]) -> Path:
@@ -89,8 +89,8 @@ def keep_tree(path: Path, make: Callable[[Path], None]) -> Path:
         make(part / _FILES)
         (part / _DIGEST).write_text(_tree_digest(part / _FILES), encoding="ascii")
 
-    def is_whole(kept: Path) -> bool:
-        return (kept / _DIGEST).read_bytes() == _tree_digest(kept / _FILES).encode()
+    def is_whole(folder: Path) -> bool:
+        return (folder / _DIGEST).read_bytes() == _tree_digest(folder / _FILES).encode()
 
     return keep(path, make_with_digest, is_whole) / _FILES
 
@@ -126,7 +126,7 @@ def _make(path: Path, make: Callable[[Path], None], is_whole: Callable[[Path], b
     part, damaged = (path.with_name(f".{secrets.token_hex(8)}{_PART}") for _ in range(2))
     try:
         make(part)
-        for file in [part] if part.is_file() else [found for found in part.rglob("*") if found.is_file()]:
+        for file in [part] if part.is_file() else [each for each in part.rglob("*") if each.is_file()]:
             with file.open("rb+") as stream:
                 os.fsync(stream.fileno())
         try:
@@ -194,8 +194,8 @@ def kinds(folder: Path) -> tuple[Kind, ...]:
     """What is kept in the cache `folder`, largest first."""
     if not folder.is_dir():
         return ()
-    found = (Kind(each, sum(1 for _ in each.iterdir()), _size(each)) for each in folder.iterdir() if each.is_dir())
-    return tuple(sorted(found, key=lambda kind: (-kind.size, kind.name)))
+    kinds = (Kind(each, sum(1 for _ in each.iterdir()), _size(each)) for each in folder.iterdir() if each.is_dir())
+    return tuple(sorted(kinds, key=lambda kind: (-kind.size, kind.name)))
 
 
 def clear(kind: Kind) -> bool:

@@ -91,8 +91,8 @@ class SdkTable:
 
     def regions(self) -> tuple[str, ...]:
         entries = self._entries(Architecture.AMD64)
-        kept = [entry["registries"] for version, entry in entries.items() if version not in REFUSED]
-        return tuple(sorted({region for registries in kept for region in registries}))
+        offered = [entry["registries"] for version, entry in entries.items() if version not in REFUSED]
+        return tuple(sorted({region for registries in offered for region in registries}))
 
     def uri(self, version: str, region: str, architecture: Architecture) -> ImageReference:
         text = self.image_uris.retrieve("xgboost", region, version=version, image_scope=SCOPES[architecture])

@@ -42,7 +42,7 @@ class Finding:
 
     name: str
     level: Level
-    seen: str
+    summary: str
     fix: str = ""
 
 
@@ -69,29 +69,34 @@ def examine(region: str = "") -> Iterator[Finding]:
 
 def judge_engine(about: EngineInformation) -> Finding:
     """Official images are linux/amd64 (linux/arm64 for Graviton inference)."""
-    seen = f"Docker Engine {about.version}, {about.architecture}"
+    summary = f"Docker Engine {about.version}, {about.architecture}"
     if about.architecture in ("x86_64", "amd64"):
-        return Finding("engine", Level.OK, seen)
-    return Finding("engine", Level.WARNING, seen, "linux/amd64 images need emulation here (binfmt), or --arch arm64.")
+        return Finding("engine", Level.OK, summary)
+    return Finding(
+        "engine", Level.WARNING, summary, "linux/amd64 images need emulation here (binfmt), or --arch arm64."
+    )
 
 
 def judge_disk(free: int, root: Path) -> Finding:
     """`free` is in bytes, on the file system of the engine's `root`."""
-    seen = f"{free / 1e9:.1f} GB free at {root}"
+    summary = f"{free / 1e9:.1f} GB free at {root}"
     if free >= NEEDED_BYTES:
-        return Finding("disk", Level.OK, seen)
+        return Finding("disk", Level.OK, summary)
     return Finding(
-        "disk", Level.MISSING, seen, f"{NEEDED_BYTES / 1e9:.0f} GB are needed: docker system df shows what takes room."
+        "disk",
+        Level.MISSING,
+        summary,
+        f"{NEEDED_BYTES / 1e9:.0f} GB are needed: docker system df shows what takes room.",
     )
 
 
 def judge_clock(seconds: float, endpoint: str) -> Finding:
     """`seconds` is how far this machine is ahead of AWS (negative: behind)."""
-    seen = f"{abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} {endpoint}"
+    summary = f"{abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} {endpoint}"
     fix = "Set this machine's clock (timedatectl set-ntp true): AWS refuses signatures that are 5 minutes off."
     if abs(seconds) < _SKEW_WARNING_SECONDS:
-        return Finding("clock", Level.OK, seen)
-    return Finding("clock", Level.MISSING if abs(seconds) >= SKEW_LIMIT_SECONDS else Level.WARNING, seen, fix)
+        return Finding("clock", Level.OK, summary)
+    return Finding("clock", Level.MISSING if abs(seconds) >= SKEW_LIMIT_SECONDS else Level.WARNING, summary, fix)
 
 
 def judge_containers(containers: Sequence[OwnedContainer]) -> Finding:
@@ -102,14 +107,14 @@ def judge_containers(containers: Sequence[OwnedContainer]) -> Finding:
     running = [one for one in containers if one.life is Life.RUNNING]
     unknown = [one for one in containers if one.life is Life.UNKNOWN]
     owners = ", ".join(dict.fromkeys(one.owner for one in running))
-    seen = [f"{len(running)} of a run at work ({owners})"] if running else []
+    counts = [f"{len(running)} of a run at work ({owners})"] if running else []
     if not unknown:
-        return Finding("containers", Level.OK, "; ".join(seen) or "none left over")
+        return Finding("containers", Level.OK, "; ".join(counts) or "none left over")
     listed = ", ".join(f"{one.id[:12]} ({one.owner}, since {one.created[:16]})" for one in unknown)
     return Finding(
         "containers",
         Level.WARNING,
-        "; ".join([*seen, f"{len(unknown)} that may still be needed: {listed}"]),
+        "; ".join([*counts, f"{len(unknown)} that may still be needed: {listed}"]),
         "Their processes cannot be seen from here: they belong to another container, machine or boot, to an older"
         " xgbpatch, or this system has no /proc. Where that xgbpatch no longer runs: docker rm -f -v "
         + " ".join(one.id[:12] for one in unknown),
@@ -210,7 +215,7 @@ def check_sandboxes(options: SandboxOptions | None = None) -> list[Finding]:
 
     options, endpoint = options or SandboxOptions(), pointed_at()
     findings = [finding for state in known(options) if (finding := _sandbox(replace(options, state=state), endpoint))]
-    if endpoint and not any(endpoint in finding.seen for finding in findings):
+    if endpoint and not any(endpoint in finding.summary for finding in findings):
         left = f"this shell is pointed at {endpoint}, where no sandbox is any more"
         findings.append(Finding("sandbox", Level.WARNING, left, f"unset {' '.join(VARIABLES)}"))
     return findings or [Finding("sandbox", Level.OK, "not made")]
@@ -223,22 +228,22 @@ def _sandbox(options: SandboxOptions, endpoint: str) -> Finding | None:
 
     state = shlex.quote(str(options.state))
     try:
-        seen = status(options)
+        current = status(options)
     except (XgbpatchError, OSError) as error:
         return Finding("sandbox", Level.WARNING, str(error), f"xgbpatch sandbox down --state {state}")
-    if seen is None:
+    if current is None:
         if str(options.state) not in hostnames.owners(options.hosts).values():
             return None
         left = f'the one in "{options.state}" is gone, and its names still stand in "{options.hosts}"'
         return Finding("sandbox", Level.WARNING, left, f"xgbpatch sandbox down --state {state}")
-    if not seen.healthy:
+    if not current.healthy:
         broken = f'the one in "{options.state}" does not run as a whole'
         fix = f"To mend it: xgbpatch sandbox up --state {state}. To remove it: xgbpatch sandbox down --state {state}"
         return Finding("sandbox", Level.WARNING, broken, fix)
-    running = f"running at {seen.state.endpoint}"
-    if seen.state.endpoint == endpoint:
+    running = f"running at {current.state.endpoint}"
+    if current.state.endpoint == endpoint:
         return Finding("sandbox", Level.OK, f"{running}, and this shell is pointed at it")
-    names = ", ".join(registry.host for registry in seen.state.registries)
+    names = ", ".join(registry.host for registry in current.state.registries)
     elsewhere = f"{running}, and this shell is not pointed at it, although these names mean it: {names}"
     return Finding("sandbox", Level.WARNING, elsewhere, hostnames.commands(options.state))
 

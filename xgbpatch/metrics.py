@@ -50,8 +50,8 @@ class Metric:
 
 def metrics_of(xgboost: str) -> tuple[Metric, ...]:
     """Those that the image with that xgboost computes, by name; of the newest where `xgboost` is empty."""
-    found = Version(xgboost).release[:2] if xgboost else None
-    rows = (row for row in _table()["metrics"] if found is None or tuple(row["since"]) <= found)
+    release = Version(xgboost).release[:2] if xgboost else None
+    rows = (row for row in _table()["metrics"] if release is None or tuple(row["since"]) <= release)
     return tuple(Metric(row["name"], row["type"], row.get("logged", row["name"])) for row in rows)
 
 

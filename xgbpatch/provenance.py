@@ -117,5 +117,7 @@ def equal(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
     Whatever is built on an image inherits its labels: that they are equal proves nothing of the rest.
     """
-    kept = [{name: value for name, value in labels.items() if name not in _OF_ITS_MAKING} for labels in (one, other)]
-    return kept[0] == kept[1]
+    compared = [
+        {name: value for name, value in labels.items() if name not in _OF_ITS_MAKING} for labels in (one, other)
+    ]
+    return compared[0] == compared[1]

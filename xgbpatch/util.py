@@ -70,9 +70,9 @@ def load_data(name: str) -> dict[str, Any]:
 def nearest_word(word: str, allowed: Collection[str]) -> str | None:
     """The allowed word closest to `word`, letter case aside, or that begins with it; None when nothing is close."""
     lowered = {choice.lower(): choice for choice in allowed}
-    found = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    found = found or [choice for choice in lowered if word and choice.startswith(word.lower())]
-    return lowered[found[0]] if found else None
+    matches = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    matches = matches or [choice for choice in lowered if word and choice.startswith(word.lower())]
+    return lowered[matches[0]] if matches else None
 
 
 def did_you_mean(word: str, allowed: Collection[str]) -> str:

@@ -160,8 +160,8 @@ DIRECTIONS = {
 @pytest.mark.parametrize("objective", DIRECTIONS)
 def test_metrics_are_told_by_xgboosts_name_and_in_the_right_direction(objective):
     for name, expected in DIRECTIONS[objective].items():
-        told = metrics.told({"objective": objective}, name)
-        assert (name, told.name, told.maximize) == (name, *expected)
+        printed = metrics.printed_metric({"objective": objective}, name)
+        assert (name, printed.name, printed.maximize) == (name, *expected)
 
 
 BY_TRIAL = {"auc": True, "logloss": False, "pre@3": True, "map": True, "rmse": False, "error@0.7": False}

@@ -256,7 +256,7 @@ def test_all_pages_and_both_kinds_of_findings_are_read(aws, monkeypatch):
     with scripted(Reply(200, json.dumps(enhanced).encode()), ok(A)) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
         scan = EcrImages(IMAGE).scan(IMAGE.digest)
-    assert scan.found == {
+    assert scan.findings == {
         Vulnerability("CVE-9", "zlib", "1"): "LOW",
         Vulnerability("CVE-9", "zlib-dev", "2"): "LOW",
         Vulnerability("CVE-1", "openssl", "3.0"): "HIGH",

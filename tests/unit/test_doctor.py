@@ -79,7 +79,7 @@ def test_clock_far_from_aws_is_missing(late_aws, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", late_aws)
     finding = doctor.check_clock("us-east-1")
     assert finding.level is Level.MISSING
-    assert "ahead of" in finding.seen
+    assert "ahead of" in finding.summary
     assert "timedatectl" in finding.fix
 
 
@@ -107,7 +107,7 @@ def test_clock_is_judged_by_its_distance(seconds, level):
 def test_disk_is_judged_by_what_a_build_needs(free, level):
     finding = doctor.judge_disk(free, Path("/var/lib/docker"))
     assert finding.level is level
-    assert "/var/lib/docker" in finding.seen
+    assert "/var/lib/docker" in finding.summary
 
 
 def test_disk_of_an_engine_elsewhere_is_a_warning():
@@ -167,15 +167,15 @@ def point_at(state, monkeypatch):
 def test_no_sandbox_is_fine(tmp_path, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     finding = the_finding(SandboxOptions(state=tmp_path / "none", hosts=tmp_path / "hosts"))
-    assert (finding.level, finding.seen) == (Level.OK, "not made")
+    assert (finding.level, finding.summary) == (Level.OK, "not made")
 
 
 def test_sandbox_has_its_names_in_a_shell_that_is_not_pointed_at_it(sandbox):
     options, state = sandbox
     finding = the_finding(options)
     assert finding.level is Level.WARNING
-    assert state.endpoint in finding.seen
-    assert NAME in finding.seen
+    assert state.endpoint in finding.summary
+    assert NAME in finding.summary
     quoted = shlex.quote(str(options.state))
     assert f'eval "$(xgbpatch sandbox env --state {quoted})"' in finding.fix
     assert f"xgbpatch sandbox down --state {quoted}" in finding.fix
@@ -185,7 +185,7 @@ def test_shell_that_is_pointed_at_the_sandbox_is_connected(sandbox, monkeypatch)
     options, state = sandbox
     point_at(state, monkeypatch)
     finding = the_finding(options)
-    assert (finding.level, finding.seen) == (
+    assert (finding.level, finding.summary) == (
         Level.OK,
         f"running at {state.endpoint}, and this shell is pointed at it",
     )
@@ -194,7 +194,7 @@ def test_shell_that_is_pointed_at_the_sandbox_is_connected(sandbox, monkeypatch)
 def test_sandbox_of_another_state_directory_is_found_by_its_names(sandbox, tmp_path):
     options, state = sandbox
     usual = SandboxOptions(state=tmp_path / "usual", hosts=options.hosts)
-    assert state.endpoint in the_finding(usual).seen
+    assert state.endpoint in the_finding(usual).summary
 
 
 def test_shell_that_is_still_pointed_at_a_sandbox_that_is_gone_is_told_how_to_leave(sandbox, tmp_path, monkeypatch):
@@ -203,7 +203,7 @@ def test_shell_that_is_still_pointed_at_a_sandbox_that_is_gone_is_told_how_to_le
     down(options)
     finding = the_finding(options)
     assert finding.level is Level.WARNING
-    assert state.endpoint in finding.seen
+    assert state.endpoint in finding.summary
     assert finding.fix == f"unset {' '.join(VARIABLES)}"
 
 
@@ -212,7 +212,7 @@ def test_sandbox_that_does_not_answer_is_named_with_its_directory(sandbox):
     Journal(state).update(endpoint="http://127.0.0.1:9")
     finding = the_finding(options)
     assert finding.level is Level.WARNING
-    assert str(options.state) in finding.seen
+    assert str(options.state) in finding.summary
     assert "sandbox up --state" in finding.fix
 
 

@@ -298,13 +298,13 @@ class Vulnerability:
 @dataclass(frozen=True)
 class Scan:
     """`status` in ECR's words; `completed` and `source` are when the image was scanned and of when the list of known
-    weaknesses is; `found` maps to a severity in ECR's words; `announced` is how many findings ECR counts."""
+    weaknesses is; `findings` maps to a severity in ECR's words; `announced` is how many findings ECR counts."""
 
     status: str
     description: str
     completed: datetime | None
     source: datetime | None
-    found: Mapping[Vulnerability, str]
+    findings: Mapping[Vulnerability, str]
     announced: int
 
 
@@ -345,7 +345,7 @@ class EcrImages:
         owners = {tag: digest for digest, tags in images.items() for tag in tags}
         named: list[Any] = [{"imageTag": tag} for tag in owners]
         named += [{"imageDigest": digest} for digest, tags in images.items() if not tags]
-        kept: dict[str, str] = {}
+        failures: dict[str, str] = {}
         for start in range(0, len(named), _BATCH):
             with translated("ecr:BatchDeleteImage", self.place.name):
                 answer = self._client.batch_delete_image(**self._repository, imageIds=named[start : start + _BATCH])
@@ -353,8 +353,8 @@ class EcrImages:
                 if failure.get("failureCode") != "ImageNotFound":
                     what = failure.get("imageId", {})
                     digest = owners.get(what.get("imageTag", ""), what.get("imageDigest", ""))
-                    kept[digest] = f"{failure.get('failureCode')}: {failure.get('failureReason', '')}"
-        return kept
+                    failures[digest] = f"{failure.get('failureCode')}: {failure.get('failureReason', '')}"
+        return failures
 
     def start_scan(self, digest: str) -> str:
         """Have the image scanned. Returns why ECR did not begin where it has one scan already (basic scanning does one
@@ -378,7 +378,7 @@ class EcrImages:
 
     @cached_property
     def _client(self) -> ECRClient:
-        return self._made(client_config())
+        return self._new_client(client_config())
 
     @cached_property
     def _beginner(self) -> ECRClient:
@@ -386,9 +386,9 @@ class EcrImages:
         from botocore.config import Config
 
         retries: Any = {"mode": "legacy", "total_max_attempts": 4}
-        return self._made(client_config().merge(Config(retries=retries)))
+        return self._new_client(client_config().merge(Config(retries=retries)))
 
-    def _made(self, config: Any) -> ECRClient:
+    def _new_client(self, config: Any) -> ECRClient:
         with translated("ecr", self._region):
             return session(self._region).client("ecr", config=config)
 
@@ -398,18 +398,18 @@ def _scan(pages: Sequence[Any]) -> Scan:
         raise AwsError("ECR told nothing about a scan")
     status = pages[0].get("imageScanStatus") or {}
     reports = [page.get("imageScanFindings") or {} for page in pages]
-    found = {weakness: severity for report in reports for weakness, severity in _found(report)}
+    findings = {weakness: severity for report in reports for weakness, severity in _findings(report)}
     return Scan(
         status=str(status.get("status", "")),
         description=str(status.get("description", "")),
         completed=reports[0].get("imageScanCompletedAt"),
         source=reports[0].get("vulnerabilitySourceUpdatedAt"),
-        found=found,
+        findings=findings,
         announced=sum((reports[0].get("findingSeverityCounts") or {}).values()),
     )
 
 
-def _found(report: Mapping[str, Any]) -> Iterator[tuple[Vulnerability, str]]:
+def _findings(report: Mapping[str, Any]) -> Iterator[tuple[Vulnerability, str]]:
     """Basic scanning's findings name one package in their attributes, enhanced scanning's (Inspector) list several."""
     for item in report.get("findings") or ():
         attributes = {pair.get("key"): pair.get("value", "") for pair in item.get("attributes") or ()}
@@ -419,5 +419,8 @@ def _found(report: Mapping[str, Any]) -> Iterator[tuple[Vulnerability, str]]:
         details = item.get("packageVulnerabilityDetails") or {}
         name = str(details.get("vulnerabilityId") or item.get("title") or item.get("findingArn", ""))
         packages: Sequence[Mapping[str, str]] = details.get("vulnerablePackages") or ({},)
-        for held in packages:
-            yield Vulnerability(name, held.get("name", ""), held.get("version", "")), str(item.get("severity", ""))
+        for installed in packages:
+            yield (
+                Vulnerability(name, installed.get("name", ""), installed.get("version", "")),
+                str(item.get("severity", "")),
+            )

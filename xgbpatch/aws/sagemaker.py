@@ -270,8 +270,8 @@ def _pinned(image: str, digest: str) -> str:
 
 def _references(texts: Sequence[str]) -> tuple[ImageReference, ...]:
     """Each once; what no reference can be read from is no image in a registry."""
-    found: dict[ImageReference, None] = {}
+    references: dict[ImageReference, None] = {}
     for text in filter(None, texts):
         with suppress(ConfigurationError):
-            found[ImageReference.parse(text)] = None
-    return tuple(found)
+            references[ImageReference.parse(text)] = None
+    return tuple(references)

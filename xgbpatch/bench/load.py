@@ -113,12 +113,14 @@ def _wrk(program: str, url: str, body: bytes, expected: bytes, clients: int, sec
         script = Path(folder, "script.lua")
         script.write_text(_SCRIPT % folder)
         command = [program, "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "65s", "-s", str(script), url]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise XgbpatchError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
-    said = json.loads(done.stdout.strip().splitlines()[-1])
-    good = int(said["requests"]) - int(said["wrong"])
-    return Load(max(0, good), said["wrong"], said["microseconds"] / 1e6, said["p50"] / 1e6, said["p99"] / 1e6, "wrk")
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise XgbpatchError(f"wrk failed: {process.stderr.strip() or process.stdout.strip()}")
+    figures = json.loads(process.stdout.strip().splitlines()[-1])
+    good = int(figures["requests"]) - int(figures["wrong"])
+    return Load(
+        max(0, good), figures["wrong"], figures["microseconds"] / 1e6, figures["p50"] / 1e6, figures["p99"] / 1e6, "wrk"
+    )
 
 
 async def _closed(url: str, body: bytes, expected: bytes, clients: int, seconds: float, least: int = 0) -> Load:
@@ -159,12 +161,12 @@ async def _opened(url: str, body: bytes, expected: bytes, rate: float, seconds: 
                 wrong += 1
 
         begun = time.perf_counter()
-        asked = []
+        tasks = []
         for number in range(max(2, int(rate * seconds))):
             due = begun + number / rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            asked.append(asyncio.create_task(one(due)))
-        await asyncio.gather(*asked)
+            tasks.append(asyncio.create_task(one(due)))
+        await asyncio.gather(*tasks)
         took = time.perf_counter() - begun
     return _load(times, wrong, took)
 

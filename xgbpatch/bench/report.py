@@ -146,17 +146,17 @@ def _bars(bars: Mapping[str, Sequence[float]], unit: str) -> str:
     longest = max((max(turns) for turns in bars.values() if turns), default=0) or 1
     lines = []
     for number, (name, turns) in enumerate(bars.items()):
-        drawn, said = "", "not measured"
+        drawn, label = "", "not measured"
         if turns:
             least, middle, largest = (100 * each / longest for each in (min(turns), median(turns), max(turns)))
             drawn = (
                 f'<span class="fill" style="width:{middle:.1f}%"></span>'
                 f'<span class="range" style="left:{least:.1f}%;width:{largest - least:.1f}%"></span>'
             )
-            said = f"{_number(median(turns))} ({_number(min(turns))} to {_number(max(turns))}) {unit}"
+            label = f"{_number(median(turns))} ({_number(min(turns))} to {_number(max(turns))}) {unit}"
         kind = "bar first" if number == 0 else "bar"
         lines.append(
             f'<div class="{kind}"><span>{html.escape(name)}</span><span class="track">{drawn}</span>'
-            f"<span>{said}</span></div>"
+            f"<span>{label}</span></div>"
         )
     return "".join(lines)

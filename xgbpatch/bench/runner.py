@@ -85,23 +85,25 @@ class Result:
     figures: Mapping[str, Figures]
 
 
-def models(engine: Engine, maker: LocalImage, names: Sequence[str], kept: Path, progress: Progress) -> dict[str, Path]:
-    """Folders of the models, trained by the xgboost of `maker` in a container without a network; kept below `kept`."""
+def models(engine: Engine, maker: LocalImage, names: Sequence[str], root: Path, progress: Progress) -> dict[str, Path]:
+    """Folders of the models, trained by the xgboost of `maker` in a container without a network; below `root`."""
     script = Path(recipes.__file__)
-    folder = kept / f"{maker.id.rpartition(':')[2][:12]}-{sha256_of(script)[:12]}"
+    folder = root / f"{maker.id.rpartition(':')[2][:12]}-{sha256_of(script)[:12]}"
     missing = [name for name in names if not (folder / name).is_dir()]
     if missing:
         progress.line(f"Training the models {', '.join(missing)}; they are kept for the next run")
         with workspace(engine, maker.id) as directory:
             mounts = (Mount(script.parent, "/probe", read_only=True), Mount(directory, "/made"))
             command = ("-c", _PYTHON, "-", "/probe/models.py", "/made", *missing)
-            done = engine.run(
+            result = engine.run(
                 Run(maker.id, command, entrypoint=("/bin/sh",), environment={"OMP_NUM_THREADS": "1"}, mounts=mounts,
                     network="none"),
                 _TRAIN_SECONDS,
             )  # fmt: skip
-            if done.exit_code:
-                raise ContractError(f"the models could not be trained: {(done.stdout + done.stderr).strip()[-500:]}")
+            if result.exit_code:
+                raise ContractError(
+                    f"the models could not be trained: {(result.stdout + result.stderr).strip()[-500:]}"
+                )
             for name in missing:
                 part = folder / f"{name}.{os.getpid()}.part"  # a model of that name is whole, whatever ends this
                 shutil.copytree(directory / name, part, dirs_exist_ok=True)
@@ -171,8 +173,8 @@ def _serving(
 def _measured(subjects: Sequence[Subject], servers: Servers, case: Case, pace: Pace) -> dict[str, Figures]:
     body = measured.body(case)
     figures: dict[str, Figures] = {}
-    asked: dict[str, tuple[Server, bytes, float]] = {}
-    wanted: list[bytes] | None = None
+    measurable: dict[str, tuple[Server, bytes, float]] = {}
+    expected: list[bytes] | None = None
     for position, subject in enumerate(subjects):
         explains = case.explained and subject.explains
         if (case.explained and position and not explains) or (subject.peer and subject.explains != case.explained):
@@ -185,25 +187,25 @@ def _measured(subjects: Sequence[Subject], servers: Servers, case: Case, pace: P
             figures[subject.name].refused = server
             continue
         answer, seconds = _first(server, case, body)
-        told = measured.predictions(answer.body, explains) if answer.status == 200 else []
+        predictions = measured.predictions(answer.body, explains) if answer.status == 200 else []
         if answer.status != 200:
             figures[subject.name].refused = str(answer)
-        elif len(told) != case.rows_each:
-            figures[subject.name].refused = f"{len(told)} predictions for {case.rows_each} records"
-        elif wanted is not None and not (near(told, wanted) if subject.peer else told == wanted):
+        elif len(predictions) != case.rows_each:
+            figures[subject.name].refused = f"{len(predictions)} predictions for {case.rows_each} records"
+        elif expected is not None and not (near(predictions, expected) if subject.peer else predictions == expected):
             figures[subject.name].refused = "other predictions than the base's"
         else:
-            asked[subject.name] = (server, answer.body, seconds)
-        if position == 0 and told:
-            wanted = told
-    _turns(figures, asked, case, body, pace)
+            measurable[subject.name] = (server, answer.body, seconds)
+        if position == 0 and predictions:
+            expected = predictions
+    _turns(figures, measurable, case, body, pace)
     return figures
 
 
-def near(told: Sequence[bytes], wanted: Sequence[bytes]) -> bool:
+def near(predictions: Sequence[bytes], expected: Sequence[bytes]) -> bool:
     """Whether a peer, whose text and last bits are its own, predicts the same."""
     try:
-        pairs = [(float(one), float(other)) for one, other in zip(told, wanted, strict=True)]
+        pairs = [(float(one), float(other)) for one, other in zip(predictions, expected, strict=True)]
     except ValueError:
         return False
     return all(abs(one - other) <= _NEAR * max(1.0, abs(other)) for one, other in pairs)
@@ -222,16 +224,16 @@ def _first(server: Server, case: Case, body: bytes) -> tuple[Answer, float]:
 
 def _turns(
     figures: Mapping[str, Figures],
-    asked: Mapping[str, tuple[Server, bytes, float]],
+    measurable: Mapping[str, tuple[Server, bytes, float]],
     case: Case,
     body: bytes,
     pace: Pace,
 ) -> None:
     clients = 1 if case.mode == measured.BATCH else pace.clients
-    wrk = load.client_of(max((one for _, _, one in asked.values()), default=0.0))
+    wrk = load.client_of(max((one for _, _, one in measurable.values()), default=0.0))
     for number in range(pace.rounds):
-        for name in list(asked)[:: -1 if number % 2 else 1]:
-            server, expected, one = asked[name]
+        for name in list(measurable)[:: -1 if number % 2 else 1]:
+            server, expected, one = measurable[name]
             url = f"http://{server.address}{case.path}"
             before = server.container.cpu_seconds()
             if case.payloads > 1:
@@ -241,12 +243,12 @@ def _turns(
             used = server.container.cpu_seconds() - before
             figures[name].loads.append(turn)
             figures[name].cpu.append(used / max(1, turn.requests + turn.wrong))
-    if case.mode == SINGLE and asked:
-        rate = min(figures[name].rate for name in asked) / 2
-        for name, (server, expected, _) in asked.items() if rate > 0 else ():
+    if case.mode == SINGLE and measurable:
+        rate = min(figures[name].rate for name in measurable) / 2
+        for name, (server, expected, _) in measurable.items() if rate > 0 else ():
             url = f"http://{server.address}{case.path}"
             figures[name].opened.append(load.opened(url, body, expected, rate, pace.seconds))
-    for name, (server, _, _) in asked.items():
+    for name, (server, _, _) in measurable.items():
         figures[name].peak = peak(server.container)
 
 

@@ -33,8 +33,8 @@ def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
 
     Equal on any machine and day for equal input; `packages` are `name==version sha256` lines.
     """
-    asked = {**_request(spec), "name": spec.name, "asked": sorted(spec.packages)}
-    return _document_digest({**asked, "packages": sorted(packages), "overlay": overlay_digest()})
+    request = {**_request(spec), "name": spec.name, "asked": sorted(spec.packages)}
+    return _document_digest({**request, "packages": sorted(packages), "overlay": overlay_digest()})
 
 
 def asked_digest(spec: Spec) -> str:

@@ -110,20 +110,20 @@ class _Stored:
     """Blocks without compression, all of the largest size but the last: the cut of the input does not show."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._pending = bytearray()
 
     def compress(self, data: bytes, /) -> bytes:
-        self._held += data
-        found = bytearray()
+        self._pending += data
+        blocks = bytearray()
         start = 0
-        while len(self._held) - start > _LARGEST_BLOCK:
-            found += _stored_block(self._held[start : start + _LARGEST_BLOCK], last=False)
+        while len(self._pending) - start > _LARGEST_BLOCK:
+            blocks += _stored_block(self._pending[start : start + _LARGEST_BLOCK], last=False)
             start += _LARGEST_BLOCK
-        del self._held[:start]
-        return bytes(found)
+        del self._pending[:start]
+        return bytes(blocks)
 
     def flush(self) -> bytes:
-        return _stored_block(self._held, last=True)
+        return _stored_block(self._pending, last=True)
 
 
 def _stored_block(content: bytearray, last: bool) -> bytes:

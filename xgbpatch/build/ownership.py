@@ -107,15 +107,15 @@ def verify_ownership(services: Services, image: RemoteImage, base: ImageReferenc
             f'"{labels.base_digest}"',
             _REBUILD,
         )
-    found = find_image(services.registry, name, image.architecture or "amd64")
-    if found is None:
+    base_image = find_image(services.registry, name, image.architecture or "amd64")
+    if base_image is None:
         raise BaseImageError(f'the base "{name}" is gone: nothing is left to compare the image with', _REBUILD)
-    faults = list(_contradictions(image, found))
+    faults = list(_contradictions(image, base_image))
     if faults:
         raise ContractError(
             f'"{image.reference}" does not stand on the base it claims, "{name}": {"; ".join(faults)}', _REBUILD
         )
-    return OwnedImage(image, found, labels)
+    return OwnedImage(image, base_image, labels)
 
 
 def patch_contents(services: Services, owned: OwnedImage) -> PatchContents:

@@ -35,16 +35,16 @@ def resolve(spec: Spec, registry: Registry | None, engine: Engine | None = None)
     A base image without a registry host is looked up in `engine`, and needs no `registry`.
     Raises `BaseImageError` where there is no such image, `RegistryError` where the registry refuses.
     """
-    wanted = spec.base_image or catalogue.image_uri(spec.version, spec.region, spec.architecture)
-    held = engine.image(wanted.pinned) if engine and wanted.host and wanted.digest else None
-    if held:  # a digest that the engine holds needs no registry
-        _require(held, wanted, spec.architecture)
-        found = wanted
-    elif wanted.host and registry:
-        found = _in_registry(wanted, spec, registry)
+    reference = spec.base_image or catalogue.image_uri(spec.version, spec.region, spec.architecture)
+    local = engine.image(reference.pinned) if engine and reference.host and reference.digest else None
+    if local:  # a digest that the engine holds needs no registry
+        _require(local, reference, spec.architecture)
+        pinned = reference
+    elif reference.host and registry:
+        pinned = _in_registry(reference, spec, registry)
     else:
-        found = _in_engine(wanted, spec.architecture, engine)
-    return Base(found, spec.version, spec.architecture)
+        pinned = _in_engine(reference, spec.architecture, engine)
+    return Base(pinned, spec.version, spec.architecture)
 
 
 def _in_registry(reference: ImageReference, spec: Spec, registry: Registry) -> ImageReference:

@@ -120,13 +120,13 @@ def raise_together(failures: Mapping[str, XgbpatchError], count: int, what: str)
     first = next(iter(failures.values()))
     if count == 1:
         raise first
-    lines = [line for name, error in failures.items() for line in told(name, error)]
+    lines = [line for name, error in failures.items() for line in failure_lines(name, error)]
     together = XgbpatchError(f"{len(failures)} of {count} {what}", "\n".join(lines))
     together.exit_code = first.exit_code
     raise together
 
 
-def told(name: str, error: XgbpatchError) -> Iterator[str]:
+def failure_lines(name: str, error: XgbpatchError) -> Iterator[str]:
     """The lines that say what failed with `name`: the message, and below it what to do next."""
     yield f"{name}: {error.message}"
     yield from (f"  {line}" for line in error.next_step.splitlines())
@@ -183,22 +183,22 @@ def last_build(engine: Engine, selection: Selection, progress: Progress) -> tupl
     place = _place_of_build(selection)
     built = cache.read(_record(place), lambda document: _images(document, place)) or []
     if len(built) == 1:
-        found = engine.image(built[0].id)
-        if found is not None:
-            name = built[0].name if built[0].name in found.tags else found.id
+        local = engine.image(built[0].id)
+        if local is not None:
+            name = built[0].name if built[0].name in local.tags else local.id
             progress.line(f'Image: {name}, the last build of "{place}"')
-            return found, name
+            return local, name
     if built:
         names = ", ".join(image.name for image in built)
         what = f'the last build of "{place}" made {names}' + (", which is gone" if len(built) == 1 else "")
     else:
         what = f'no build of "{place}" is known'
-    held = [name for each in engine.images(SPEC_DIGEST) for name in each.tags or (each.id,)]
-    more = [f"and {len(held) - _SHOWN} more"] if len(held) > _SHOWN else []
+    listed = [name for each in engine.images(SPEC_DIGEST) for name in each.tags or (each.id,)]
+    more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
     raise ConfigurationError(
         f"no IMAGE is named, and {what}",
-        "\n  ".join(["Name one of those that the engine holds, the newest first:", *held[:_SHOWN], *more])
-        if held
+        "\n  ".join(["Name one of those that the engine holds, the newest first:", *listed[:_SHOWN], *more])
+        if listed
         else "Run `xgbpatch build` first, or name an IMAGE.",
     )
 

@@ -146,16 +146,16 @@ def target_options(function: F) -> F:
 class Signature:
     """Whether the image is to be signed, and with which key (empty: cosign's keyless way)."""
 
-    wanted: bool = False
+    enabled: bool = False
     key: str = ""
 
     def signer(self) -> Signer | None:
         """The cosign on PATH, asked for before anything is made; None where no signature is wanted."""
         from xgbpatch.publish import attachments
 
-        if self.key and not self.wanted:
+        if self.key and not self.enabled:
             raise ConfigurationError("--sign-key is for --sign", "Give --sign as well.")
-        return attachments.signer(self.key) if self.wanted else None
+        return attachments.signer(self.key) if self.enabled else None
 
 
 def sign_options(function: F) -> F:

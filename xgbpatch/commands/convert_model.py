@@ -136,14 +136,15 @@ def _converted(
     wrote = f", written by xgboost {model.file.xgboost}" if model.file.xgboost else ""
     shown.line(f"Reading {model.name}: {model.file.format.title}{wrote}")
     with tempfile.TemporaryDirectory(prefix="xgbpatch-convert-") as folder:
-        done = convert.convert(model, name, to, reader=reading, target=proving, folder=Path(folder), best=best)
+        converted = convert.convert(model, name, to, reader=reading, target=proving, folder=Path(folder), best=best)
     shown.line(
-        f"{model.name}: xgboost {done.read_by} and {done.proved_by} predict the same, bit for bit, on {done.rows} rows "
-        f"made of {done.thresholds} thresholds, which reach {done.reached} of {done.leaves} leaves"
+        f"{model.name}: xgboost {converted.read_by} and {converted.proved_by} predict the same, bit for bit, "
+        f"on {converted.rows} rows made of {converted.thresholds} thresholds, "
+        f"which reach {converted.reached} of {converted.leaves} leaves"
     )
-    for note in done.notes:
+    for note in converted.notes:
         shown.line(f"{model.name}: note: {note}")
-    return done
+    return converted
 
 
 @contextmanager
@@ -156,8 +157,8 @@ def _reader(model: Model, release: Release, image: str, region: str | None, show
         yield xgboosts.Environment.provide(release, _context.cache_folder(), shown)
         return
     with _context.connected_builder(shown) as builder:
-        held = builder.engine.require_image(image) if image else _official(builder, release, region)
-        yield xgboosts.Sealed(builder.engine, held.id, image or (*held.tags, held.id)[0])
+        local = builder.engine.require_image(image) if image else _official(builder, release, region)
+        yield xgboosts.Sealed(builder.engine, local.id, image or (*local.tags, local.id)[0])
 
 
 def _official(builder: EngineBuilder, release: Release, region: str | None) -> LocalImage:
@@ -167,5 +168,5 @@ def _official(builder: EngineBuilder, release: Release, region: str | None) -> L
     from xgbpatch.util import load_data
 
     version = [name for name, row in load_data("versions.toml").items() if row["xgboost"] == release.version][-1]
-    (found,) = Selection(Flags(region=region)).regions(())
-    return builder.pull(_context.resolve_base(builder, Spec(version, found)))
+    (region_name,) = Selection(Flags(region=region)).regions(())
+    return builder.pull(_context.resolve_base(builder, Spec(version, region_name)))

@@ -37,12 +37,12 @@ def command(region: str, as_json: bool) -> None:
     findings = list(examine(region))
     if as_json:
         document = [
-            {"name": finding.name, "level": finding.level.value, "seen": finding.seen, "fix": finding.fix}
+            {"name": finding.name, "level": finding.level.value, "seen": finding.summary, "fix": finding.fix}
             for finding in findings
         ]
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(table([(finding.level.value, finding.name, finding.seen) for finding in findings], _COLOURS))
+        click.echo(table([(finding.level.value, finding.name, finding.summary) for finding in findings], _COLOURS))
         fixes = [f"{finding.name}: {finding.fix}" for finding in findings if finding.fix]
         if fixes:  # whole, for a command is copied from here
             click.echo("\n".join(["", *fixes]))

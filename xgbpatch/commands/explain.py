@@ -113,7 +113,7 @@ def command(
     if where == "sagemaker" and not estimate:
         unfit = {"--format parquet": form == "parquet", "--names": names, "--on-error skip": on_error == "skip",
                  "--threads": threads, "second INPUT": len(inputs) > 1}  # fmt: skip
-        if several := [name for name, given in unfit.items() if given]:
+        if several := [name for name, value in unfit.items() if value]:
             raise ConfigurationError(f"a batch transform job has no {several[0]}", "Leave it out.")
         with progress.shown(quiet) as shown:
             job = _transform(model, inputs[0], output, image, role, region, instance_type, instances, label_first,
@@ -130,8 +130,8 @@ def command(
                 measured = estimates.estimate(engine, sources, options, watcher, rows or 0)
                 if (load := os.getloadavg()[0]) > 1.5 * (os.cpu_count() or 1):
                     shown.line(f"warning: this machine is busy (load {load:.0f}): a quiet one has a higher rate")
-                told = estimate_document(measured, instances, price_per_hour)
-                return click.echo(json.dumps(told, indent=2) if as_json else estimate_text(told))
+                figures = estimate_document(measured, instances, price_per_hour)
+                return click.echo(json.dumps(figures, indent=2) if as_json else estimate_text(figures))
             try:
                 parts = files.explain(engine, digest, sources, places.output_of(output, s3), options, watcher)
             except KeyboardInterrupt as interrupt:
@@ -219,10 +219,10 @@ def _transform(
     if labels is None or "shap" not in labels.features:
         raise BaseImageError(f'"{image}" does not carry the feature "shap"', "xgbpatch build --feature shap")
     s3 = S3()
-    wanted = transform.Transform(
+    request = transform.Transform(
         remote.reference, model, source, output, role, instance_type, instances, label_first
     )  # fmt: skip
-    job = transform.prepare(wanted, s3)
+    job = transform.prepare(request, s3)
     ended = transform.run(job, TransformJobs(region), s3, _Files(shown), wait=wait)
     if not wait:
         shown.line("the same command waits for it, and removes the model that it made")
@@ -254,17 +254,17 @@ def estimate_document(measured: Estimate, instances: int, price: float | None) -
     }
 
 
-def estimate_text(told: dict[str, Any]) -> str:
+def estimate_text(figures: dict[str, Any]) -> str:
     """The same for people."""
-    about = "" if told["rows_exact"] else "about "
-    cost = "" if told["cost"] is None else f"; {told['cost']:.2f} at the price given"
-    each = "1 instance" if told["instances"] == 1 else f"{told['instances']} instances"
+    about = "" if figures["rows_exact"] else "about "
+    cost = "" if figures["cost"] is None else f"; {figures['cost']:.2f} at the price given"
+    each = "1 instance" if figures["instances"] == 1 else f"{figures['instances']} instances"
     return "\n".join([
-        f"rows           {about}{told['rows']:,}",
-        f"here           {told['rows_per_second']:,.0f} rows a second (measured on {told['measured']:,})",
-        f"               {told['rows_per_cpu_second']:,.0f} rows a second of this process's processor time",
-        f"whole          {_hours(told['hours'])} of a machine like this one",
-        f"{each:<15}{_hours(told['hours_of_each'])} where each is as fast{cost}; their start is not in it",
+        f"rows           {about}{figures['rows']:,}",
+        f"here           {figures['rows_per_second']:,.0f} rows a second (measured on {figures['measured']:,})",
+        f"               {figures['rows_per_cpu_second']:,.0f} rows a second of this process's processor time",
+        f"whole          {_hours(figures['hours'])} of a machine like this one",
+        f"{each:<15}{_hours(figures['hours_of_each'])} where each is as fast{cost}; their start is not in it",
     ])  # fmt: skip
 
 

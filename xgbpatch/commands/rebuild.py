@@ -115,7 +115,7 @@ def remarks(answers: list[dict[str, Any]]) -> Iterator[str]:
     for answer in answers:
         name = answer["name"]
         if answer["error"]:
-            yield from _context.told(name, XgbpatchError(answer["error"], answer["next_step"]))
+            yield from _context.failure_lines(name, XgbpatchError(answer["error"], answer["next_step"]))
         if answer["outcome"] in ("drifted", "foreign"):
             yield from (f"{name}: {reason}" for reason in answer["reasons"])
             yield from (f"  {line}" for difference in answer["differences"] for line in difference.splitlines())
@@ -165,9 +165,9 @@ def renewed(order: _Order, progress: Progress) -> dict[str, Any]:
                 stack.enter_context(Engine.connect())
             return rebuild.make_in_registry(services, plan, place, accept_drift=order.accept_drift)
 
-        def attach(made: NewImage) -> None:
+        def attach(image: NewImage) -> None:
             options = Attachments(order.attach_sbom, order.signature.signer())
-            attachments.attach_all(services, made.reference, made.definition, options)
+            attachments.attach_all(services, image.reference, image.definition, options)
 
         steps = rebuild.RebuildSteps(
             services,

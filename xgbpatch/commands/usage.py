@@ -74,9 +74,9 @@ def _text(usage: Usage) -> str:
     rows = [(item.kind.value, item.name, item.region, _short(item)) for item in usage.behind]
     lines = [table([("KIND", "NAME", "REGION", "IMAGE"), *rows]), ""]
     for item in usage.behind:
-        said = [*item.standing.reasons, *([item.advice] if item.advice else [])]
+        comments = [*item.standing.reasons, *([item.advice] if item.advice else [])]
         title = f"{item.kind.value} {item.name} ({item.region})"
-        lines += [*(f"# {line}" for line in (title, *said)), *item.commands, ""]
+        lines += [*(f"# {line}" for line in (title, *comments)), *item.commands, ""]
     return "\n".join(lines).rstrip()
 
 

@@ -52,16 +52,16 @@ _OPTION = re.compile(r"(?:^|\s)(-{1,2}[A-Za-z][\w-]*)")
 _PATTERN_HELP = 'Write it as "{version}-{base}-{spec}".'
 
 
-def parse(given: Mapping[str, Given], folder: Path) -> Settings:
+def parse(entries: Mapping[str, Given], folder: Path) -> Settings:
     """Check every value; relative paths start at `folder`. Raises `ConfigurationError` that names the origin.
 
     Flags, variables and the file all pass through here, so they obey the same rules.
     """
     values: dict[str, Any] = {}
-    for key, item in given.items():
+    for key, item in entries.items():
         with blamed_on(item.origin):
             values[key] = PARSERS[key](item.value, folder)
-    return Settings(**values, origins={key: item.origin for key, item in given.items()})
+    return Settings(**values, origins={key: item.origin for key, item in entries.items()})
 
 
 def text_of(value: Any) -> str:

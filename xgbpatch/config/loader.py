@@ -156,7 +156,7 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...
     A place that speaks of a setting replaces all that lower places say of it; only `environment` is put together name
     by name. Raises `ConfigurationError`.
     """
-    above = parse(_given(flags), cwd).over(parse(variable_settings(environ), cwd))
+    above = parse(_flag_values(flags), cwd).over(parse(variable_settings(environ), cwd))
     file = _file_in_use(flags.config, environ, cwd)
     defaults = file.defaults if file else Settings()
     known = {name: settings.over(defaults) for name, settings in file.images.items()} if file else {}
@@ -176,7 +176,7 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...
 
 def region_of(flags: Flags, environ: Mapping[str, str], cwd: Path) -> str | None:
     """The region that applies before any image is chosen, or None where nobody names one."""
-    above = parse(_given(flags), cwd).over(parse(variable_settings(environ), cwd))
+    above = parse(_flag_values(flags), cwd).over(parse(variable_settings(environ), cwd))
     file = _file_in_use(flags.config, environ, cwd)
     return above.region or (file.defaults.region if file else None) or region_from_aws(environ)
 
@@ -288,7 +288,7 @@ def _region_named(settings: Settings, environ: Mapping[str, str]) -> str:
     return settings.region or region_from_aws(environ) or (base.ecr.region if base and base.ecr else "")
 
 
-def _given(flags: Flags) -> dict[str, Given]:
+def _flag_values(flags: Flags) -> dict[str, Given]:
     """The flags in the shape that the file's values have."""
     values: dict[str, Any] = {
         "--version": ("version", flags.version),

@@ -106,7 +106,7 @@ def difference(base: Answer, patched: Answer, added: frozenset[str] = frozenset(
     # The text of an error may have an address one digit longer.
     if differing and not (differing == ["content-length"] and left == right):
         return "; ".join(
-            f"header {name}: base {_said(base, name)}, patched {_said(patched, name)}" for name in differing
+            f"header {name}: base {_quoted(base, name)}, patched {_quoted(patched, name)}" for name in differing
         )
     if left == right:
         return ""
@@ -127,5 +127,5 @@ def _header(answer: Answer, name: str) -> str | None:
     return value
 
 
-def _said(answer: Answer, name: str) -> str:
+def _quoted(answer: Answer, name: str) -> str:
     return f'"{answer.headers[name]}"' if name in answer.headers else "absent"

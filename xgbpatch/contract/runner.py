@@ -211,8 +211,8 @@ def check(engine: Engine, image: ImageReference | str, options: Options) -> Repo
         engine.require_image(options.base)
     if options.model is not None:
         script_mode = "SAGEMAKER_PROGRAM" in local.environment
-        told = "model-files" in read_carried(local).fixes
-        require_model(options.model, any_file=script_mode or told)
+        explains_folder = "model-files" in read_carried(local).fixes
+        require_model(options.model, any_file=script_mode or explains_folder)
         if not script_mode:
             require_readable(options.model, xgboost_of_image(local), options.progress)
     with Session.opened(engine, local, options) as session:

@@ -48,9 +48,9 @@ def convert(
     """
     pickled = model.file.format is Format.PICKLE
     suffix = ".pickle" if pickled else f".{model.file.format.value}"  # xgboost goes by the suffix
-    asked, reading, proof = folder / f"model{suffix}", folder / "reading.zip", folder / "proof.zip"
-    shutil.copyfile(model.path, asked)
-    reader.ask(asked, None, {"to": to, "pickled": pickled}, reading)
+    question, reading, proof = folder / f"model{suffix}", folder / "reading.zip", folder / "proof.zip"
+    shutil.copyfile(model.path, question)
+    reader.ask(question, None, {"to": to, "pickled": pickled}, reading)
     target.ask(None, reading, {"to": to, "name": name, "best": best}, proof)
     before, after = (_about(path) for path in (reading, proof))
     if after["differences"]:

@@ -62,8 +62,8 @@ def opened(path: Path) -> Iterator[Source]:
                 files = {path.name: path}
         except _BROKEN as error:
             raise ConfigurationError(f'"{path}" is a damaged archive: {error}') from error
-        found = {name: _recognised(file) for name, file in files.items() if path.is_file() or not name.startswith(".")}
-        models = tuple(Model(name, files[name], file) for name, file in found.items() if file)
+        forms = {name: _recognised(file) for name, file in files.items() if path.is_file() or not name.startswith(".")}
+        models = tuple(Model(name, files[name], file) for name, file in forms.items() if file)
         if not models:
             names = _names(path)
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -167,7 +167,7 @@ def _repack(path: Path, part: Path, converted: Mapping[str, tuple[str, bytes]]) 
         packed = stream.read(2) == _GZIP
     with part.open("wb") as plain:
         stream_out = gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0) if packed else plain
-        with tarfile.open(path) as archive, tarfile.open(fileobj=stream_out, mode="w") as made:
+        with tarfile.open(path) as archive, tarfile.open(fileobj=stream_out, mode="w") as copy:
             for member in archive:
                 content = archive.extractfile(member) if member.isreg() else None
                 name = _name(member)
@@ -175,9 +175,9 @@ def _repack(path: Path, part: Path, converted: Mapping[str, tuple[str, bytes]]) 
                     new_name, replaced = converted[name]
                     member.name = member.name.removesuffix(name) + new_name
                     member.size = len(replaced)
-                    made.addfile(member, io.BytesIO(replaced))
+                    copy.addfile(member, io.BytesIO(replaced))
                 else:
-                    made.addfile(member, content)
+                    copy.addfile(member, content)
         if packed:
             stream_out.close()
         plain.flush()

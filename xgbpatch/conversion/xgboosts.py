@@ -111,28 +111,28 @@ class Environment:
 
         def install(part: Path) -> None:
             progress.line(f"Fetching xgboost {chosen.version} for Python {chosen.python}, once")
-            wanted = (f"xgboost=={chosen.version}", *chosen.packages)
+            requirements = (f"xgboost=={chosen.version}", *chosen.packages)
             _uv(
                 ("pip", "install", "--target", str(part), "--python", str(interpreter), "--no-deps", "--quiet",
-                 "--only-binary=:all:", "--no-python-downloads", *wanted), f"xgboost {chosen.version}", variables,
+                 "--only-binary=:all:", "--no-python-downloads", *requirements), f"xgboost {chosen.version}", variables,
             )  # fmt: skip
             (part / _SIZES).write_text(json.dumps(_sizes(part)), encoding="utf-8")
 
         # Half a gigabyte is not hashed at each use: what it answers is compared with the answer of another.
-        kept = cache.keep(path, install, lambda kept: json.loads((kept / _SIZES).read_text()) == _sizes(kept))
+        kept = cache.keep(path, install, lambda site: json.loads((site / _SIZES).read_text()) == _sizes(site))
         return cls(chosen, kept, interpreter)
 
     def ask(self, model: Path | None, reading: Path | None, settings: Mapping[str, Any], answer: Path) -> None:
         known = {"site": str(self.folder), "model": _text(model), "reading": _text(reading), "answer": str(answer)}
         command = [str(self.interpreter), "-I", "-W", "ignore", "-c", _program({**settings, **known})]
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS,
                 env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=answer.parent, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise ConversionError(f"xgboost {self.release.version} did not end within {_SECONDS} s") from None
-        _require_success(f"xgboost {self.release.version}", done.returncode, done.stderr, proving=bool(reading))
+        _require_success(f"xgboost {self.release.version}", process.returncode, process.stderr, proving=bool(reading))
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,10 @@ class Sealed:
             largest_file=_ANSWER + _ANSWER_PER_BYTE * size,
         )  # fmt: skip
         try:
-            done = self.engine.run(run, timeout=_SECONDS)
+            result = self.engine.run(run, timeout=_SECONDS)
         except EngineError as error:
             raise EngineError(f'"{self.name}" could not be asked: {error.message}', error.next_step) from error
-        _require_success(f'the xgboost of "{self.name}"', done.exit_code, done.stderr, proving=bool(reading))
+        _require_success(f'the xgboost of "{self.name}"', result.exit_code, result.stderr, proving=bool(reading))
 
 
 def program_text() -> str:
@@ -230,11 +230,11 @@ def _uv(arguments: tuple[str, ...], what: str, variables: Mapping[str, str]) -> 
     with tempfile.TemporaryDirectory(prefix="xgbpatch-uv-") as folder:
         Path(folder, "uv.toml").touch()
         command = [find_uv(), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(variables), cwd=folder)
-    if done.returncode != 0:
+        process = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(variables), cwd=folder)
+    if process.returncode != 0:
         raise PackageError(
-            f"{what} could not be fetched:\n{indexes.redacted(done.stderr.strip())}",
+            f"{what} could not be fetched:\n{indexes.redacted(process.stderr.strip())}",
             f"Asked: {indexes.named(variables)}, as the settings of uv, then those of pip, say. Or name an image that "
             "holds it with --image.",
         )
-    return done.stdout.strip()
+    return process.stdout.strip()

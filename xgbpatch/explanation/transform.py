@@ -59,8 +59,8 @@ class Job:
 
     def job_request(self, name: str) -> dict[str, Any]:
         """Of CreateTransformJob."""
-        asked = self.transform
-        source = {"S3DataType": "S3Prefix", "S3Uri": str(asked.source)}
+        transform = self.transform
+        source = {"S3DataType": "S3Prefix", "S3Uri": str(transform.source)}
         request: dict[str, Any] = {
             "TransformJobName": name, "ModelName": name,
             "MaxPayloadInMB": PAYLOAD_MEGABYTES, "BatchStrategy": "MultiRecord",
@@ -68,10 +68,10 @@ class Job:
                 "DataSource": {"S3DataSource": source}, "ContentType": self.content_type, "SplitType": "Line",
                 "CompressionType": "Gzip" if self.packed else "None",
             },
-            "TransformOutput": {"S3OutputPath": str(asked.output), "Accept": "text/csv", "AssembleWith": "Line"},
-            "TransformResources": {"InstanceType": asked.instance_type, "InstanceCount": asked.instances},
+            "TransformOutput": {"S3OutputPath": str(transform.output), "Accept": "text/csv", "AssembleWith": "Line"},
+            "TransformResources": {"InstanceType": transform.instance_type, "InstanceCount": transform.instances},
         }  # fmt: skip
-        if asked.label_first and self.content_type == _TYPES["csv"]:
+        if transform.label_first and self.content_type == _TYPES["csv"]:
             request["DataProcessing"] = {"InputFilter": "$[1:]"}
         return request
 
@@ -170,22 +170,23 @@ def _going_on(job: Job, jobs: TransformJobs, s3: S3, watcher: JobWatcher) -> Tra
 
 
 def _start(job: Job, name: str, jobs: TransformJobs, s3: S3, watcher: JobWatcher, again: bool) -> None:
-    asked = job.transform
-    if not again and (other := next(s3.objects(asked.output.folder), None)):
-        raise ConfigurationError(f'"{asked.output}" is not empty: it holds "{other.location.key}"',
+    transform = job.transform
+    if not again and (other := next(s3.objects(transform.output.folder), None)):
+        raise ConfigurationError(f'"{transform.output}" is not empty: it holds "{other.location.key}"',
                                  "Name another folder.")  # fmt: skip
     size = sum(item.size for item in job.inputs)
     watcher.line(
-        f'SageMaker in {jobs.region} gets the model "{name}": {asked.image.pinned}, {asked.model}, {asked.role}'
+        f'SageMaker in {jobs.region} gets the model "{name}": {transform.image.pinned}, {transform.model}, '
+        f"{transform.role}"
     )
     watcher.line(
-        f'and the transform job "{name}": {asked.instances} x {asked.instance_type}, {len(job.inputs)} file(s) of '
-        f"{size:,} bytes in all, to {asked.output}"
+        f'and the transform job "{name}": {transform.instances} x {transform.instance_type}, {len(job.inputs)} file(s) '
+        f"of {size:,} bytes in all, to {transform.output}"
     )
-    if asked.instances > len(job.inputs):
+    if transform.instances > len(job.inputs):
         watcher.line(
-            f"warning: a file is explained by one instance, so {asked.instances - len(job.inputs)} of "
-            f"{asked.instances} have nothing to do: split the input into more files, or ask for fewer instances"
+            f"warning: a file is explained by one instance, so {transform.instances - len(job.inputs)} of "
+            f"{transform.instances} have nothing to do: split the input into more files, or ask for fewer instances"
         )
     jobs.start(job.model_request(name), job.job_request(name))
 

@@ -123,7 +123,7 @@ def facts_of(
     document: Mapping[str, Any], digest: str, environment: Mapping[str, str], labels: Mapping[str, str]
 ) -> Facts:
     """The facts of the image `digest` from the document that `probe/facts.py` prints, and from its configuration."""
-    found = [
+    distributions = [
         Distribution(canonicalize_name(entry["name"]), entry["version"], tuple(entry["requires"]))
         for entry in document["distributions"]
         if entry["name"] and entry["version"]
@@ -131,7 +131,7 @@ def facts_of(
     return Facts(
         digest=digest,
         python=PythonFacts(**document["python"]),
-        distributions={distribution.name: distribution for distribution in found},
+        distributions={distribution.name: distribution for distribution in distributions},
         modules={name: UpstreamModule(**module) for name, module in document["modules"].items()},
         top_levels=frozenset(document["top_levels"]),
         commands=document["commands"],

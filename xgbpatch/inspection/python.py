@@ -111,15 +111,15 @@ def _base(tree: Tree, folder: str, minor: str) -> tuple[str, str]:
 def _version(tree: Tree, interpreter: tuple[str, str, str, str]) -> str:
     real, base, minor, abi = interpreter
     header = f"{base}/include/python{minor}{abi}/patchlevel.h"
-    if tree.is_file(header) and (found := _PATCHLEVEL.search(tree.read(header))):
-        return found[1].decode().rstrip("+")
+    if tree.is_file(header) and (match := _PATCHLEVEL.search(tree.read(header))):
+        return match[1].decode().rstrip("+")
     folders = dict.fromkeys([f"{base}/lib", f"{base}/lib64", *(f"/usr/{folder}" for folder in _SYSTEM_FOLDERS)])
     libraries = [f"{folder}/libpython{minor}{m}.so.1.0" for folder in folders for m in ("", "m")]
     programs = [path for path in (real, *libraries) if tree.is_file(path)]
     versions = {line.decode().rstrip("+") for path in programs for line in tree.read(path).splitlines()}
     fitting = {version for version in versions if version.startswith(f"{minor}.")}
     if len(fitting) != 1:
-        raise _unknown(f'"{real}" does not tell its version: {", ".join(sorted(fitting)) or "none is found"}')
+        raise _unknown(f'"{real}" does not tell its version: {", ".join(sorted(fitting)) or "none is match"}')
     return fitting.pop()
 
 

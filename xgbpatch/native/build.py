@@ -51,7 +51,7 @@ def complaint(path: Path) -> str:
 
 def needs_compiler() -> bool:
     """Whether `build` would compile."""
-    return any(complaint(library(machine)) and _kept(machine) is None for machine in MACHINES)
+    return any(complaint(library(machine)) and _cached_library(machine) is None for machine in MACHINES)
 
 
 def build(folder: Path = FOLDER) -> None:
@@ -63,23 +63,23 @@ def build(folder: Path = FOLDER) -> None:
 
 def _provide(machine: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
-        made = Path(folder) / target.name
-        kept = _kept(machine)
-        if kept:
-            shutil.copyfile(kept, made)
+        library = Path(folder) / target.name
+        cached = _cached_library(machine)
+        if cached:
+            shutil.copyfile(cached, library)
         else:
-            _compile(machine, made)
+            _compile(machine, library)
             with suppress(OSError):  # a cache that cannot be written costs the next checkout some seconds
-                _keep(machine, made)
-        made.chmod(0o644)
-        os.replace(made, target)
+                _keep(machine, library)
+        library.chmod(0o644)
+        os.replace(library, target)
 
 
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "native"
 
 
-def _kept(machine: str) -> Path | None:
+def _cached_library(machine: str) -> Path | None:
     """The library in the user's cache; its name holds the digests of its sources and of itself."""
     for path in _cache().glob(f"{machine}-{digest()}-*.so"):
         with suppress(OSError):
@@ -88,19 +88,19 @@ def _kept(machine: str) -> Path | None:
     return None
 
 
-def _keep(machine: str, made: Path) -> None:
+def _keep(machine: str, library: Path) -> None:
     _cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=_cache()) as folder:
-        copy = shutil.copyfile(made, Path(folder) / made.name)
+        copy = shutil.copyfile(library, Path(folder) / library.name)
         os.replace(copy, _cache() / f"{machine}-{digest()}-{hashlib.sha256(copy.read_bytes()).hexdigest()}.so")
 
 
-def _compile(machine: str, made: Path) -> None:
+def _compile(machine: str, output: Path) -> None:
     # relative names, and the folder of the sources as working directory: no path of this machine gets into the file
     sources = sorted(path.name for path in SOURCES.glob("*.c"))
     definition = f'-DXGBPATCH_SOURCES="{digest()}"'
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.2.17"]
-    subprocess.run([*zig, *FLAGS, definition, "-o", str(made), *sources, "-lm"], cwd=SOURCES, check=True)
+    subprocess.run([*zig, *FLAGS, definition, "-o", str(output), *sources, "-lm"], cwd=SOURCES, check=True)
 
 
 if __name__ == "__main__":

@@ -31,27 +31,27 @@ class Tree:
     def resolve(self, path: str) -> str:
         """The path without links, as `realpath` gives it; empty where nothing stands there."""
         left = deque(_parts(path))
-        found = ""
+        real = ""
         links = 0
         while left:
             name = left.popleft()
             if name == ".":
                 continue
             if name == "..":
-                found = posixpath.dirname(found)
+                real = posixpath.dirname(real)
                 continue
-            entry = self._entry(posixpath.join(found, name))
+            entry = self._entry(posixpath.join(real, name))
             if entry is None or (left and entry.kind not in (Kind.FOLDER, Kind.SYMLINK)):
                 return ""
             if entry.kind is not Kind.SYMLINK:
-                found = posixpath.join(found, name)
+                real = posixpath.join(real, name)
                 continue
             links += 1
             if links > _MOST_LINKS:
                 return ""
             left.extendleft(reversed(_parts(entry.link)))
-            found = "" if entry.link.startswith("/") else found
-        return f"/{found}"
+            real = "" if entry.link.startswith("/") else real
+        return f"/{real}"
 
     def entry(self, path: str) -> Entry | None:
         """What stands at the path, or None."""
@@ -99,10 +99,10 @@ class Tree:
 
     def _stack(self, path: str) -> tuple[tuple[LayerIndex, Entry], ...]:
         """What the layers hold at `path` (relative, no link followed), newest first, down to what hides the rest."""
-        found = self._stacks.get(path)
-        if found is None:
-            found = self._stacks[path] = tuple(self._stacked(path))
-        return found
+        stack = self._stacks.get(path)
+        if stack is None:
+            stack = self._stacks[path] = tuple(self._stacked(path))
+        return stack
 
     def _stacked(self, path: str) -> Iterator[tuple[LayerIndex, Entry]]:
         layers: Iterable[LayerIndex] = self.layers

@@ -52,8 +52,8 @@ def _debian_libc(stream: IO[bytes]) -> bytes:
     while line := stream.readline(_LINE):
         if line.startswith(b"Package: "):
             package = line
-        elif package == b"Package: libc6\n" and (found := _DEBIAN.match(line)):
-            return found[1]
+        elif package == b"Package: libc6\n" and (match := _DEBIAN.match(line)):
+            return match[1]
     return b""
 
 
@@ -61,14 +61,14 @@ def _matches(pattern: re.Pattern[bytes]) -> FileReader:
     """The first group of every match in a program, a line each, each once."""
 
     def keep(stream: IO[bytes]) -> bytes:
-        found: dict[bytes, None] = {}
+        groups: dict[bytes, None] = {}
         window = b""
         while piece := stream.read(_PIECE):
             window = window[-_OVERLAP:] + piece
-            found.update(dict.fromkeys(match[1] for match in pattern.finditer(window)))
-            if len(found) > 1000:
+            groups.update(dict.fromkeys(match[1] for match in pattern.finditer(window)))
+            if len(groups) > 1000:
                 raise FileTooLargeError("too many versions in one program")
-        return b"\n".join(found)
+        return b"\n".join(groups)
 
     return keep
 
@@ -138,11 +138,11 @@ class LayerIndex:
     @cached_property
     def children(self) -> Mapping[str, tuple[str, ...]]:
         """folder → the names in it."""
-        found: dict[str, list[str]] = {}
+        folders: dict[str, list[str]] = {}
         for path in self.entries:
             folder, name = posixpath.split(path)
-            found.setdefault(folder, []).append(name)
-        return {folder: tuple(names) for folder, names in found.items()}
+            folders.setdefault(folder, []).append(name)
+        return {folder: tuple(names) for folder, names in folders.items()}
 
 
 def index_layer(pieces: Iterator[bytes], descriptor: Descriptor) -> LayerIndex:
@@ -164,7 +164,7 @@ class _Draft:
         self.opaque: set[str] = set()
         self.contents: dict[str, bytes] = {}
         self._names = 0
-        self._kept = 0
+        self._content_bytes = 0
 
     def add(self, member: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
         """Take `member` in; its content is read where it is kept."""
@@ -203,8 +203,8 @@ class _Draft:
             self._take(path, keep(stream))
 
     def _take(self, path: str, content: bytes) -> None:
-        self._kept += len(content)
-        if self._kept > LARGEST_CONTENTS:
+        self._content_bytes += len(content)
+        if self._content_bytes > LARGEST_CONTENTS:
             raise FileTooLargeError("the files that tell what it holds are too large")
         self.contents[path] = content
 

@@ -96,11 +96,11 @@ class LayerReader:
         """Read what is left and hold it against size and digest; raises `RegistryError` when they differ."""
         while self._next_piece():
             pass
-        seen = f"sha256:{self._sha256.hexdigest()}"
-        if (seen, self.received) != (self._descriptor.digest, self._descriptor.size):
+        digest = f"sha256:{self._sha256.hexdigest()}"
+        if (digest, self.received) != (self._descriptor.digest, self._descriptor.size):
             raise RegistryError(
                 f'the registry sent wrong bytes for the layer "{self._descriptor.digest}": '
-                f"{self.received} of {self._descriptor.size} bytes, with digest {seen}",
+                f"{self.received} of {self._descriptor.size} bytes, with digest {digest}",
                 "Try again; a proxy or a damaged registry stands between.",
             )
 
@@ -140,13 +140,13 @@ class LayerReader:
 
 class _Plain:
     def __init__(self) -> None:
-        self._held = b""
+        self._buffer = b""
 
     def feed(self, piece: bytes) -> None:
-        self._held = piece
+        self._buffer = piece
 
     def read(self, size: int) -> bytes:
-        content, self._held = self._held[:size], self._held[size:]
+        content, self._buffer = self._buffer[:size], self._buffer[size:]
         return content
 
 
@@ -155,27 +155,27 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=31)
-        self._held = b""
+        self._buffer = b""
 
     def feed(self, piece: bytes) -> None:
-        self._held += piece
+        self._buffer += piece
 
     def read(self, size: int) -> bytes:
-        while self._held or not self._inflate.eof:
+        while self._buffer or not self._inflate.eof:
             if self._inflate.eof and not self._next_member():
                 return b""
-            content = self._inflate.decompress(self._held, size)
-            self._held = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            content = self._inflate.decompress(self._buffer, size)
+            self._buffer = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
             if content or not self._inflate.eof:
                 return content
         return b""
 
     def _next_member(self) -> bool:
         """Whether another member begins; what follows the last one (zeros, as a rule) is no part of the content."""
-        if len(self._held) < 2:
+        if len(self._buffer) < 2:
             return False
-        if not self._held.startswith(_GZIP):
-            self._held = b""
+        if not self._buffer.startswith(_GZIP):
+            self._buffer = b""
             return False
         self._inflate = zlib.decompressobj(wbits=31)
         return True

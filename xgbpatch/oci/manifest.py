@@ -49,13 +49,16 @@ class Descriptor:
     @classmethod
     def parse(cls, entry: Any, owner: str) -> Descriptor:
         """Of an entry of a JSON document; raises `RegistryError`, which says what its `owner` does without."""
-        held: Any = entry or {}
-        found = cls(held.get("digest"), held.get("mediaType"), held.get("size"))
+        document: Any = entry or {}
+        descriptor = cls(document.get("digest"), document.get("mediaType"), document.get("size"))
         if not (
-            is_digest(found.digest) and type(found.media_type) is str and type(found.size) is int and found.size >= 0
+            is_digest(descriptor.digest)
+            and type(descriptor.media_type) is str
+            and type(descriptor.size) is int
+            and descriptor.size >= 0
         ):
             raise RegistryError(f"{owner} without digest, type or size")
-        return found
+        return descriptor
 
     @property
     def document(self) -> dict[str, Any]:
@@ -113,13 +116,13 @@ def complaints(manifest: Manifest) -> tuple[str, ...]:
     """What SageMaker would refuse in `manifest`, in words; empty when it is a Docker schema 2 image manifest."""
     if manifest.is_index:
         return (f'it is an index ("{manifest.media_type}") and not one image',)
-    found = [_complaint("manifest", manifest.media_type, DOCKER_MANIFEST)]
+    complaints = [_complaint("manifest", manifest.media_type, DOCKER_MANIFEST)]
     declared = manifest.document.get("mediaType")
     if declared != manifest.media_type:
-        found.append(f'the manifest calls itself "{declared}" and was stored as "{manifest.media_type}"')
-    found.append(_complaint("configuration", manifest.config.media_type, DOCKER_CONFIG))
-    found += sorted({_complaint("layer", layer.media_type, DOCKER_LAYER) for layer in manifest.layers})
-    return tuple(complaint for complaint in found if complaint)
+        complaints.append(f'the manifest calls itself "{declared}" and was stored as "{manifest.media_type}"')
+    complaints.append(_complaint("configuration", manifest.config.media_type, DOCKER_CONFIG))
+    complaints += sorted({_complaint("layer", layer.media_type, DOCKER_LAYER) for layer in manifest.layers})
+    return tuple(complaint for complaint in complaints if complaint)
 
 
 def repaired(manifest: Manifest) -> Manifest:

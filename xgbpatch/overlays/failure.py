@@ -39,7 +39,7 @@ class _Traceback(object):
         part: Optional[BaseException] = error
         while part is not None and id(part) not in shown:
             shown.add(id(part))
-            frames = list(_kept(part))
+            frames = list(_shown_frames(part))
             for frame, following in zip(frames, [*frames[1:], None]):
                 frame.tb_next = following
             part.__traceback__ = frames[0] if frames else None
@@ -48,7 +48,7 @@ class _Traceback(object):
         return "".join(traceback.format_exception(type(error), error, error.__traceback__, *arguments, **named))
 
 
-def _kept(error: BaseException) -> Iterator[Any]:
+def _shown_frames(error: BaseException) -> Iterator[Any]:
     """The frames of a traceback but ours before the last of the base or of xgboost; of a refusal by us, ours alone."""
     frames, trace = [], error.__traceback__
     while trace is not None:

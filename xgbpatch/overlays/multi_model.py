@@ -54,8 +54,8 @@ def server_limit(environment: Mapping[str, str]) -> int:
             text = file.read()
     except (KeyError, OSError):
         return RESPONSE_BYTES
-    found = re.findall(r"^[ \t]*{}[ \t]*[=: \t][ \t]*(\S+)".format(RESPONSE_SIZE), text, re.MULTILINE)
-    value = found[-1] if found else ""
+    lines = re.findall(r"^[ \t]*{}[ \t]*[=: \t][ \t]*(\S+)".format(RESPONSE_SIZE), text, re.MULTILINE)
+    value = lines[-1] if lines else ""
     if value.startswith("$$"):  # it puts a variable there
         value = environment.get(value.strip("$"), "")
     return settings.count(value) or RESPONSE_BYTES

@@ -133,8 +133,8 @@ def record(*parsers: Any, late: bool = False, plain: bool = False) -> None:
     """
     kind = LateDMatrix if late else PlainDMatrix if plain else RecordedDMatrix
     for parser in parsers:
-        found = getattr(parser, "xgb", None)
-        if found is xgboost or (isinstance(found, RecordingXgboost) and found.DMatrix is PlainDMatrix):
+        module = getattr(parser, "xgb", None)
+        if module is xgboost or (isinstance(module, RecordingXgboost) and module.DMatrix is PlainDMatrix):
             parser.xgb = RecordingXgboost(kind)
 
 

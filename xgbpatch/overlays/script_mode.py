@@ -84,8 +84,8 @@ def explain(model: Any, dmatrix: xgboost.DMatrix, folder: Optional[str] = None, 
     if not isinstance(dmatrix, xgboost.DMatrix):
         reason = "the rows are a {}: give matrix(rows), or a DMatrix".format(type(dmatrix).__name__)
         raise NotExplained(400, "Unable to explain: " + reason)
-    asked = shap_options.pop("options", {})
-    unknown = [name for name in asked if name not in OPTIONS]
+    predict_options = shap_options.pop("options", {})
+    unknown = [name for name in predict_options if name not in OPTIONS]
     if unknown:
         reason = "predict with {} has no explanation; explained: {}".format(quoted(unknown[0]), ", ".join(OPTIONS))
         raise NotExplained(400, "Unable to explain: " + reason)
@@ -93,7 +93,7 @@ def explain(model: Any, dmatrix: xgboost.DMatrix, folder: Optional[str] = None, 
     for member in model if isinstance(model, list) else [model]:
         booster, cut = _booster(member)
         _predictor().model(booster, serve_utils.XGB_FORMAT, folder or getattr(member, "folder", None))
-        calls.append(PredictCall(booster, dict(PREDICT, **dict(cut, **asked))))
+        calls.append(PredictCall(booster, dict(PREDICT, **dict(cut, **predict_options))))
     defaults = settings.read(os.environ).response_options.shap_options(interactions=False)
     options = replace(defaults, **shap_options)
     explanation = _predictor().explain(prediction.Evaluation(dmatrix, tuple(calls)), options)

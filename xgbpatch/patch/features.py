@@ -100,7 +100,7 @@ def features_of(version: str) -> tuple[Feature, ...]:
     from xgbpatch import catalogue
 
     expected = {info.version: info.xgboost for info in catalogue.versions()}
-    return tuple(found for found in FEATURES.values() if found.works_with(expected.get(version, "")))
+    return tuple(feature for feature in FEATURES.values() if feature.works_with(expected.get(version, "")))
 
 
 def _feature(name: str, row: Mapping[str, Any]) -> Feature:
@@ -151,7 +151,7 @@ class Fix:
 
 def fixes_of(version: str) -> tuple[Fix, ...]:
     """The fixes for bugs that are known of a version of the official image."""
-    return tuple(found for found in FIXES.values() if version in found.versions)
+    return tuple(fix for fix in FIXES.values() if version in fix.versions)
 
 
 def chosen_fixes(names: tuple[str, ...], version: str) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ def chosen_fixes(names: tuple[str, ...], version: str) -> tuple[str, ...]:
 
     Raises `ConfigurationError` for a fix whose bug is not known of that version.
     """
-    known = tuple(found.name for found in fixes_of(version))
+    known = tuple(fix.name for fix in fixes_of(version))
     for name in names:
         if name not in (ALL, *known):
             raise ConfigurationError(
@@ -174,7 +174,7 @@ def chosen_fixes_for_own_base(names: tuple[str, ...], version: str) -> tuple[str
 
     `all` means what is known of `version`, or every fix where nobody has looked at such a version.
     """
-    known = tuple(found.name for found in fixes_of(version)) or tuple(FIXES)
+    known = tuple(fix.name for fix in fixes_of(version)) or tuple(FIXES)
     return _expanded(names, known)
 
 

@@ -49,10 +49,10 @@ def bound(node: ast.AST) -> Iterator[str]:
 def binding(tree: ast.AST, name: str) -> tuple[ast.AST, ...]:
     """The statements of a module or class that bind `name`, dots leading into classes; none where nothing does."""
     head, _, rest = name.partition(".")
-    found = tuple(node for node in top_level(tree) if head in bound(node))
+    nodes = tuple(node for node in top_level(tree) if head in bound(node))
     if not rest:
-        return found
-    return tuple(inner for node in found if isinstance(node, ast.ClassDef) for inner in binding(node, rest))
+        return nodes
+    return tuple(inner for node in nodes if isinstance(node, ast.ClassDef) for inner in binding(node, rest))
 
 
 def excerpt(source: str, name: str) -> str:
@@ -67,14 +67,14 @@ def substance(source: str, name: str) -> str | None:
     None where nothing binds `name`; raises `SyntaxError` for text that this Python cannot read.
     """
     module = _read(source)
-    found = binding(module.tree, name)
-    return "\n".join(normalised(_text(module, node, name)) for node in found) if found else None
+    nodes = binding(module.tree, name)
+    return "\n".join(normalised(_text(module, node, name)) for node in nodes) if nodes else None
 
 
 def parameters(source: str, name: str) -> str:
     """The parameters of the function `name`, as `(a, b=1)`; empty where it is none. Raises `SyntaxError`."""
-    found = [node for node in binding(_read(source).tree, name) if isinstance(node, ast.FunctionDef)]
-    return " / ".join(f"({ast.unparse(node.args)})" for node in found)
+    functions = [node for node in binding(_read(source).tree, name) if isinstance(node, ast.FunctionDef)]
+    return " / ".join(f"({ast.unparse(node.args)})" for node in functions)
 
 
 def normalised(text: str) -> str:
@@ -138,8 +138,8 @@ def _read(source: str) -> _ParsedModule:
 def _text(module: _ParsedModule, node: ast.AST, name: str) -> str:
     """Of an import just the one name: its neighbours are nobody's business."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        kept = [item for item in node.names if _imported_as(item) == name.rpartition(".")[2]]
-        return "\n".join(_import(node, item) for item in kept)
+        aliases = [item for item in node.names if _imported_as(item) == name.rpartition(".")[2]]
+        return "\n".join(_import(node, item) for item in aliases)
     decorators: Iterable[ast.expr] = getattr(node, "decorator_list", ())
     return "\n".join([*(f"@{module.segment(item)}" for item in decorators), module.segment(node)])
 
@@ -205,8 +205,8 @@ class Seam:
 
     def carries(self, features: Sequence[str], fixes: Sequence[str]) -> bool:
         """Whether an image with these stands on it."""
-        asked = bool(features or fixes) if self.images == ANY else self.images == EVERY
-        return asked or not self.features.isdisjoint(features) or not self.fixes.isdisjoint(fixes)
+        by_images = bool(features or fixes) if self.images == ANY else self.images == EVERY
+        return by_images or not self.features.isdisjoint(features) or not self.fixes.isdisjoint(fixes)
 
 
 @cache

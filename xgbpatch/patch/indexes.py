@@ -54,8 +54,8 @@ def variables() -> dict[str, str]:
 
 def named(environment: Mapping[str, str]) -> str:
     """The indexes that uv asks, for a message: without credentials."""
-    found = dict.fromkeys(redacted(url) for _, url in _indexes(environment))
-    return ", ".join(found) or _PYPI
+    urls = dict.fromkeys(redacted(url) for _, url in _indexes(environment))
+    return ", ".join(urls) or _PYPI
 
 
 def redacted(text: str) -> str:

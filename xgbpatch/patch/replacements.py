@@ -86,8 +86,8 @@ def _refuse_missing_names(replacement: Replacement, facts: Facts, text: str) -> 
         raise ReplacementError(f'"{replacement.source}" is not valid Python: {error}') from error
     if names is None:
         return
-    wanted = [*needs(_trees(replacement, facts), facts.modules), *_ENTRY_POINTS]
-    missing = sorted(need for need in wanted if need.module == replacement.module and need.name not in names)
+    needed = [*needs(_trees(replacement, facts), facts.modules), *_ENTRY_POINTS]
+    missing = sorted(need for need in needed if need.module == replacement.module and need.name not in names)
     missing = [need for need in missing if f"{need.module}.{need.name}" not in facts.modules]
     if missing:
         lines = "\n".join(f'  "{need.name}", needed by {need.by}' for need in missing)

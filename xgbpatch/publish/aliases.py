@@ -81,12 +81,12 @@ def withdrawn_digest(registry: Registry, alias: ImageReference) -> str:
     Right after a rollback `.previous` names it too. A rollback that was cut off before that has left `.previous` on
     what the alias names now. Either ends with the next move forward.
     """
-    taken = registry.head(memory_tag(alias, WITHDRAWN))
-    if taken is None:
+    withdrawn = registry.head(memory_tag(alias, WITHDRAWN))
+    if withdrawn is None:
         return ""
     heads = [registry.head(alias), registry.head(memory_tag(alias, PREVIOUS))]
     now, previous = (head.digest if head else "" for head in heads)
-    return taken.digest if taken.digest != now and previous in (taken.digest, now) else ""
+    return withdrawn.digest if withdrawn.digest != now and previous in (withdrawn.digest, now) else ""
 
 
 def refuse_version_tag(registry: Registry, alias: ImageReference, manifest: Manifest) -> None:

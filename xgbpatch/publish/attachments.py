@@ -93,8 +93,8 @@ def sign(signer: Signer, image: ImageReference, keychain: Callable[[ImageReferen
         except OSError as error:
             raise SigningError(f'"{signer.program}" cannot be run: {error.strerror}', _INSTALL) from error
     if ended.returncode != 0:
-        said = (ended.stderr.strip() or ended.stdout.strip() or "it said nothing")[-2000:]
-        raise SigningError(f'cosign did not sign "{image.pinned}", exit {ended.returncode}:\n{said}', _next(signer))
+        output = (ended.stderr.strip() or ended.stdout.strip() or "it said nothing")[-2000:]
+        raise SigningError(f'cosign did not sign "{image.pinned}", exit {ended.returncode}:\n{output}', _next(signer))
 
 
 @contextmanager

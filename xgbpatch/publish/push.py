@@ -99,7 +99,7 @@ class Publisher:
             )
         if destination.ensure_repository(request.destination, request.options):
             self._progress.line(f'created repository "{request.destination.name}"')
-        present = self._held(request)
+        present = self._present(request)
         if present is None:
             manifest, repaired = self._send(request)
         else:
@@ -132,7 +132,7 @@ class Publisher:
             self._progress.line(f'alias "{alias}" points to "{digest}"')
         return replace(published, aliases=tuple(place.with_digest(digest) for place in places))
 
-    def _held(self, request: PushRequest) -> Manifest | None:
+    def _present(self, request: PushRequest) -> Manifest | None:
         """The manifest under the tag where it is this very image, None where the tag is free."""
         manifest = self._registry.find(request.destination)
         difference = self._difference(manifest, request) if manifest else ""
@@ -176,9 +176,9 @@ class Publisher:
         if self._engine.information().containerd_store:
             landing = destination.with_tag(INCOMING + secrets.token_hex(6))
         with self._pushed(request.image, landing) as digest:
-            sent = self._registry.manifest(landing.with_digest(digest))
-            manifest, repaired = self._fit(sent, request)
-            if landing != destination and (present := self._held(request)):  # minutes have passed
+            uploaded = self._registry.manifest(landing.with_digest(digest))
+            manifest, repaired = self._fit(uploaded, request)
+            if landing != destination and (present := self._present(request)):  # minutes have passed
                 return present, False
             if repaired or landing != destination:
                 self._registry.put_manifest(destination, manifest)

@@ -62,11 +62,11 @@ def gate(
             f'the scans of "{patched}" and its base cannot be compared: {error.message}',
             f"{error.next_step} The image stands under its version tag, no alias moved; {_WITHOUT}".strip(),
         ) from error
-    added = sorted(over.found.keys() - under.found.keys())  # not by severity, which ECR may change
+    added = sorted(over.findings.keys() - under.findings.keys())  # not by severity, which ECR may change
     if not added:
-        services.progress.line(f"scans: {len(over.found)} findings, {len(under.found)} in the base, none added")
+        services.progress.line(f"scans: {len(over.findings)} findings, {len(under.findings)} in the base, none added")
         return
-    names = ", ".join(f"{item.name} ({over.found[item]}) in {item.package} {item.version}" for item in added)
+    names = ", ".join(f"{item.name} ({over.findings[item]}) in {item.package} {item.version}" for item in added)
     age = ""
     if under.source and over.source and under.source < over.source:
         age = f"The base was scanned with an older list ({under.source:%Y-%m-%d %H:%M}): push again in a day. "
@@ -124,7 +124,7 @@ class _Waiting:
         while True:
             scan = self.images.scan(self.digest)
             if scan is not None and self._is_settled(scan):
-                if scan.found or empty_before:
+                if scan.findings or empty_before:
                     return scan
                 empty_before = True
             if time.monotonic() >= deadline:
@@ -139,7 +139,7 @@ class _Waiting:
             )
         if scan.status in _UNDER_WAY or scan.completed is None:
             return False
-        return (self.after is None or scan.completed > self.after) and bool(scan.found or not scan.announced)
+        return (self.after is None or scan.completed > self.after) and bool(scan.findings or not scan.announced)
 
     def _late(self, scan: Scan | None, patience: ScanTimeout) -> ScanError:
         image, state = f"{self.images.place.name}@{self.digest}", scan.status if scan else "no scan"

@@ -123,8 +123,8 @@ def body_from(stream: Stream, offset: int) -> Iterator[bytes]:
 
 def received_bytes(header: str) -> int:
     """How many bytes of an upload a registry has, by its `Range`. `0-0` is what distribution says of none."""
-    found = _STANDS.fullmatch(header.strip())
-    last = number(found[1]) if found else None
+    match = _STANDS.fullmatch(header.strip())
+    last = number(match[1]) if match else None
     return last + 1 if last else 0
 
 

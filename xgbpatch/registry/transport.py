@@ -244,10 +244,10 @@ class RegistrySession:
     def _response(self, request: Request) -> requests.Response:
         key, url = self._key(request.reference), self._url(request)
         for _ in range(_AUTHORIZATIONS):
-            sent = self._authorizations.get(key, "") if host_of(url) == key[0] else ""
-            response = self._once(request, url, sent)
+            authorization = self._authorizations.get(key, "") if host_of(url) == key[0] else ""
+            response = self._once(request, url, authorization)
             registrys_own = {host_of(url), host_of(response.url)} == {key[0]}  # and not that of a store behind it
-            if not registrys_own or not self._renew(request.reference, response, sent):
+            if not registrys_own or not self._renew(request.reference, response, authorization):
                 return response
             response.close()
         return self._once(request, url, self._authorizations.get(key, ""))
@@ -264,8 +264,8 @@ class RegistrySession:
         """One a thread: `requests` promises nothing for a session that several use."""
         if not hasattr(self._threads, "connections"):
             self._threads.connections = Connections()
-        found: Connections = self._threads.connections
-        return found
+        connections: Connections = self._threads.connections
+        return connections
 
     def _key(self, reference: ImageReference) -> tuple[str, str]:
         """Under which an authorization is kept: the host as `host_of` gives it, and the repository."""
@@ -292,22 +292,22 @@ class RegistrySession:
             self._schemes[host] = "https" if _speaks_tls(host) else "http"
         return self._schemes[host]
 
-    def _renew(self, reference: ImageReference, response: requests.Response, sent: str) -> bool:
-        """After a refusal of `sent`: get what the registry wants; returns whether there is something new to send."""
+    def _renew(self, reference: ImageReference, response: requests.Response, authorization: str) -> bool:
+        """After a refusal of `authorization`: get what the registry wants; returns whether there is something new."""
         if response.status_code not in (401, 403):
             return False
         key = self._key(reference)
         with self._renewal:
             known = self._authorizations.get(key, "")
-            if known != sent:  # another thread was faster
+            if known != authorization:  # another thread was faster
                 return True
             if response.status_code == 401:
                 new = self._answer_to(response.headers.get("WWW-Authenticate", ""), reference)
                 self._authorizations[key] = new
             else:  # ECR refuses a token that has expired with 403
-                new = basic(self._credentials_for(reference)) if sent.startswith("Basic ") else ""
-                self._authorizations[key] = new or sent
-            return bool(new) and new != sent
+                new = basic(self._credentials_for(reference)) if authorization.startswith("Basic ") else ""
+                self._authorizations[key] = new or authorization
+            return bool(new) and new != authorization
 
     def _answer_to(self, challenge: str, reference: ImageReference) -> str:
         """The authorization that a registry's `WWW-Authenticate` asks for; empty where it asks for none we know."""

@@ -44,8 +44,8 @@ class Rows:
     def take(self, places: Any) -> Rows:
         """The rows at `places`: a slice, an array of numbers, or of truth values."""
         columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        kept: dict[str, Any] = {name: None if each is None else each[places] for name, each in columns.items()}
-        return Rows(**kept)
+        chosen: dict[str, Any] = {name: None if each is None else each[places] for name, each in columns.items()}
+        return Rows(**chosen)
 
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
@@ -294,12 +294,12 @@ def _of_names(block: Block, names: tuple[str, ...], width: int) -> Layout:
             features -= 1
         end = bases[0] + 1 + features
     features = (end - bases[0]) // len(bases) - 1
-    kept = tuple(names[bases[0] + 1 : bases[0] + 1 + features])
+    own = tuple(names[bases[0] + 1 : bases[0] + 1 + features])
     if len(bases) > 1:
-        kept = tuple(name.removesuffix("_0") for name in kept)
+        own = tuple(name.removesuffix("_0") for name in own)
     if features < 1 or any(place != bases[0] + number * (features + 1) for number, place in enumerate(bases)):
         raise ConfigurationError(f'"{block.path}" has no equal number of features behind each base value', _LAYOUTS)
-    return Layout(bases[0], len(bases), features, names=kept, ignored=len(names) - end)
+    return Layout(bases[0], len(bases), features, names=own, ignored=len(names) - end)
 
 
 def _documents(path: Path, number: int, line: bytes) -> Iterator[Any]:

@@ -85,7 +85,7 @@ class Sample:
 
     def __init__(self, cells_of_a_row: int):
         self.limit = max(200, min(SAMPLE_ROWS, SAMPLE_CELLS // cells_of_a_row))
-        self._kept: Rows | None = None
+        self._rows: Rows | None = None
         self._waiting: list[Rows] = []  # of which too few came to sort all of them again
         self._highest = np.iinfo(np.uint64).max  # the largest ticket that still counts
 
@@ -102,13 +102,13 @@ class Sample:
         """The sample, None before the first row."""
         if self._waiting:
             self._settle()
-        return self._kept
+        return self._rows
 
     def _settle(self) -> None:
-        candidates = Rows.joined([*([] if self._kept is None else [self._kept]), *self._waiting])
+        candidates = Rows.joined([*([] if self._rows is None else [self._rows]), *self._waiting])
         tickets = _ticket(candidates.numbers)
         order = np.argsort(tickets, kind="stable")[: self.limit]
-        self._kept, self._waiting = candidates.take(order), []
+        self._rows, self._waiting = candidates.take(order), []
         if len(order) == self.limit:
             self._highest = int(tickets[order[-1]])
 
@@ -136,13 +136,13 @@ class Cohort:
 class Totals:
     """Sums over all rows, of arrays (outputs, features), and the rows of the highest and the lowest prediction."""
 
-    def __init__(self, wanted: tuple[int, ...] = ()):
+    def __init__(self, rows: tuple[int, ...] = ()):
         self.count = 0
         self.additivity = Additivity()
         self.cohorts: dict[float, Cohort] | None = {}
-        self.chosen: dict[int, Rows] = {}  # the rows of `wanted`, by number
+        self.chosen: dict[int, Rows] = {}  # those that were named, by number
         self.extremes: dict[str, Rows] = {}
-        self._wanted = np.array(wanted, np.int64)
+        self._numbers = np.array(rows, np.int64)
 
     def add(self, rows: Rows) -> None:
         """Add these rows to every sum."""
@@ -169,7 +169,7 @@ class Totals:
         return result
 
     def _keep(self, rows: Rows) -> None:
-        for place in np.flatnonzero(np.isin(rows.numbers, self._wanted)).tolist():
+        for place in np.flatnonzero(np.isin(rows.numbers, self._numbers)).tolist():
             self.chosen[int(rows.numbers[place])] = rows.take(slice(place, place + 1))
         first = rows.predictions[:, 0]
         for title, place, sign in (("highest", int(first.argmax()), 1), ("lowest", int(first.argmin()), -1)):

@@ -72,8 +72,8 @@ class Summary:
         keys = np.where(np.isnan(column), np.nan, np.searchsorted(cuts, column, side="left"))
         edges = [f"up to {cuts[0]:.4g}", *(f"{a:.4g} to {b:.4g}" for a, b in pairwise(cuts))]
         edges.append(f"above {cuts[-1]:.4g}")
-        found = cohorts_of(self.sample, keys)
-        return [("missing" if key < 0 else edges[int(key)], cohort) for key, cohort in sorted(found.items())], False
+        cohorts = cohorts_of(self.sample, keys)
+        return [("missing" if key < 0 else edges[int(key)], cohort) for key, cohort in sorted(cohorts.items())], False
 
 
 def summarise(paths: Sequence[Path], hints: Hints, beside: Beside, shown: Shown, progress: Progress) -> Summary:
@@ -83,9 +83,9 @@ def summarise(paths: Sequence[Path], hints: Hints, beside: Beside, shown: Shown,
     or labels beside them do not fit.
     """
     own = features.names_of(beside)
-    given = beside.names
-    if hints.features is None and (given or (hints.joined and own)):
-        hints = replace(hints, features=len(given or own))
+    headings = beside.names
+    if hints.features is None and (headings or (hints.joined and own)):
+        hints = replace(hints, features=len(headings or own))
     explanations = Explanations(paths, hints)
     totals, quality = Totals(shown.rows), Quality()
     sample: Sample | None = None
@@ -96,7 +96,7 @@ def summarise(paths: Sequence[Path], hints: Hints, beside: Beside, shown: Shown,
     assert layout is not None
     if not 0 <= shown.output < layout.outputs:
         raise ConfigurationError(f"--class {shown.output}: the explanations have {layout.outputs} classes, from 0")
-    names = given or layout.names or (own if len(own) == layout.features else ())
+    names = headings or layout.names or (own if len(own) == layout.features else ())
     if names and len(names) != layout.features:
         raise ConfigurationError(f"{len(names)} names, and the explanations have {layout.features} features")
     for rows in features.joined(_chain(first, blocks), replace(beside, names=names)):
@@ -112,12 +112,12 @@ def summarise(paths: Sequence[Path], hints: Hints, beside: Beside, shown: Shown,
     assert sample.rows is not None
     if missing := [number for number in shown.rows if number not in totals.chosen]:
         raise ConfigurationError(f"--row {missing[0]}: there are {totals.count} rows, from 1")
-    kept = sample.rows
-    if kept.data is not None and np.isnan(kept.data).all():
-        kept = replace(kept, data=None)
+    sample_rows = sample.rows
+    if sample_rows.data is not None and np.isnan(sample_rows.data).all():
+        sample_rows = replace(sample_rows, data=None)
     return Summary(
         tuple(explanations.files), layout, unique(names or [f"f{place}" for place in range(layout.features)]), totals,
-        kept, quality if quality.count else None, explanations.unexplained, shown.output,
+        sample_rows, quality if quality.count else None, explanations.unexplained, shown.output,
         beside.cohort,
     )  # fmt: skip
 

@@ -115,9 +115,9 @@ def csv_blocks(path: Path, header: bool, missing: bool = False) -> Iterator[Bloc
     names = b""
     for numbers, lines in lines_of(path):
         names = names or (lines[0] if header else b"")
-        kept = [place for place, line in enumerate(lines) if line != names]
-        if kept:
-            yield parse_csv(path, [numbers[place] for place in kept], [lines[place] for place in kept], missing)
+        places = [place for place, line in enumerate(lines) if line != names]
+        if places:
+            yield parse_csv(path, [numbers[place] for place in places], [lines[place] for place in places], missing)
 
 
 def parse_csv(path: Path | str, numbers: Sequence[int], lines: Sequence[bytes], missing: bool = False) -> Block:

@@ -41,14 +41,14 @@ class Repository:
 
     def tags(self) -> dict[str, str]:
         """Digests by tag."""
-        found = {link.parts[-3]: _read(link) for link in self._manifests.glob("tags/*/current/link")}
-        return {tag: digest for tag, digest in found.items() if digest}
+        digests = {link.parts[-3]: _read(link) for link in self._manifests.glob("tags/*/current/link")}
+        return {tag: digest for tag, digest in digests.items() if digest}
 
     def images(self) -> dict[str, float]:
         """When each manifest was pushed (seconds since 1970), by digest, the oldest first."""
         links = self._manifests.glob("revisions/sha256/*/link")
-        found = {digest: link.stat().st_mtime for link in links if (digest := _read(link))}
-        return dict(sorted(found.items(), key=lambda one: one[1]))
+        times = {digest: link.stat().st_mtime for link in links if (digest := _read(link))}
+        return dict(sorted(times.items(), key=lambda one: one[1]))
 
     def find(self, digest: str, tag: str) -> str:
         """The digest that is meant: by digest, by tag, or by both where they agree; empty where there is none."""
@@ -298,12 +298,12 @@ class Calls:
     def read(self, region: str, arguments: Mapping[str, Any]) -> Call | None:
         """The call, or None where it names no repository of ours."""
         account, name = arguments.get("registryId") or self.state.account, str(arguments.get("repositoryName", ""))
-        found = [one for one in self.state.registries if (one.account, one.region) == (account, region)]
-        if not found or not _NAME.fullmatch(name):
+        owners = [one for one in self.state.registries if (one.account, one.region) == (account, region)]
+        if not owners or not _NAME.fullmatch(name):
             return None
-        repository = Repository(registries.store(found[0], self.state), name)
-        in_base = registries.is_base(found[0], self.state)
-        return Call(arguments, found[0], repository, None if in_base else _record(found[0], name), in_base)
+        repository = Repository(registries.store(owners[0], self.state), name)
+        in_base = registries.is_base(owners[0], self.state)
+        return Call(arguments, owners[0], repository, None if in_base else _record(owners[0], name), in_base)
 
     def handler(self, operation: str, call: Call) -> Callable[[Call], Answer] | None:
         """What answers that operation here; None where moto does."""
@@ -320,8 +320,8 @@ class Calls:
         }
         if call.in_base and operation not in reading:
             return partial(_deny, operation)
-        found = {**reading, **writing}.get(operation)
-        return _miss if found and not call.exists else found
+        handler = {**reading, **writing}.get(operation)
+        return _miss if handler and not call.exists else handler
 
     def _link_layer(self, call: Call) -> Answer:
         digest = str(call.arguments.get("layerDigest"))
@@ -397,13 +397,13 @@ def _check_layers(call: Call) -> Answer:
 
 def _get_images(call: Call) -> Answer:
     images, failures = [], []
-    for asked in call.arguments["imageIds"]:
-        tag = asked.get("imageTag", "")
-        if digest := call.repository.find(asked.get("imageDigest", ""), tag):
+    for identifier in call.arguments["imageIds"]:
+        tag = identifier.get("imageTag", "")
+        if digest := call.repository.find(identifier.get("imageDigest", ""), tag):
             images.append(_image(call, digest, tag))
         else:
             words = "Requested image not found"
-            failures.append({"imageId": asked, "failureCode": "ImageNotFound", "failureReason": words})
+            failures.append({"imageId": identifier, "failureCode": "ImageNotFound", "failureReason": words})
     return {"images": images, "failures": failures}
 
 

@@ -123,7 +123,7 @@ def trust_authority(journal: Journal, certificates_directory: Path) -> None:
         for registry in state.registries:
             target = certificates_directory / registry.host / "ca.crt"
             if target.exists():
-                raise _taken(state, registry.host, target)
+                raise _name_conflict(state, registry.host, target)
             try:
                 for folder in reversed(target.parents):
                     if not folder.exists():
@@ -145,7 +145,7 @@ def distrust_authority(state: SandboxState) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _taken(state: SandboxState, host: str, target: Path) -> SandboxError:
+def _name_conflict(state: SandboxState, host: str, target: Path) -> SandboxError:
     if other := owners(state.hosts).get(host):
         return SandboxError(
             f'"{host}" is the name of a registry of the sandbox in "{other}" ("{target}")',

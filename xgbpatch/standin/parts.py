@@ -52,10 +52,10 @@ def _apt_get(*arguments: str) -> str:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     command = ["apt-get", "-o", "DPkg::Lock::Timeout=600", *arguments]  # another apt-get may be at work
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     except FileNotFoundError:
         return "this is no Debian"
-    return (_last_lines(done.stderr) or "apt-get failed") if done.returncode else ""
+    return (_last_lines(process.stderr) or "apt-get failed") if process.returncode else ""
 
 
 def _last_lines(text: str) -> str:
@@ -106,10 +106,10 @@ def debian_tree(debian: Debian, progress: Progress) -> Iterator[Path]:
         progress.line(f"debootstrap {debian.name}: about a minute, once")
         options = ["--variant=minbase", f"--cache-dir={packages}", f"--include={','.join(debian.packages)}"]
         command = ["debootstrap", *options, debian.name, str(root), debian.mirror]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode:
             raise SandboxError(
-                f'debootstrap of "{debian.name}" from "{debian.mirror}" failed: {_last_lines(done.stdout)}',
+                f'debootstrap of "{debian.name}" from "{debian.mirror}" failed: {_last_lines(process.stdout)}',
                 "Is the mirror reachable, and is there 1 GB of room in the temporary folder?",
             )
         yield root
@@ -132,8 +132,8 @@ def _without_omitted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
 def _mirror(suite: str) -> str:
     """The first archive that apt is configured with for that release."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    for line in done.stdout.splitlines():
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    for line in process.stdout.splitlines():
         uri, release, component = line.split()
         if release == suite and component == "main" and "security" not in uri:
             return uri
@@ -207,11 +207,11 @@ def _ask(executable: str) -> Interpreter | None:
     answer = _output([executable, "-I", "-c", _ASK])
     if not answer:
         return None
-    said = json.loads(answer)
-    library = Path(said["library"])
+    facts = json.loads(answer)
+    library = Path(facts["library"])
     shared = library.suffix != ".a" and library.is_file()
     interpreter = Interpreter(
-        said["version"], Path(said["executable"]), Path(said["stdlib"]), library if shared else None
+        facts["version"], Path(facts["executable"]), Path(facts["stdlib"]), library if shared else None
     )
     whole = interpreter.executable.is_file() and (interpreter.stdlib / "os.py").is_file()
     return interpreter if whole else None
@@ -340,7 +340,7 @@ def fill_wheelhouse(pins: Sequence[str], interpreter: Interpreter, progress: Pro
                 _relax(python, wheels, pins)
             shutil.move(wheels, part)
 
-    folder = cache.keep(folder, make, lambda kept: _holds_wheels(kept, pins))
+    folder = cache.keep(folder, make, lambda wheels: _holds_wheels(wheels, pins))
     return Wheelhouse(folder, _moved(pins, folder))
 
 
@@ -356,8 +356,8 @@ def _holds_wheels(folder: Path, pins: Sequence[str]) -> bool:
 def _require_compiler(interpreter: Interpreter, progress: Progress) -> None:
     """Two of the pins come as sources with a little C: a compiler, and Python's headers, which Debian packs apart."""
     question = "import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path('include'), 'Python.h').is_file())"
-    asked = [str(interpreter.executable), "-I", "-c", question]
-    headers = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() == "True"
+    command = [str(interpreter.executable), "-I", "-c", question]
+    headers = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "True"
     missing = [] if shutil.which("gcc") else ["gcc", "libc6-dev"]
     missing += [] if headers else [f"python{interpreter.minor}-dev"]
     if missing:
@@ -368,12 +368,12 @@ def _relax(python: Path, wheels: str, pins: Sequence[str]) -> None:
     """Take each pin on its own, then resolve those that failed beside the ones that did not."""
     binary = ("--only-binary", _BUILT_BY_OTHERS, "--prefer-binary")
     failed = [pin for pin in pins if _pip(python, "wheel", "--quiet", "--no-deps", *binary, "--wheel-dir", wheels, pin)]
-    kept = [pin for pin in pins if pin not in failed]
+    constrained = [pin for pin in pins if pin not in failed]
     constraints = Path(wheels).parent / "constraints.txt"
-    constraints.write_text("\n".join(kept), encoding="utf-8")
-    wanted = [pin.replace("==", ">=") for pin in failed]
+    constraints.write_text("\n".join(constrained), encoding="utf-8")
+    requirements = [pin.replace("==", ">=") for pin in failed]
     options = ("--quiet", *binary, "--constraint", str(constraints), "--find-links", wheels, "--wheel-dir", wheels)
-    failure = _pip(python, "wheel", *options, *wanted)
+    failure = _pip(python, "wheel", *options, *requirements)
     if failure:
         raise SandboxError(
             f'no wheels of "{", ".join(failed)}" for "{python}": {failure}',
@@ -382,12 +382,12 @@ def _relax(python: Path, wheels: str, pins: Sequence[str]) -> None:
 
 
 def _environment(folder: Path, interpreter: Interpreter) -> Path:
-    done = subprocess.run(
+    process = subprocess.run(
         [str(interpreter.executable), "-m", "venv", str(folder)], capture_output=True, text=True, check=False
     )
-    if done.returncode:
+    if process.returncode:
         raise SandboxError(
-            f'"{interpreter.executable} -m venv" failed: {_last_line(done.stdout + done.stderr)}',
+            f'"{interpreter.executable} -m venv" failed: {_last_line(process.stdout + process.stderr)}',
             "apt-get install python3-venv",
         )
     python = folder / "bin" / "python"
@@ -400,8 +400,8 @@ def _environment(folder: Path, interpreter: Interpreter) -> Path:
 def _pip(python: Path, *arguments: str) -> str:
     """Run pip; returns its last line of complaint, or nothing when it was content."""
     command = [str(python), "-m", "pip", *arguments, "--disable-pip-version-check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (_last_line(done.stderr) or "it failed without a word") if done.returncode else ""
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (_last_line(process.stderr) or "it failed without a word") if process.returncode else ""
 
 
 def _moved(pins: Sequence[str], folder: Path) -> tuple[str, ...]:
@@ -409,10 +409,10 @@ def _moved(pins: Sequence[str], folder: Path) -> tuple[str, ...]:
     from packaging.version import Version
 
     versions = {name: version for name, version, *_ in (parse_wheel_filename(w.name) for w in folder.glob("*.whl"))}
-    wanted = {canonicalize_name(name): version for name, version in (pin.split("==") for pin in pins)}
+    pinned = {canonicalize_name(name): version for name, version in (pin.split("==") for pin in pins)}
     return tuple(
         f"{name} {version} -> {versions.get(name, 'none')}"
-        for name, version in wanted.items()
+        for name, version in pinned.items()
         if versions.get(name) != Version(version)
     )
 

@@ -97,9 +97,9 @@ def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rule
 
 def freed(verdicts: Sequence[Verdict]) -> int:
     """Bytes of blobs that nothing needs after the deletion; layers that a kept image shares stay."""
-    kept = {digest for verdict in verdicts if not verdict.deleted for digest in _blobs(verdict.item.manifest)}
+    needed = {digest for verdict in verdicts if not verdict.deleted for digest in _blobs(verdict.item.manifest)}
     gone = {key: size for verdict in verdicts if verdict.deleted for key, size in _blobs(verdict.item.manifest).items()}
-    return sum(size for digest, size in gone.items() if digest not in kept)
+    return sum(size for digest, size in gone.items() if digest not in needed)
 
 
 def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
@@ -207,10 +207,10 @@ def _steps(doomed: Sequence[Verdict], chains: Mapping[str, tuple[str, ...]], whe
 def _moved(doomed: Sequence[Verdict], images: Iterable[ListedImage]) -> Iterator[str]:
     """Digests with other tags than when they were judged, or whose tags are on something else now."""
     now = {one.digest: set(one.tags) for one in images}
-    taken = {tag for tags in now.values() for tag in tags}
+    tags_now = {tag for tags in now.values() for tag in tags}
     for verdict in doomed:
         digest, tags = verdict.digest, set(verdict.item.listed.tags)
-        if now[digest] != tags if digest in now else tags & taken:
+        if now[digest] != tags if digest in now else tags & tags_now:
             yield digest
 
 

@@ -185,8 +185,8 @@ def moved_labels(
         tag=tag,
     )
     written = provenance.write(moved)
-    taken = {*written, *owned.base.labels}
-    others = {name: value for name, value in owned.image.labels.items() if name not in taken}
+    replaced = {*written, *owned.base.labels}
+    others = {name: value for name, value in owned.image.labels.items() if name not in replaced}
     return {**written, **others}
 
 
@@ -199,11 +199,11 @@ def check_packages(provenance: Provenance, facts: Facts) -> None:
     """Raises `PackageError` where the new base has other distributions than those the packages were resolved beside."""
     if not provenance.packages:
         return
-    held = {f"{found.name}=={found.version}" for found in facts.distributions.values()}
+    pins = {f"{each.name}=={each.version}" for each in facts.distributions.values()}
     ours = {canonicalize_name(package.partition("==")[0]) for package in provenance.packages}
     before = {item.partition("==")[0]: item for item in provenance.base_packages}
     added = {name for name in facts.distributions if name in ours and name not in before}
-    moved = sorted({*before.values()} - held) + [f"{name} is new" for name in sorted(added)]
+    moved = sorted({*before.values()} - pins) + [f"{name} is new" for name in sorted(added)]
     glibc = provenance.python.rpartition(" glibc-")[2]
     if glibc and Version(facts.python.glibc or "0") < Version(glibc):
         moved.append(f"glibc {glibc}")

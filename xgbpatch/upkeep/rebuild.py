@@ -98,9 +98,9 @@ def rebuild(steps: RebuildSteps, spec: Spec) -> RebuildResult:
             return RebuildResult(spec.name, Outcome.WAITING, plan, image)
         if plan.state is State.FOREIGN or (plan.state is State.DRIFTED and not steps.accept_drift):
             return RebuildResult(spec.name, Outcome(plan.state.value), plan, image)
-        made = steps.make(plan, place)
-        image = made.reference  # it stands, whatever fails from now on
-        steps.attach(made)
+        new_image = steps.make(plan, place)
+        image = new_image.reference  # it stands, whatever fails from now on
+        steps.attach(new_image)
         return _release(steps, plan, image)
     except XgbpatchError as error:
         return RebuildResult(spec.name, Outcome.FAILED, plan, image, error=error)

@@ -253,13 +253,13 @@ class _Creations:
         standings = self.standings(model.images)
         newest = {str(image): standing.newest for image, standing in standings.items() if standing.newest}
         request = _plain(model.request)
-        taken: list[ImageReference] = []
+        images: list[ImageReference] = []
         for container in (request.get("PrimaryContainer"), *request.get("Containers", ())):
             image = newest.get(str((container or {}).get("Image", "")))
             if container and image:
                 container["Image"] = str(image)
-                taken.append(image)
-        return self.create("ModelName", model.name, request, taken[0], by) if taken else None
+                images.append(image)
+        return self.create("ModelName", model.name, request, images[0], by) if images else None
 
     def create(self, key: str, old: str, request: Mapping[str, Any], image: ImageReference, by: str) -> _Creation:
         """The successor of what is called `old`; `key` is what a request calls a name. Its name has 8 digits of the

@@ -26,13 +26,13 @@ RUNNING, ENDED, UNKNOWN = container("a", Life.RUNNING), container("b", Life.ENDE
 )
 def test_nothing_to_mend_where_each_process_can_be_judged(containers, seen):
     finding = judge_containers(containers)
-    assert (finding.level, finding.seen, finding.fix) == (Level.OK, seen, "")
+    assert (finding.level, finding.summary, finding.fix) == (Level.OK, seen, "")
 
 
 def test_person_decides_about_the_others_alone():
     finding = judge_containers([RUNNING, ENDED, UNKNOWN, container("d", Life.UNKNOWN, 'an older xgbpatch, "vm:1"')])
     assert finding.level is Level.WARNING
-    assert finding.seen.startswith('1 of a run at work (process 7 on "runner"); 2 ')
-    assert 'cccccccccccc (process 7 on "runner", since 2026-01-02T03:04)' in finding.seen
-    assert 'dddddddddddd (an older xgbpatch, "vm:1", since 2026-01-02T03:04)' in finding.seen
+    assert finding.summary.startswith('1 of a run at work (process 7 on "runner"); 2 ')
+    assert 'cccccccccccc (process 7 on "runner", since 2026-01-02T03:04)' in finding.summary
+    assert 'dddddddddddd (an older xgbpatch, "vm:1", since 2026-01-02T03:04)' in finding.summary
     assert finding.fix.endswith("no longer runs: docker rm -f -v cccccccccccc dddddddddddd")

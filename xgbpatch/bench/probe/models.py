@@ -70,9 +70,9 @@ def main(arguments: List[str]) -> None:
         target = os.path.join(folder, name)
         if not os.path.isdir(target):
             os.makedirs(target + ".part", exist_ok=True)
-            made = os.path.join(target + ".part", "made.json")  # the suffix is the form to an old xgboost and a new one
-            train(*RECIPES[name]).save_model(made)
-            os.rename(made, os.path.join(target + ".part", "xgboost-model"))
+            path = os.path.join(target + ".part", "made.json")  # the suffix is the form to an old xgboost and a new one
+            train(*RECIPES[name]).save_model(path)
+            os.rename(path, os.path.join(target + ".part", "xgboost-model"))
             os.rename(target + ".part", target)
 
 

@@ -19,11 +19,13 @@ _MEGABYTE = 1e6
 def commands(session: Session) -> str:
     """`train` and `serve` are on PATH: SageMaker starts the container with one of these words alone."""
     script = "for name in train serve; do command -v $name || echo missing: $name; done"
-    done = session.engine.run(Run(session.image.id, ("-c", script), entrypoint=("/bin/sh",)), timeout=60)
-    lines = done.stdout.split("\n")
+    result = session.engine.run(Run(session.image.id, ("-c", script), entrypoint=("/bin/sh",)), timeout=60)
+    lines = result.stdout.split("\n")
     missing = [line.removeprefix("missing: ") for line in lines if line.startswith("missing: ")]
     require(not missing, f'not on PATH: "{", ".join(missing)}"')
-    require(done.exit_code == 0, f"the image's shell ended with exit code {done.exit_code}: {done.stderr.strip()}")
+    require(
+        result.exit_code == 0, f"the image's shell ended with exit code {result.exit_code}: {result.stderr.strip()}"
+    )
     return ", ".join(line for line in lines if line)
 
 

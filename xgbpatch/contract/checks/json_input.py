@@ -52,9 +52,11 @@ def refusals(session: Session) -> str:
         ("too many values", json.dumps({"features": [*good, 1.0]}), 400, f"the model has {len(good)}"),
         ("no records", '{"instances": []}', 204, ""),
     )
-    for why, body, status, said in cases:
+    for why, body, status, message in cases:
         answer = session.server(server.PLAIN).ask(invocation(body.encode(), JSON))
-        require(answer.status == status and said in answer.text, f'{why}: answered {answer}, not {status} "{said}"')
+        require(
+            answer.status == status and message in answer.text, f'{why}: answered {answer}, not {status} "{message}"'
+        )
     return ", ".join(f"{why} {status}" for why, _, status, _ in cases)
 
 
@@ -70,8 +72,8 @@ def names(session: Session) -> str:
     hold(session, server.JSON_NAMED, csv(rows), bodies, JSON)
     wrong = json.dumps([objects[0], {**objects[1], "no such feature": 1}]).encode()
     answer = session.server(server.JSON_NAMED).ask(invocation(wrong, JSON))
-    said = 'Record 2, field "no such feature"'
-    require(answer.status == 400 and said in answer.text, f"an unknown name: answered {answer}, not 400 ({said})")
+    message = 'Record 2, field "no such feature"'
+    require(answer.status == 400 and message in answer.text, f"an unknown name: answered {answer}, not 400 ({message})")
     return f"{len(rows)} lines for {len(rows)} objects, equal to CSV byte for byte"
 
 

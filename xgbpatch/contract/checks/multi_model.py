@@ -154,11 +154,11 @@ def model_files(session: Session) -> str:
     load_model(session, MULTI_MODEL, load_request("beside", folder))
     try:
         request = replace(sample(session, "application/json"), path="/models/beside/invoke")
-        said = equal(scores(ok(session, MULTI_MODEL, request)), session.truth(MULTI_MODEL, SAMPLE).served)
+        summary = equal(scores(ok(session, MULTI_MODEL, request)), session.truth(MULTI_MODEL, SAMPLE).served)
         _logged(session, '"metadata.yaml"', '"requirements.txt"')
     finally:
         _ask(session, "DELETE", "/models/beside")
-    return said
+    return summary
 
 
 def model_missing(session: Session) -> str:

@@ -328,14 +328,14 @@ def lean_server(session: Session) -> str:
     running = session.server(server.PLAIN)
     ok(session, server.PLAIN, invocation(CONTENT_TYPES["csv"].encode(session.rows), "text/csv", "text/csv"))
     log = running.container.stdout() + running.container.stderr()
-    said = re.search(r"The feature fast(?: steps aside)?[:,] (.*)", log)
-    if said is None:
+    line = re.search(r"The feature fast(?: steps aside)?[:,] (.*)", log)
+    if line is None:
         raise Violation("the server's log says nothing of the feature fast: the base's own server answers")
-    if not said[1].startswith("proved on"):
+    if not line[1].startswith("proved on"):
         if session.options.model or session.image.architecture == Architecture.ARM64.value:
-            raise NotApplicable(said[1])
-        raise Violation(said[1])
-    return f"the short way was {said[1]}"
+            raise NotApplicable(line[1])
+        raise Violation(line[1])
+    return f"the short way was {line[1]}"
 
 
 # One check for each fix of this server that an image carries: the base's bug is gone.

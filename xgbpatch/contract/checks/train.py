@@ -101,8 +101,8 @@ def written_files(session: Session) -> str:
     require(bool(record.get("xgboost")), "record.json names no xgboost")
     origin = provenance.read(session.image.labels)
     if origin is not None:
-        said, digest = record.get("base"), origin.base_digest
-        require(digest in str(said), f'record.json names the base "{said}", and the label "{digest}"')
+        base, digest = record.get("base"), origin.base_digest
+        require(digest in str(base), f'record.json names the base "{base}", and the label "{digest}"')
     return f"{len(names)} names, {_BACKGROUND_ROWS} background rows, xgboost {record['xgboost']}"
 
 
@@ -129,12 +129,12 @@ def importance(session: Session) -> str:
 def hyperparameters(session: Session) -> str:
     """Hyperparameters `xgbpatch_…` are taken and obeyed: names, rows of the background, importance switched off."""
     outcome = session.trained(jobs.OBSERVED)
-    said = completed(outcome)
+    summary = completed(outcome)
     names = tuple(_json(outcome, "feature_names.json"))
     require(names == jobs.NAMES, f"feature_names.json says {names}, and the hyperparameter {jobs.NAMES}")
     _background(outcome, (jobs.OBSERVED_BACKGROUND, payloads.ABALONE_FEATURES))
     require("importance.json" not in outcome.beside, "importance.json was written for 0 rows")
-    return said
+    return summary
 
 
 def own_metrics(session: Session) -> str:
@@ -236,18 +236,18 @@ def kfold_checkpoint(session: Session) -> str:
 def eval_metric_without_objective(session: Session) -> str:
     """eval-metric-without-objective: a job that leaves the objective to xgboost may still name its metric."""
     outcome = session.trained(jobs.UNSTATED)
-    said = completed(outcome)
-    return f"{said}, validation-mae {printed_metric(outcome, 'validation', 'mae')[-1]:g}"
+    summary = completed(outcome)
+    return f"{summary}, validation-mae {printed_metric(outcome, 'validation', 'mae')[-1]:g}"
 
 
 def hyperparameter_encoding(session: Session) -> str:
     """hyperparameter-encoding: JSON text and the `str` of a list are read as what they write."""
     outcome = session.trained(jobs.ENCODED)
-    said = completed(outcome)
+    summary = completed(outcome)
     for name in ("rmse", "mae"):
         rounds = len(printed_metric(outcome, "validation", name))
         require(rounds == jobs.ROUNDS, f"stdout has validation-{name} of {rounds} rounds, not of {jobs.ROUNDS}")
-    return said
+    return summary
 
 
 def metrics(session: Session) -> str:
@@ -264,14 +264,14 @@ def metrics(session: Session) -> str:
 def objectives(session: Session) -> str:
     """objectives: hyperparameters that the base refuses reach xgboost: a seed by its other name, a score below 0."""
     outcome = session.trained(jobs.SEEDED)
-    said = completed(outcome)
+    summary = completed(outcome)
     first, plain = (printed_metric(session.trained(job), "train", "rmse")[0] for job in (jobs.SEEDED, jobs.ABALONE))
     require(first > plain, f"train-rmse begins at {first}, with a base_score of -1 no further away than {plain}")
-    return f"{said}, train-rmse begins at {first:g} and not at {plain:g}"
+    return f"{summary}, train-rmse begins at {first:g} and not at {plain:g}"
 
 
 def early_stopping(session: Session) -> str:
     """early-stopping: a linear model of a job that may stop early is saved."""
     outcome = session.trained(jobs.LINEAR)
-    said = completed(outcome)
-    return f"{said}, validation-rmse {min(printed_metric(outcome, 'validation', 'rmse')):g}"
+    summary = completed(outcome)
+    return f"{summary}, validation-rmse {min(printed_metric(outcome, 'validation', 'rmse')):g}"

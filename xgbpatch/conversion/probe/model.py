@@ -44,8 +44,8 @@ def read(settings, folder, answer):
     arrays = dict(predictions(booster, rows), rows=rows)
     if facts["best"]:
         arrays.update(predictions(booster, rows, facts["best"], parallel))
-    for name, found in arrays.items():
-        write_array(answer, folder, name, found)
+    for name, array in arrays.items():
+        write_array(answer, folder, name, array)
     answer.writestr("about.json", json.dumps(facts))
 
 
@@ -195,12 +195,12 @@ def rounding(facts, before):
 def arrays(reading):
     import numpy as np
 
-    found = {}
+    arrays = {}
     for name in reading.namelist():
         if name.endswith(".npy"):
             with reading.open(name) as stream:
-                found[name[:-4]] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
-    return found.pop("rows"), found
+                arrays[name[:-4]] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+    return arrays.pop("rows"), arrays
 
 
 def write_array(answer, folder, name, array):
@@ -296,7 +296,7 @@ def predictions(booster, rows, best=0, parallel=1):
     limit = {}
     if best:
         limit = {"iteration_range": (0, best)} if version() >= (1, 4) else {"ntree_limit": best * parallel}
-    found = {}
+    arrays = {}
     for start in ("", " from zero"):
         data = xgboost.DMatrix(
             rows,
@@ -307,12 +307,12 @@ def predictions(booster, rows, best=0, parallel=1):
             **categorical,
         )
         if start:
-            zero = np.zeros(found["margins"].shape, dtype=np.float32)
+            zero = np.zeros(arrays["margins"].shape, dtype=np.float32)
             data.set_base_margin(zero if version() >= (1, 6) else zero.reshape(-1))
         for name, margin in (("margins", True), ("predictions", False)):
             answer = booster.predict(data, output_margin=margin, **limit)
-            found[name + start] = np.ascontiguousarray(answer, dtype=np.float32)
-    return {name + OF_THE_BEST: each for name, each in found.items()} if best else found
+            arrays[name + start] = np.ascontiguousarray(answer, dtype=np.float32)
+    return {name + OF_THE_BEST: each for name, each in arrays.items()} if best else arrays
 
 
 def rounds_of(learner, booster):
@@ -350,9 +350,9 @@ def rows_of(learner):
     values = values_of(leaves, features)
     count = max(64, len(chosen))
     rows = np.full((count, features), np.nan, dtype=np.float32)
-    for feature, found in values.items():
-        order = random.permutation(len(found))
-        rows[:, feature] = np.asarray(found, dtype=np.float32)[order[np.arange(count) % len(found)]]
+    for feature, numbers in values.items():
+        order = random.permutation(len(numbers))
+        rows[:, feature] = np.asarray(numbers, dtype=np.float32)[order[np.arange(count) % len(numbers)]]
     reached = 0
     for at, leaf in enumerate(chosen):
         cells = cells_of(leaf, random)
@@ -360,7 +360,7 @@ def rows_of(learner):
         for feature, value in (cells or {}).items():
             rows[at, feature] = value
     rows[-1] = np.nan
-    thresholds = sum(len(found) // 3 for found in values.values())
+    thresholds = sum(len(numbers) // 3 for numbers in values.values())
     trees = len(trees_of(learner["gradient_booster"]))
     made_of = {"rows": count, "leaves": len(leaves), "reached": reached, "thresholds": thresholds, "trees": trees}
     return rows, made_of
@@ -408,10 +408,10 @@ def values_of(leaves, features):
     for feature in range(features):
         exact = np.asarray(sorted(thresholds[feature]), dtype=np.float32)
         around = [np.nextafter(exact, np.float32(side)) for side in (-np.inf, np.inf)]
-        found = [*exact.tolist(), *around[0].tolist(), *around[1].tolist(), float("nan")]
+        numbers = [*exact.tolist(), *around[0].tolist(), *around[1].tolist(), float("nan")]
         named = sorted(categories[feature])
-        found += [float(each) for each in named] + ([float(max(named) + 1)] if named else [])
-        values[feature] = found if len(found) > 1 else [0.0, 1.0, -2.5, float("nan")]
+        numbers += [float(each) for each in named] + ([float(max(named) + 1)] if named else [])
+        values[feature] = numbers if len(numbers) > 1 else [0.0, 1.0, -2.5, float("nan")]
     return values
 
 

@@ -43,13 +43,13 @@ def site_directories():
 
 
 def distributions():
-    found = []
+    documents = []
     for directory in site_directories():
         patterns = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", "*.egg-info")
         for path in sorted(file for pattern in patterns for file in glob.glob(os.path.join(directory, pattern))):
             if os.path.isfile(path):
-                found.append(metadata(path))
-    return found
+                documents.append(metadata(path))
+    return documents
 
 
 def metadata(path):
@@ -71,24 +71,24 @@ def top_levels():
 
 
 def modules():
-    found = {}
+    documents = {}
     for package in UPSTREAM:
         spec = importlib.util.find_spec(package)
         for root in (spec.submodule_search_locations if spec else None) or []:
-            found.update(modules_below(root, package))
-    return found
+            documents.update(modules_below(root, package))
+    return documents
 
 
 def modules_below(root, package):
-    found = {}
+    documents = {}
     for directory, _, names in os.walk(root):
         for name in sorted(names):
             if name.endswith(".py"):
                 path = os.path.join(directory, name)
                 relative = os.path.relpath(path, root)[: -len(".py")].split(os.sep)
                 dotted = [package] + [part for part in relative if part != "__init__"]
-                found[".".join(dotted)] = module(path)
-    return found
+                documents[".".join(dotted)] = module(path)
+    return documents
 
 
 def module(path):

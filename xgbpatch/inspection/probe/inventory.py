@@ -20,9 +20,9 @@ OWN = "/opt/xgbpatch/"
 
 def lines(root):
     for directory, names, files in os.walk(root):
-        kept = [name for name in names if os.path.join(directory, name) not in NOT_THE_IMAGE]
-        names[:] = kept
-        for name in sorted(kept + files):
+        folders = [name for name in names if os.path.join(directory, name) not in NOT_THE_IMAGE]
+        names[:] = folders
+        for name in sorted(folders + files):
             path = os.path.join(directory, name)
             if path not in NOT_THE_IMAGE:
                 yield line(path)

@@ -167,8 +167,8 @@ async def _body(receive: Callable[[], Awaitable[Any]]) -> Optional[bytes]:
 
 async def _send(send: Callable[..., Any], reply: Reply, scope: Any, closes: bool = False) -> None:
     status, headers, body = reply
-    wanted = dict(scope["headers"]).get(b"connection", b"").lower()
-    closes = closes or b"close" in wanted or scope["http_version"] != "1.1"
+    connection = dict(scope["headers"]).get(b"connection", b"").lower()
+    closes = closes or b"close" in connection or scope["http_version"] != "1.1"
     headers = headers + [(b"connection", b"close" if closes else b"keep-alive")]
     if status == 204:  # nginx sends no length of nothing
         headers = [(name, value) for name, value in headers if name != b"content-length"]

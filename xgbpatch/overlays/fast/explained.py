@@ -33,13 +33,13 @@ class Explanations(object):
 
         Raises settings.BadOption.
         """
-        seen, wanted = settings.of_request(attributes, accept)
+        base_accept, header_options = settings.of_request(attributes, accept)
         options = self.config.response_options if self.config.shap else None
-        if wanted:
-            options = settings.apply(wanted, self.config)
+        if header_options:
+            options = settings.apply(header_options, self.config)
         if options is not None and serve.SAGEMAKER_BATCH:
             options = dataclasses.replace(options, header=False)
-        return seen, options
+        return base_accept, options
 
     def explained(self, options: ResponseOptions, mimetype: str) -> "Explained":
         """How requests with these options are explained, in text of that type; raises as Explained does."""
@@ -58,13 +58,13 @@ class Explained(object):
         self._predictor, self._calls = explanations.predictor, explanations.calls
         self._limit = explanations.config.shap_bytes
         self._append = single_model.writer(mimetype, selectable=False)
-        wanted = options.shap_options(bool(options.interactions))
-        members, numbers = self._predictor.native_methods(self._calls, wanted)
+        shap_options = options.shap_options(bool(options.interactions))
+        members, numbers = self._predictor.native_methods(self._calls, shap_options)
         computing = sum((method.cost for methods in members for method in methods), values.NOTHING)
         self.cost = computing + values.Cost(0.0, numbers * values.written())
         self._members = [(methods[0].compute, call) for methods, call in zip(members, self._calls)]
         self._few = 0
-        if wanted == ShapOptions() and options.top_k is None and not options.header:
+        if shap_options == ShapOptions() and options.top_k is None and not options.header:
             seconds = min(values.SLICE, explanations.config.shap_seconds)
             self._few = min(self.cost.rows_within(seconds), values.MEMORY_LIMIT // (4 * numbers))
 

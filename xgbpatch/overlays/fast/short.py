@@ -173,13 +173,13 @@ class ShortWay(object):
 
     def _named(self, headers: Headers) -> Optional[Tuple[Optional[str], Optional[str], Optional[str]]]:
         """Content-Type, Accept and ATTRIBUTES of a request, None where one of them comes twice."""
-        found: Dict[bytes, Optional[str]] = dict.fromkeys(self._names)
+        values: Dict[bytes, Optional[str]] = dict.fromkeys(self._names)
         for name, value in headers:
-            if name in found:
-                if found[name] is not None:
+            if name in values:
+                if values[name] is not None:
                     return None
-                found[name] = value.decode("latin-1")
-        content_type, accept, attributes = found.values()
+                values[name] = value.decode("latin-1")
+        content_type, accept, attributes = values.values()
         return content_type, accept, attributes
 
     def prove(self, accept: Optional[str], attributes: Optional[str]) -> None:
@@ -208,11 +208,11 @@ class ShortWay(object):
         """How the base answers requests of a kind, one of which has these headers; None: not as the short way does."""
         rows = self._model.rows[np.isfinite(self._model.rows).all(axis=1)][:5]
         predictions = self._model.predictions(rows)
-        headers, plain = self._asked(rows, kind.accept, OFF if self._explanations else None)
+        headers, plain = self._base_answer(rows, kind.accept, OFF if self._explanations else None)
         layout = next((layout for layout in LAYOUTS if native.predictions(predictions, layout) == plain), None)
         if layout is None or kind.options is None:
             return None if layout is None else Format(headers, layout)
-        headers, explained = self._asked(rows, accept, attributes)
+        headers, explained = self._base_answer(rows, accept, attributes)
         if explained is None:
             return None
         mimetype = dict(headers)[b"content-type"].decode("latin-1").partition(";")[0]
@@ -221,7 +221,7 @@ class ShortWay(object):
             raise Unsuitable("the base explains in another way")
         return answer
 
-    def _asked(
+    def _base_answer(
         self, rows: np.ndarray, accept: Optional[str], attributes: Optional[str]
     ) -> Tuple[Headers, Optional[bytes]]:
         """What the base answers to these rows: its headers, and the body, None where the status is another than 200."""
@@ -229,8 +229,10 @@ class ShortWay(object):
         named = zip(self._names, (CSV, accept, attributes))
         scope = {"method": "POST", "path": "/invocations", "raw_path": b"/invocations", "query_string": b"",
                  "headers": [(name, text.encode("latin-1")) for name, text in named if text is not None]}  # fmt: skip
-        status, said, answer = wsgi.called(self._base, wsgi.environ_of(scope, body))
-        return [(name, value) for name, value in said if name != b"content-length"], answer if status == 200 else None
+        status, headers, answer = wsgi.called(self._base, wsgi.environ_of(scope, body))
+        return [
+            (name, value) for name, value in headers if name != b"content-length"
+        ], answer if status == 200 else None
 
 
 def proved(base: Callable[..., Any], config: Any) -> ShortWay:

@@ -110,7 +110,7 @@ class Worker(base.Worker):
 def server_name() -> str:
     """What the base's answers call their server."""
     try:
-        said = subprocess.run(["nginx", "-v"], stderr=subprocess.PIPE, timeout=30, check=True).stderr
+        output = subprocess.run(["nginx", "-v"], stderr=subprocess.PIPE, timeout=30, check=True).stderr
     except (OSError, subprocess.SubprocessError):
         return "nginx"
-    return said.decode("latin-1").rpartition(":")[2].split()[0]
+    return output.decode("latin-1").rpartition(":")[2].split()[0]

@@ -31,9 +31,9 @@ def adapt(check: Check) -> None:
         hyperparameters = base(*positional, **named)
         validate = hyperparameters.validate
 
-        def validate_once(given: Dict[str, Any]) -> Dict[str, Any]:
+        def validate_once(values: Dict[str, Any]) -> Dict[str, Any]:
             with _restored(hyperparameters.hyperparameters):
-                return check(hyperparameters, given, validate)
+                return check(hyperparameters, values, validate)
 
         hyperparameters.validate = validate_once
         return hyperparameters
@@ -44,12 +44,12 @@ def adapt(check: Check) -> None:
 @contextlib.contextmanager
 def _restored(known: Dict[str, Any]) -> Iterator[None]:
     """Puts every hyperparameter of `known` back as it was."""
-    kept = {name: (hyperparameter, dict(vars(hyperparameter))) for name, hyperparameter in known.items()}
+    copies = {name: (hyperparameter, dict(vars(hyperparameter))) for name, hyperparameter in known.items()}
     try:
         yield
     finally:
         known.clear()
-        for name, (hyperparameter, attributes) in kept.items():
+        for name, (hyperparameter, attributes) in copies.items():
             vars(hyperparameter).clear()
             vars(hyperparameter).update(attributes)
             known[name] = hyperparameter
@@ -112,17 +112,17 @@ class Metric:
     maximize: Optional[bool]
 
 
-def unused(job: Mapping[str, Any], asked: Iterable[str]) -> FrozenSet[str]:
+def unused(job: Mapping[str, Any], constraints: Iterable[str]) -> FrozenSet[str]:
     """The names among the hyperparameters `job` that xgboost does not use, and those that have no part in a trial.
 
     Those are what a trial sets itself, and threads, which xgboost 1.2 keeps for good. Constraints belong to the width
-    of the data; they take part where they are `asked`. Raises Refused.
+    of the data; they take part where `constraints` names them. Raises Refused.
     """
-    left_out = _NO_PART | (_OF_WIDTH - set(asked))
+    left_out = _NO_PART | (_OF_WIDTH - set(constraints))
     with _listening() as heard:
         _evaluation(dict(_without(job, left_out), disable_default_eval_metric=1), _matrix(np.zeros(_ROWS)))
-    found = _UNUSED.search(heard())
-    names = found.group(1).split(",") if found else []
+    match = _UNUSED.search(heard())
+    names = match.group(1).split(",") if match else []
     return left_out | {name.strip(' "\n') for name in names}
 
 

@@ -177,10 +177,10 @@ def _fits(path: str, parameters: Mapping[str, Any], columns: int) -> bool:
 def _configuration(path: str) -> Any:
     """XGBoost's own of the model in a file, which is loaded by another process: 3.2 dies of a file that is cut off."""
     command = [sys.executable, "-c", _LOAD, path]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_SECONDS, check=False)
-    if done.returncode:
-        raise ValueError("it does not load (exit code {})".format(done.returncode))
-    return json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_SECONDS, check=False)
+    if process.returncode:
+        raise ValueError("it does not load (exit code {})".format(process.returncode))
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 _callbacks: Any = xgboost.callback

@@ -33,7 +33,7 @@ def _evaluate_folds(job: Dict[str, Any], train: Callable[..., Any]) -> Callable[
     def train_fold(parameters: Any, matrix: Any, *positional: Any, **named: Any) -> Any:
         if len(parts) == 2 and parts[0] is matrix:
             own = {"train": parts[0], "validation": parts[1]}
-            named["evals"] = [(own.get(name, given), name) for given, name in named["evals"]]
+            named["evals"] = [(own.get(name, data), name) for data, name in named["evals"]]
         return train(parameters, matrix, *positional, **named)
 
     return train_fold

@@ -31,30 +31,30 @@ def install_metrics() -> None:
     _validation.adapt(_check)
     callbacks: Any = xgboost.callback
     if hasattr(callbacks, "EarlyStopping"):
-        callbacks.EarlyStopping = _told(callbacks.EarlyStopping)
+        callbacks.EarlyStopping = _early_stopping(callbacks.EarlyStopping)
     else:
         callbacks.early_stop = _directed(callbacks.early_stop)
 
 
-def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., Dict[str, Any]]) -> Dict[str, Any]:
+def _check(hyperparameters: Any, job: Dict[str, Any], validate: Callable[..., Dict[str, Any]]) -> Dict[str, Any]:
     def in_range(refusal: Exception, names: List[str]) -> None:
-        _ask(given, names, refusal, lambda name: base_range([name]))
+        _ask(job, names, refusal, lambda name: base_range([name]))
 
     def fits(refusal: Exception, names: List[str], dependencies: Mapping[str, Any]) -> None:
-        if not _validation.confines_labels(given):  # auc of amounts means nothing
+        if not _validation.confines_labels(job):  # auc of amounts means nothing
             raise refusal
-        _ask(given, names, refusal, lambda name: base_fit([name], dependencies))
+        _ask(job, names, refusal, lambda name: base_fit([name], dependencies))
 
     def tuned(refusal: Exception, value: str) -> None:
         if not value.startswith(_SEGMENT):
             raise refusal
-        _ask(given, [value[len(_SEGMENT) :]], refusal, lambda name: base_range([name]))
+        _ask(job, [value[len(_SEGMENT) :]], refusal, lambda name: base_range([name]))
 
     metrics = hyperparameters["eval_metric"]
     base_range = _validation.appeal(metrics, "validate_range", in_range)
     base_fit = _validation.appeal(metrics, "validate_dependencies", fits)
     _validation.appeal(hyperparameters["_tuning_objective_metric"], "validate_range", tuned)
-    config = validate(given)
+    config = validate(job)
     _remember(config)  # now: when hosts train together, a trial would wait for the others
     return config
 
@@ -89,12 +89,12 @@ def _remember(config: Mapping[str, Any]) -> None:
         tuned = config.get("_tuning_objective_metric")
         names = train_utils.get_union_metrics([tuned.rpartition(":")[2]] if tuned else None, config.get("eval_metric"))
         for name in names or ():
-            _printed[name] = told(config, name)
+            _printed[name] = printed_metric(config, name)
         own = custom_metrics.get_custom_metrics(names or [])
         _last.extend(list(own or names or [])[-1:])  # 1.2 stops by what is printed last
 
 
-def told(job: Mapping[str, Any], name: str) -> _validation.Metric:
+def printed_metric(job: Mapping[str, Any], name: str) -> _validation.Metric:
     """How a metric of a job is printed, and which way it is better: the base's own word counts where it has one."""
     stem = name.partition("@")[0].rstrip("-")
     maximize = _MORE_IS_BETTER.get(stem) or _base_direction(stem)
@@ -113,7 +113,7 @@ def _base_direction(stem: str) -> Optional[bool]:
     return False if stem in xgb_constants.XGB_MINIMIZE_METRICS else None
 
 
-def _told(base: Any) -> Any:
+def _early_stopping(base: Any) -> Any:
     class EarlyStopping(base):
         def __init__(self, rounds: int, metric_name: Optional[str] = None, **named: Any) -> None:
             metric = _printed.get(metric_name or "")

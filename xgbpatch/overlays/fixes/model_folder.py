@@ -56,13 +56,13 @@ class _Models(object):
 
     def listdir(self, folder: str) -> List[str]:
         """In the order of `os.listdir`. Raises ModelRefused where all that lies there is certainly no model."""
-        found = files.contents(folder)
-        line = files.report(folder, found.others)
+        contents = files.contents(folder)
+        line = files.report(folder, contents.others)
         if line:
             logger.warning("%s", line)
-        if found.others and not found.models:
+        if contents.others and not contents.models:
             raise files.ModelRefused(no_model(folder))
-        return list(found.models)
+        return list(contents.models)
 
 
 # model-missing: where no model can be loaded, the error says which folder, what it holds, and how to pack one.

@@ -118,8 +118,8 @@ def _of_binary(path: str, running: Version, written: Optional[Version]) -> str:
 
 
 def _converted(path: str, what: str, booster: str) -> str:
-    said = "This image has xgboost {}, and the model {} {}. ".format(xgboost.__version__, files.quoted(path), what)
-    return said + CONVERT.format(_argument(path), booster)
+    cause = "This image has xgboost {}, and the model {} {}. ".format(xgboost.__version__, files.quoted(path), what)
+    return cause + CONVERT.format(_argument(path), booster)
 
 
 def _newer(path: str, written: Optional[Version], what: str) -> str:

@@ -39,16 +39,16 @@ def install_objectives() -> None:
 # Training.
 
 
-def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., Dict[str, Any]]) -> Dict[str, Any]:
-    given = dict(given)
+def _check(hyperparameters: Any, job: Dict[str, Any], validate: Callable[..., Dict[str, Any]]) -> Dict[str, Any]:
+    job = dict(job)
     known = hyperparameters.hyperparameters
-    new = [name for name in given if name not in known and name not in hyperparameters.aliases]
+    new = [name for name in job if name not in known and name not in hyperparameters.aliases]
     for name in new:
-        given[name] = _listed(str(given[name]))
+        job[name] = _listed(str(job[name]))
     refusal = ""
     if new:
         try:
-            without_use = _validation.unused(given, new)
+            without_use = _validation.unused(job, new)
         except _validation.Refused as error:  # said below, after the base's own refusals
             refusal = str(error)
             without_use = frozenset()
@@ -57,8 +57,8 @@ def _check(hyperparameters: Any, given: Dict[str, Any], validate: Callable[..., 
                 known[name] = toolkit.Hyperparameter(name, required=False)
     for name in known:
         if name not in _METRICS and name not in new:
-            _validation.appeal(known[name], "validate_range", functools.partial(_ask, given, name))
-    config = validate(given)
+            _validation.appeal(known[name], "validate_range", functools.partial(_ask, job, name))
+    config = validate(job)
     if refusal:
         raise exceptions.UserError("Hyperparameters {}: {}: {}".format(", ".join(new), _validation.NAME, refusal))
     return _handed_on(config)

@@ -393,7 +393,7 @@ def _number(root: str, path: str, name: str = "") -> Optional[int]:
     except (OSError, ValueError):
         return None
     for words in lines:
-        found = words[1:2] if name and words[:1] == [name] else words[:1] if not name else []
-        if found and found[0].isdecimal() and len(found[0]) < 20:
-            return int(found[0])
+        number = words[1:2] if name and words[:1] == [name] else words[:1] if not name else []
+        if number and number[0].isdecimal() and len(number[0]) < 20:
+            return int(number[0])
     return None

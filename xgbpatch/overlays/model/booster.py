@@ -321,7 +321,7 @@ def forest(document: Mapping[str, Any], options: Mapping[str, Any]) -> Forest:
     dropped = learner["gradient_booster"].get("weight_drop") or model.get("weight_drop")
     weights = dropped or [1.0] * len(model["trees"])
     groups: Tuple[List[Tree], ...] = tuple([] for _ in range(outputs))
-    first, last = _kept(model, outputs, options)
+    first, last = _tree_range(model, outputs, options)
     for raw, group, weight in list(zip(model["trees"], model["tree_info"], weights))[first:last]:
         if int(raw["tree_param"].get("size_leaf_vector", 0) or 0) > 1:
             raise Unsuitable("the model has vector leaves")
@@ -351,7 +351,7 @@ def _categories(raw: Mapping[str, Any]) -> Dict[int, Sequence[int]]:
     return {node: raw["categories"][begin : begin + size] for node, begin, size in rows}
 
 
-def _kept(model: Any, outputs: int, options: Mapping[str, Any]) -> Tuple[int, int]:
+def _tree_range(model: Any, outputs: int, options: Mapping[str, Any]) -> Tuple[int, int]:
     """The trees that the options keep: `ntree_limit` counts trees a group, `iteration_range` boosting rounds."""
     total = len(model["trees"])
     if options.get("ntree_limit"):

@@ -94,12 +94,12 @@ def _kind(path: str) -> _Kind:
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
     try:
         head, tail = ends(path)
-        found = form(head)
-        if found == PICKLE:
+        format_name = form(head)
+        if format_name == PICKLE:
             owner = _OF_XGBOOST.match(head)
             return _Kind(PICKLE if owner else "", other=not owner or owner.group(1) == b"sklearn")
-        if found or not (head.lstrip()[:1] in (b"{", b"[") and _is_text(head)):
-            return _Kind(found) if found else _Kind(other=_is_other(head, tail, suffix))
+        if format_name or not (head.lstrip()[:1] in (b"{", b"[") and _is_text(head)):
+            return _Kind(format_name) if format_name else _Kind(other=_is_other(head, tail, suffix))
         return _of_document(path, head, tail, suffix)
     except OSError:
         return _Kind()
@@ -196,7 +196,7 @@ def holds(folder: str) -> str:
 
 def deeper(folder: str) -> List[str]:
     """Paths of the models in folders of the folder, from the folder on; not of all where there are many entries."""
-    found, entries = [], 0
+    paths, entries = [], 0
     for place, folders, names in os.walk(folder):
         depth = os.path.relpath(place, folder).count(os.sep) + 1 if place != folder else 0
         folders[:] = sorted(each for each in folders if depth < _DEEPEST and not each.startswith((".", "__MACOSX")))
@@ -206,14 +206,14 @@ def deeper(folder: str) -> List[str]:
         for name in sorted(names) if depth else ():
             kind = _kind(os.path.join(place, name))
             if kind.form or not kind.other and _SAYS_MODEL.fullmatch(name.lower()):
-                found.append(os.path.relpath(os.path.join(place, name), folder))
-    return found
+                paths.append(os.path.relpath(os.path.join(place, name), folder))
+    return paths
 
 
 def report(folder: str, names: Tuple[str, ...]) -> str:
     """What is passed over, as a line of the log; empty where only our own hidden file is."""
-    told = [name for name in names if name != model_folder.FILE]
-    return 'Not loaded from "{}", because they are no models: {}'.format(folder, listing(told)) if told else ""
+    others = [name for name in names if name != model_folder.FILE]
+    return 'Not loaded from "{}", because they are no models: {}'.format(folder, listing(others)) if others else ""
 
 
 def damage(path: str, *, failed: bool = False) -> str:
@@ -229,13 +229,13 @@ def damage(path: str, *, failed: bool = False) -> str:
             return "it is an archive ({}), not a model: pack the model itself".format(name)
     if _DUMP.match(head):
         return 'it is a dump for people, which no xgboost loads: write it with save_model("model.json")'
-    found = form(head) or _kind(path).form
-    if not found and (failed or _is_text(head)):
+    format_name = form(head) or _kind(path).form
+    if not format_name and (failed or _is_text(head)):
         begins = "text" if _is_text(head) else "bytes"
         return "it begins with {} that no model of xgboost begins with: {}".format(begins, quoted_bytes(head))
-    last = tail.rstrip()[-1:] if found == JSON else tail[-1:]
-    if last != {JSON: b"}", UBJSON: b"}", PICKLE: b"."}.get(found, last):
-        return "it is a {} model of {} bytes that breaks off".format(found, os.path.getsize(path))
+    last = tail.rstrip()[-1:] if format_name == JSON else tail[-1:]
+    if last != {JSON: b"}", UBJSON: b"}", PICKLE: b"."}.get(format_name, last):
+        return "it is a {} model of {} bytes that breaks off".format(format_name, os.path.getsize(path))
     return ""
 
 

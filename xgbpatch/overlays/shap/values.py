@@ -163,9 +163,9 @@ def _seconds(work: Callable[[], Any], root: str = "/") -> float:
     """
     start, begun = time.perf_counter(), time.process_time()
     work()
-    used, taken = time.process_time() - begun, time.perf_counter() - start
+    used, elapsed = time.process_time() - begun, time.perf_counter() - start
     limit = cpus(root)
-    return taken if math.isinf(limit) else used / min(limit, max(1.0, used / taken))
+    return elapsed if math.isinf(limit) else used / min(limit, max(1.0, used / elapsed))
 
 
 def slowness(root: str = "/") -> float:
@@ -176,8 +176,8 @@ def slowness(root: str = "/") -> float:
     start, begun = time.perf_counter(), time.thread_time()
     while time.perf_counter() - start < SUSTAINED:
         pass
-    used, taken = time.thread_time() - begun, time.perf_counter() - start
-    return max(1.0, min(1.0, cpus(root)) * taken / max(used, 1e-6))
+    used, elapsed = time.thread_time() - begun, time.perf_counter() - start
+    return max(1.0, min(1.0, cpus(root)) * elapsed / max(used, 1e-6))
 
 
 def cpus(root: str = "/") -> float:

@@ -55,9 +55,9 @@ class Evaluation:
 
 def load(metrics: Sequence[Metric], hyperparameters: Mapping[str, Any]) -> Dict[str, Callable[..., Any]]:
     """The functions by name; raises OptionError for one that cannot be imported, or would not mean what it says."""
-    taken = set(xgb_constants.XGB_MAXIMIZE_METRICS + xgb_constants.XGB_MINIMIZE_METRICS)
+    builtin = set(xgb_constants.XGB_MAXIMIZE_METRICS + xgb_constants.XGB_MINIMIZE_METRICS)
     for metric in metrics:
-        if metric.name in taken:
+        if metric.name in builtin:
             raise OptionError('xgbpatch_metrics: "{}" has the name of a metric of the base'.format(metric.path))
         if metric.maximize and "early_stopping_rounds" in hyperparameters and not STOPS_BY_DIRECTION:
             reason = "early stopping of xgboost {} would minimise it".format(xgboost.__version__)
