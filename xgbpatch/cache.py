@@ -174,7 +174,7 @@ _OTHER = "of the tests of a checkout, or of another version"
 
 
 @dataclass(frozen=True)
-class Kind:
+class CacheFolder:
     """A folder of the cache: how many things it holds, and bytes."""
 
     folder: Path
@@ -190,15 +190,17 @@ class Kind:
         return {**KINDS, **_LAST_BUILD}.get(self.name, _OTHER)
 
 
-def kinds(folder: Path) -> tuple[Kind, ...]:
+def kinds(folder: Path) -> tuple[CacheFolder, ...]:
     """What is kept in the cache `folder`, largest first."""
     if not folder.is_dir():
         return ()
-    kinds = (Kind(each, sum(1 for _ in each.iterdir()), _size(each)) for each in folder.iterdir() if each.is_dir())
+    kinds = (
+        CacheFolder(each, sum(1 for _ in each.iterdir()), _size(each)) for each in folder.iterdir() if each.is_dir()
+    )
     return tuple(sorted(kinds, key=lambda kind: (-kind.size, kind.name)))
 
 
-def clear(kind: Kind) -> bool:
+def clear(kind: CacheFolder) -> bool:
     """Delete all that the kind's folder holds; False, and nothing deleted, where a running process uses it."""
     with _alone(kind.folder) as alone:
         if alone:

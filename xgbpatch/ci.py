@@ -91,7 +91,7 @@ def from_record(version: str, record: str) -> str:
     return f"{_NAME} @ {pinned}" + (f"#subdirectory={folder}" if folder else "")
 
 
-class Kind(Enum):
+class PipelineKind(Enum):
     """For whom a file is written. The value is the name of its template."""
 
     GITHUB = "github"
@@ -103,19 +103,19 @@ class Kind(Enum):
     def path(self) -> str:
         """Where the file belongs, relative to the root of the repository."""
         return {
-            Kind.GITHUB: ".github/workflows/xgbpatch.yml",
-            Kind.GITLAB: ".gitlab-ci.yml",
-            Kind.CODEBUILD: "xgbpatch-codebuild.yml",
-            Kind.STARTER: "xgbpatch-starter.yml",
+            PipelineKind.GITHUB: ".github/workflows/xgbpatch.yml",
+            PipelineKind.GITLAB: ".gitlab-ci.yml",
+            PipelineKind.CODEBUILD: "xgbpatch-codebuild.yml",
+            PipelineKind.STARTER: "xgbpatch-starter.yml",
         }[self]
 
     @property
     def takes_role(self) -> bool:
         """A CloudFormation template makes its own roles, in the region that its stack is in."""
-        return self in (Kind.GITHUB, Kind.GITLAB)
+        return self in (PipelineKind.GITHUB, PipelineKind.GITLAB)
 
 
-def render(kind: Kind, requirement: str, role_arn: str = "", region: str = "") -> str:
+def render(kind: PipelineKind, requirement: str, role_arn: str = "", region: str = "") -> str:
     """The file's text; raises `ConfigurationError` for an option that cannot be written down.
 
     `requirement` is what pip installs for xgbpatch; without `role_arn` and `region` the pipeline reads its variables.
@@ -141,13 +141,13 @@ def render(kind: Kind, requirement: str, role_arn: str = "", region: str = "") -
         role_arn=role_arn,
         region=region,
         requirement=requirement,
-        script="" if kind is Kind.STARTER else _script(environment, kind),
+        script="" if kind is PipelineKind.STARTER else _script(environment, kind),
         bases=base_accounts(),
         **{name: json.dumps(listed) for name, listed in actions.items()},  # YAML lists in one line each
     )
 
 
-def _script(environment: Environment, kind: Kind) -> str:
+def _script(environment: Environment, kind: PipelineKind) -> str:
     """What the job runs, in POSIX shell: the decisions are the same everywhere, the way to report is the service's."""
     loader = environment.loader
     assert loader is not None
@@ -155,7 +155,7 @@ def _script(environment: Environment, kind: Kind) -> str:
     return "set -eu\n" + "".join(part.rstrip("\n") + "\n" for part in parts).rstrip("\n")
 
 
-def _check(kind: Kind, requirement: str, role_arn: str, region: str) -> None:
+def _check(kind: PipelineKind, requirement: str, role_arn: str, region: str) -> None:
     if (role_arn or region) and not kind.takes_role:
         raise ConfigurationError(
             f'the template "{kind.value}" takes no role and no region',

@@ -20,10 +20,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from xgbpatch.ci import Kind, render
+from xgbpatch.ci import PipelineKind, render
 
 DIFFERENCE = "encoder.py: decode()\n-    return 1\n+    return 2 # `$(id)` '\"~~~"
-KINDS = [Kind.GITHUB, Kind.GITLAB, Kind.CODEBUILD]
+KINDS = [PipelineKind.GITHUB, PipelineKind.GITLAB, PipelineKind.CODEBUILD]
 REQUIREMENT = "xgbpatch[packages]==1.0.0"
 TOKEN = "glpat-not-to-be-seen"
 RECORDER = f"""#!{sys.executable}
@@ -61,12 +61,12 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: f"!{suffix}")
 
 
-def script(kind: Kind) -> str:
+def script(kind: PipelineKind) -> str:
     """The job's own step, as the service would run it."""
     document = yaml.load(render(kind, REQUIREMENT), _Loader)
-    if kind is Kind.GITHUB:
+    if kind is PipelineKind.GITHUB:
         return document["jobs"]["keep-current"]["steps"][-1]["run"]
-    if kind is Kind.GITLAB:
+    if kind is PipelineKind.GITLAB:
         return document["keep-current"]["script"][0]
     buildspec = yaml.safe_load(document["Resources"]["Project"]["Properties"]["Source"]["BuildSpec"])
     return buildspec["phases"]["build"]["commands"][0]
@@ -79,7 +79,7 @@ class Stage:
     folder: Path
     environment: dict[str, str]
 
-    def run(self, kind: Kind, shell: str = "sh", **codes: object) -> subprocess.CompletedProcess[str]:
+    def run(self, kind: PipelineKind, shell: str = "sh", **codes: object) -> subprocess.CompletedProcess[str]:
         environment = {**self.environment, **{name: str(code) for name, code in codes.items()}}
         command = [shell, "-c", script(kind)]
         return subprocess.run(
@@ -141,7 +141,7 @@ def gitlab(open_issues: list[Mapping[str, object]]) -> Iterator[tuple[str, list[
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_current_images_are_left_alone(stage: Stage, kind: Kind):
+def test_current_images_are_left_alone(stage: Stage, kind: PipelineKind):
     result = stage.run(kind, PLAN=0)
     assert result.returncode == 0, result.stderr
     assert stage.calls("xgbpatch") == [["plan", "--all"]]
@@ -149,28 +149,28 @@ def test_current_images_are_left_alone(stage: Stage, kind: Kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_what_is_behind_is_rebuilt_and_reported(stage: Stage, kind: Kind, shell: str):
+def test_what_is_behind_is_rebuilt_and_reported(stage: Stage, kind: PipelineKind, shell: str):
     result = stage.run(kind, shell, PLAN=10, REBUILD=0)
     assert result.returncode == 0, result.stderr
     assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all"]]
-    assert "fraud  renewed" in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
+    assert "fraud  renewed" in (result.stdout if kind is PipelineKind.CODEBUILD else stage.text("report.md"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_options_of_rebuild_are_words(stage: Stage, kind: Kind):
+def test_the_options_of_rebuild_are_words(stage: Stage, kind: PipelineKind):
     stage.run(kind, PLAN=10, REBUILD=0, XGBPATCH_REBUILD_OPTIONS="--builder registry --no-test")
     assert stage.calls("xgbpatch")[1] == ["rebuild", "--all", "--builder", "registry", "--no-test"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_failed_rebuild_fails_the_job_with_its_exit_code_after_the_report(stage: Stage, kind: Kind):
+def test_a_failed_rebuild_fails_the_job_with_its_exit_code_after_the_report(stage: Stage, kind: PipelineKind):
     result = stage.run(kind, PLAN=10, REBUILD=8)
     assert result.returncode == 8
-    assert "exit 8" in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
+    assert "exit 8" in (result.stdout if kind is PipelineKind.CODEBUILD else stage.text("report.md"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_plan_that_says_nothing_fails_the_job_and_rebuilds_nothing(stage: Stage, kind: Kind):
+def test_a_plan_that_says_nothing_fails_the_job_and_rebuilds_nothing(stage: Stage, kind: PipelineKind):
     assert stage.run(kind, PLAN=143).returncode == 143
     assert stage.calls("xgbpatch") == [["plan", "--all"]]
     assert stage.calls("gh") == stage.calls("aws") == []
@@ -178,33 +178,35 @@ def test_a_plan_that_says_nothing_fails_the_job_and_rebuilds_nothing(stage: Stag
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rebuild", [0, 4])
-def test_an_image_that_cannot_be_looked_at_does_not_hold_the_others_back(stage: Stage, kind: Kind, rebuild: int):
+def test_an_image_that_cannot_be_looked_at_does_not_hold_the_others_back(
+    stage: Stage, kind: PipelineKind, rebuild: int
+):
     result = stage.run(kind, PLAN=4, REBUILD=rebuild)
     assert result.returncode == 4, result.stderr
     assert stage.calls("xgbpatch")[:2] == [["plan", "--all"], ["rebuild", "--all"]]
-    assert f"exit {rebuild}" in (result.stdout if kind is Kind.CODEBUILD else stage.text("report.md"))
+    assert f"exit {rebuild}" in (result.stdout if kind is PipelineKind.CODEBUILD else stage.text("report.md"))
     assert stage.calls("gh") == stage.calls("aws") == [], "it may have drifted as well as not"
 
 
 def test_drift_that_the_rebuild_met_is_told_where_another_image_cannot_be_looked_at(stage: Stage):
-    assert stage.run(Kind.GITHUB, PLAN=4, REBUILD=20).returncode == 4
+    assert stage.run(PipelineKind.GITHUB, PLAN=4, REBUILD=20).returncode == 4
     assert stage.calls("gh")[-1][:2] == ["issue", "create"]
 
 
 def test_drift_is_told_where_another_image_cannot_be_looked_at(stage: Stage):
-    assert stage.run(Kind.GITHUB, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
+    assert stage.run(PipelineKind.GITHUB, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
     assert stage.calls("gh")[-1][:2] == ["issue", "create"]
-    assert stage.run(Kind.CODEBUILD, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
+    assert stage.run(PipelineKind.CODEBUILD, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
     assert stage.calls("aws")[-1][:2] == ["sns", "publish"]
 
 
 def test_gitlab_without_a_token_ends_with_the_code_of_what_failed(stage: Stage):
-    assert stage.run(Kind.GITLAB, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
-    assert stage.run(Kind.GITLAB, PLAN=20, REBUILD=7).returncode == 7
+    assert stage.run(PipelineKind.GITLAB, PLAN=4, REBUILD=4, STATE="drifted").returncode == 4
+    assert stage.run(PipelineKind.GITLAB, PLAN=20, REBUILD=7).returncode == 7
 
 
 def test_drift_opens_an_issue_with_the_difference(stage: Stage):
-    result = stage.run(Kind.GITHUB, PLAN=20, REBUILD=20)
+    result = stage.run(PipelineKind.GITHUB, PLAN=20, REBUILD=20)
     assert result.returncode == 0, result.stderr
     listed, label, created = stage.calls("gh")
     assert (listed[:2], label[:3]) == (["issue", "list"], ["label", "create", "xgbpatch-drift"])
@@ -215,13 +217,13 @@ def test_drift_opens_an_issue_with_the_difference(stage: Stage):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_image_that_drifted_does_not_hold_the_others_back_and_is_never_accepted(stage: Stage, kind: Kind):
+def test_an_image_that_drifted_does_not_hold_the_others_back_and_is_never_accepted(stage: Stage, kind: PipelineKind):
     stage.run(kind, PLAN=20, REBUILD=20)
     assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all"]]
 
 
 def test_drift_and_a_failure_give_an_issue_and_a_failed_job(stage: Stage):
-    assert stage.run(Kind.GITHUB, PLAN=20, REBUILD=7).returncode == 7
+    assert stage.run(PipelineKind.GITHUB, PLAN=20, REBUILD=7).returncode == 7
     assert stage.calls("gh")[-1][:2] == ["issue", "create"]
 
 
@@ -230,7 +232,7 @@ def test_drift_that_only_the_rebuild_met_is_planned_again_and_told(stage: Stage,
     program = stage.folder / "bin" / "xgbpatch"
     first = 'os.environ["PLAN"] = os.environ["SECOND"] if os.path.getsize("rebuild.txt") else "10"'
     program.write_text(RECORDER + first + XGBPATCH)
-    assert stage.run(Kind.GITHUB, REBUILD=20, SECOND=second).returncode == 0
+    assert stage.run(PipelineKind.GITHUB, REBUILD=20, SECOND=second).returncode == 0
     assert stage.calls("xgbpatch") == [["plan", "--all"], ["rebuild", "--all"], ["plan", "--all"]]
     assert stage.calls("gh")[-1][:2] == ["issue", "create"]
     assert (DIFFERENCE in stage.text("body")) == (second == 20)
@@ -238,14 +240,14 @@ def test_drift_that_only_the_rebuild_met_is_planned_again_and_told(stage: Stage,
 
 
 def test_an_open_issue_is_updated_and_no_second_one_opened(stage: Stage):
-    stage.run(Kind.GITHUB, PLAN=20, REBUILD=20, OPEN_ISSUE=31)
+    stage.run(PipelineKind.GITHUB, PLAN=20, REBUILD=20, OPEN_ISSUE=31)
     assert stage.calls("gh")[1:] == [["issue", "edit", "31", "--body-file", "issue.md"]]
     assert DIFFERENCE in stage.text("body")
 
 
 @pytest.mark.parametrize("codes", [{"PLAN": 0}, {"PLAN": 10, "REBUILD": 0}], ids=["current", "rebuilt"])
 def test_the_issue_is_closed_when_the_drift_is_gone(stage: Stage, codes: dict[str, int]):
-    stage.run(Kind.GITHUB, **codes, OPEN_ISSUE=31)
+    stage.run(PipelineKind.GITHUB, **codes, OPEN_ISSUE=31)
     assert stage.calls("gh")[-1][:3] == ["issue", "close", "31"]
 
 
@@ -254,13 +256,13 @@ LONG = 'print("IMAGE VERSION STATE\\nfraud 3.2-0 drifted\\n\\n" + {text})\nsys.e
 
 def test_a_long_difference_fits_into_an_issue(stage: Stage):
     (stage.folder / "bin" / "xgbpatch").write_text(RECORDER + LONG.format(text="'x' * 200_000"))
-    assert stage.run(Kind.GITHUB).returncode == 0
+    assert stage.run(PipelineKind.GITHUB).returncode == 0
     assert 50_000 < len(stage.text("body")) < 65_536  # what GitHub takes
 
 
 @pytest.mark.parametrize("shift", range(3))
-@pytest.mark.parametrize("kind", [Kind.GITHUB, Kind.CODEBUILD])
-def test_no_character_is_cut_in_two(stage: Stage, kind: Kind, shift: int):
+@pytest.mark.parametrize("kind", [PipelineKind.GITHUB, PipelineKind.CODEBUILD])
+def test_no_character_is_cut_in_two(stage: Stage, kind: PipelineKind, shift: int):
     """The recorders read UTF-8, as the AWS CLI does, and fail on half a character."""
     program = LONG.format(text=f"'x' * {shift} + '€' * 100_000")
     (stage.folder / "bin" / "xgbpatch").write_text(RECORDER + program)
@@ -276,7 +278,7 @@ def test_no_character_is_cut_in_two(stage: Stage, kind: Kind, shift: int):
 )
 def test_gitlab_gets_an_issue_by_the_project_access_token(stage: Stage, issues, verb, path):
     with gitlab(issues) as (address, asked):
-        result = stage.run(Kind.GITLAB, PLAN=20, REBUILD=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
+        result = stage.run(PipelineKind.GITLAB, PLAN=20, REBUILD=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
     assert result.returncode == 0, result.stderr
     looked, written = asked
     assert parse_qs(urlsplit(str(looked["path"])).query)["labels"] == ["xgbpatch-drift"]
@@ -287,13 +289,13 @@ def test_gitlab_gets_an_issue_by_the_project_access_token(stage: Stage, issues, 
 
 def test_gitlab_closes_the_issue_when_the_drift_is_gone(stage: Stage):
     with gitlab([{"iid": 31}]) as (address, asked):
-        result = stage.run(Kind.GITLAB, PLAN=0, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
+        result = stage.run(PipelineKind.GITLAB, PLAN=0, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
     assert result.returncode == 0, result.stderr
     assert (asked[-1]["verb"], asked[-1]["state_event"]) == ("PUT", ["close"])
 
 
 def test_gitlab_without_a_token_fails_the_job_and_says_which_variable_is_missing(stage: Stage):
-    result = stage.run(Kind.GITLAB, PLAN=20, REBUILD=20)
+    result = stage.run(PipelineKind.GITLAB, PLAN=20, REBUILD=20)
     assert result.returncode == 20
     assert "XGBPATCH_GITLAB_TOKEN" in result.stderr
     assert DIFFERENCE in result.stdout
@@ -301,13 +303,15 @@ def test_gitlab_without_a_token_fails_the_job_and_says_which_variable_is_missing
 
 def test_a_token_that_gitlab_refuses_fails_the_job(stage: Stage):
     with gitlab([]) as (address, _):
-        result = stage.run(Kind.GITLAB, PLAN=20, REBUILD=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN="expired")
+        result = stage.run(
+            PipelineKind.GITLAB, PLAN=20, REBUILD=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN="expired"
+        )
     assert result.returncode not in (0, 20)
     assert "401" in result.stderr
 
 
 def test_codebuild_tells_the_topic_of_drift(stage: Stage):
-    assert stage.run(Kind.CODEBUILD, PLAN=20, REBUILD=20).returncode == 0
+    assert stage.run(PipelineKind.CODEBUILD, PLAN=20, REBUILD=20).returncode == 0
     (call,) = stage.calls("aws")
     assert call[:4] == ["sns", "publish", "--topic-arn", "arn:aws:sns:us-west-2:123456789012:xgbpatch"]
     assert len(call[call.index("--subject") + 1]) <= 100  # what SNS takes
@@ -315,12 +319,12 @@ def test_codebuild_tells_the_topic_of_drift(stage: Stage):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_steps_are_portable_shell(stage: Stage, kind: Kind, shellcheck: Callable[[str], str]):
+def test_the_steps_are_portable_shell(stage: Stage, kind: PipelineKind, shellcheck: Callable[[str], str]):
     assert shellcheck(f"#!/bin/sh\n{script(kind)}") == ""
 
 
 def test_the_setup_of_gitlab_is_sound_shell(shellcheck: Callable[[str], str]):
-    lines = yaml.safe_load(render(Kind.GITLAB, REQUIREMENT))["keep-current"]["before_script"]
+    lines = yaml.safe_load(render(PipelineKind.GITLAB, REQUIREMENT))["keep-current"]["before_script"]
     assert shellcheck("#!/bin/bash\n" + "\n".join(lines)) == ""
 
 
@@ -337,7 +341,7 @@ def test_gitlab_notices_an_engine_that_does_not_start(stage: Stage, answer: str,
     for name, text in {"dockerd": DAEMON, **dict.fromkeys(others, "#!/bin/sh\nexit ${ANSWER:-0}\n")}.items():
         (programs / name).write_text(text.replace("${ANSWER:-0}", answer if name == "docker" else "0"))
         (programs / name).chmod(0o755)
-    lines = yaml.safe_load(render(Kind.GITLAB, REQUIREMENT))["keep-current"]["before_script"]
+    lines = yaml.safe_load(render(PipelineKind.GITLAB, REQUIREMENT))["keep-current"]["before_script"]
     groups = {"cgroup.procs": "17\n18\n", "cgroup.controllers": "cpu memory\n", "cgroup.subtree_control": ""}
     (stage.folder / "cgroup").mkdir()
     for name, text in groups.items():

@@ -21,9 +21,9 @@ from xgbpatch.inspection import container, layers
 from xgbpatch.inspection import layers as inspection_layers
 from xgbpatch.inspection.container import run_python
 from xgbpatch.inspection.facts import Facts
-from xgbpatch.oci.filesystem import Tree
+from xgbpatch.oci.filesystem import FileTree
 from xgbpatch.oci.image import RemoteImage
-from xgbpatch.oci.layer_index import Kind
+from xgbpatch.oci.layer_index import EntryKind
 from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Manifest
 from xgbpatch.patch.compose import Patch, PatchFile
 from xgbpatch.progress import Silent
@@ -138,10 +138,10 @@ def test_layers_tell_the_tree_that_a_container_has(
     layers = [
         inspection_layers.load_layer(saved, layer, cache / "layers", Silent()) for layer in reversed(saved.image.layers)
     ]
-    assert sorted(_lines(Tree(tuple(layers)), "/t")) == sorted(line.rstrip() for line in found.splitlines())
+    assert sorted(_lines(FileTree(tuple(layers)), "/t")) == sorted(line.rstrip() for line in found.splitlines())
 
 
-def _lines(tree: Tree, path: str) -> Iterator[str]:
+def _lines(tree: FileTree, path: str) -> Iterator[str]:
     """As `find` prints them: it follows no link."""
     if tree.is_link(path):
         folder, name = path.rsplit("/", 1)
@@ -151,7 +151,7 @@ def _lines(tree: Tree, path: str) -> Iterator[str]:
     entry = tree.entry(path)
     assert entry is not None
     yield f"{path} {entry.kind.value} {entry.mode:o}"
-    for name in tree.list(path) if entry.kind is Kind.FOLDER else ():
+    for name in tree.list(path) if entry.kind is EntryKind.FOLDER else ():
         yield from _lines(tree, f"{path}/{name}")
 
 

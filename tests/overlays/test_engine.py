@@ -188,7 +188,7 @@ def test_a_link_that_differs_is_found_by_the_proof(server, monkeypatch):
             1.0000001
         )
 
-    monkeypatch.setattr(accelerator.Link, "predictions", numpy_sigmoid)
+    monkeypatch.setattr(accelerator.MarginLink, "predictions", numpy_sigmoid)
     server("binary", **ENGINE)
     assert choice().reason.startswith("predictions differ in")
 

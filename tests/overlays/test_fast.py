@@ -207,8 +207,8 @@ def test_kinds_that_are_proved_have_an_end(server):
 
 
 def test_predictions_that_differ_in_one_bit_are_not_taken(server, monkeypatch):
-    exact = short.Model.predictions
-    monkeypatch.setattr(short.Model, "predictions", lambda *given: np.nextafter(exact(*given), np.float32(9)))
+    exact = short.ProvedModel.predictions
+    monkeypatch.setattr(short.ProvedModel, "predictions", lambda *given: np.nextafter(exact(*given), np.float32(9)))
     with pytest.raises(Unsuitable, match="not the base's"):
         started(server, "binary")
 

@@ -32,7 +32,7 @@ CLASSES = np.random.RandomState(0).rand(240, 4).round(4)
     ],
 )
 def test_names_of_features_in_every_form_that_an_sdk_sends(text):
-    assert options.take({"xgbpatch_feature_names": text}) == (options.Options(feature_names=tuple(NAMES)), {})
+    assert options.take({"xgbpatch_feature_names": text}) == (options.TrainingOptions(feature_names=tuple(NAMES)), {})
 
 
 def test_a_name_in_a_list_keeps_its_commas_spaces_and_quotes():
@@ -62,7 +62,7 @@ def test_what_is_no_number_is_refused_with_its_value(text):
 
 
 def test_metrics_and_a_path_in_quotes(tmp_path):
-    expected = (options.Metric("m.one"), options.Metric("m.two", maximize=True))
+    expected = (options.UserMetric("m.one"), options.UserMetric("m.two", maximize=True))
     for text in ("m.one,m.two:maximize", '["m.one", "m.two:maximize"]', '"m.one, m.two:maximize"'):
         assert options.take({"xgbpatch_metrics": text})[0].metrics == expected
     (tmp_path / "names.json").write_text(json.dumps(NAMES))

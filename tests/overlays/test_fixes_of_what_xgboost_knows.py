@@ -176,7 +176,7 @@ def test_a_metric_without_a_name_in_the_bases_list_is_told_by_trial():
         assert _validation.metric({"objective": "multi:softprob", "num_class": 4}, "auc").maximize
     if KNOWS_QUANTILES:
         job = {"objective": "reg:quantileerror", "quantile_alpha": "[0.1, 0.9]"}
-        assert _validation.metric(job, "quantile") == _validation.Metric("quantile", False)
+        assert _validation.metric(job, "quantile") == _validation.PrintedMetric("quantile", False)
 
 
 DOUBTFUL = (SHARES + np.random.RandomState(1).normal(0, 0.25, 240) > 0.5).astype(float)

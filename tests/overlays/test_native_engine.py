@@ -103,13 +103,13 @@ def test_the_library_reads_plain_csv_and_the_base_all_else(server, monkeypatch):
 @pytest.mark.parametrize("name", ["binary", "poisson", "softprob"])
 def test_a_link_needs_no_booster(name):
     document = booster.document(zoo.train(zoo.ZOO[name]))
-    assert accelerator.Link(document)._variant is not None
+    assert accelerator.MarginLink(document)._variant is not None
 
 
 def test_a_link_that_differs_is_left_to_a_booster(monkeypatch):
     monkeypatch.setattr(accelerator, "LIBRARY", {"binary:logistic": (2,)})
     trained = zoo.train(zoo.ZOO["binary"])
-    link = accelerator.Link(booster.document(trained))
+    link = accelerator.MarginLink(booster.document(trained))
     matrix = xgboost.DMatrix(zoo.inputs(rows=30))
     margins = trained.predict(matrix, output_margin=True)
     assert link._variant is None

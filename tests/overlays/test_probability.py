@@ -193,8 +193,8 @@ def test_without_the_package_the_refusal_names_the_feature(tmp_path, monkeypatch
 
 def test_values_that_do_not_add_up_are_refused(tmp_path, monkeypatch):
     with_background(tmp_path, "binary")
-    values = probability.Explainer.values
-    monkeypatch.setattr(probability.Explainer, "values", lambda self, rows: values(self, rows) * 1.01)
+    values = probability.ProbabilityExplainer.values
+    monkeypatch.setattr(probability.ProbabilityExplainer, "values", lambda self, rows: values(self, rows) * 1.01)
     with pytest.raises(NotExplained, match="miss the probability of a background row"):
         explaining.serve(tmp_path, "binary").explain(zoo.inputs(rows=1).astype(np.float32), OPTIONS)
 

@@ -15,7 +15,7 @@ from support.commands import command_line
 from support.handmade_bases import SERVE_UTILS, HandBase
 from support.rebuilding import OLD, ImageRepository
 from support.registries import registry
-from xgbpatch.ci import Kind, render
+from xgbpatch.ci import PipelineKind, render
 
 DRIFTED = OLD.with_module(SERVE_UTILS, "def predict(model,", "def predict(model, more,")
 OPTIONS = "--builder registry --no-test"
@@ -35,7 +35,7 @@ def first(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     with registry(folder) as started:
         image_repository = ImageRepository(started, folder)
-        yield image_repository, Job(image_repository, Kind.GITHUB)
+        yield image_repository, Job(image_repository, PipelineKind.GITHUB)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def image_repository(first):
 
 def step(kind):
     text = render(kind, "xgbpatch[packages]==1.0.0")
-    if kind is Kind.GITHUB:
+    if kind is PipelineKind.GITHUB:
         return yaml.safe_load(text)["jobs"]["keep-current"]["steps"][-1]["run"]
     from cfnlint.decode import cfn_yaml  # takes a second of every worker that collects this file
 
@@ -78,7 +78,7 @@ class Job:
             "XGBPATCH_REBUILD_OPTIONS": OPTIONS,
             "XGBPATCH_TOPIC": "arn:aws:sns:us-west-2:123456789012:xgbpatch",
         }
-        shell = ["bash", "-e", "-c"] if kind is Kind.GITHUB else ["sh", "-c"]
+        shell = ["bash", "-e", "-c"] if kind is PipelineKind.GITHUB else ["sh", "-c"]
         done = subprocess.run(
             [*shell, step(kind)],
             cwd=image_repository.folder,
@@ -109,15 +109,15 @@ def test_the_first_run_publishes_every_image(first):
 
 
 def test_a_run_that_finds_everything_current_writes_nothing(image_repository):
-    Job(image_repository, Kind.GITHUB)
+    Job(image_repository, PipelineKind.GITHUB)
     before = image_repository.loopback.writes()
-    job = Job(image_repository, Kind.CODEBUILD)
+    job = Job(image_repository, PipelineKind.CODEBUILD)
     assert (job.code, job.calls) == (0, []), job.log
     assert "Every image is current" in job.report
     assert image_repository.loopback.writes() == before
 
 
-@pytest.mark.parametrize("kind", [Kind.GITHUB, Kind.CODEBUILD])
+@pytest.mark.parametrize("kind", [PipelineKind.GITHUB, PipelineKind.CODEBUILD])
 def test_an_image_whose_base_moved_is_renewed_and_the_others_stay(image_repository, kind):
     before = published(image_repository)
     image_repository.move("risk", HandBase(patches=f".{kind.value}"))
@@ -125,13 +125,13 @@ def test_an_image_whose_base_moved_is_renewed_and_the_others_stay(image_reposito
     assert job.code == 0, job.log
     after = published(image_repository)
     assert {name: len(after[name] - before[name]) for name in after} == {"churn": 0, "fraud": 0, "risk": 1}
-    assert [call[1] for call in job.calls] == ([["issue", "list"]] if kind is Kind.GITHUB else [])
+    assert [call[1] for call in job.calls] == ([["issue", "list"]] if kind is PipelineKind.GITHUB else [])
 
 
 def test_a_drifted_image_gets_an_issue_and_no_push(image_repository):
     before = published(image_repository)
     image_repository.move("fraud", DRIFTED)
-    job = Job(image_repository, Kind.GITHUB)
+    job = Job(image_repository, PipelineKind.GITHUB)
     assert job.code == 0, job.log
     assert [call[1] for call in job.calls] == [["issue", "list"], ["label", "create"], ["issue", "create"]]
     assert "def predict(model, more," in job.calls[-1][-1]
@@ -144,7 +144,7 @@ def test_an_image_that_is_missing_fails_the_job_after_the_drift_is_told_and_the_
     path.write_text(path.read_text().replace("base-churn", "gone"))
     image_repository.move("fraud", DRIFTED)
     image_repository.move("risk", HandBase(patches=".missing"))
-    job = Job(image_repository, Kind.CODEBUILD)
+    job = Job(image_repository, PipelineKind.CODEBUILD)
     assert job.code == 4, job.log
     assert [call[1] for call in job.calls] == [["sns", "publish"]]
     assert "def predict(model, more," in job.calls[-1][-1]

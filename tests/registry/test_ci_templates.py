@@ -23,16 +23,16 @@ import boto3
 import pytest
 
 from support.aws import ACCOUNT, REGION
-from xgbpatch.ci import INSPECTOR, PRUNE, PUSH, USAGE, Kind, render
+from xgbpatch.ci import INSPECTOR, PRUNE, PUSH, USAGE, PipelineKind, render
 
-TEMPLATES = [Kind.CODEBUILD, Kind.STARTER]
+TEMPLATES = [PipelineKind.CODEBUILD, PipelineKind.STARTER]
 CONNECTION = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/0a1b2c3d-0000-4000-8000-000000000000"
 CODEBUILD = {"SourceLocation": "https://github.com/example/images.git", "ConnectionArn": CONNECTION}
 REQUIREMENT = "xgbpatch[packages]==1.0.0"
 LINTER = Path(sys.executable).with_name("cfn-lint")
 
 
-def parsed(kind: Kind) -> dict[str, Any]:
+def parsed(kind: PipelineKind) -> dict[str, Any]:
     """The template as cfn-lint reads it, which is imported here: it takes a second of whoever collects this file."""
     from cfnlint.decode import cfn_yaml
 
@@ -45,7 +45,7 @@ def client(service: str) -> Any:
 
 
 @contextmanager
-def stack(kind: Kind, **parameters: str) -> Iterator[dict[str, str]]:
+def stack(kind: PipelineKind, **parameters: str) -> Iterator[dict[str, str]]:
     """A stack of the template; gives the physical name of each resource, and deletes the stack at the end."""
     cloudformation = client("cloudformation")
     cloudformation.create_stack(
@@ -82,7 +82,7 @@ def roles() -> set[str]:
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
-def test_the_template_passes_cfn_lint(tmp_path: Path, kind: Kind):
+def test_the_template_passes_cfn_lint(tmp_path: Path, kind: PipelineKind):
     path = tmp_path / "template.yml"
     path.write_text(render(kind, REQUIREMENT))
     command = [LINTER, "--include-checks", "I", "--", path]
@@ -92,19 +92,19 @@ def test_the_template_passes_cfn_lint(tmp_path: Path, kind: Kind):
 
 def test_cfn_lint_would_have_noticed(tmp_path: Path):
     path = tmp_path / "template.yml"
-    path.write_text(render(Kind.CODEBUILD, REQUIREMENT).replace("PrivilegedMode", "PrivilegeMode"))
+    path.write_text(render(PipelineKind.CODEBUILD, REQUIREMENT).replace("PrivilegedMode", "PrivilegeMode"))
     result = subprocess.run([LINTER, path], capture_output=True, text=True, check=False)
     assert "PrivilegeMode" in result.stdout
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
-def test_a_template_is_small_enough_to_be_handed_over_as_text(kind: Kind):
+def test_a_template_is_small_enough_to_be_handed_over_as_text(kind: PipelineKind):
     assert len(render(kind, REQUIREMENT).encode()) < 51_200
 
 
 def test_the_codebuild_stack_exists_and_is_gone_after(aws: str):
     events, iam = client("events"), client("iam")
-    with stack(Kind.CODEBUILD, **CODEBUILD, BaseMirror="mirror/sagemaker-xgboost") as made:
+    with stack(PipelineKind.CODEBUILD, **CODEBUILD, BaseMirror="mirror/sagemaker-xgboost") as made:
         rules = {rule["Name"]: rule for rule in events.list_rules()["Rules"]}
         assert rules[made["ScheduleRule"]]["ScheduleExpression"] == "cron(17 4 * * ? *)"
         failed = json.loads(rules[made["FailureRule"]]["EventPattern"])["detail"]
@@ -123,7 +123,7 @@ def test_the_codebuild_stack_exists_and_is_gone_after(aws: str):
 
 
 def test_the_codebuild_role_may_push_to_one_repository_and_pull_the_base(aws: str):
-    with stack(Kind.CODEBUILD, **CODEBUILD, RepositoryName="team/xgboost") as made:
+    with stack(PipelineKind.CODEBUILD, **CODEBUILD, RepositoryName="team/xgboost") as made:
         allowed = statements(made["BuildRole"])
         assert allowed["PushTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
         base = allowed["PullTheBase"]
@@ -138,9 +138,9 @@ def test_the_codebuild_role_may_push_to_one_repository_and_pull_the_base(aws: st
 
 
 def test_the_project_is_one_that_codebuild_takes(aws: str):
-    template = parsed(Kind.CODEBUILD)
+    template = parsed(PipelineKind.CODEBUILD)
     codebuild = client("codebuild")
-    with stack(Kind.CODEBUILD, **CODEBUILD) as made:
+    with stack(PipelineKind.CODEBUILD, **CODEBUILD) as made:
         known = {name: default["Default"] for name, default in template["Parameters"].items() if "Default" in default}
         known |= made | CODEBUILD | {"AWS::StackName": "xgbpatch-test", "WithTests": True}
         known["BuildRole.Arn"] = client("iam").get_role(RoleName=made["BuildRole"])["Role"]["Arn"]
@@ -182,22 +182,24 @@ def request(node: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("kind", "parameters"), [(Kind.CODEBUILD, CODEBUILD), (Kind.STARTER, {})], ids=["codebuild", "starter"]
+    ("kind", "parameters"),
+    [(PipelineKind.CODEBUILD, CODEBUILD), (PipelineKind.STARTER, {})],
+    ids=["codebuild", "starter"],
 )
-def test_enhanced_scans_are_read_where_the_account_has_them(aws: str, kind: Kind, parameters: dict[str, str]):
+def test_enhanced_scans_are_read_where_the_account_has_them(aws: str, kind: PipelineKind, parameters: dict[str, str]):
     with stack(kind, **parameters, EnhancedScanning="true") as made:
         assert statements(made["BuildRole"])["ReadEnhancedScans"]["Action"] == [*INSPECTOR]
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
-def test_no_role_is_allowed_a_wildcard_of_actions(kind: Kind):
+def test_no_role_is_allowed_a_wildcard_of_actions(kind: PipelineKind):
     assert "Action: '*'" not in render(kind, REQUIREMENT)
     allowed = [line for line in render(kind, REQUIREMENT).splitlines() if ":*" in line and "Action" in line]
-    assert [line.strip() for line in allowed] == (["Action: s3:*"] if kind is Kind.STARTER else [])  # in a Deny
+    assert [line.strip() for line in allowed] == (["Action: s3:*"] if kind is PipelineKind.STARTER else [])  # in a Deny
 
 
 def test_the_starter_stack_exists_and_leaves_only_what_holds_data(aws: str):
-    with stack(Kind.STARTER, Notebook="true") as made:
+    with stack(PipelineKind.STARTER, Notebook="true") as made:
         (repository,) = client("ecr").describe_repositories()["repositories"]
         assert repository["repositoryName"] == "xgbpatch/sagemaker-xgboost"
         encrypted = client("s3").get_bucket_encryption(Bucket=made["Bucket"])["ServerSideEncryptionConfiguration"]
@@ -210,19 +212,19 @@ def test_the_starter_stack_exists_and_leaves_only_what_holds_data(aws: str):
 
 
 def test_the_starter_without_a_notebook_has_none(aws: str):
-    with stack(Kind.STARTER) as made:
+    with stack(PipelineKind.STARTER) as made:
         assert {"NotebookInstance", "NotebookSetup", "NotebookRole", "CiIdentity"} & set(made) == set()
 
 
 def test_the_repository_scans_images_and_expires_untagged_ones_alone():
-    repository = parsed(Kind.STARTER)["Resources"]["Repository"]["Properties"]
+    repository = parsed(PipelineKind.STARTER)["Resources"]["Repository"]["Properties"]
     assert repository["ImageScanningConfiguration"]["ScanOnPush"] is True  # moto loses it
     (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
     assert rule["selection"]["tagStatus"] == "untagged"
 
 
 def test_the_bucket_is_private_and_speaks_tls_alone():
-    resources = parsed(Kind.STARTER)["Resources"]
+    resources = parsed(PipelineKind.STARTER)["Resources"]
     blocked = resources["Bucket"]["Properties"]["PublicAccessBlockConfiguration"]  # moto loses it
     assert (len(blocked), set(blocked.values())) == (4, {True})
     (denied,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
@@ -231,7 +233,7 @@ def test_the_bucket_is_private_and_speaks_tls_alone():
 
 
 def test_the_notebook_starts_with_a_sound_script_that_knows_its_region(aws: str):
-    with stack(Kind.STARTER, Notebook="true") as made:
+    with stack(PipelineKind.STARTER, Notebook="true") as made:
         name = made["NotebookSetup"].rsplit("/", 1)[-1]
         found = client("sagemaker").describe_notebook_instance_lifecycle_config(
             NotebookInstanceLifecycleConfigName=name
@@ -249,7 +251,7 @@ def test_the_notebook_starts_with_a_sound_script_that_knows_its_region(aws: str)
     ],
 )
 def test_one_repository_and_branch_may_take_the_build_role(aws: str, provider: str, subject: str, condition: str):
-    with stack(Kind.STARTER, CiProvider=provider, CiSubject=subject) as made:
+    with stack(PipelineKind.STARTER, CiProvider=provider, CiSubject=subject) as made:
         role = client("iam").get_role(RoleName=made["BuildRole"])["Role"]
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
@@ -258,7 +260,7 @@ def test_one_repository_and_branch_may_take_the_build_role(aws: str, provider: s
 
 def test_a_provider_needs_a_subject():
     """moto does not look at Rules."""
-    template = parsed(Kind.STARTER)
+    template = parsed(PipelineKind.STARTER)
     (rule,) = template["Rules"].values()
     none_is_named = {
         name: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, "none"]}]} for name in ("CiProvider", "CiSubject")
@@ -279,25 +281,25 @@ def test_a_provider_needs_a_subject():
     ],
 )
 def test_a_subject_names_one_repository(subject: str, taken: bool):
-    pattern = parsed(Kind.STARTER)["Parameters"]["CiSubject"]["AllowedPattern"]
+    pattern = parsed(PipelineKind.STARTER)["Parameters"]["CiSubject"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, subject)) is taken
 
 
 @pytest.mark.parametrize("provider", ["github", "gitlab"])
 def test_the_identity_provider_is_one_that_iam_takes(aws: str, provider: str):
     iam = client("iam")
-    properties = parsed(Kind.STARTER)["Resources"]["CiIdentity"]["Properties"]
+    properties = parsed(PipelineKind.STARTER)["Resources"]["CiIdentity"]["Properties"]
     found = resolved(properties, {"ForGithub": provider == "github"})
     made = iam.create_open_id_connect_provider(Url=found["Url"], ClientIDList=found["ClientIdList"])
     arn = made["OpenIDConnectProviderArn"]
-    trusted = parsed(Kind.STARTER)["Resources"]["BuildRole"]["Properties"]
+    trusted = parsed(PipelineKind.STARTER)["Resources"]["BuildRole"]["Properties"]
     assert f":oidc-provider/{arn.partition(':oidc-provider/')[2]}'" in str(trusted["AssumeRolePolicyDocument"])
     iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
     assert iam.list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
 
 
 def test_the_build_policy_reaches_one_repository(aws: str):
-    with stack(Kind.STARTER, RepositoryName="team/xgboost") as made:
+    with stack(PipelineKind.STARTER, RepositoryName="team/xgboost") as made:
         allowed = managed(made["BuildPolicy"])
         assert allowed["PushTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
         assert {name for name, entry in allowed.items() if entry["Resource"] == "*"} == {"Login"}
@@ -305,13 +307,13 @@ def test_the_build_policy_reaches_one_repository(aws: str):
 
 
 def test_people_and_the_notebook_may_see_what_is_in_use_and_prune_one_repository(aws: str):
-    with stack(Kind.STARTER, RepositoryName="team/xgboost") as made:
+    with stack(PipelineKind.STARTER, RepositoryName="team/xgboost") as made:
         allowed = managed(made["UsagePolicy"])
         assert allowed["SeeWhatIsInUse"]["Action"] == [*USAGE]
         assert allowed["PruneTheImages"]["Action"] == [*PRUNE]
         assert set(PUSH) <= set(PRUNE), "a push out of an engine is not allowed any more"
         assert allowed["PruneTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
-    resources = parsed(Kind.STARTER)["Resources"]
+    resources = parsed(PipelineKind.STARTER)["Resources"]
     attached = {name: str(resources[name]["Properties"]["ManagedPolicyArns"]) for name in ("NotebookRole", "BuildRole")}
     assert {name: "UsagePolicy" in text for name, text in attached.items()} == {
         "NotebookRole": True,
@@ -320,7 +322,7 @@ def test_people_and_the_notebook_may_see_what_is_in_use_and_prune_one_repository
 
 
 def test_the_execution_role_cannot_push(aws: str):
-    with stack(Kind.STARTER) as made:
+    with stack(PipelineKind.STARTER) as made:
         allowed = statements(made["ExecutionRole"])
         assert "ecr:BatchGetImage" in allowed["PullTheImages"]["Action"]
         assert "ecr:PutImage" not in json.dumps(allowed)

@@ -42,7 +42,7 @@ def model():
 @pytest.fixture
 def bucket(model, monkeypatch):
     """`put(key, content)` and `get(key)`, once one of the AWS fixtures is there; parts have 100 rows."""
-    monkeypatch.setattr(files.Options.__init__, "__defaults__", ((), False, False, False, 100))
+    monkeypatch.setattr(files.ExplainOptions.__init__, "__defaults__", ((), False, False, False, 100))
 
     class Bucket:
         client = boto3.client("s3", REGION)

@@ -18,7 +18,7 @@ from xgbpatch.progress import Silent
 from xgbpatch.registry import referrers
 from xgbpatch.registry.blobs import HttpBlobs
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.http import Request
+from xgbpatch.registry.http import RegistryRequest
 from xgbpatch.registry.referrers import Artifact
 
 CONTENT = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": []}).encode()
@@ -314,5 +314,5 @@ def test_a_least_size_of_pieces_is_taken_or_refused_by_the_host_s_name(least):
 def test_a_redirection_in_another_encoding_is_an_error(value):
     with served(GET=Answer({"Location": f"http://{value}/"}, status=307)) as server:
         with pytest.raises(RegistryError) as caught:
-            anonymous().session.send(Request(server.reference, "GET", "manifests/1"))
+            anonymous().session.send(RegistryRequest(server.reference, "GET", "manifests/1"))
         assert server.host in caught.value.message

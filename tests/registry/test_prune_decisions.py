@@ -11,7 +11,7 @@ import pytest
 
 from support.handmade import HandImage, forge, put, tar
 from support.patched_images import MADE, also, depot_of_user, patched
-from xgbpatch.aws.sagemaker import Kind, Use
+from xgbpatch.aws.sagemaker import ResourceKind, Use
 from xgbpatch.build import ownership
 from xgbpatch.oci.manifest import OCI_INDEX, Manifest
 from xgbpatch.publish.scan_gate import BASE_TAG
@@ -135,8 +135,8 @@ def test_image_whose_base_is_gone_stays(services, place, judged):
 def test_use_of_another_repository_protects_nothing_here(services, place, judged):
     old, _ = patched(services, place), patched(services, place)
     elsewhere = [replace(old, repository="team/other"), replace(old, host="registry.example.com")]
-    assert judged(uses=[Use(Kind.MODEL, "m", "us-west-2", tuple(elsewhere))])[old.tag].deleted
-    assert not judged(uses=[Use(Kind.MODEL, "m", "us-west-2", (old,))])[old.tag].deleted
+    assert judged(uses=[Use(ResourceKind.MODEL, "m", "us-west-2", tuple(elsewhere))])[old.tag].deleted
+    assert not judged(uses=[Use(ResourceKind.MODEL, "m", "us-west-2", (old,))])[old.tag].deleted
 
 
 @pytest.mark.parametrize("host", ["dkr-ecr", "dkr-ecr-fips"])
@@ -144,7 +144,7 @@ def test_dual_stack_host_names_the_same_repository(host):
     place = ImageReference.parse("123456789012.dkr.ecr.us-west-2.amazonaws.com/team/model")
     items = [RepositoryItem(ListedImage(MADE.base_digest, ("v1",)), Manifest(b"{}", OCI_INDEX), None)]
     names = [ImageReference.parse(f"123456789012.{host}.{region}.on.aws/team/model:v1") for region in REGIONS]
-    near, far = (Use(Kind.MODEL, "m", region, (name,)) for region, name in zip(REGIONS, names, strict=True))
+    near, far = (Use(ResourceKind.MODEL, "m", region, (name,)) for region, name in zip(REGIONS, names, strict=True))
     assert prune.in_use(place, items, [far]) == {}
     assert prune.in_use(place, items, [far, near]) == {MADE.base_digest: near}
 
@@ -152,7 +152,7 @@ def test_dual_stack_host_names_the_same_repository(host):
 def test_name_without_a_tag_uses_latest(services, place, judged):
     old, _ = patched(services, place), patched(services, place)
     also(services, old, "latest")
-    used = judged(uses=[Use(Kind.TRAINING, "t", "us-west-2", (ImageReference.parse(place.name),))])
+    used = judged(uses=[Use(ResourceKind.TRAINING, "t", "us-west-2", (ImageReference.parse(place.name),))])
     assert used[old.tag].why == 'used by training job "t" in us-west-2'
 
 

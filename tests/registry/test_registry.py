@@ -16,7 +16,7 @@ from xgbpatch.oci import manifest as oci_manifest
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.reference import Credentials, ImageReference
 from xgbpatch.registry.client import Registry
-from xgbpatch.registry.http import Request
+from xgbpatch.registry.http import RegistryRequest
 from xgbpatch.registry.transport import host_of
 
 TYPE = {"Content-Type": oci_manifest.DOCKER_MANIFEST}
@@ -270,8 +270,8 @@ def test_upload_at_the_registry_under_another_spelling_of_its_name_keeps_the_pas
         challenge = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
         server.replies = [challenge, Reply(202, headers=there)]
         session = Registry(known).session
-        location = session.send(Request(here, "POST", "blobs/uploads/")).location
-        session.send(Request(here, "PATCH", location, body=b"x"))
+        location = session.send(RegistryRequest(here, "POST", "blobs/uploads/")).location
+        session.send(RegistryRequest(here, "PATCH", location, body=b"x"))
         assert server.seen[-1][:2] == ("PATCH", "/upload")
         assert server.seen[-1][2]["Authorization"].startswith("Basic ")
 

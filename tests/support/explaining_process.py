@@ -8,5 +8,5 @@ from xgbpatch.explanation import engines, files, places
 def explain(model: Path, rows: Path, folder: Path, part_rows: int) -> None:
     """All rows of one file, with one thread."""
     inputs = places.inputs_of([rows], None)
-    options = files.Options((), False, False, False, part_rows)
+    options = files.ExplainOptions((), False, False, False, part_rows)
     files.explain(engines.loaded(model, 1), "the model", inputs, places.LocalOutput(folder), options)

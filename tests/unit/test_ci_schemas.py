@@ -11,15 +11,15 @@ import pytest
 import yaml
 
 from support.published_schemas import check
-from xgbpatch.ci import Kind, render
+from xgbpatch.ci import PipelineKind, render
 from xgbpatch.standin.versions import SUITES
 
 OWN = Path(__file__).resolve().parents[2] / ".github/workflows/ci.yml"
 REQUIREMENT = "xgbpatch[packages]==1.0.0"
 FULL = ("xgbpatch @ git+https://git.example/x@v1", "arn:aws:iam::123456789012:role/xgbpatch", "us-west-2")
 SCHEMAS = {
-    Kind.GITHUB: ("--builtin-schema", "vendor.github-workflows"),
-    Kind.GITLAB: ("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"),
+    PipelineKind.GITHUB: ("--builtin-schema", "vendor.github-workflows"),
+    PipelineKind.GITLAB: ("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"),
 }
 
 
@@ -33,7 +33,7 @@ def own_step():
 
 
 def workflows():
-    return [OWN.read_text(), render(Kind.GITHUB, REQUIREMENT), render(Kind.GITHUB, *FULL)]
+    return [OWN.read_text(), render(PipelineKind.GITHUB, REQUIREMENT), render(PipelineKind.GITHUB, *FULL)]
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
@@ -47,12 +47,12 @@ def test_pipelines_keep_to_the_published_schema(tmp_path, kind, options):
 
 def test_the_schema_would_have_noticed(tmp_path):
     path = tmp_path / "pipeline.yml"
-    path.write_text(render(Kind.GITHUB, REQUIREMENT).replace("runs-on:", "run-on:"))
-    assert checked(path, Kind.GITHUB).exit_code == 1
+    path.write_text(render(PipelineKind.GITHUB, REQUIREMENT).replace("runs-on:", "run-on:"))
+    assert checked(path, PipelineKind.GITHUB).exit_code == 1
 
 
 def test_our_own_workflow_keeps_to_the_schema_and_runs_every_stage():
-    assert checked(OWN, Kind.GITHUB).exit_code == 0
+    assert checked(OWN, PipelineKind.GITHUB).exit_code == 0
     assert 'exec scripts/test "$STAGE"' in own_step()["run"]
     script = OWN.parents[2] / "scripts/test"
     default = re.search(r"stages=\((lint[\w ]*)\)", script.read_text())
@@ -93,7 +93,7 @@ def test_every_action_is_pinned_by_commit_with_its_version_beside_it(text):
 
 
 def test_permissions_are_none_but_those_the_job_needs():
-    workflow = yaml.safe_load(render(Kind.GITHUB, REQUIREMENT))
+    workflow = yaml.safe_load(render(PipelineKind.GITHUB, REQUIREMENT))
     assert workflow["permissions"] == {}
     assert workflow["jobs"]["keep-current"]["permissions"] == {
         "contents": "read",
@@ -104,26 +104,26 @@ def test_permissions_are_none_but_those_the_job_needs():
 
 
 def test_the_user_can_start_it_and_two_runs_never_meet():
-    workflow = yaml.safe_load(render(Kind.GITHUB, REQUIREMENT))
+    workflow = yaml.safe_load(render(PipelineKind.GITHUB, REQUIREMENT))
     started = workflow[True]  # YAML 1.1 reads `on` so
     assert set(started) == {"schedule", "workflow_dispatch"}
     assert workflow["concurrency"]["cancel-in-progress"] is False
-    assert yaml.safe_load(render(Kind.GITLAB, REQUIREMENT))["keep-current"]["resource_group"]
+    assert yaml.safe_load(render(PipelineKind.GITLAB, REQUIREMENT))["keep-current"]["resource_group"]
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", PipelineKind)
 @pytest.mark.parametrize("word", ["AWS_ACCESS_KEY", "AWS_SECRET", "secrets."])
 def test_no_pipeline_asks_for_a_stored_key(kind, word):
     assert word not in render(kind, REQUIREMENT)
 
 
 def test_a_role_is_taken_for_as_long_as_the_job_may_take():
-    job = yaml.safe_load(render(Kind.GITHUB, REQUIREMENT))["jobs"]["keep-current"]
+    job = yaml.safe_load(render(PipelineKind.GITHUB, REQUIREMENT))["jobs"]["keep-current"]
     (taken,) = [step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})]
     assert taken["role-duration-seconds"] == 60 * job["timeout-minutes"]
-    assert f"MaxSessionDuration: {taken['role-duration-seconds']}" in render(Kind.STARTER, REQUIREMENT)
+    assert f"MaxSessionDuration: {taken['role-duration-seconds']}" in render(PipelineKind.STARTER, REQUIREMENT)
 
 
 def test_the_image_that_gitlab_runs_is_pinned():
-    image = yaml.safe_load(render(Kind.GITLAB, REQUIREMENT))["keep-current"]["image"]
+    image = yaml.safe_load(render(PipelineKind.GITLAB, REQUIREMENT))["keep-current"]["image"]
     assert re.fullmatch(r"python:3\.\d+\.\d+-bookworm@sha256:[0-9a-f]{64}", image)

@@ -24,7 +24,7 @@ _AT_ONCE = 4  # SageMaker's Describe calls are throttled early; botocore's adapt
 _IMAGE = re.compile(r'[^\s"\'\\{}(),]+\.dkr[.-]ecr[^\s"\'\\{}(),]+')  # in a pipeline's definition
 
 
-class Kind(Enum):
+class ResourceKind(Enum):
     """What uses an image."""
 
     MODEL = "model"
@@ -38,7 +38,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Model:
+class SageMakerModel:
     """`images` as AWS names them, by tag or digest; `request` is what CreateModel would have to be sent to make it.
 
     `lost` are model packages that it was made of and that were deleted since: which images these name, nobody can tell.
@@ -71,7 +71,7 @@ class Endpoint:
 class Use:
     """Something that needs `images`."""
 
-    kind: Kind
+    kind: ResourceKind
     name: str
     region: str
     images: tuple[ImageReference, ...]
@@ -86,7 +86,7 @@ class SageMaker:
     def __init__(self, region: str) -> None:
         self.region = region
 
-    def models(self) -> tuple[Model, ...]:
+    def models(self) -> tuple[SageMakerModel, ...]:
         """Every model; those that name a model package get the package's images, and `lost` where it is deleted."""
         return self._described(self._names("list_models"), self._model)
 
@@ -109,23 +109,25 @@ class SageMaker:
         running = {"StatusEquals": "InProgress"}
         return (
             *self._uses(
-                Kind.PACKAGE, "list_model_packages", "describe_model_package", _offered, ModelPackageType="Both"
+                ResourceKind.PACKAGE, "list_model_packages", "describe_model_package", _offered, ModelPackageType="Both"
             ),
-            *self._uses(Kind.ALGORITHM, "list_algorithms", "describe_algorithm", _of_algorithm),
-            *self._uses(Kind.TRAINING, "list_training_jobs", "describe_training_job", _of_training, **running),
+            *self._uses(ResourceKind.ALGORITHM, "list_algorithms", "describe_algorithm", _of_algorithm),
+            *self._uses(ResourceKind.TRAINING, "list_training_jobs", "describe_training_job", _of_training, **running),
             *self._uses(
-                Kind.TUNING,
+                ResourceKind.TUNING,
                 "list_hyper_parameter_tuning_jobs",
                 "describe_hyper_parameter_tuning_job",
                 _of_tuning,
                 **running,
             ),
-            *self._uses(Kind.PROCESSING, "list_processing_jobs", "describe_processing_job", _of_processing, **running),
-            *self._uses(Kind.PIPELINE, "list_pipelines", "describe_pipeline", _of_pipeline),
+            *self._uses(
+                ResourceKind.PROCESSING, "list_processing_jobs", "describe_processing_job", _of_processing, **running
+            ),
+            *self._uses(ResourceKind.PIPELINE, "list_pipelines", "describe_pipeline", _of_pipeline),
         )
 
     def _uses(
-        self, kind: Kind, listing: str, description: str, images: Callable[[Answer], list[str]], **members: str
+        self, kind: ResourceKind, listing: str, description: str, images: Callable[[Answer], list[str]], **members: str
     ) -> tuple[Use, ...]:
         """Whatever the method `listing` lists, with the `images` that the answer of the method `description` names."""
 
@@ -136,7 +138,7 @@ class SageMaker:
 
         return self._described(self._names(listing, **members), use)
 
-    def _model(self, name: str) -> Model:
+    def _model(self, name: str) -> SageMakerModel:
         answer = self._describe("describe_model", name)
         containers = [answer.get("PrimaryContainer") or {}, *(answer.get("Containers") or ())]
         images = [str(item.get("Image", "")) for item in containers]
@@ -146,7 +148,7 @@ class SageMaker:
                 images += _offered(self._describe("describe_model_package", package))
             except _MissingError:  # the package was deleted, the model still stands
                 lost.append(package)
-        return Model(name, self.region, _references(images), self._request("CreateModel", answer), tuple(lost))
+        return SageMakerModel(name, self.region, _references(images), self._request("CreateModel", answer), tuple(lost))
 
     def _endpoint(self, name: str) -> Endpoint:
         answer = self._describe("describe_endpoint", name)

@@ -13,7 +13,7 @@ from xgbpatch.commands._options import json_option
 from xgbpatch.commands._tables import table
 
 if TYPE_CHECKING:
-    from xgbpatch.cache import Kind
+    from xgbpatch.cache import CacheFolder
 
 
 @click.group("cache", invoke_without_command=True)
@@ -89,5 +89,5 @@ def clear_(names: tuple[str, ...], applied: bool) -> None:
         )
 
 
-def _table(kinds: Sequence[Kind]) -> str:
+def _table(kinds: Sequence[CacheFolder]) -> str:
     return table([(kind.name, f"{kind.size / 1e6:.1f} MB", f"{kind.entries} entries", kind.what) for kind in kinds])

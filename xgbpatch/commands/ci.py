@@ -50,14 +50,14 @@ def init_(kind: str, directory: Path, force: bool, role_arn: str, region: str, r
       xgbpatch ci init codebuild --directory infrastructure
       xgbpatch ci init starter --requirement 'xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@<commit>'
     """
-    from xgbpatch.ci import Kind, installed_requirement, render
+    from xgbpatch.ci import PipelineKind, installed_requirement, render
 
-    service = Kind(kind)
+    service = PipelineKind(kind)
     path, configuration = directory.resolve() / service.path, directory.resolve() / FILE_NAME
     requirement = requirement or installed_requirement()
     done = "written" if write(path, render(service, requirement, role_arn, region), force) else "up to date"
     click.echo(f"{done}; it installs {requirement}", err=True)
-    if service is not Kind.STARTER and not configuration.exists():
+    if service is not PipelineKind.STARTER and not configuration.exists():
         click.echo(f'warning: there is no "{configuration}": the job would find nothing to keep', err=True)
     click.echo(str(path))
 

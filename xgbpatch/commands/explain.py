@@ -122,7 +122,9 @@ def command(
     s3 = S3()
     if output is not None:
         places.require_apart(inputs, output)
-    options = files.Options(read_names(names) if names else (), form == "parquet", on_error == "skip", label_first)
+    options = files.ExplainOptions(
+        read_names(names) if names else (), form == "parquet", on_error == "skip", label_first
+    )
     with progress.shown(quiet) as shown, places.fetched(model, s3) as path:
         watcher, sources = _Lines(shown), places.inputs_of(inputs, s3)
         with _engine(path, image if where == "here" else None, threads, shown) as (engine, digest):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xgbpatch.oci.image import RemoteImage
     from xgbpatch.registry import Services
     from xgbpatch.spec import PublishTarget, Spec
-    from xgbpatch.upkeep.prune import Rules, Verdict
+    from xgbpatch.upkeep.prune import PruneVerdict, Rules
 
 _DAYS = "Delete nothing that was pushed in the last DAYS days."
 
@@ -34,7 +34,7 @@ class _Pruned:
     still there (empty: it is gone)."""
 
     name: str
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[PruneVerdict, ...]
     freed: int
     failures: dict[str, str] | None
 

@@ -11,7 +11,7 @@ import click
 from xgbpatch.commands._options import OutputFile, OutputFolder, json_option, quiet_option, write
 
 if TYPE_CHECKING:
-    from xgbpatch.report import Report
+    from xgbpatch.report import HtmlReport
 
 _FILE = click.Path(path_type=Path)
 _DATA = "The rows that were explained, in the same order: CSV, libsvm or Parquet; a file or a folder; repeatable."
@@ -103,7 +103,7 @@ def command(
     click.echo(json.dumps(document(report, output, png), indent=2) if as_json else str(output))
 
 
-def document(report: Report, output: Path, png: Path | None) -> dict[str, Any]:
+def document(report: HtmlReport, output: Path, png: Path | None) -> dict[str, Any]:
     """What `--json` prints: the numbers of the page, over all rows."""
     summary = report.summary
     return {
@@ -132,7 +132,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _misses(report: Report) -> int:
+def _misses(report: HtmlReport) -> int:
     additivity = report.summary.totals.additivity
     return additivity.misses.get(additivity.link, 0)
 

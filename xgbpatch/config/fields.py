@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from xgbpatch.catalogue import refuse_moving
-from xgbpatch.config.settings import Given, Settings, blamed_on
+from xgbpatch.config.settings import Given, SpecSettings, blamed_on
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.patch.features import ALL, FEATURES, FIXES
 from xgbpatch.reference import ImageReference
@@ -52,7 +52,7 @@ _OPTION = re.compile(r"(?:^|\s)(-{1,2}[A-Za-z][\w-]*)")
 _PATTERN_HELP = 'Write it as "{version}-{base}-{spec}".'
 
 
-def parse(entries: Mapping[str, Given], folder: Path) -> Settings:
+def parse(entries: Mapping[str, Given], folder: Path) -> SpecSettings:
     """Check every value; relative paths start at `folder`. Raises `ConfigurationError` that names the origin.
 
     Flags, variables and the file all pass through here, so they obey the same rules.
@@ -61,7 +61,7 @@ def parse(entries: Mapping[str, Given], folder: Path) -> Settings:
     for key, item in entries.items():
         with blamed_on(item.origin):
             values[key] = PARSERS[key](item.value, folder)
-    return Settings(**values, origins={key: item.origin for key, item in entries.items()})
+    return SpecSettings(**values, origins={key: item.origin for key, item in entries.items()})
 
 
 def text_of(value: Any) -> str:

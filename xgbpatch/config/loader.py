@@ -12,7 +12,7 @@ from typing import Any
 from xgbpatch import catalogue
 from xgbpatch.aws import require_region
 from xgbpatch.config.fields import parse
-from xgbpatch.config.settings import FILE_NAME, KEYS, Flags, Given, Settings, blamed_on
+from xgbpatch.config.settings import FILE_NAME, KEYS, Flags, Given, SpecSettings, blamed_on
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.patch.features import chosen_fixes, chosen_fixes_for_own_base, features_of
 from xgbpatch.spec import DEFAULT_REPOSITORY, DEFAULT_TAG, Architecture, Spec
@@ -25,7 +25,7 @@ _VERSION_IN_TAG = re.compile(r"\d+\.\d+-\d+(?:-\d+)?(?=-|$)")
 
 
 @dataclass(frozen=True)
-class Variable:
+class SettingVariable:
     """A variable, the key of `xgbpatch.toml` it stands for (empty for the two that choose), and what it says."""
 
     name: str
@@ -34,22 +34,24 @@ class Variable:
     is_list: bool = False
 
 
-CONFIG = Variable("XGBPATCH_CONFIG", "", "path of the configuration file")
-IMAGE = Variable("XGBPATCH_IMAGE", "", "names of the images of the file to work on, with commas", is_list=True)
+CONFIG = SettingVariable("XGBPATCH_CONFIG", "", "path of the configuration file")
+IMAGE = SettingVariable("XGBPATCH_IMAGE", "", "names of the images of the file to work on, with commas", is_list=True)
 VARIABLES = (
     CONFIG,
     IMAGE,
-    Variable("XGBPATCH_VERSION", "version", "version of the official image"),
-    Variable("XGBPATCH_REGION", "region", "AWS region of the base and of the repository"),
-    Variable("XGBPATCH_ARCH", "architecture", "amd64 or arm64"),
-    Variable("XGBPATCH_BASE_IMAGE", "base_image", "a base other than the official image"),
-    Variable("XGBPATCH_FEATURES", "features", "features, with commas", is_list=True),
-    Variable("XGBPATCH_FIXES", "fixes", "fixes, with commas, or all", is_list=True),
-    Variable("XGBPATCH_PACKAGES", "packages", "requirements to install beside the base, with semicolons", is_list=True),
-    Variable("XGBPATCH_REQUIREMENTS", "requirements", "path of a requirements file"),
-    Variable("XGBPATCH_REPOSITORY", "repository", "repository to push to"),
-    Variable("XGBPATCH_TAG_PATTERN", "tag", "pattern of the tag"),
-    Variable("XGBPATCH_ALIASES", "aliases", "further tags, with commas", is_list=True),
+    SettingVariable("XGBPATCH_VERSION", "version", "version of the official image"),
+    SettingVariable("XGBPATCH_REGION", "region", "AWS region of the base and of the repository"),
+    SettingVariable("XGBPATCH_ARCH", "architecture", "amd64 or arm64"),
+    SettingVariable("XGBPATCH_BASE_IMAGE", "base_image", "a base other than the official image"),
+    SettingVariable("XGBPATCH_FEATURES", "features", "features, with commas", is_list=True),
+    SettingVariable("XGBPATCH_FIXES", "fixes", "fixes, with commas, or all", is_list=True),
+    SettingVariable(
+        "XGBPATCH_PACKAGES", "packages", "requirements to install beside the base, with semicolons", is_list=True
+    ),
+    SettingVariable("XGBPATCH_REQUIREMENTS", "requirements", "path of a requirements file"),
+    SettingVariable("XGBPATCH_REPOSITORY", "repository", "repository to push to"),
+    SettingVariable("XGBPATCH_TAG_PATTERN", "tag", "pattern of the tag"),
+    SettingVariable("XGBPATCH_ALIASES", "aliases", "further tags, with commas", is_list=True),
 )
 
 
@@ -75,8 +77,8 @@ class TomlFile:
     """The settings for every image, and those of each image by name, in the file's order."""
 
     path: Path
-    defaults: Settings
-    images: Mapping[str, Settings]
+    defaults: SpecSettings
+    images: Mapping[str, SpecSettings]
 
 
 def read_toml(path: Path) -> TomlFile:
@@ -102,7 +104,7 @@ def _document(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f'cannot read "{path}": {error}') from error
 
 
-def _image(name: str, table: Any, path: Path) -> Settings:
+def _image(name: str, table: Any, path: Path) -> SpecSettings:
     with blamed_on(f'[{_IMAGES}.{name}] of "{path}"'):
         if not _IMAGE_NAME.fullmatch(name):
             raise ConfigurationError(
@@ -113,7 +115,7 @@ def _image(name: str, table: Any, path: Path) -> Settings:
     return _settings_of(table, path, f"[{_IMAGES}.{name}]", KEYS)
 
 
-def _settings_of(table: Mapping[str, Any], path: Path, heading: str, allowed: tuple[str, ...]) -> Settings:
+def _settings_of(table: Mapping[str, Any], path: Path, heading: str, allowed: tuple[str, ...]) -> SpecSettings:
     place = f'{heading} of "{path}"' if heading else f'"{path}"'
     for key in table:
         if key not in allowed:
@@ -158,7 +160,7 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> tuple[Spec, ...
     """
     above = parse(_flag_values(flags), cwd).over(parse(variable_settings(environ), cwd))
     file = _file_in_use(flags.config, environ, cwd)
-    defaults = file.defaults if file else Settings()
+    defaults = file.defaults if file else SpecSettings()
     known = {name: settings.over(defaults) for name, settings in file.images.items()} if file else {}
     known = known or {DEFAULT_NAME: defaults}
     names = flags.images or tuple(split_list(environ.get(IMAGE.name, "")))
@@ -190,7 +192,7 @@ def _file_in_use(named: Path | None, environ: Mapping[str, str], cwd: Path) -> T
     return read_toml(usual) if usual.exists() else None
 
 
-def _check_aliases(images: Mapping[str, Settings], selected: Set[str], environ: Mapping[str, str]) -> None:
+def _check_aliases(images: Mapping[str, SpecSettings], selected: Set[str], environ: Mapping[str, str]) -> None:
     """One of `selected` must share no alias with another image of its repository: each would take it from the other."""
     owners: dict[tuple[str, str, str], str] = {}
     for name, settings in images.items():
@@ -205,7 +207,7 @@ def _check_aliases(images: Mapping[str, Settings], selected: Set[str], environ: 
                 )
 
 
-def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
+def _spec(name: str, settings: SpecSettings, environ: Mapping[str, str]) -> Spec:
     architecture = settings.architecture or Architecture.AMD64
     version = _version(settings, architecture)
     region, features = _region(settings, environ), _features(settings)
@@ -230,7 +232,7 @@ def _spec(name: str, settings: Settings, environ: Mapping[str, str]) -> Spec:
     )
 
 
-def _version(settings: Settings, architecture: Architecture) -> str:
+def _version(settings: SpecSettings, architecture: Architecture) -> str:
     """The catalogue's versions bind official images only; a base of the user's own may carry any."""
     if settings.base_image is not None:
         if settings.version:
@@ -252,7 +254,7 @@ def _version(settings: Settings, architecture: Architecture) -> str:
     return settings.version
 
 
-def _features(settings: Settings) -> tuple[str, ...]:
+def _features(settings: SpecSettings) -> tuple[str, ...]:
     """Refused early where the official image cannot take them; of a base of the user's own, inspection tells."""
     features = settings.features or ()
     if settings.base_image is not None or settings.version is None:
@@ -267,7 +269,7 @@ def _features(settings: Settings) -> tuple[str, ...]:
     return features
 
 
-def _region(settings: Settings, environ: Mapping[str, str]) -> str:
+def _region(settings: SpecSettings, environ: Mapping[str, str]) -> str:
     """Empty only for a base outside ECR where nobody names a region: such an image can be built, not pushed to ECR."""
     region = _region_named(settings, environ)
     if not region and settings.base_image is None:
@@ -282,7 +284,7 @@ def _region(settings: Settings, environ: Mapping[str, str]) -> str:
     return region
 
 
-def _region_named(settings: Settings, environ: Mapping[str, str]) -> str:
+def _region_named(settings: SpecSettings, environ: Mapping[str, str]) -> str:
     """Unchecked; empty where nobody names one."""
     base = settings.base_image
     return settings.region or region_from_aws(environ) or (base.ecr.region if base and base.ecr else "")

@@ -24,7 +24,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Settings:
+class SpecSettings:
     """Checked values; None where a place is silent. Fields are named after the keys of `xgbpatch.toml`.
 
     `origins` tells for each field where its value was written.
@@ -46,18 +46,18 @@ class Settings:
     aliases: tuple[str, ...] | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
-    def over(self, lower: Settings) -> Settings:
+    def over(self, lower: SpecSettings) -> SpecSettings:
         """These settings where they speak, `lower` elsewhere; only `environment` is put together name by name."""
         merged = {key: getattr(self if getattr(self, key) is not None else lower, key) for key in KEYS}
         if self.environment is not None and lower.environment is not None:
             merged["environment"] = {**lower.environment, **self.environment}
-        return Settings(**merged, origins={**lower.origins, **self.origins})
+        return SpecSettings(**merged, origins={**lower.origins, **self.origins})
 
     def origin(self, key: str) -> str:
         return self.origins.get(key, f'"{key}"')
 
 
-KEYS = tuple(item.name for item in fields(Settings) if item.name != "origins")
+KEYS = tuple(item.name for item in fields(SpecSettings) if item.name != "origins")
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ TOLERANCE = 1e-4  # of max(1, |margin|), for each value and for their sum
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedRecord:
     """A record's explanation: for each output of the model (one, or one a class) base value and one value a feature."""
 
     bases: Row
@@ -173,25 +173,25 @@ class Explained:
         return tuple(cell for base, values in zip(self.bases, self.values, strict=True) for cell in (*values, base))
 
 
-def of_record(record: Mapping[str, object]) -> Explained:
+def of_record(record: Mapping[str, object]) -> ExplainedRecord:
     """From `base_value` and `shap_values` of a JSON record; raises what `read` turns into a `Violation`."""
     bases, values = vector(record["base_value"]), record["shap_values"]
     if not isinstance(values, list):
         raise TypeError("shap_values is no list")
     classes = tuple(map(vector, values if isinstance(record["base_value"], list) else [values]))
     require(len(bases) == len(classes), f"{len(bases)} base values and {len(classes)} classes")
-    return Explained(bases, classes)
+    return ExplainedRecord(bases, classes)
 
 
-def of_cells(cells: Row, features: int) -> Explained:
+def of_cells(cells: Row, features: int) -> ExplainedRecord:
     """From the cells that the layout append puts behind a prediction: base value and values, class after class."""
     step = features + 1
     require(len(cells) % step == 0 and len(cells) > 0, f"{len(cells)} cells follow the prediction, not {step} a class")
     starts = range(0, len(cells), step)
-    return Explained(tuple(cells[at] for at in starts), tuple(cells[at + 1 : at + step] for at in starts))
+    return ExplainedRecord(tuple(cells[at] for at in starts), tuple(cells[at + 1 : at + step] for at in starts))
 
 
-def read_explained(answer: Answer, records: Callable[[], Sequence[Explained]]) -> Sequence[Explained]:
+def read_explained(answer: Answer, records: Callable[[], Sequence[ExplainedRecord]]) -> Sequence[ExplainedRecord]:
     """What `records` reads from `answer`; raises `Violation` where it is not there, or of another shape."""
     try:
         return records()
@@ -199,7 +199,7 @@ def read_explained(answer: Answer, records: Callable[[], Sequence[Explained]]) -
         raise Violation(f"answered {answer}: an explanation is missing or misshapen ({error!r})") from error
 
 
-def agree(answers: Sequence[Explained], truth: Truth, approximate: bool = False) -> str:
+def agree(answers: Sequence[ExplainedRecord], truth: Truth, approximate: bool = False) -> str:
     """Hold explanations to the margins of `truth` and to xgboost's own contributions; returns the reason for a pass."""
     rows = truth.approximations if approximate else truth.contributions
     require(len(answers) == len(truth.margins), f"{len(answers)} explanations came back for {len(truth.margins)} rows")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.explanation.engines import RowEngine
-from xgbpatch.explanation.files import Options, content_of, names_of, reading_of
+from xgbpatch.explanation.files import ExplainOptions, content_of, names_of, reading_of
 from xgbpatch.explanation.places import Input
 from xgbpatch.explanation.rows import Reading, SkipWatcher, kind_of, pieces
 from xgbpatch.report import tables
@@ -37,7 +37,7 @@ class Estimate:
 
 
 def estimate(
-    engine: RowEngine, inputs: Sequence[Input], options: Options, watcher: SkipWatcher, rows: int = 0,
+    engine: RowEngine, inputs: Sequence[Input], options: ExplainOptions, watcher: SkipWatcher, rows: int = 0,
     seconds: float = SECONDS,
 ) -> Estimate:  # fmt: skip
     """Explain the first rows of the first input that has any for about `seconds`, and write nothing.
@@ -49,27 +49,27 @@ def estimate(
     names = names_of(engine, options)
     for source in inputs:
         if measured := _measured(engine, source, reading_of(engine, source, options, watcher, names), options, seconds):
-            count, here, exact, taken, cpu = measured
+            count, here, exact, elapsed, cpu = measured
             total = rows or round(here * sum(each.size for each in inputs) / source.size)
             exact = bool(rows) or (len(inputs) == 1 and exact)
-            return Estimate(total, exact, count, count / taken, count / max(cpu, 1e-9))
+            return Estimate(total, exact, count, count / elapsed, count / max(cpu, 1e-9))
     raise ConfigurationError("the input holds no row")
 
 
 def _measured(
-    engine: RowEngine, source: Input, reading: Reading, options: Options, seconds: float
+    engine: RowEngine, source: Input, reading: Reading, options: ExplainOptions, seconds: float
 ) -> tuple[int, float, bool, float, float] | None:
     """Rows that were explained, rows of the whole file, whether these are counted, seconds, and seconds of processor
     time; None where there is no row."""
-    measured, taken, offset, begun, cpu, whole = 0, 0.0, 0, 0.0, 0.0, True
+    measured, elapsed, offset, begun, cpu, whole = 0, 0.0, 0, 0.0, 0.0, True
     with source.opened() as path:
         for piece in pieces(path, 0, 0, reading):
             if not begun:
                 content_of(engine, piece.rows[:100], (), options.parquet)  # loads what the others use
                 begun, cpu = time.perf_counter(), time.process_time()
             content_of(engine, piece.rows, (), options.parquet)
-            measured, offset, taken = measured + len(piece.rows), piece.offset, time.perf_counter() - begun
-            if taken > seconds:
+            measured, offset, elapsed = measured + len(piece.rows), piece.offset, time.perf_counter() - begun
+            if elapsed > seconds:
                 whole = False
                 break
         if not measured:
@@ -78,7 +78,7 @@ def _measured(
         parquet = kind_of(path) == "parquet"
         unpacked = _unpacked(path, source.size)
         here = tables.parquet_rows(path) if parquet else measured if whole else measured * unpacked / offset
-    return measured, here, parquet or whole, taken, cpu
+    return measured, here, parquet or whole, elapsed, cpu
 
 
 def _unpacked(path: Path, size: int) -> int:

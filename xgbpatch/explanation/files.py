@@ -56,7 +56,7 @@ class _Silent:
 
 
 @dataclass(frozen=True)
-class Options:
+class ExplainOptions:
     """`parquet`: parts are Parquet and not CSV. `skip`: a line that cannot be read is left out. `label_first`: the
     first column is no feature."""
 
@@ -68,7 +68,7 @@ class Options:
 
 
 def explain(
-    engine: RowEngine, model: str, inputs: Sequence[Input], output: Output, options: Options,
+    engine: RowEngine, model: str, inputs: Sequence[Input], output: Output, options: ExplainOptions,
     watcher: Watcher | None = None,
 ) -> list[Part]:  # fmt: skip
     """Write prediction, base value and one SHAP value a feature for every row of `inputs`, in order, to `output`.
@@ -87,7 +87,12 @@ def explain(
 
 
 def _go_on(
-    engine: RowEngine, inputs: Sequence[Input], output: Output, run: dict[str, Any], options: Options, watcher: Watcher
+    engine: RowEngine,
+    inputs: Sequence[Input],
+    output: Output,
+    run: dict[str, Any],
+    options: ExplainOptions,
+    watcher: Watcher,
 ) -> list[Part]:
     sizes = [each.size for each in inputs]
 
@@ -124,7 +129,7 @@ def _go_on(
     return parts
 
 
-def names_of(engine: RowEngine, options: Options) -> tuple[str, ...]:
+def names_of(engine: RowEngine, options: ExplainOptions) -> tuple[str, ...]:
     """Those that the user or the model gives; none where neither does.
 
     Raises `ConfigurationError` for too many or too few, for the model's own in another order, and for names that could
@@ -150,7 +155,7 @@ def _output_names(names: tuple[str, ...], engine: RowEngine) -> tuple[str, ...]:
 
 
 def reading_of(
-    engine: RowEngine, source: Input, options: Options, watcher: SkipWatcher, names: tuple[str, ...]
+    engine: RowEngine, source: Input, options: ExplainOptions, watcher: SkipWatcher, names: tuple[str, ...]
 ) -> Reading:
     """How `source` is read for `engine`, whose features have these names, or none."""
     rows = min(options.part_rows, max(1, PART_CELLS // engine.features))
@@ -179,12 +184,12 @@ def _finished(output: Output, run: dict[str, Any]) -> tuple[list[Part], tuple[st
         raise ConfigurationError(
             f'"{output}" holds parts of another run: other {", ".join(differences)}', "Name another folder."
         )
-    kept = []
+    unchanged = []
     for part in parts:  # what was changed since is made again, and what follows it
         if output.sha256(part.name) != part.sha256:
             break
-        kept.append(part)
-    return kept, names if kept else ()
+        unchanged.append(part)
+    return unchanged, names if unchanged else ()
 
 
 def _write_journal(

@@ -40,7 +40,7 @@ class Transform:
 
 
 @dataclass(frozen=True)
-class Job:
+class PreparedJob:
     """A job that may be made. `name` comes of its content: the same command means the same job."""
 
     name: str
@@ -84,7 +84,7 @@ class JobWatcher(Protocol):
     def files(self, done: int, total: int) -> None: ...
 
 
-def prepare(transform: Transform, s3: S3) -> Job:
+def prepare(transform: Transform, s3: S3) -> PreparedJob:
     """Look at model and inputs, and make nothing.
 
     Raises `ConfigurationError` for what a batch transform job would read otherwise than this machine does, or not at
@@ -111,7 +111,7 @@ def prepare(transform: Transform, s3: S3) -> Job:
     ((kind, packed),) = kinds
     content = {**asdict(transform), "model etag": models[0].etag, "etags": [item.etag for item in inputs]}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-    return Job(f"xgbpatch-explain-{digest[:16]}", transform, inputs, _TYPES[kind], packed)
+    return PreparedJob(f"xgbpatch-explain-{digest[:16]}", transform, inputs, _TYPES[kind], packed)
 
 
 def _kind(s3: S3, item: S3Object) -> tuple[str, bool]:
@@ -134,7 +134,7 @@ def _kind(s3: S3, item: S3Object) -> tuple[str, bool]:
     return kind, packed
 
 
-def run(job: Job, jobs: TransformJobs, s3: S3, watcher: JobWatcher, *, wait: bool = True,
+def run(job: PreparedJob, jobs: TransformJobs, s3: S3, watcher: JobWatcher, *, wait: bool = True,
         sleep: Callable[[float], None] = time.sleep) -> TransformJob:  # fmt: skip
     """Start the job, or find it where the same command has started it, and wait for its end.
 
@@ -155,7 +155,7 @@ def run(job: Job, jobs: TransformJobs, s3: S3, watcher: JobWatcher, *, wait: boo
         raise
 
 
-def _going_on(job: Job, jobs: TransformJobs, s3: S3, watcher: JobWatcher) -> TransformJob:
+def _going_on(job: PreparedJob, jobs: TransformJobs, s3: S3, watcher: JobWatcher) -> TransformJob:
     """The job that runs or is done, else a new one."""
     number, name = 1, job.name
     while known := jobs.job(name):
@@ -169,7 +169,7 @@ def _going_on(job: Job, jobs: TransformJobs, s3: S3, watcher: JobWatcher) -> Tra
     return TransformJob(name, "InProgress")
 
 
-def _start(job: Job, name: str, jobs: TransformJobs, s3: S3, watcher: JobWatcher, again: bool) -> None:
+def _start(job: PreparedJob, name: str, jobs: TransformJobs, s3: S3, watcher: JobWatcher, again: bool) -> None:
     transform = job.transform
     if not again and (other := next(s3.objects(transform.output.folder), None)):
         raise ConfigurationError(f'"{transform.output}" is not empty: it holds "{other.location.key}"',
@@ -191,7 +191,7 @@ def _start(job: Job, name: str, jobs: TransformJobs, s3: S3, watcher: JobWatcher
     jobs.start(job.model_request(name), job.job_request(name))
 
 
-def _ended(job: Job, known: TransformJob, jobs: TransformJobs, s3: S3, watcher: JobWatcher,
+def _ended(job: PreparedJob, known: TransformJob, jobs: TransformJobs, s3: S3, watcher: JobWatcher,
            sleep: Callable[[float], None]) -> TransformJob:  # fmt: skip
     while True:
         last = jobs.job(known.name)
@@ -214,7 +214,7 @@ def _ended(job: Job, known: TransformJob, jobs: TransformJobs, s3: S3, watcher: 
     return last
 
 
-def _missing(job: Job, s3: S3) -> list[S3Location]:
+def _missing(job: PreparedJob, s3: S3) -> list[S3Location]:
     """The inputs that have no output yet: SageMaker adds `.out` to a name, below the output or a folder of the
     input's in there."""
     folder = job.transform.output.folder

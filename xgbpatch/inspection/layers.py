@@ -16,14 +16,14 @@ from xgbpatch.errors import BaseImageError
 from xgbpatch.inspection import python as inspection_python
 from xgbpatch.inspection.facts import Facts, PythonFacts, facts_of, parse, refuse_incomplete
 from xgbpatch.inspection.python import PythonTree
-from xgbpatch.oci.filesystem import Tree
+from xgbpatch.oci.filesystem import FileTree
 from xgbpatch.oci.image import RemoteImage
-from xgbpatch.oci.layer_index import Entry, Kind, LayerIndex, index_layer
+from xgbpatch.oci.layer_index import Entry, EntryKind, LayerIndex, index_layer
 from xgbpatch.oci.manifest import Descriptor
 from xgbpatch.progress import Progress
 from xgbpatch.registry.blobs import BlobStore
 
-_KINDS = {kind.value: kind for kind in Kind}  # a layer has tens of thousands of entries
+_KINDS = {kind.value: kind for kind in EntryKind}  # a layer has tens of thousands of entries
 CACHE_FORMAT = 1  # of these files and of what is kept in them (`oci/layer_index.py`): raise it when either changes
 
 
@@ -128,8 +128,8 @@ class _View:
     layers: tuple[LayerIndex, ...] = ()
 
     @cached_property
-    def tree(self) -> Tree:
-        return Tree(self.layers)
+    def tree(self) -> FileTree:
+        return FileTree(self.layers)
 
     @cached_property
     def python(self) -> PythonTree:

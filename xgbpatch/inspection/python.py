@@ -16,7 +16,7 @@ from xgbpatch.inspection import pip_check
 from xgbpatch.inspection.facts import Distribution, PythonFacts, decode_source
 from xgbpatch.inspection.pip_check import CoreMetadata
 from xgbpatch.layout import DEFAULT_PATH
-from xgbpatch.oci.filesystem import Tree
+from xgbpatch.oci.filesystem import FileTree
 from xgbpatch.oci.layer_tar import NEXT_STEP
 
 _NAME = re.compile(r"python(3\.\d+)(m?)")
@@ -43,7 +43,7 @@ class PythonTree:
         return f"{self.stdlib}/os.py" if self.prefix == self.base else f"{self.prefix}/pyvenv.cfg"
 
 
-def find_python(tree: Tree, environment: Mapping[str, str]) -> PythonTree:
+def find_python(tree: FileTree, environment: Mapping[str, str]) -> PythonTree:
     """The interpreter named by the first line of `serve`; raises `BaseImageError` where files do not tell it."""
     serve = which(tree, environment, "serve")
     if not serve:
@@ -67,7 +67,7 @@ def find_python(tree: Tree, environment: Mapping[str, str]) -> PythonTree:
     return PythonTree(executable, version, prefix, base, f"{base}/{library}/python{minor}", folders[-1], tuple(folders))
 
 
-def which(tree: Tree, environment: Mapping[str, str], name: str) -> str:
+def which(tree: FileTree, environment: Mapping[str, str], name: str) -> str:
     """The path of the command, as the shell finds it; empty where it is not on PATH."""
     for folder in environment.get("PATH", DEFAULT_PATH).split(":"):
         path = posixpath.join(folder, name)
@@ -77,7 +77,7 @@ def which(tree: Tree, environment: Mapping[str, str], name: str) -> str:
     return ""
 
 
-def _executable(tree: Tree, environment: Mapping[str, str], serve: str) -> str:
+def _executable(tree: FileTree, environment: Mapping[str, str], serve: str) -> str:
     """As `container.run_python` chooses it, and as `sys.executable` then names it."""
     line = tree.read(serve).decode("utf-8", "replace").strip()
     words = [word for word in line[2:].split() if "=" not in word and not word.startswith("-")]
@@ -87,7 +87,7 @@ def _executable(tree: Tree, environment: Mapping[str, str], serve: str) -> str:
     return program if program.startswith("/") else which(tree, environment, program)
 
 
-def _settings(tree: Tree, executable: str) -> dict[str, str]:
+def _settings(tree: FileTree, executable: str) -> dict[str, str]:
     """What pyvenv.cfg says; empty where there is none."""
     folder = posixpath.dirname(executable)
     for path in (f"{folder}/pyvenv.cfg", f"{posixpath.dirname(folder)}/pyvenv.cfg"):
@@ -97,7 +97,7 @@ def _settings(tree: Tree, executable: str) -> dict[str, str]:
     return {}
 
 
-def _base(tree: Tree, folder: str, minor: str) -> tuple[str, str]:
+def _base(tree: FileTree, folder: str, minor: str) -> tuple[str, str]:
     """The prefix above `folder`, and its library folder: `lib64` where the distribution builds Python so."""
     prefix = folder
     while prefix not in ("/", ""):
@@ -108,7 +108,7 @@ def _base(tree: Tree, folder: str, minor: str) -> tuple[str, str]:
     raise _unknown(f'no standard library of Python {minor} stands above "{folder}"')
 
 
-def _version(tree: Tree, interpreter: tuple[str, str, str, str]) -> str:
+def _version(tree: FileTree, interpreter: tuple[str, str, str, str]) -> str:
     real, base, minor, abi = interpreter
     header = f"{base}/include/python{minor}{abi}/patchlevel.h"
     if tree.is_file(header) and (match := _PATCHLEVEL.search(tree.read(header))):
@@ -130,18 +130,18 @@ def _unknown(reason: str) -> BaseImageError:
 # What an image's Python has installed, told from files, in the words of `probe/facts.py`.
 
 
-def folders(tree: Tree, python: PythonTree) -> list[str]:
+def folders(tree: FileTree, python: PythonTree) -> list[str]:
     """The site-packages folders that are there, the one for pure Python first."""
     return [folder for folder in dict.fromkeys((python.site_packages, *python.site_folders)) if tree.is_folder(folder)]
 
 
-def distributions(tree: Tree, places: Iterable[str]) -> Iterator[CoreMetadata]:
+def distributions(tree: FileTree, places: Iterable[str]) -> Iterator[CoreMetadata]:
     """The metadata of all that is installed in the folders `places`; of a name found twice the last one counts."""
     for path in _metadata_files(tree, places):
         yield pip_check.parse_metadata(tree.read(path))
 
 
-def complaints(tree: Tree, places: Iterable[str], python: PythonFacts) -> tuple[str, ...]:
+def complaints(tree: FileTree, places: Iterable[str], python: PythonFacts) -> tuple[str, ...]:
     """What `pip check` says of it, which knows the requirements of eggs too."""
     installed: list[Distribution] = []
     for path in _metadata_files(tree, places):
@@ -153,7 +153,7 @@ def complaints(tree: Tree, places: Iterable[str], python: PythonFacts) -> tuple[
     return pip_check.complaints(installed, python)
 
 
-def top_levels(tree: Tree, places: Iterable[str]) -> set[str]:
+def top_levels(tree: FileTree, places: Iterable[str]) -> set[str]:
     """The importable names in the folders `places`."""
     names: set[str] = set()
     for folder in places:
@@ -165,13 +165,13 @@ def top_levels(tree: Tree, places: Iterable[str]) -> set[str]:
     return names
 
 
-def package_root(tree: Tree, paths: Iterable[str], package: str) -> str:
+def package_root(tree: FileTree, paths: Iterable[str], package: str) -> str:
     """The folder of the package on the import path `paths`; empty where none of them has it."""
     roots = (posixpath.join(path, package) for path in paths)
     return next((root for root in roots if tree.is_file(f"{root}/__init__.py")), "")
 
 
-def modules(tree: Tree, root: str, package: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def modules(tree: FileTree, root: str, package: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Dotted name, and path, sha256 and source, of each module below the package's folder."""
     for path in _python_files(tree, root):
         parts = path.removeprefix(f"{root}/").removesuffix(".py").split("/")
@@ -194,7 +194,7 @@ def _text(content: bytes) -> str:
         return content.decode("utf-8", "replace")
 
 
-def _metadata_files(tree: Tree, places: Iterable[str]) -> Iterator[str]:
+def _metadata_files(tree: FileTree, places: Iterable[str]) -> Iterator[str]:
     for folder in places:
         names = [name for name in tree.list(folder) if not name.startswith(".")]
         paths = [f"{folder}/{name}/METADATA" for name in names if name.endswith(".dist-info")]
@@ -202,7 +202,7 @@ def _metadata_files(tree: Tree, places: Iterable[str]) -> Iterator[str]:
         yield from sorted(path for path in (*paths, *eggs, *(f"{egg}/PKG-INFO" for egg in eggs)) if tree.is_file(path))
 
 
-def _python_files(tree: Tree, folder: str) -> Iterator[str]:
+def _python_files(tree: FileTree, folder: str) -> Iterator[str]:
     """As `os.walk` finds them: links to folders are not followed."""
     for name in tree.list(folder):
         path = f"{folder}/{name}"

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from xgbpatch.errors import BaseImageError
-from xgbpatch.oci.layer_index import IMPLIED, Entry, Kind, LayerIndex
+from xgbpatch.oci.layer_index import IMPLIED, Entry, EntryKind, LayerIndex
 from xgbpatch.oci.layer_tar import NEXT_STEP
 
 _MOST_LINKS = 40  # Linux follows as many and no more (ELOOP)
 
 
 @dataclass(frozen=True)
-class Tree:
+class FileTree:
     """The tree of `layers`, newest first: of a whole image, or of what its newest layers alone make up.
 
     Paths are absolute. What is asked about a path follows symbolic links, unless it says otherwise.
@@ -41,9 +41,9 @@ class Tree:
                 real = posixpath.dirname(real)
                 continue
             entry = self._entry(posixpath.join(real, name))
-            if entry is None or (left and entry.kind not in (Kind.FOLDER, Kind.SYMLINK)):
+            if entry is None or (left and entry.kind not in (EntryKind.FOLDER, EntryKind.SYMLINK)):
                 return ""
-            if entry.kind is not Kind.SYMLINK:
+            if entry.kind is not EntryKind.SYMLINK:
                 real = posixpath.join(real, name)
                 continue
             links += 1
@@ -60,17 +60,17 @@ class Tree:
 
     def is_file(self, path: str) -> bool:
         """Whether a regular file stands there."""
-        return _is(self.entry(path), Kind.FILE)
+        return _is(self.entry(path), EntryKind.FILE)
 
     def is_folder(self, path: str) -> bool:
         """Whether a folder stands there."""
-        return _is(self.entry(path), Kind.FOLDER)
+        return _is(self.entry(path), EntryKind.FOLDER)
 
     def is_link(self, path: str) -> bool:
         """Whether the path itself, its last name not followed, is a symbolic link."""
         folder, name = posixpath.split(path)
         resolved = self.resolve(folder)
-        return bool(resolved) and _is(self._entry(posixpath.join(resolved, name)[1:]), Kind.SYMLINK)
+        return bool(resolved) and _is(self._entry(posixpath.join(resolved, name)[1:]), EntryKind.SYMLINK)
 
     def list(self, path: str) -> tuple[str, ...]:
         """The names in the folder, sorted; none where there is no folder."""
@@ -108,12 +108,12 @@ class Tree:
         layers: Iterable[LayerIndex] = self.layers
         if path:  # those that add to its folder
             parent = self._stack(posixpath.dirname(path))
-            layers = (layer for layer, entry in parent if entry.kind is Kind.FOLDER)
+            layers = (layer for layer, entry in parent if entry.kind is EntryKind.FOLDER)
         for layer in layers:
             entry = layer.entries.get(path) if path else IMPLIED
             if entry is not None:
                 yield layer, entry
-            hidden = entry is not None and (entry.kind is not Kind.FOLDER or path in layer.opaque)
+            hidden = entry is not None and (entry.kind is not EntryKind.FOLDER or path in layer.opaque)
             if hidden or path in layer.whiteouts:
                 return
 
@@ -124,5 +124,5 @@ def _parts(path: str) -> list[str]:
     return [*names, "."] if names and path.endswith("/") else names
 
 
-def _is(entry: Entry | None, kind: Kind) -> bool:
+def _is(entry: Entry | None, kind: EntryKind) -> bool:
     return entry is not None and entry.kind is kind

@@ -104,7 +104,7 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 
 
-class Kind(str, Enum):
+class EntryKind(str, Enum):
     """What stands at a path; `OTHER` are devices and pipes. A hardlink is the file that it names."""
 
     FILE = "f"
@@ -116,13 +116,13 @@ class Kind(str, Enum):
 class Entry(NamedTuple):
     """A member of a layer; `link` is a symlink's target as written."""
 
-    kind: Kind
+    kind: EntryKind
     mode: int
     size: int
     link: str = ""
 
 
-IMPLIED = Entry(Kind.FOLDER, 0o755, 0)  # a folder that has no member of its own, but members below
+IMPLIED = Entry(EntryKind.FOLDER, 0o755, 0)  # a folder that has no member of its own, but members below
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class _Draft:
         target = _path(member.linkname)
         if target in self.contents and _keeper(target) is _keeper(path):
             self._take(path, self.contents[target])
-        return self.entries.get(target, Entry(Kind.OTHER, 0, 0))
+        return self.entries.get(target, Entry(EntryKind.OTHER, 0, 0))
 
     def _imply(self, folder: str) -> None:
         while folder and folder not in self.entries:
@@ -225,7 +225,7 @@ def _path(name: str) -> str:
 def _entry(member: tarfile.TarInfo) -> Entry:
     mode = member.mode & 0o7777
     if member.isreg():
-        return Entry(Kind.FILE, mode, member.size)
+        return Entry(EntryKind.FILE, mode, member.size)
     if member.isdir():
-        return Entry(Kind.FOLDER, mode, 0)
-    return Entry(Kind.SYMLINK, mode, 0, member.linkname) if member.issym() else Entry(Kind.OTHER, mode, 0)
+        return Entry(EntryKind.FOLDER, mode, 0)
+    return Entry(EntryKind.SYMLINK, mode, 0, member.linkname) if member.issym() else Entry(EntryKind.OTHER, mode, 0)

@@ -199,7 +199,7 @@ def opened(pieces: Iterator[bytes], descriptor: Descriptor, plain: Any = None) -
     layer.limit = LARGEST_HEADER + _BUFFER
     try:
         stream = cast("IO[bytes]", layer)
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, encoding="utf-8", tarinfo=_Member) as archive:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, encoding="utf-8", tarinfo=_TarMember) as archive:
             layer.archive = archive
             yield layer
     except _DAMAGE as error:
@@ -213,12 +213,12 @@ _BLOCK = 512
 _RECORD = re.compile(rb"(\d{1,9}) ([^=\n]{1,1000})=")
 
 
-class _Member(tarfile.TarInfo):
+class _TarMember(tarfile.TarInfo):
     """A damaged header is an error, as is one that announces what no layer holds: a tar file alone takes a damaged one
     that is not its first for its end, and believes any other."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _TarMember:
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
@@ -229,7 +229,7 @@ class _Member(tarfile.TarInfo):
             raise _sparse(member.name)
         return member._sized(member.size)
 
-    def _sized(self, size: int) -> _Member:
+    def _sized(self, size: int) -> _TarMember:
         if not 0 <= size <= LARGEST_PLAIN:
             raise tarfile.ReadError(f'"{self.name[:100]}" announces {size} bytes, more than any image\'s layer holds')
         self.size = size

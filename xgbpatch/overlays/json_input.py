@@ -41,7 +41,7 @@ class Refused(Exception):
         self.reason = without_folders(reason)
 
 
-class Columns(object):
+class JsonColumns(object):
     """What the records of a model, or of an ensemble, have to be: so many values, or of such names."""
 
     def __init__(self, model: Any, folder: Optional[str]):
@@ -72,7 +72,7 @@ def is_json(content_type: Optional[str]) -> bool:
     return (content_type or "").partition(";")[0].strip().lower() in (JSON, LINES)
 
 
-def to_csv(body: bytes, content_type: str, columns: Columns) -> bytes:
+def to_csv(body: bytes, content_type: str, columns: JsonColumns) -> bytes:
     """A line a record, numbers written so that they parse to the same double; nothing where there is no record.
 
     Raises Refused; records and fields count from 1.
@@ -198,7 +198,7 @@ def _near(text: str, place: int) -> str:
 # From a record to a line of CSV.
 
 
-def _line(record: Any, number: int, columns: Columns) -> str:
+def _line(record: Any, number: int, columns: JsonColumns) -> str:
     """The cells of a record, missing ones as `nan`."""
     cells, names = _cells(record, number, columns)
     for width in columns.widths:
@@ -223,7 +223,7 @@ def _line(record: Any, number: int, columns: Columns) -> str:
     return ",".join(texts)
 
 
-def _cells(record: Any, number: int, columns: Columns) -> Tuple[Sequence[Any], Sequence[str]]:
+def _cells(record: Any, number: int, columns: JsonColumns) -> Tuple[Sequence[Any], Sequence[str]]:
     """The values in the model's order, and where the record is an object by name, the names."""
     if isinstance(record, list):
         return record, ()

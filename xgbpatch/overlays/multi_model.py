@@ -79,7 +79,7 @@ def inference_handler() -> type:
 
 
 @dataclass
-class Request:
+class WorkerRequest:
     """What a worker, which has one request at a time, knows of it.
 
     `options` are None where it is not explained; `refusal` is ours, not the base's.
@@ -105,7 +105,7 @@ def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
     """
     if not issubclass(handler, ReadingHandler):
         return base()
-    handler.request = request = Request(context)
+    handler.request = request = WorkerRequest(context)
     try:
         if issubclass(handler, ExplainingHandler):
             _read(request, handler.settings)
@@ -117,10 +117,10 @@ def handle(handler: type, context: Any, base: Callable[[], Any]) -> Any:
         context.set_response_content_type(0, settings.TEXT)
         return [request.refusal.message]
     finally:
-        handler.request = Request(None)
+        handler.request = WorkerRequest(None)
 
 
-def _read(request: Request, config: Any) -> None:
+def _read(request: WorkerRequest, config: Any) -> None:
     """Take what is ours out of the headers; raises the refusal of a bad option."""
     headers = request.context.get_all_request_header(0)
     names = {name.lower(): name for name in headers}
@@ -141,14 +141,14 @@ class ReadingHandler(BaseInferenceHandler):
     """The base's inference handler; with the feature json-input it reads JSON as CSV."""
 
     settings: Any = None
-    request = Request(None)
+    request = WorkerRequest(None)
     _columns: Any = None
 
     def default_model_fn(self, model_dir: str) -> Any:
         """The base's model, whose columns requests are held to."""
         loaded = super(ReadingHandler, self).default_model_fn(model_dir)
         if self.settings.reads_json:
-            self._columns = json_input.Columns(loaded[0], model_dir)
+            self._columns = json_input.JsonColumns(loaded[0], model_dir)
         return loaded
 
     def default_input_fn(self, input_data: Any, input_content_type: str) -> Any:

@@ -48,7 +48,7 @@ def reading(view: Callable[..., Any]) -> Callable[..., Any]:
     @functools.lru_cache(maxsize=None)
     def columns() -> Any:
         serve.load_model()
-        return json_input.Columns(serve.ScoringService.booster, serve.ScoringService.MODEL_PATH)
+        return json_input.JsonColumns(serve.ScoringService.booster, serve.ScoringService.MODEL_PATH)
 
     @functools.wraps(view)
     def invocations() -> Any:

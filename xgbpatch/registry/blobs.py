@@ -17,9 +17,9 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import require_status
 from xgbpatch.registry.http import (
     ATTEMPTS,
-    Answer,
     Busy,
-    Request,
+    RegistryAnswer,
+    RegistryRequest,
     Retriable,
     RetryPolicy,
     Stream,
@@ -226,7 +226,7 @@ class ChunkedUpload:
             if self._stands > before:
                 patience.progressed()
 
-    def _move(self, answer: Answer, goal: int, position: str) -> None:
+    def _move(self, answer: RegistryAnswer, goal: int, position: str) -> None:
         now = received_bytes(position)
         if not self._stands <= now <= goal:
             raise self._lost()
@@ -268,7 +268,7 @@ class HttpBlobs:
 
     def has(self, digest: str) -> bool:
         """A repository that is not there has nothing."""
-        answer = self.session.send(Request(self.reference, "HEAD", f"blobs/{digest}"))
+        answer = self.session.send(RegistryRequest(self.reference, "HEAD", f"blobs/{digest}"))
         require_status(answer, (200, 404), f'look up blob "{digest}" of "{self.reference.name}"')
         return answer.status == 200
 
@@ -284,7 +284,7 @@ class HttpBlobs:
         """What lies at `path` of the repository, or at a URL, from `offset` on; raises `Retriable` where it is cut."""
         # the bytes as they are: an offset into a compressed answer would mean something else
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
-        with self.session.opened(Request(self.reference, "GET", path, headers)) as stream:
+        with self.session.opened(RegistryRequest(self.reference, "GET", path, headers)) as stream:
             if offset and stream.answer.status == 416:  # cut behind its last byte: there is no more
                 yield iter(())
             else:
@@ -296,7 +296,7 @@ class HttpBlobs:
         if len({host_of(f"https://{address(place)[0]}") for place in (source, self.reference)}) > 1:
             return False
         query = urlencode({"mount": digest, "from": address(source)[1]}, safe="/:")
-        answer = self.session.send(Request(self.reference, "POST", f"blobs/uploads/?{query}"))
+        answer = self.session.send(RegistryRequest(self.reference, "POST", f"blobs/uploads/?{query}"))
         if answer.status == 202 and answer.location:
             self.abandon_upload(answer.location)
         require_status(answer, (201, 202, 400, 401, 403, 404, 405), f'mount a blob into "{self.reference.name}"')
@@ -308,18 +308,18 @@ class HttpBlobs:
 
     # The single calls that an upload is made of.
 
-    def begin_upload(self) -> Answer:
+    def begin_upload(self) -> RegistryAnswer:
         """The answer has the new upload's location."""
-        answer = self.session.send(Request(self.reference, "POST", "blobs/uploads/"))
+        answer = self.session.send(RegistryRequest(self.reference, "POST", "blobs/uploads/"))
         require_status(answer, (202,), f'begin an upload into "{self.reference.name}"')
         if not answer.location:
             raise wrong_header(answer, "Location")
         return answer
 
-    def append_piece(self, location: str, offset: int, piece: bytes) -> Answer:
+    def append_piece(self, location: str, offset: int, piece: bytes) -> RegistryAnswer:
         """Append once; raises `Retriable` where the upload may have become longer or not, or `UploadLost`."""
         headers = {**_BYTES, "Content-Range": f"{offset}-{offset + len(piece) - 1}"}
-        answer = self.session.send_once(Request(self.reference, "PATCH", location, headers, piece))
+        answer = self.session.send_once(RegistryRequest(self.reference, "PATCH", location, headers, piece))
         if answer.status == 416:
             raise Busy("the registry has another part of the upload than was thought", "", None)
         if answer.status in (404, 410):
@@ -335,9 +335,9 @@ class HttpBlobs:
         require_status(answer, (201, 202, 204), f'take a piece of a blob of "{self.reference.name}"')
         return answer
 
-    def upload_status(self, location: str) -> Answer:
+    def upload_status(self, location: str) -> RegistryAnswer:
         """Of an upload in progress; raises `UploadLost` where the registry has forgotten it."""
-        answer = self.session.send(Request(self.reference, "GET", location))
+        answer = self.session.send(RegistryRequest(self.reference, "GET", location))
         if answer.status in (400, 404, 405, 410, 416):
             raise UploadLost(f'the registry has lost an upload into "{self.reference.name}"', "Try again.")
         require_status(answer, (200, 202, 204), f'continue an upload into "{self.reference.name}"')
@@ -347,7 +347,7 @@ class HttpBlobs:
         """Finish an upload with `body` as its last bytes, once; raises `Retriable` where it may be finished or not."""
         path = f"{location}{'&' if '?' in location else '?'}digest={digest}"
         slow = not body  # gigabytes came before, which many registries hash and move now
-        answer = self.session.send_once(Request(self.reference, "PUT", path, _BYTES, body, slow=slow))
+        answer = self.session.send_once(RegistryRequest(self.reference, "PUT", path, _BYTES, body, slow=slow))
         if answer.status == 404:
             raise UploadLost(f'the registry has lost an upload into "{self.reference.name}"', "Try again.")
         require_status(answer, (200, 201, 202, 204), f'finish blob "{digest}" of "{self.reference.name}"')
@@ -355,4 +355,4 @@ class HttpBlobs:
     def abandon_upload(self, location: str) -> None:
         """Give an upload up; a registry that cannot collects it by itself, some day."""
         with suppress(XgbpatchError):
-            self.session.send(Request(self.reference, "DELETE", location, hasty=True))
+            self.session.send(RegistryRequest(self.reference, "DELETE", location, hasty=True))

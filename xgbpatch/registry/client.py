@@ -12,7 +12,7 @@ from xgbpatch.oci import document
 from xgbpatch.oci.image import CONFIGURATION, RemoteImage
 from xgbpatch.oci.manifest import MEDIA_TYPES, Descriptor, Manifest, select
 from xgbpatch.reference import CredentialsFor, ImageReference, is_tag
-from xgbpatch.registry.http import Answer, Busy, Request, number
+from xgbpatch.registry.http import Busy, RegistryAnswer, RegistryRequest, number
 from xgbpatch.registry.transport import RegistrySession
 
 
@@ -31,7 +31,7 @@ def verify_digest(reference: ImageReference, claimed: str, actual: str) -> None:
         )
 
 
-def require_status(answer: Answer, allowed: tuple[int, ...], what: str) -> None:
+def require_status(answer: RegistryAnswer, allowed: tuple[int, ...], what: str) -> None:
     """Raises `RegistryError`, `Busy` where another try is worth it, for any status that is not `allowed`.
 
     `what` reads on after "refused to".
@@ -46,7 +46,7 @@ def require_status(answer: Answer, allowed: tuple[int, ...], what: str) -> None:
 _REFUSAL = {"errors": [{"code": str, "message": str}]}
 
 
-def _words(answer: Answer) -> str:
+def _words(answer: RegistryAnswer) -> str:
     """The registry's own error codes and messages, which a HEAD never carries."""
     try:
         errors = document.parse(answer.body, "the refusal", _REFUSAL).get("errors") or []
@@ -60,7 +60,7 @@ def _words(answer: Answer) -> str:
     return f": {shown}" if shown else ""
 
 
-def _next_step(answer: Answer) -> str:
+def _next_step(answer: RegistryAnswer) -> str:
     if answer.status == 401:
         return "Check the credentials: for ECR those of AWS, for another registry those of `docker login`."
     if answer.status == 403:
@@ -91,7 +91,7 @@ class Registry:
 
     def head(self, reference: ImageReference) -> Descriptor | None:
         """What stands under the reference, or None; the manifest is read only where the headers tell not enough."""
-        answer = self.session.send(Request(reference, "HEAD", _manifest_path(reference), _ACCEPT))
+        answer = self.session.send(RegistryRequest(reference, "HEAD", _manifest_path(reference), _ACCEPT))
         if answer.status == 404:
             return None
         require_status(answer, (200,), f'look up "{reference}"')
@@ -103,7 +103,7 @@ class Registry:
 
     def find(self, reference: ImageReference) -> Manifest | None:
         """The manifest under the reference, or None when there is none."""
-        answer = self.session.send(Request(reference, "GET", _manifest_path(reference), _ACCEPT))
+        answer = self.session.send(RegistryRequest(reference, "GET", _manifest_path(reference), _ACCEPT))
         if answer.status == 404:
             return None
         require_status(answer, (200,), f'read the manifest of "{reference}"')
@@ -124,7 +124,7 @@ class Registry:
     def config(self, reference: ImageReference, manifest: Manifest) -> Mapping[str, Any]:
         """The image's configuration, which holds its labels, environment and layers' diff IDs."""
         digest = manifest.config.digest
-        answer = self.session.send(Request(reference, "GET", f"blobs/{digest}"))
+        answer = self.session.send(RegistryRequest(reference, "GET", f"blobs/{digest}"))
         require_status(answer, (200,), f'read the configuration of "{reference}"')
         verify_digest(reference, digest, f"sha256:{hashlib.sha256(answer.body).hexdigest()}")
         return document.parse(answer.body, f'the configuration "{digest}" of "{reference}"', CONFIGURATION)
@@ -137,7 +137,7 @@ class Registry:
         if not reference.tag:
             verify_digest(reference, reference.digest, manifest.digest)
         path, headers = f"manifests/{reference.tag or manifest.digest}", {"Content-Type": manifest.media_type}
-        answer = self.session.send(Request(reference, "PUT", path, headers, manifest.content))
+        answer = self.session.send(RegistryRequest(reference, "PUT", path, headers, manifest.content))
         require_status(answer, (200, 201, 202), f'put a manifest under "{reference}"')
         verify_digest(reference, answer.content_digest, manifest.digest)
         return reference.with_digest(manifest.digest)
@@ -148,7 +148,7 @@ class Registry:
         path, visited = f"tags/list?n={_TAGS_A_PAGE}", set[str]()
         while path and path not in visited:
             visited.add(path)
-            answer = self.session.send(Request(reference, "GET", path))
+            answer = self.session.send(RegistryRequest(reference, "GET", path))
             if answer.status == 404:
                 break
             require_status(answer, (200,), f'list the tags of "{reference.name}"')
@@ -172,7 +172,7 @@ class Registry:
         return self._delete(reference, reference.tag, f'remove the tag "{reference}"')
 
     def _delete(self, reference: ImageReference, name: str, what: str) -> bool:
-        answer = self.session.send(Request(reference, "DELETE", f"manifests/{name}"))
+        answer = self.session.send(RegistryRequest(reference, "DELETE", f"manifests/{name}"))
         if answer.status in _UNDELETABLE:
             return False
         require_status(answer, (200, 202, 404), what)
@@ -183,7 +183,7 @@ def _manifest_path(reference: ImageReference) -> str:
     return f"manifests/{reference.digest or reference.tag or 'latest'}"
 
 
-def _media_type(answer: Answer) -> str:
+def _media_type(answer: RegistryAnswer) -> str:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip()
 
 

@@ -54,7 +54,7 @@ _QUERY = re.compile(r"\?[^\s'\"<>]+")
 
 
 @dataclass(frozen=True)
-class Request:
+class RegistryRequest:
     """One call on the repository of `reference`.
 
     `path` is relative to the repository (`manifests/<tag>`), or an address as a registry gave it: an absolute path or a
@@ -72,7 +72,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RegistryAnswer:
     """What came back, read to its end. `headers` are case-insensitive; `url` is where it came from in the end."""
 
     status: int
@@ -136,7 +136,7 @@ class Answer:
 class Stream:
     """A body that is read piece by piece. `answer` has it already where the status is no success."""
 
-    answer: Answer
+    answer: RegistryAnswer
     pieces: Iterator[bytes]
 
 
@@ -158,7 +158,7 @@ def number(header: str) -> int | None:
     return int(header) if is_number(header) and len(header) <= _MOST_DIGITS else None
 
 
-def wrong_header(answer: Answer, name: str) -> RegistryError:
+def wrong_header(answer: RegistryAnswer, name: str) -> RegistryError:
     """For a header whose value means nothing; of an address only what comes before its query, which may be a secret."""
     value = answer.headers.get(name, "").partition("?")[0][:200]
     return RegistryError(f'registry "{answer.host}" sent a wrong "{name}": "{value}"', FAULT)

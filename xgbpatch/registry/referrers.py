@@ -21,7 +21,7 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.registry import copy
 from xgbpatch.registry.blobs import BlobStore
 from xgbpatch.registry.client import Registry, require_status
-from xgbpatch.registry.http import Request
+from xgbpatch.registry.http import RegistryRequest
 
 _EMPTY = b"{}"  # what the specification prescribes where an artifact has no configuration
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
@@ -113,7 +113,7 @@ def _listed_by_api(registry: Registry, subject: ImageReference) -> list[Mapping[
     path, visited = f"referrers/{subject.pinned.digest}", set[str]()
     while path and path not in visited:
         visited.add(path)
-        answer = registry.session.send(Request(subject, "GET", path, {"Accept": OCI_INDEX}))
+        answer = registry.session.send(RegistryRequest(subject, "GET", path, {"Accept": OCI_INDEX}))
         if answer.status in _UNKNOWN_API and not entries:
             return None
         require_status(answer, (200,), f'list what is attached to "{subject}"')

@@ -23,8 +23,8 @@ from xgbpatch.reference import Credentials, CredentialsFor, ImageReference
 from xgbpatch.registry.http import (
     ATTEMPTS,
     FAULT,
-    Answer,
-    Request,
+    RegistryAnswer,
+    RegistryRequest,
     RetryPolicy,
     Stream,
     Unanswered,
@@ -116,7 +116,7 @@ def require_private(url: str) -> None:
         raise RegistryError(f'the registry sends its clients to "{host_of(url)}", which is not https')
 
 
-def answer_of(response: requests.Response) -> Answer:
+def answer_of(response: requests.Response) -> RegistryAnswer:
     """With all of its body; raises `RegistryError` for one that cannot be a manifest."""
     content = bytearray()
     host = host_of(response.url)
@@ -125,13 +125,13 @@ def answer_of(response: requests.Response) -> Answer:
             content += piece
             if len(content) > document.LARGEST:
                 raise RegistryError(f'"{host}" sent more than {document.LARGEST >> 20} MiB of JSON')
-    return Answer(response.status_code, response.headers, bytes(content), response.url)
+    return RegistryAnswer(response.status_code, response.headers, bytes(content), response.url)
 
 
 def pieces(response: requests.Response) -> Iterator[bytes]:
     """The body piece by piece; raises `Unanswered` where it ends before its announced length."""
     host = host_of(response.url)
-    left = Answer(response.status_code, response.headers).length or 0
+    left = RegistryAnswer(response.status_code, response.headers).length or 0
     with translated(host):
         for piece in response.iter_content(_PIECE):
             left -= len(piece)
@@ -204,24 +204,24 @@ class RegistrySession:
         self._authorizations: dict[tuple[str, str], str] = {}
         self._renewal = threading.Lock()
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: RegistryRequest) -> RegistryAnswer:
         """The registry's answer, whatever its status; authorized by the registry's own challenge where it asks.
 
         Tries again on 429, 5xx and broken connections; raises `RegistryError` when no answer comes at all.
         """
         return self.send_once(request) if request.hasty else self._persistently(lambda: self.send_once(request))
 
-    def send_once(self, request: Request) -> Answer:
+    def send_once(self, request: RegistryRequest) -> RegistryAnswer:
         """As `send` without another try; raises `Unanswered` where one is worth it."""
         with self._response(request) as response:
             return answer_of(response)
 
     @contextmanager
-    def opened(self, request: Request) -> Iterator[Stream]:
+    def opened(self, request: RegistryRequest) -> Iterator[Stream]:
         """As `send_once`, with the body of a success (200, 206) left to be read; its pieces raise `Unanswered` too."""
         with self._response(request) as response:
             if response.status_code in (200, 206):
-                yield Stream(Answer(response.status_code, response.headers, url=response.url), pieces(response))
+                yield Stream(RegistryAnswer(response.status_code, response.headers, url=response.url), pieces(response))
             else:
                 yield Stream(answer_of(response), iter(()))
 
@@ -229,7 +229,7 @@ class RegistrySession:
         """For work of several calls, where the caller knows what to do before the next try."""
         return RetryPolicy(self._pause)
 
-    def _persistently(self, call: Callable[[], Answer]) -> Answer:
+    def _persistently(self, call: Callable[[], RegistryAnswer]) -> RegistryAnswer:
         patience = self.patience()
         while True:
             try:
@@ -241,7 +241,7 @@ class RegistrySession:
                 if not answer.is_transient or not patience.wait(answer.asked_pause):
                     return answer
 
-    def _response(self, request: Request) -> requests.Response:
+    def _response(self, request: RegistryRequest) -> requests.Response:
         key, url = self._key(request.reference), self._url(request)
         for _ in range(_AUTHORIZATIONS):
             authorization = self._authorizations.get(key, "") if host_of(url) == key[0] else ""
@@ -252,7 +252,7 @@ class RegistrySession:
             response.close()
         return self._once(request, url, self._authorizations.get(key, ""))
 
-    def _once(self, request: Request, url: str, authorization: str) -> requests.Response:
+    def _once(self, request: RegistryRequest, url: str, authorization: str) -> requests.Response:
         prepared = requests.Request(
             request.method, url, headers=dict(request.headers), data=request.body, auth=Authorization(authorization)
         )
@@ -272,7 +272,7 @@ class RegistrySession:
         host, repository = address(reference)
         return host_of(f"{self._scheme(host)}://{host}"), repository
 
-    def _url(self, request: Request) -> str:
+    def _url(self, request: RegistryRequest) -> str:
         host, repository = address(request.reference)
         scheme = self._scheme(host)
         try:
@@ -335,7 +335,7 @@ class RegistrySession:
         else:
             request = requests.Request("GET", realm, params=query, auth=Authorization(basic(credentials)))
 
-        def ask() -> Answer:
+        def ask() -> RegistryAnswer:
             with self._http.answer_to(request, _TIMEOUT_SECONDS) as response:
                 return answer_of(response)
 

@@ -23,7 +23,7 @@ LONGEST_LIST = 20  # files that a page names
 
 
 @dataclass(frozen=True)
-class Report:
+class HtmlReport:
     """`html` is the whole page, `figures` are its charts, and `summary` has the numbers."""
 
     html: str
@@ -42,7 +42,7 @@ def make(
     explanations: Sequence[Path], *, hints: Hints | None = None, beside: Beside | None = None,
     compare: Sequence[Path] = (), shown: Shown | None = None, words: Words | None = None,
     facts: Sequence[tuple[str, str]] = (), progress: Progress | None = None,
-) -> Report:  # fmt: skip
+) -> HtmlReport:  # fmt: skip
     """Read `explanations` once, a block at a time, and `compare` likewise, and draw their report.
 
     `beside` are files of features and labels, row for row those of the explanations; `facts` are (name, text) that the
@@ -81,7 +81,7 @@ def make(
     figures = charts.figures(summary, words, other)
     stills = {figure.key: drawing.still(figure.spec) for figure in figures}
     html = page.render(summary, figures, stills, words, [*_facts(summary, other), *facts], other)
-    return Report(html, tuple(figures), summary)
+    return HtmlReport(html, tuple(figures), summary)
 
 
 def _require_explanations(summary: Summary, unequal: bool) -> None:

@@ -58,7 +58,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ColumnLayout:
     """Which column of a row is what: `inputs` features, `predictions`, then of each of `outputs` a base value and one
     value a feature; with `by_key` all base values come first. `names` are those of the file, where it has some."""
 
@@ -115,7 +115,7 @@ class Explanations:
 
     def __init__(self, paths: Sequence[Path], hints: Hints):
         self.files = files_of(paths)
-        self.layout: Layout | None = None
+        self.layout: ColumnLayout | None = None
         self.unexplained = 0
         self._hints = hints
 
@@ -147,7 +147,7 @@ class Explanations:
     def _csv(self, path: Path, header: bool) -> Iterator[Block]:
         return tables.csv_blocks(path, header, missing=self._hints.joined)
 
-    def _know(self, layout: Layout, block: Block) -> None:
+    def _know(self, layout: ColumnLayout, block: Block) -> None:
         if self.layout is None:
             self.layout = layout
         elif (self.layout.width, self.layout.outputs) != (layout.width, layout.outputs):
@@ -243,7 +243,7 @@ def _is_part(path: Path) -> bool:
     return path.is_file() and not path.name.startswith((".", "_")) and path.name != JOURNAL
 
 
-def _of_columns(block: Block, names: tuple[str, ...] | None, hints: Hints) -> Layout:
+def _of_columns(block: Block, names: tuple[str, ...] | None, hints: Hints) -> ColumnLayout:
     width = block.numbers.shape[1]
     if names and not any(name.startswith("base_value") for name in names):
         raise ConfigurationError(f'"{block.path}" has no column "base_value", so its columns are no explanations: '
@@ -259,7 +259,7 @@ def _of_columns(block: Block, names: tuple[str, ...] | None, hints: Hints) -> La
         features, left = divmod(width - predictions - classes, classes + hints.joined)
         if not left and features > 0 and hints.features in (None, features):
             inputs = features if hints.joined else 0
-            return Layout(predictions, classes, features, bool(names), inputs)
+            return ColumnLayout(predictions, classes, features, bool(names), inputs)
     expected = f" of {hints.features} features" if hints.features else ""
     raise block.refuse(
         0, f"{width} columns are no prediction, base value and SHAP values{expected}",
@@ -274,7 +274,7 @@ def _classes(width: int, features: int) -> int:
     return width // (2 + features) if width % (2 + features) == 0 else 1
 
 
-def _of_names(block: Block, names: tuple[str, ...], width: int) -> Layout:
+def _of_names(block: Block, names: tuple[str, ...], width: int) -> ColumnLayout:
     """Our own header: predictions, then `base_value` and the features, or `base_value_0` and those that end in _0."""
     if any(re.fullmatch("top_1(_0)?", name) for name in names):
         raise ConfigurationError(f'"{block.path}" holds the strongest features alone (top_k)',
@@ -299,7 +299,7 @@ def _of_names(block: Block, names: tuple[str, ...], width: int) -> Layout:
         own = tuple(name.removesuffix("_0") for name in own)
     if features < 1 or any(place != bases[0] + number * (features + 1) for number, place in enumerate(bases)):
         raise ConfigurationError(f'"{block.path}" has no equal number of features behind each base value', _LAYOUTS)
-    return Layout(bases[0], len(bases), features, names=own, ignored=len(names) - end)
+    return ColumnLayout(bases[0], len(bases), features, names=own, ignored=len(names) - end)
 
 
 def _documents(path: Path, number: int, line: bytes) -> Iterator[Any]:
@@ -317,7 +317,7 @@ def _documents(path: Path, number: int, line: bytes) -> Iterator[Any]:
         raise ConfigurationError(f'"{path}", line {number} is no JSON: {error}', _LAYOUTS) from error
 
 
-def _flat(path: Path, number: int, record: Any) -> tuple[Layout, list[float]]:
+def _flat(path: Path, number: int, record: Any) -> tuple[ColumnLayout, list[float]]:
     """A record as the numbers of a row, and their layout."""
     where = f'"{path}", line {number}'
     if not isinstance(record, dict) or "shap_values" not in record:
@@ -334,7 +334,7 @@ def _flat(path: Path, number: int, record: Any) -> tuple[Layout, list[float]]:
         parts[1]
     ):
         raise ConfigurationError(f'{where}: "shap_values" and "base_value" are not of the same classes')
-    layout = Layout(len(parts[0]), len(vectors), len(vectors[0]), by_key=True)
+    layout = ColumnLayout(len(parts[0]), len(vectors), len(vectors[0]), by_key=True)
     return layout, [*parts[0], *parts[1], *(value for vector in vectors for value in vector)]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.progress import Progress
 from xgbpatch.report import features
-from xgbpatch.report.explanations import Explanations, Hints, Layout, Rows
+from xgbpatch.report.explanations import ColumnLayout, Explanations, Hints, Rows
 from xgbpatch.report.features import Beside
 from xgbpatch.report.statistics import LINKS, Cohort, Link, Quality, Sample, Totals, cohorts_of
 
@@ -35,7 +35,7 @@ class Summary:
     """What is known of the rows of some files. `names` are unique, one a feature; `output` is the class on show."""
 
     files: tuple[Path, ...]
-    layout: Layout
+    layout: ColumnLayout
     names: tuple[str, ...]
     totals: Totals
     sample: Rows

@@ -28,7 +28,7 @@ _INDEX, _IMAGE = "application/vnd.oci.image.index.v1+json", "application/vnd.oci
 
 
 @dataclass(frozen=True)
-class Repository:
+class StoredRepository:
     """One repository of the registry whose store is `root`. It need not exist. Names were checked by the caller."""
 
     root: Path
@@ -132,7 +132,7 @@ def send(registry: RegistryHost, state: SandboxState, method: str, path: str, **
         return session.request(method, url, auth=login, verify=authority, timeout=_SECONDS, **what)
 
 
-class Upload:
+class LayerUpload:
     """An upload so far: `parts` are the sizes of those that came. A client that gave up waiting may send one twice."""
 
     def __init__(self, registry: RegistryHost, repository: str, state: SandboxState) -> None:
@@ -186,7 +186,7 @@ Record = Any  # moto's Repository: what its attributes may hold differs from wha
 _moto: Any = models
 
 
-class Refusal(Exception):
+class EcrRefusal(Exception):
     """An error of ECR's: its name, its words, and the fields some of them carry."""
 
     def __init__(self, code: str, message: str, **fields: Any) -> None:
@@ -220,7 +220,7 @@ def _record(registry: RegistryHost, name: str) -> Record | None:
 
 
 @dataclass(frozen=True)
-class Call:
+class EcrCall:
     """A call that names a repository of one of the sandbox's registries: AWS's own (`in_base`), or the user's.
 
     `record` is moto's; None where moto knows no such repository, as in AWS's account. It has what images were put
@@ -230,7 +230,7 @@ class Call:
 
     arguments: Mapping[str, Any]
     registry: RegistryHost
-    repository: Repository
+    repository: StoredRepository
     record: Record | None
     in_base: bool
 
@@ -291,21 +291,21 @@ class Calls:
     """The calls that are answered here. `link` makes the URL at which a blob can be fetched."""
 
     state: SandboxState
-    link: Callable[[Call, str], str]
-    uploads: dict[str, Upload] = field(default_factory=dict)
+    link: Callable[[EcrCall, str], str]
+    uploads: dict[str, LayerUpload] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)  # of moto's records
 
-    def read(self, region: str, arguments: Mapping[str, Any]) -> Call | None:
+    def read(self, region: str, arguments: Mapping[str, Any]) -> EcrCall | None:
         """The call, or None where it names no repository of ours."""
         account, name = arguments.get("registryId") or self.state.account, str(arguments.get("repositoryName", ""))
         owners = [one for one in self.state.registries if (one.account, one.region) == (account, region)]
         if not owners or not _NAME.fullmatch(name):
             return None
-        repository = Repository(registries.store(owners[0], self.state), name)
+        repository = StoredRepository(registries.store(owners[0], self.state), name)
         in_base = registries.is_base(owners[0], self.state)
-        return Call(arguments, owners[0], repository, None if in_base else _record(owners[0], name), in_base)
+        return EcrCall(arguments, owners[0], repository, None if in_base else _record(owners[0], name), in_base)
 
-    def handler(self, operation: str, call: Call) -> Callable[[Call], Answer] | None:
+    def handler(self, operation: str, call: EcrCall) -> Callable[[EcrCall], Answer] | None:
         """What answers that operation here; None where moto does."""
         reading = {
             "BatchCheckLayerAvailability": _check_layers,
@@ -323,50 +323,52 @@ class Calls:
         handler = {**reading, **writing}.get(operation)
         return _miss if handler and not call.exists else handler
 
-    def _link_layer(self, call: Call) -> Answer:
+    def _link_layer(self, call: EcrCall) -> Answer:
         digest = str(call.arguments.get("layerDigest"))
         if not call.repository.layer(digest):
-            raise Refusal("LayersNotFoundException", f"The layer with digest '{digest}' does not exist {call.place}")
+            raise EcrRefusal("LayersNotFoundException", f"The layer with digest '{digest}' does not exist {call.place}")
         return {"downloadUrl": self.link(call, digest), "layerDigest": digest}
 
-    def _begin_upload(self, call: Call) -> Answer:
+    def _begin_upload(self, call: EcrCall) -> Answer:
         name = secrets.token_hex(16)
-        self.uploads[name] = Upload(call.registry, call.name, self.state)
+        self.uploads[name] = LayerUpload(call.registry, call.name, self.state)
         return {"uploadId": name, "partSize": _ADVISED_PART}
 
-    def _append_part(self, call: Call) -> Answer:
+    def _append_part(self, call: EcrCall) -> Answer:
         name, upload = self._upload(call)
         piece, first = base64.b64decode(call.arguments["layerPartBlob"]), call.arguments["partFirstByte"]
         if call.arguments["partLastByte"] != first + len(piece) - 1 or not 0 < len(piece) <= _LARGEST_PART:
-            raise Refusal("InvalidParameterException", f"a part of {len(piece)} bytes does not begin at {first} and "
+            raise EcrRefusal("InvalidParameterException", f"a part of {len(piece)} bytes does not begin at {first} and "
                           f"end at {call.arguments['partLastByte']}, or is larger than {_LARGEST_PART}")  # fmt: skip
         if not upload.append(first, piece):
             fields = call.answer(uploadId=name, lastValidByteReceived=upload.size - 1)
-            raise Refusal("InvalidLayerPartException", f"The part does not begin at byte {upload.size}", **fields)
+            raise EcrRefusal("InvalidLayerPartException", f"The part does not begin at byte {upload.size}", **fields)
         return call.answer(uploadId=name, lastByteReceived=upload.size - 1)
 
-    def _finish_upload(self, call: Call) -> Answer:
+    def _finish_upload(self, call: EcrCall) -> Answer:
         name, upload = self._upload(call)
         (digest,) = call.arguments["layerDigests"]
         if not upload.parts:
-            raise Refusal("EmptyUploadException", f"The upload '{name}' has no parts")
+            raise EcrRefusal("EmptyUploadException", f"The upload '{name}' has no parts")
         if min(upload.parts[:-1], default=_SMALLEST_PART) < _SMALLEST_PART:
-            raise Refusal("LayerPartTooSmallException", f"Layer parts must be at least {_SMALLEST_PART} bytes in size")
+            raise EcrRefusal(
+                "LayerPartTooSmallException", f"Layer parts must be at least {_SMALLEST_PART} bytes in size"
+            )
         del self.uploads[name]
         if call.repository.layer(digest):
-            raise Refusal("LayerAlreadyExistsException", f"The layer '{digest}' already exists {call.place}")
+            raise EcrRefusal("LayerAlreadyExistsException", f"The layer '{digest}' already exists {call.place}")
         if not upload.finish(digest):
-            raise Refusal("InvalidLayerException", f"What was uploaded does not have the digest '{digest}'")
+            raise EcrRefusal("InvalidLayerException", f"What was uploaded does not have the digest '{digest}'")
         return call.answer(uploadId=name, layerDigest=digest)
 
-    def _upload(self, call: Call) -> tuple[str, Upload]:
+    def _upload(self, call: EcrCall) -> tuple[str, LayerUpload]:
         name = str(call.arguments.get("uploadId"))
         upload = self.uploads.get(name)
         if upload is None or upload.repository != call.name:
-            raise Refusal("UploadNotFoundException", f"Upload with id '{name}' could not be found {call.place}")
+            raise EcrRefusal("UploadNotFoundException", f"Upload with id '{name}' could not be found {call.place}")
         return name, upload
 
-    def _put_image(self, call: Call) -> Answer:
+    def _put_image(self, call: EcrCall) -> Answer:
         manifest, tag = str(call.arguments["imageManifest"]), str(call.arguments.get("imageTag", ""))
         digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
         _require_new(call, digest, tag)
@@ -375,13 +377,13 @@ class Calls:
         path, headers = f"{call.name}/manifests/{tag or digest}", {"Content-Type": str(kind)}
         answer = send(call.registry, self.state, "PUT", path, headers=headers, data=manifest.encode())
         if not answer.ok:
-            raise Refusal("InvalidParameterException", f"The registry refused the manifest: {answer.text}")
+            raise EcrRefusal("InvalidParameterException", f"The registry refused the manifest: {answer.text}")
         with self.lock:
             call.agree()
         return {"image": _image(call, digest, tag)}
 
 
-def _check_layers(call: Call) -> Answer:
+def _check_layers(call: EcrCall) -> Answer:
     layers, failures = [], []
     for digest in call.arguments["layerDigests"]:
         if not _DIGEST.fullmatch(digest):
@@ -395,7 +397,7 @@ def _check_layers(call: Call) -> Answer:
     return {"layers": layers, "failures": failures}
 
 
-def _get_images(call: Call) -> Answer:
+def _get_images(call: EcrCall) -> Answer:
     images, failures = [], []
     for identifier in call.arguments["imageIds"]:
         tag = identifier.get("imageTag", "")
@@ -407,40 +409,40 @@ def _get_images(call: Call) -> Answer:
     return {"images": images, "failures": failures}
 
 
-def _image(call: Call, digest: str, tag: str) -> Answer:
+def _image(call: EcrCall, digest: str, tag: str) -> Answer:
     manifest = call.repository.manifest(digest)
     named = {"imageDigest": digest, **({"imageTag": tag} if tag else {})}
     return call.answer(imageId=named, imageManifest=manifest, imageManifestMediaType=media_type(manifest))
 
 
-def _require_new(call: Call, digest: str, tag: str) -> None:
+def _require_new(call: EcrCall, digest: str, tag: str) -> None:
     if call.arguments.get("imageDigest") not in (None, digest):
-        raise Refusal("ImageDigestDoesNotMatchException", f"The manifest's digest is '{digest}'")
+        raise EcrRefusal("ImageDigestDoesNotMatchException", f"The manifest's digest is '{digest}'")
     standing = call.repository.tags().get(tag, "")
     if standing == digest or (not tag and digest in call.repository.images()):
         words = f"Image with digest '{digest}' and tag '{tag or 'null'}' already exists {call.place}"
-        raise Refusal("ImageAlreadyExistsException", words)
+        raise EcrRefusal("ImageAlreadyExistsException", words)
     if standing and call.record and _is_immutable(call.record, tag):
         words = f"The image tag '{tag}' already exists {call.place} and cannot be overwritten because it is immutable"
-        raise Refusal("ImageTagAlreadyExistsException", words)
+        raise EcrRefusal("ImageTagAlreadyExistsException", words)
 
 
-def _require_parts(call: Call, manifest: str) -> None:
+def _require_parts(call: EcrCall, manifest: str) -> None:
     if missing := [digest for digest in blobs_of(manifest) if not call.repository.layer(digest)]:
-        raise Refusal(
+        raise EcrRefusal(
             "LayersNotFoundException", f"Layers with digests '{', '.join(missing)}' do not exist {call.place}"
         )
     if missing := sorted(set(members_of(manifest)) - call.repository.images().keys()):
         words = f"Images with digests '{', '.join(missing)}' do not exist {call.place}"
-        raise Refusal("ReferencedImagesNotFoundException", words)
+        raise EcrRefusal("ReferencedImagesNotFoundException", words)
 
 
-def _miss(call: Call) -> Answer:
+def _miss(call: EcrCall) -> Answer:
     words = f"The repository with name '{call.name}' does not exist in the registry with id '{call.registry.account}'"
-    raise Refusal("RepositoryNotFoundException", words)
+    raise EcrRefusal("RepositoryNotFoundException", words)
 
 
-def _deny(operation: str, call: Call) -> Answer:
+def _deny(operation: str, call: EcrCall) -> Answer:
     """AWS lets nobody else into the account of its images but to pull."""
     words = f"User is not authorized to perform: ecr:{operation} {call.place}"
-    raise Refusal("AccessDeniedException", words)
+    raise EcrRefusal("AccessDeniedException", words)

@@ -23,7 +23,7 @@ from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
 
 from xgbpatch.sandbox import registries
-from xgbpatch.sandbox.ecr_api import Call, Calls, Refusal, Repository
+from xgbpatch.sandbox.ecr_api import Calls, EcrCall, EcrRefusal, StoredRepository
 from xgbpatch.sandbox.state import SandboxState, read
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -42,7 +42,7 @@ class Links:
         self._seconds = seconds
         self._signer = URLSafeTimedSerializer(secrets.token_hex())
 
-    def make(self, call: Call, digest: str) -> str:
+    def make(self, call: EcrCall, digest: str) -> str:
         """The URL of a blob of the call's repository."""
         token = self._signer.dumps([call.registry.host, call.name, digest])
         return f"{self._state.endpoint}{_LAYERS}{call.registry.account}/{call.registry.region}/{token}"
@@ -55,7 +55,7 @@ class Links:
         except BadSignature:  # too old, or never ours
             return Response("<Error><Code>AccessDenied</Code></Error>", 403, content_type="application/xml")
         registry = next(one for one in self._state.registries if one.host == host)
-        file = Repository(registries.store(registry, self._state), name).layer(digest)
+        file = StoredRepository(registries.store(registry, self._state), name).layer(digest)
         if file is None:
             return Response("<Error><Code>NoSuchKey</Code></Error>", 404, content_type="application/xml")
         return send_file(file, request.environ, mimetype="application/octet-stream", conditional=True, etag=digest)
@@ -89,10 +89,10 @@ class Front:
             return self._pass(request, body, call)
         try:
             return _json(200, handler(call))
-        except Refusal as refusal:
+        except EcrRefusal as refusal:
             return _json(400, refusal.body)
 
-    def _pass(self, request: Request, body: bytes, call: Call | None) -> Response:
+    def _pass(self, request: Request, body: bytes, call: EcrCall | None) -> Response:
         """moto's answer, with its records made to agree with the registry before, and the registry with them after."""
         environ = {**request.environ, "wsgi.input": io.BytesIO(body)}
         if call is None:

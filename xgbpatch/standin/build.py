@@ -102,7 +102,7 @@ exec /usr/bin/java -XX:+IgnoreUnrecognizedVMOptions "$@"
 """
 
 
-def write_interpreter(tree: TreeWriter, layout: Layout, folder: str) -> None:
+def write_interpreter(tree: TreeWriter, layout: ImageLayout, folder: str) -> None:
     """The interpreter below `folder`, and the virtual environment where the layout has one."""
     interpreter, home = layout.interpreter, f"{folder}{layout.home}"
     name = f"python{interpreter.minor}"
@@ -116,7 +116,7 @@ def write_interpreter(tree: TreeWriter, layout: Layout, folder: str) -> None:
     tree.link(f"{folder}{layout.prefix.path}/bin/python", name)
 
 
-def write_packages(tree: TreeWriter, layout: Layout, wheelhouse: Wheelhouse, scratch: Path) -> None:
+def write_packages(tree: TreeWriter, layout: ImageLayout, wheelhouse: Wheelhouse, scratch: Path) -> None:
     """Every wheel, installed; `scratch` is an empty folder with room for a gigabyte."""
     for wheel in wheelhouse.wheels:
         parts.install_wheel(wheel, layout.prefix, scratch)
@@ -124,7 +124,7 @@ def write_packages(tree: TreeWriter, layout: Layout, wheelhouse: Wheelhouse, scr
     tree.text(f"packages{PLUGIN_SOURCE}/ExecutionParameters.java", template_text("ExecutionParameters.java"))
 
 
-def write_own(tree: TreeWriter, layout: Layout, scratch: Path) -> None:
+def write_own(tree: TreeWriter, layout: ImageLayout, scratch: Path) -> None:
     """AWS's packages as we wrote them, whose `serve` replaces that of sagemaker-containers, and what MMS reads."""
     root = scratch / "root"
     parts.install_wheel(parts.write_own_wheel(scratch), layout.prefix, root)
@@ -134,7 +134,7 @@ def write_own(tree: TreeWriter, layout: Layout, scratch: Path) -> None:
     tree.text("own/home/model-server/config.properties.tmp", template_text("config.properties.tmp"))
 
 
-def _write_venv(tree: TreeWriter, layout: Layout, folder: str) -> None:
+def _write_venv(tree: TreeWriter, layout: ImageLayout, folder: str) -> None:
     prefix, interpreter = layout.prefix, layout.interpreter
     tree.link(f"{folder}{prefix.executable}", f"{layout.home}/bin/python{interpreter.minor}")
     tree.link(f"{folder}{prefix.path}/lib64", "lib")
@@ -158,7 +158,7 @@ DIFFERENCES_LABEL = "io.xgbpatch.standin.differences"
 
 
 @dataclass(frozen=True)
-class Layout:
+class ImageLayout:
     """A version on the Python that this machine has: where things lie in the image.
 
     `venv` is the version's, or forced by a Python of the system, which finds its packages only that way.
@@ -195,7 +195,7 @@ def render_os(inputs: str) -> str:
     return _render("os.Dockerfile.j2", {"inputs": inputs})
 
 
-def render_runtime(layout: Layout, os_image: str, inputs: str) -> str:
+def render_runtime(layout: ImageLayout, os_image: str, inputs: str) -> str:
     """Interpreter and packages on the operating system; the images' own repairs of two packages included."""
     minor = int(layout.interpreter.minor.split(".")[1])
     return _render(
@@ -213,7 +213,7 @@ def render_runtime(layout: Layout, os_image: str, inputs: str) -> str:
     )
 
 
-def render_image(layout: Layout, runtime: str, labels: Mapping[str, str]) -> str:
+def render_image(layout: ImageLayout, runtime: str, labels: Mapping[str, str]) -> str:
     """AWS's packages as we wrote them, the environment, and the labels, last."""
     environment = {"PATH": f"{layout.prefix.path}/bin:{_SYSTEM_PATH}", **layout.version.environment}
     filled = {name: value.replace("{site_packages}", layout.site_packages) for name, value in environment.items()}
@@ -229,7 +229,7 @@ def render_image(layout: Layout, runtime: str, labels: Mapping[str, str]) -> str
     )
 
 
-def differences(layout: Layout, moved: tuple[str, ...]) -> str:
+def differences(layout: ImageLayout, moved: tuple[str, ...]) -> str:
     """What a reader must know that is not as in the official image."""
     version, interpreter = layout.version, layout.interpreter
     here = () if interpreter.minor == version.python else (f"Python {interpreter.version} and not {version.python}",)
@@ -275,7 +275,7 @@ def build_standin(engine: Engine, version: str, progress: Progress) -> LocalImag
     `BuildError` with the engine's words.
     """
     row = standin_version(version)
-    layout = Layout(row, parts.find_interpreter(row.python))
+    layout = ImageLayout(row, parts.find_interpreter(row.python))
     if layout.interpreter.minor != row.python:
         instead = f"the stand-in base of {version} runs on {layout.interpreter.version}, the nearest"
         progress.line(f"no Python {row.python} here: {instead}")
@@ -298,7 +298,7 @@ def _os_image(engine: Engine, progress: Progress) -> LocalImage:
     return _built(engine, progress, tag, inputs, dockerfile=render_os(inputs), write=write)
 
 
-def _runtime(engine: Engine, progress: Progress, layout: Layout, os_image: LocalImage) -> LocalImage:
+def _runtime(engine: Engine, progress: Progress, layout: ImageLayout, os_image: LocalImage) -> LocalImage:
     version = layout.version
     dockerfile = render_runtime(layout, os_image.id, "")
     python = (layout.interpreter.version, str(layout.interpreter.executable))
@@ -315,7 +315,7 @@ def _runtime(engine: Engine, progress: Progress, layout: Layout, os_image: Local
     return _built(engine, progress, tag, inputs, dockerfile=dockerfile, write=write)
 
 
-def _image(engine: Engine, progress: Progress, layout: Layout, runtime: LocalImage) -> LocalImage:
+def _image(engine: Engine, progress: Progress, layout: ImageLayout, runtime: LocalImage) -> LocalImage:
     moved = fill_wheelhouse(layout.version.packages, layout.interpreter, progress).moved
     labels = {VERSION_LABEL: layout.version.name, DIFFERENCES_LABEL: differences(layout, moved)}
     with TemporaryDirectory(prefix="xgbpatch-own-") as folder:

@@ -18,7 +18,7 @@ from xgbpatch.patch.hooks import Hook
 _SHOWN_LINES = 80
 
 
-class Kind(Enum):
+class DriftKind(Enum):
     """Which clause of the agreement between patch and base is broken."""
 
     XGBOOST = "xgboost"
@@ -35,7 +35,7 @@ class Kind(Enum):
 class DriftFinding:
     """A broken clause, in words that name its operand; `difference` is a unified diff where both texts are known."""
 
-    kind: Kind
+    kind: DriftKind
     words: str
     difference: str = ""
 
@@ -71,12 +71,12 @@ def _findings(
     old, new = values
     match key:
         case hooks.XGBOOST:
-            yield DriftFinding(Kind.XGBOOST, f'the base has xgboost "{new}", the image was made for "{old}"')
+            yield DriftFinding(DriftKind.XGBOOST, f'the base has xgboost "{new}", the image was made for "{old}"')
         case hooks.PYTHON:
-            yield DriftFinding(Kind.PYTHON, f'the base has Python "{new}", the image was made for "{old}"')
+            yield DriftFinding(DriftKind.PYTHON, f'the base has Python "{new}", the image was made for "{old}"')
         case hooks.EXECUTABLE | hooks.SITE_PACKAGES:
             what = "interpreter is" if key == hooks.EXECUTABLE else "packages lie in"
-            yield DriftFinding(Kind.PLACE, f'the base\'s {what} "{new}", and "{old}" when the image was made')
+            yield DriftFinding(DriftKind.PLACE, f'the base\'s {what} "{new}", and "{old}" when the image was made')
         case _:
             yield _of_hook(Hook.parse(key), values, snapshots)
 
@@ -85,17 +85,17 @@ def _of_hook(hook: Hook, values: tuple[str, str], snapshots: tuple[BaseSnapshot,
     texts = [_text(hook, snapshot) for snapshot in snapshots]
     difference = _difference(*texts) if all(texts) else ""
     if hook.name == hooks.WHOLE:
-        return DriftFinding(Kind.REPLACED, f'"{hook.module}", which the image replaces, has changed', difference)
+        return DriftFinding(DriftKind.REPLACED, f'"{hook.module}", which the image replaces, has changed', difference)
     if values[1] == hooks.MISSING:
-        return DriftFinding(Kind.GONE, f'"{hook.key}" is gone')
+        return DriftFinding(DriftKind.GONE, f'"{hook.key}" is gone')
     if values[0] == hooks.MISSING:
-        return DriftFinding(Kind.APPEARED, f'"{hook.key}" is new: the patch was made for a base without it')
+        return DriftFinding(DriftKind.APPEARED, f'"{hook.key}" is new: the patch was made for a base without it')
     old, new = (_parameters(hook, snapshot) for snapshot in snapshots)
     if old and new and old != new:
         return DriftFinding(
-            Kind.PARAMETERS, f'"{hook.key}" takes other parameters: {old} before, now {new}', difference
+            DriftKind.PARAMETERS, f'"{hook.key}" takes other parameters: {old} before, now {new}', difference
         )
-    return DriftFinding(Kind.CHANGED, f'"{hook.key}" has changed', difference)
+    return DriftFinding(DriftKind.CHANGED, f'"{hook.key}" has changed', difference)
 
 
 def _text(hook: Hook, snapshot: BaseSnapshot) -> str:

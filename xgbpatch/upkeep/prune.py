@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
 
-from xgbpatch.aws.sagemaker import Kind, SageMaker, Use
+from xgbpatch.aws.sagemaker import ResourceKind, SageMaker, Use
 from xgbpatch.errors import AwsError
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
@@ -39,7 +39,7 @@ Doubt = Callable[[RemoteImage], str]  # why an image is not proved to be ours; e
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PruneVerdict:
     """Whether `item` goes, and why (not)."""
 
     item: RepositoryItem
@@ -60,7 +60,7 @@ def uses(sagemaker: SageMaker) -> Iterator[Use]:
                 f'it cannot be told which image the model "{model.name}" in {model.region} runs',
                 f"Its model package {model.lost[0]} is gone: delete the model, or make it anew.",
             )
-        yield Use(Kind.MODEL, model.name, model.region, model.images)
+        yield Use(ResourceKind.MODEL, model.name, model.region, model.images)
     names = {model.name for model in models}
     for endpoint in sagemaker.endpoints():  # one whose images SageMaker does not tell must at least have all its models
         if not endpoint.images and not (endpoint.models and names.issuperset(endpoint.models)):
@@ -68,7 +68,7 @@ def uses(sagemaker: SageMaker) -> Iterator[Use]:
                 f'it cannot be told which image the endpoint "{endpoint.name}" in {endpoint.region} runs',
                 "Its models are gone, and SageMaker names no image: update or delete the endpoint first.",
             )
-        yield Use(Kind.ENDPOINT, endpoint.name, endpoint.region, endpoint.images)
+        yield Use(ResourceKind.ENDPOINT, endpoint.name, endpoint.region, endpoint.images)
     yield from sagemaker.other_uses()
 
 
@@ -85,7 +85,9 @@ def in_use(place: ImageReference, items: Iterable[RepositoryItem], used: Iterabl
     return used_digests
 
 
-def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules, doubt: Doubt) -> tuple[Verdict, ...]:
+def decide(
+    items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules, doubt: Doubt
+) -> tuple[PruneVerdict, ...]:
     """A verdict on everything in one repository: images first, then what belongs to them. `doubt` is asked of images
     that would go, and of those that supersede them."""
     own = {item.listed.digest: _on_image(item, items, used, rules, doubt) for item in items if item.provenance}
@@ -95,14 +97,14 @@ def decide(items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rule
     )
 
 
-def freed(verdicts: Sequence[Verdict]) -> int:
+def freed(verdicts: Sequence[PruneVerdict]) -> int:
     """Bytes of blobs that nothing needs after the deletion; layers that a kept image shares stay."""
     needed = {digest for verdict in verdicts if not verdict.deleted for digest in _blobs(verdict.item.manifest)}
     gone = {key: size for verdict in verdicts if verdict.deleted for key, size in _blobs(verdict.item.manifest).items()}
     return sum(size for digest, size in gone.items() if digest not in needed)
 
 
-def delete(where: Repository, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
+def delete(where: Repository, verdicts: Sequence[PruneVerdict]) -> Iterator[tuple[str, str]]:
     """Carry the verdicts out: the digest of each that says delete, and why it was not deleted (empty: it is gone).
 
     Before every step the tags are looked at once more: an image stays, with all that belongs to it and is still there,
@@ -136,49 +138,53 @@ def is_version_tag(tag: str, provenance: Provenance, patterns: Iterable[str]) ->
 
 def _on_image(
     item: RepositoryItem, items: Sequence[RepositoryItem], used: Mapping[str, Use], rules: Rules, doubt: Doubt
-) -> Verdict:
+) -> PruneVerdict:
     origin = item.provenance
     assert origin is not None, "the caller asks for images of ours only"
     digest = item.listed.digest
     if digest in used:
-        return Verdict(item, False, f"used by {used[digest]}")
+        return PruneVerdict(item, False, f"used by {used[digest]}")
     own = [tag for tag in item.listed.tags if tag.startswith(INCOMING) or is_version_tag(tag, origin, rules.patterns)]
     aliases = [tag for tag in item.listed.tags if tag not in own]
     if aliases:
-        return Verdict(item, False, f'alias "{aliases[0]}" names it')
+        return PruneVerdict(item, False, f'alias "{aliases[0]}" names it')
     whole = next((index for index in items if digest in index.parts), None)
     if whole is not None:
-        return Verdict(item, False, f'part of the index "{", ".join(whole.listed.tags) or whole.listed.digest}"')
+        return PruneVerdict(item, False, f'part of the index "{", ".join(whole.listed.tags) or whole.listed.digest}"')
     return _on_age(item, newer(item, items), rules, doubt)
 
 
-def _on_age(item: RepositoryItem, later: Sequence[RepositoryItem], rules: Rules, doubt: Doubt) -> Verdict:
+def _on_age(item: RepositoryItem, later: Sequence[RepositoryItem], rules: Rules, doubt: Doubt) -> PruneVerdict:
     """Layers are read only of an image that would go, and of as many later ones as it takes."""
     is_young = rules.before is not None and not (item.when and item.when < rules.before)
     if len(later) >= rules.keep and not is_young:
         if item.image and (why := doubt(item.image)):
-            return Verdict(item, False, f"not proved to be what its labels say: {why}")
+            return PruneVerdict(item, False, f"not proved to be what its labels say: {why}")
         later = list(islice((other for other in later if other.image and not doubt(other.image)), rules.keep))
     if len(later) < rules.keep:
-        return Verdict(item, False, f"among the newest {rules.keep}" if later else "the newest of its image")
+        return PruneVerdict(item, False, f"among the newest {rules.keep}" if later else "the newest of its image")
     if rules.before and is_young:
-        return Verdict(item, False, f"not older than {rules.before:%Y-%m-%d %H:%M}")
-    return Verdict(item, True, f"superseded by {_name(later[0])}")
+        return PruneVerdict(item, False, f"not older than {rules.before:%Y-%m-%d %H:%M}")
+    return PruneVerdict(item, True, f"superseded by {_name(later[0])}")
 
 
-def _on_other(item: RepositoryItem, used: Mapping[str, Use], root: Verdict | None, own: Iterable[Verdict]) -> Verdict:
+def _on_other(
+    item: RepositoryItem, used: Mapping[str, Use], root: PruneVerdict | None, own: Iterable[PruneVerdict]
+) -> PruneVerdict:
     if item.listed.digest in used:
-        return Verdict(item, False, f"used by {used[item.listed.digest]}")
+        return PruneVerdict(item, False, f"used by {used[item.listed.digest]}")
     if root is not None:
         fate = "goes" if root.deleted else "stays"
-        return Verdict(item, root.deleted, f"belongs to {_name(root.item)}, which {fate}")
+        return PruneVerdict(item, root.deleted, f"belongs to {_name(root.item)}, which {fate}")
     if item.listed.tags and all(tag.startswith(BASE_TAG) for tag in item.listed.tags):
         bases = [
             verdict.item.provenance.base_digest for verdict in own if verdict.item.provenance and not verdict.deleted
         ]
         needed = any(BASE_TAG + digest.removeprefix("sha256:")[:12] in item.listed.tags for digest in bases)
-        return Verdict(item, not needed, f"a base that {'an image here stands' if needed else 'no image stands'} on")
-    return Verdict(item, False, "not made by xgbpatch")
+        return PruneVerdict(
+            item, not needed, f"a base that {'an image here stands' if needed else 'no image stands'} on"
+        )
+    return PruneVerdict(item, False, "not made by xgbpatch")
 
 
 def _chains(items: Iterable[RepositoryItem]) -> dict[str, tuple[str, ...]]:
@@ -193,18 +199,20 @@ def _chains(items: Iterable[RepositoryItem]) -> dict[str, tuple[str, ...]]:
     return chains
 
 
-def _steps(doomed: Sequence[Verdict], chains: Mapping[str, tuple[str, ...]], where: Repository) -> list[list[Verdict]]:
+def _steps(
+    doomed: Sequence[PruneVerdict], chains: Mapping[str, tuple[str, ...]], where: Repository
+) -> list[list[PruneVerdict]]:
     """What belongs to something goes before it. ECR deletes no part from under its index, so that goes before its
     parts; elsewhere the index is all that tells of them, and goes after."""
     index_first = where.place.ecr is not None
 
-    def rank(verdict: Verdict) -> tuple[int, bool]:
+    def rank(verdict: PruneVerdict) -> tuple[int, bool]:
         return -len(chains[verdict.digest]), verdict.item.manifest.is_index != index_first
 
     return [list(step) for _, step in groupby(sorted(doomed, key=rank), rank)]
 
 
-def _moved(doomed: Sequence[Verdict], images: Iterable[ListedImage]) -> Iterator[str]:
+def _moved(doomed: Sequence[PruneVerdict], images: Iterable[ListedImage]) -> Iterator[str]:
     """Digests with other tags than when they were judged, or whose tags are on something else now."""
     now = {one.digest: set(one.tags) for one in images}
     tags_now = {tag for tags in now.values() for tag in tags}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-from xgbpatch.aws.sagemaker import Endpoint, Kind, Model, SageMaker
+from xgbpatch.aws.sagemaker import Endpoint, ResourceKind, SageMaker, SageMakerModel
 from xgbpatch.build import ownership
 from xgbpatch.errors import AwsError, ConfigurationError, RegistryError
 from xgbpatch.oci.image import RemoteImage
@@ -53,7 +53,7 @@ class Behind:
     says what to do first.
     """
 
-    kind: Kind
+    kind: ResourceKind
     name: str
     region: str
     standing: Standing
@@ -193,7 +193,7 @@ def _is_withdrawn(item: RepositoryItem) -> bool:
     return any(tag.endswith(WITHDRAWN) and tag.removesuffix(WITHDRAWN) not in tags for tag in tags)
 
 
-def _model(model: Model, creations: _Creations) -> Behind | bool:
+def _model(model: SageMakerModel, creations: _Creations) -> Behind | bool:
     """What is behind; else whether it runs an image of ours at all."""
     standings = creations.standings(model.images)
     late = next((standing for standing in standings.values() if standing.reasons), None)
@@ -204,10 +204,10 @@ def _model(model: Model, creations: _Creations) -> Behind | bool:
     if renewed and not renewed.command:
         advice = f'"{renewed.name}" is this model on that image, and stands already: use it, and delete this one.'
     commands = (renewed.command,) if renewed and renewed.command else ()
-    return Behind(Kind.MODEL, model.name, model.region, late, commands, advice)
+    return Behind(ResourceKind.MODEL, model.name, model.region, late, commands, advice)
 
 
-def _endpoint(endpoint: Endpoint, models: Mapping[str, Model], creations: _Creations) -> Behind | bool:
+def _endpoint(endpoint: Endpoint, models: Mapping[str, SageMakerModel], creations: _Creations) -> Behind | bool:
     """Judged by the digests that it runs, where SageMaker tells them: a tag may have moved since it was started."""
     its_models = [models[name] for name in endpoint.models if name in models]
     running = [image for image in endpoint.images if image.digest] or [*endpoint.images]
@@ -222,7 +222,7 @@ def _endpoint(endpoint: Endpoint, models: Mapping[str, Model], creations: _Creat
     advice = [f"The commands of {', '.join(others)} first: they make what these name."] if others else []
     advice += filter(None, [_advice(late, known)])
     commands = tuple(step.command for step in steps if step.command)
-    return Behind(Kind.ENDPOINT, endpoint.name, endpoint.region, late, commands, " ".join(advice))
+    return Behind(ResourceKind.ENDPOINT, endpoint.name, endpoint.region, late, commands, " ".join(advice))
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class _Creation:
 class _Creations:
     """What the commands of one region make: each thing once, under a name that nothing else has or gets."""
 
-    def __init__(self, sagemaker: SageMaker, models: Mapping[str, Model], assessment: Assessment) -> None:
+    def __init__(self, sagemaker: SageMaker, models: Mapping[str, SageMakerModel], assessment: Assessment) -> None:
         self._sagemaker = sagemaker
         self._models = models
         self._assessment = assessment
@@ -248,7 +248,7 @@ class _Creations:
         judged = {image: self._assessment.standing(image) for image in images}
         return {image: standing for image, standing in judged.items() if standing}
 
-    def model(self, model: Model, by: str) -> _Creation | None:
+    def model(self, model: SageMakerModel, by: str) -> _Creation | None:
         """The same model on newer images; None where none of its images is of ours and has a newer one."""
         standings = self.standings(model.images)
         newest = {str(image): standing.newest for image, standing in standings.items() if standing.newest}
@@ -302,7 +302,7 @@ class _Creations:
 
 
 def _steps(
-    endpoint: Endpoint, models: Sequence[Model], newest: ImageReference, creations: _Creations
+    endpoint: Endpoint, models: Sequence[SageMakerModel], newest: ImageReference, creations: _Creations
 ) -> tuple[_Creation, ...]:
     """The models on newer images, the configuration that names them, and the endpoint moved over."""
     by, region = _title(endpoint), endpoint.region

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from xgbpatch import ci as pipelines
-from xgbpatch.ci import Kind, render
+from xgbpatch.ci import PipelineKind, render
 from xgbpatch.cli import cli
 from xgbpatch.commands import ci
 from xgbpatch.errors import ConfigurationError
@@ -26,7 +26,7 @@ def init(*arguments):
     return CliRunner().invoke(cli, words, catch_exceptions=True)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", PipelineKind)
 def test_init_writes_the_file_and_prints_its_path(tmp_path, kind):
     result = init(kind.value, "--directory", tmp_path)
     assert result.stdout == f"{tmp_path / kind.path}\n"
@@ -35,15 +35,15 @@ def test_init_writes_the_file_and_prints_its_path(tmp_path, kind):
 
 def test_a_second_init_changes_nothing(tmp_path):
     init("github", "--directory", tmp_path)
-    before = (tmp_path / Kind.GITHUB.path).stat()
+    before = (tmp_path / PipelineKind.GITHUB.path).stat()
     result = init("github", "--directory", tmp_path)
-    after = (tmp_path / Kind.GITHUB.path).stat()
+    after = (tmp_path / PipelineKind.GITHUB.path).stat()
     assert (result.exit_code, result.stderr.partition(";")[0]) == (0, "up to date")
     assert (after.st_ino, after.st_mtime_ns, after.st_mode) == (before.st_ino, before.st_mtime_ns, before.st_mode)
 
 
 def test_a_file_that_says_something_else_is_kept(tmp_path):
-    path = tmp_path / Kind.GITLAB.path
+    path = tmp_path / PipelineKind.GITLAB.path
     path.write_bytes(b"mine: \xff\n")
     with pytest.raises(ConfigurationError, match="says something else") as caught:
         ci.write(path, "theirs", force=False)
@@ -52,10 +52,10 @@ def test_a_file_that_says_something_else_is_kept(tmp_path):
 
 
 def test_force_replaces_and_leaves_nothing_else(tmp_path):
-    (tmp_path / Kind.GITLAB.path).write_text("mine")
+    (tmp_path / PipelineKind.GITLAB.path).write_text("mine")
     assert init("gitlab", "--directory", tmp_path, "--force").exit_code == 0
-    assert os.listdir(tmp_path) == [Kind.GITLAB.path]
-    assert yaml.safe_load((tmp_path / Kind.GITLAB.path).read_text())["keep-current"]
+    assert os.listdir(tmp_path) == [PipelineKind.GITLAB.path]
+    assert yaml.safe_load((tmp_path / PipelineKind.GITLAB.path).read_text())["keep-current"]
 
 
 def test_a_path_through_a_file_is_an_error_and_no_traceback(tmp_path):
@@ -65,20 +65,23 @@ def test_a_path_through_a_file_is_an_error_and_no_traceback(tmp_path):
 
 
 def test_role_and_region_are_written_down_or_read_from_variables():
-    with_both = render(Kind.GITHUB, ORIGIN, ROLE, "eu-west-1")
+    with_both = render(PipelineKind.GITHUB, ORIGIN, ROLE, "eu-west-1")
     assert (f"role-to-assume: {ROLE}" in with_both, "aws-region: eu-west-1" in with_both) == (True, True)
     assert "vars." not in with_both
-    without = render(Kind.GITHUB, ORIGIN)
+    without = render(PipelineKind.GITHUB, ORIGIN)
     assert "${{ vars.XGBPATCH_ROLE_ARN }}" in without
     assert "${{ vars.AWS_REGION }}" in without
-    job = yaml.safe_load(render(Kind.GITLAB, ORIGIN, ROLE, "eu-west-1"))["keep-current"]
+    job = yaml.safe_load(render(PipelineKind.GITLAB, ORIGIN, ROLE, "eu-west-1"))["keep-current"]
     assert (job["variables"]["AWS_ROLE_ARN"], job["variables"]["AWS_REGION"]) == (ROLE, "eu-west-1")
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", PipelineKind)
 def test_what_was_asked_for_is_installed_and_said(tmp_path, kind):
     result = init(kind.value, "--directory", tmp_path)
-    assert f"install {'--quiet ' if kind is not Kind.GITHUB else ''}'{ORIGIN}'" in (tmp_path / kind.path).read_text()
+    assert (
+        f"install {'--quiet ' if kind is not PipelineKind.GITHUB else ''}'{ORIGIN}'"
+        in (tmp_path / kind.path).read_text()
+    )
     assert f"it installs {ORIGIN}\n" in result.stderr
 
 
@@ -106,7 +109,7 @@ def test_what_was_asked_for_is_installed_and_said(tmp_path, kind):
 def test_a_pipeline_installs_what_wrote_it(record, words):
     requirement = pipelines.from_record("1.2.3", json.dumps(record) if record else "")
     assert requirement == f"xgbpatch[packages]{words}"
-    assert f"'{requirement}'" in render(Kind.CODEBUILD, requirement)
+    assert f"'{requirement}'" in render(PipelineKind.CODEBUILD, requirement)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_the_next_step_after_an_install_from_a_checkout_works_as_printed(tmp_pat
     option, requirement = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.splitlines()
     assert option == "--requirement"
     assert requirement == f"xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@{commit}"
-    assert requirement in render(Kind.GITHUB, requirement)
+    assert requirement in render(PipelineKind.GITHUB, requirement)
 
 
 def test_the_default_is_that_of_the_installed_xgbpatch(tmp_path, monkeypatch):
@@ -152,13 +155,13 @@ def test_the_default_is_that_of_the_installed_xgbpatch(tmp_path, monkeypatch):
     monkeypatch.setattr(pipelines, "distribution", lambda name: Installed())
     result = CliRunner().invoke(cli, ["ci", "init", "github", "--directory", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    assert "pipx install 'xgbpatch[packages]==9.8'" in (tmp_path / Kind.GITHUB.path).read_text()
+    assert "pipx install 'xgbpatch[packages]==9.8'" in (tmp_path / PipelineKind.GITHUB.path).read_text()
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", PipelineKind)
 def test_a_folder_without_a_configuration_is_warned_of(tmp_path, kind):
     alone = init(kind.value, "--directory", tmp_path).stderr
-    assert ("there is no" in alone and "xgbpatch.toml" in alone) == (kind is not Kind.STARTER)
+    assert ("there is no" in alone and "xgbpatch.toml" in alone) == (kind is not PipelineKind.STARTER)
     (tmp_path / "xgbpatch.toml").write_text("")
     assert "warning" not in init(kind.value, "--directory", tmp_path).stderr
 
@@ -166,21 +169,21 @@ def test_a_folder_without_a_configuration_is_warned_of(tmp_path, kind):
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
-        pytest.param(Kind.GITHUB, {"role_arn": "xgbpatch"}, "--role-arn", id="a role without its ARN"),
+        pytest.param(PipelineKind.GITHUB, {"role_arn": "xgbpatch"}, "--role-arn", id="a role without its ARN"),
         pytest.param(
-            Kind.GITHUB,
+            PipelineKind.GITHUB,
             {"role_arn": f"{ROLE}\n      evil: 1"},
             "--role-arn",
             id="a role with a line break",
         ),
-        pytest.param(Kind.GITLAB, {"region": "Oregon"}, '"Oregon" is not a region', id="no region"),
-        pytest.param(Kind.GITLAB, {"requirement": "xgbpatch'; curl evil"}, "--requirement", id="a quote"),
-        pytest.param(Kind.GITLAB, {"requirement": "xgbpatch # not this"}, "--requirement", id="a YAML comment"),
-        pytest.param(Kind.GITLAB, {"requirement": ""}, "--requirement", id="nothing to install"),
-        pytest.param(Kind.GITLAB, {"requirement": "a: b"}, "--requirement", id="a YAML key"),
-        pytest.param(Kind.GITLAB, {"requirement": "--index-url=x"}, "--requirement", id="an option of pip"),
-        pytest.param(Kind.CODEBUILD, {"role_arn": ROLE}, "takes no role", id="a role for a template"),
-        pytest.param(Kind.STARTER, {"region": "us-west-2"}, "takes no role", id="a region for a template"),
+        pytest.param(PipelineKind.GITLAB, {"region": "Oregon"}, '"Oregon" is not a region', id="no region"),
+        pytest.param(PipelineKind.GITLAB, {"requirement": "xgbpatch'; curl evil"}, "--requirement", id="a quote"),
+        pytest.param(PipelineKind.GITLAB, {"requirement": "xgbpatch # not this"}, "--requirement", id="a YAML comment"),
+        pytest.param(PipelineKind.GITLAB, {"requirement": ""}, "--requirement", id="nothing to install"),
+        pytest.param(PipelineKind.GITLAB, {"requirement": "a: b"}, "--requirement", id="a YAML key"),
+        pytest.param(PipelineKind.GITLAB, {"requirement": "--index-url=x"}, "--requirement", id="an option of pip"),
+        pytest.param(PipelineKind.CODEBUILD, {"role_arn": ROLE}, "takes no role", id="a role for a template"),
+        pytest.param(PipelineKind.STARTER, {"region": "us-west-2"}, "takes no role", id="a region for a template"),
     ],
 )
 def test_what_no_pipeline_can_carry_is_refused(kind, options, says):

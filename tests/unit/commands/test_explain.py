@@ -49,7 +49,7 @@ def run(booster, monkeypatch, capsys, tmp_path):
     (tmp_path / "rows.libsvm").write_text("".join(f"9 {line}\n" for line in pairs))
     (tmp_path / "bad.csv").write_text("\n".join([*lines[:3], "1,2,x" + ",0" * 5, "1,2", *lines[3:6]]) + "\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(files.Options.__init__, "__defaults__", ((), False, False, False, 100))
+    monkeypatch.setattr(files.ExplainOptions.__init__, "__defaults__", ((), False, False, False, 100))
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["xgbpatch", "explain", *map(str, arguments)])

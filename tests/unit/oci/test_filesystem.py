@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from support.layers import Content, Link, indexed
 from xgbpatch.errors import BaseImageError
-from xgbpatch.oci.filesystem import Tree
-from xgbpatch.oci.layer_index import Kind
+from xgbpatch.oci.filesystem import FileTree
+from xgbpatch.oci.layer_index import EntryKind
 
 Members = tuple[tuple[str, Content], ...]
 
 PY = "sagemaker_xgboost_container"  # files below it are kept
 
 
-def tree_of(*layers: Members) -> Tree:
+def tree_of(*layers: Members) -> FileTree:
     """The tree of layers given oldest first, as an image's are."""
-    return Tree(tuple(indexed(*members) for members in reversed(layers)))
+    return FileTree(tuple(indexed(*members) for members in reversed(layers)))
 
 
 def test_folders_of_all_layers_are_one():
@@ -159,9 +159,9 @@ def _is_layer(members: list[tuple[str, Content]]) -> bool:
 LAYERS = st.lists(st.lists(MEMBERS, max_size=5).filter(_is_layer), min_size=1, max_size=4)
 
 
-def _applied(layers: list[list[tuple[str, Content]]]) -> dict[str, Kind]:
+def _applied(layers: list[list[tuple[str, Content]]]) -> dict[str, EntryKind]:
     """The reference: layers unpacked one after another over the same folder, as the OCI specification words it."""
-    state: dict[str, Kind] = {}
+    state: dict[str, EntryKind] = {}
     for members in layers:
         for path, _ in members:
             folder, name = posixpath.split(path)
@@ -175,35 +175,35 @@ def _applied(layers: list[list[tuple[str, Content]]]) -> dict[str, Kind]:
             folder, name = posixpath.split(path)
             _make_folders(state, folder)
             if not name.startswith(".wh."):
-                _put(state, path, Kind.FOLDER if content is None else Kind.FILE)
+                _put(state, path, EntryKind.FOLDER if content is None else EntryKind.FILE)
     return state
 
 
-def _remove_below(state: dict[str, Kind], folder: str) -> None:
+def _remove_below(state: dict[str, EntryKind], folder: str) -> None:
     for path in [path for path in state if path.startswith(f"{folder}/")]:
         del state[path]
 
 
-def _make_folders(state: dict[str, Kind], folder: str) -> None:
+def _make_folders(state: dict[str, EntryKind], folder: str) -> None:
     if folder:
         _make_folders(state, posixpath.dirname(folder))
-        _put(state, folder, Kind.FOLDER)
+        _put(state, folder, EntryKind.FOLDER)
 
 
-def _put(state: dict[str, Kind], path: str, kind: Kind) -> None:
-    if kind is not Kind.FOLDER or state.get(path) is not Kind.FOLDER:
+def _put(state: dict[str, EntryKind], path: str, kind: EntryKind) -> None:
+    if kind is not EntryKind.FOLDER or state.get(path) is not EntryKind.FOLDER:
         _remove_below(state, path)
         state[path] = kind
 
 
-def _walked(tree: Tree, folder: str = "/") -> dict[str, Kind]:
-    found: dict[str, Kind] = {}
+def _walked(tree: FileTree, folder: str = "/") -> dict[str, EntryKind]:
+    found: dict[str, EntryKind] = {}
     for name in tree.list(folder):
         path = posixpath.join(folder, name)
         entry = tree.entry(path)
         assert entry is not None
         found[path[1:]] = entry.kind
-        found.update(_walked(tree, path) if entry.kind is Kind.FOLDER else {})
+        found.update(_walked(tree, path) if entry.kind is EntryKind.FOLDER else {})
     return found
 
 

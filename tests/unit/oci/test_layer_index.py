@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.layers import Link, described, index_of, indexed, pieces_of, tar_of
 from xgbpatch.errors import BaseImageError, RegistryError
 from xgbpatch.oci import layer_index, layer_tar
-from xgbpatch.oci.layer_index import Entry, Kind, index_layer
+from xgbpatch.oci.layer_index import Entry, EntryKind, index_layer
 from xgbpatch.oci.manifest import Descriptor
 
 SITE = "opt/venv/lib/python3.12/site-packages"
@@ -33,11 +33,11 @@ def test_every_path_is_known_with_kind_mode_size_and_target():
         ("./opt/", None), ("opt/bin/run", b"12345"), ("opt/link", Link("bin/run")), ("/lib", Link("usr/lib"))
     )
     assert found.entries == {
-        "opt": Entry(Kind.FOLDER, 0o755, 0),
-        "opt/bin": Entry(Kind.FOLDER, 0o755, 0),
-        "opt/bin/run": Entry(Kind.FILE, 0o755, 5),
-        "opt/link": Entry(Kind.SYMLINK, 0o644, 0, "bin/run"),
-        "lib": Entry(Kind.SYMLINK, 0o644, 0, "usr/lib"),
+        "opt": Entry(EntryKind.FOLDER, 0o755, 0),
+        "opt/bin": Entry(EntryKind.FOLDER, 0o755, 0),
+        "opt/bin/run": Entry(EntryKind.FILE, 0o755, 5),
+        "opt/link": Entry(EntryKind.SYMLINK, 0o644, 0, "bin/run"),
+        "lib": Entry(EntryKind.SYMLINK, 0o644, 0, "usr/lib"),
     }
     assert (found.whiteouts, found.opaque, found.contents) == (frozenset(), frozenset(), {})
 
@@ -82,7 +82,7 @@ def test_only_what_tells_something_is_kept(path: str, content: bytes, kept_conte
 def test_a_hardlink_is_the_file_that_it_names():
     first, second = "opt/pkgs/a/a.egg-info", "opt/a.egg-info"
     found = indexed((first, b"Name: a\n"), (second, Link(first, hard=True)))
-    assert found.entries[second] == found.entries[first] == Entry(Kind.FILE, 0o644, 8)
+    assert found.entries[second] == found.entries[first] == Entry(EntryKind.FILE, 0o644, 8)
     assert found.contents[second] == b"Name: a\n"
 
 
@@ -410,4 +410,4 @@ def test_devices_and_pipes_are_seen_and_nothing_more():
             member.type = kind
             archive.addfile(member)
     found = index_of(buffer.getvalue())
-    assert {found.entries[name].kind for name in ("dev/null", "pipe")} == {Kind.OTHER}
+    assert {found.entries[name].kind for name in ("dev/null", "pipe")} == {EntryKind.OTHER}

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from xgbpatch.oci.filesystem import Tree
-from xgbpatch.oci.layer_index import Entry, Kind, LayerIndex
+from xgbpatch.oci.filesystem import FileTree
+from xgbpatch.oci.layer_index import Entry, EntryKind, LayerIndex
 
 NAMES = st.sampled_from(["a", "b", "c", "ab", "bc"])
 STEPS = st.sampled_from(["a", "b", "c", "ab", "bc", ".", "..", ""])
@@ -47,29 +47,29 @@ def target(path: tuple[str, ...], link: Link, root: str) -> str:
     return "/".join([*[".."] * min(link.ups, len(path) - 1), *link.names]) or "."
 
 
-def planted(members: dict[tuple[str, ...], str | Link], root: Path) -> Tree:
+def planted(members: dict[tuple[str, ...], str | Link], root: Path) -> FileTree:
     """`members` below `root`, as far as they can stand together, and the layer that holds the same ones."""
     entries: dict[str, Entry] = {}
     for path, content in sorted(members.items(), key=lambda item: len(item[0])):
         parents = ["/".join(path[:length]) for length in range(1, len(path))]
-        if any(entries.get(parent, Entry(Kind.FOLDER, 0, 0)).kind is not Kind.FOLDER for parent in parents):
+        if any(entries.get(parent, Entry(EntryKind.FOLDER, 0, 0)).kind is not EntryKind.FOLDER for parent in parents):
             continue
         place, name = root.joinpath(*path), "/".join(path)
         if name in entries and content != "folder":
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         for parent in parents:
-            entries.setdefault(parent, Entry(Kind.FOLDER, 0o755, 0))
+            entries.setdefault(parent, Entry(EntryKind.FOLDER, 0o755, 0))
         if isinstance(content, Link):
             place.symlink_to(target(path, content, str(root)))
-            entries[name] = Entry(Kind.SYMLINK, 0o777, 0, target(path, content, ""))
+            entries[name] = Entry(EntryKind.SYMLINK, 0o777, 0, target(path, content, ""))
         elif content == "folder":
             place.mkdir(exist_ok=True)
-            entries[name] = Entry(Kind.FOLDER, 0o755, 0)
+            entries[name] = Entry(EntryKind.FOLDER, 0o755, 0)
         else:
             place.touch()
-            entries[name] = Entry(Kind.FILE, 0o644, 0)
-    return Tree((LayerIndex(entries),))
+            entries[name] = Entry(EntryKind.FILE, 0o644, 0)
+    return FileTree((LayerIndex(entries),))
 
 
 @contextmanager
@@ -113,8 +113,8 @@ def test_any_path_is_answered_as_linux_answers_it(members, steps):
 @pytest.mark.parametrize("path", ["/gone/ab", "/gone/xb", "/file/ab", "/loop/ab", "/gone/../ab"])
 def test_nothing_is_a_link_below_a_folder_that_is_not_there(path):
     """`ab` and `b` are links at the root: the name of one is not what is left of the other."""
-    link = Entry(Kind.SYMLINK, 0o777, 0, "file")
-    tree = Tree(
-        (LayerIndex({"ab": link, "b": link, "file": Entry(Kind.FILE, 0, 0), "loop": link._replace(link="loop")}),)
+    link = Entry(EntryKind.SYMLINK, 0o777, 0, "file")
+    tree = FileTree(
+        (LayerIndex({"ab": link, "b": link, "file": Entry(EntryKind.FILE, 0, 0), "loop": link._replace(link="loop")}),)
     )
     assert not tree.is_link(path)

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xgbpatch.overlays import json_input
-from xgbpatch.overlays.json_input import JSON, LINES, Columns, Refused
+from xgbpatch.overlays.json_input import JSON, LINES, JsonColumns, Refused
 
 NAMES = ("length", "height", "features", "ü")
 
@@ -43,7 +43,8 @@ def named(row):
 
 
 def read(kind, body, width):
-    return json_input.to_csv(body.encode("utf-8", "surrogatepass"), kind, Columns(Booster(width), None)).decode("ascii")
+    columns = JsonColumns(Booster(width), None)
+    return json_input.to_csv(body.encode("utf-8", "surrogatepass"), kind, columns).decode("ascii")
 
 
 def cells(lines):

@@ -25,7 +25,7 @@ def test_the_page_lists_every_hyperparameter_as_the_table_does():
     rows = re.findall(
         r"^\| `(xgbpatch_\w+)` \| (.*?) \| `?(\d*)`? ?\| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.M
     )
-    defaults = options.Options()
+    defaults = options.TrainingOptions()
     assert rows == [
         (row.name, row.allowed, default(getattr(defaults, row.field)), row.meaning) for row in options.TABLE
     ]

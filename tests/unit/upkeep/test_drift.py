@@ -8,7 +8,7 @@ import pytest
 from xgbpatch.inspection.facts import Distribution, Facts, PythonFacts, UpstreamModule
 from xgbpatch.patch import hooks
 from xgbpatch.upkeep import drift
-from xgbpatch.upkeep.drift import BaseSnapshot, Kind
+from xgbpatch.upkeep.drift import BaseSnapshot, DriftKind
 
 SERVING = "sagemaker_xgboost_container.serving"
 TRAINING = "sagemaker_xgboost_container.training"
@@ -74,15 +74,15 @@ def test_what_no_hook_touches_may_change(sources):
 @pytest.mark.parametrize(
     ("sources", "kind", "words"),
     [
-        (changed(SERVING, "return app(", "return log(app)("), Kind.CHANGED, f'"{SERVING}:main" has changed'),
+        (changed(SERVING, "return app(", "return log(app)("), DriftKind.CHANGED, f'"{SERVING}:main" has changed'),
         (
             changed(SERVING, "main(environ, start", "main(environ, *, start"),
-            Kind.PARAMETERS,
+            DriftKind.PARAMETERS,
             f'"{SERVING}:main" takes other parameters: (environ, start_response) before, '
             "now (environ, *, start_response)",
         ),
-        (changed(TRAINING, "def main", "def run"), Kind.GONE, f'"{TRAINING}:main" is gone'),
-        ({k: v for k, v in SOURCES.items() if k != TRAINING}, Kind.GONE, f'"{TRAINING}:main" is gone'),
+        (changed(TRAINING, "def main", "def run"), DriftKind.GONE, f'"{TRAINING}:main" is gone'),
+        ({k: v for k, v in SOURCES.items() if k != TRAINING}, DriftKind.GONE, f'"{TRAINING}:main" is gone'),
     ],
     ids=["body", "parameters", "gone", "module gone"],
 )
@@ -110,14 +110,14 @@ def test_a_long_difference_is_cut():
 def test_a_hook_that_appears_counts():
     entries = tuple(entry.replace(entry.partition("=")[2], "missing") for entry in recorded() if TRAINING in entry)
     (clause,) = drift.compare(BaseSnapshot(entries), drift.snapshot_of(facts_of(SOURCES), entries))
-    assert clause.kind is Kind.APPEARED
+    assert clause.kind is DriftKind.APPEARED
     assert f"{TRAINING}:main" in clause.words
 
 
 def test_any_change_of_a_replaced_module_counts():
     sources = changed(ENCODER, "return x", "return x  # a comment")
     (clause,) = compared(facts_of(sources), replaced=[ENCODER], sources=SOURCES)
-    assert clause.kind is Kind.REPLACED
+    assert clause.kind is DriftKind.REPLACED
     assert f'"{ENCODER}"' in clause.words
     assert "+    return x  # a comment" in clause.difference
 
@@ -125,14 +125,14 @@ def test_any_change_of_a_replaced_module_counts():
 @pytest.mark.parametrize(
     ("new", "kind", "parts"),
     [
-        (facts_of(SOURCES, xgboost="3.3.0"), Kind.XGBOOST, ('"3.3"', '"3.2"')),
-        (facts_of(SOURCES, python=replace(PYTHON, version="3.13.0")), Kind.PYTHON, ('"3.13"', '"3.12"')),
+        (facts_of(SOURCES, xgboost="3.3.0"), DriftKind.XGBOOST, ('"3.3"', '"3.2"')),
+        (facts_of(SOURCES, python=replace(PYTHON, version="3.13.0")), DriftKind.PYTHON, ('"3.13"', '"3.12"')),
         (
             facts_of(SOURCES, python=replace(PYTHON, executable="/q/bin/python3.12")),
-            Kind.PLACE,
+            DriftKind.PLACE,
             ('"/q/bin/python3.12"', '"/p/bin/python3.12"'),
         ),
-        (facts_of(SOURCES, python=replace(PYTHON, site_packages="/q/site")), Kind.PLACE, ('"/q/site"',)),
+        (facts_of(SOURCES, python=replace(PYTHON, site_packages="/q/site")), DriftKind.PLACE, ('"/q/site"',)),
     ],
     ids=["xgboost", "python", "executable", "site-packages"],
 )

@@ -16,7 +16,7 @@ from xgbpatch.contract.checks.serve import accept_csv, accept_json, equal, ok, s
 from xgbpatch.contract.http import Answer, Request, invocation
 from xgbpatch.contract.jobs import NAMES
 from xgbpatch.contract.model import NotApplicable, Violation, require
-from xgbpatch.contract.oracle import SAMPLE, Explained, Truth
+from xgbpatch.contract.oracle import SAMPLE, ExplainedRecord, Truth
 from xgbpatch.contract.payloads import Row, csv_scores, json_scores, vector
 from xgbpatch.contract.server import SHAP_LIMIT, SHAP_SELECTION, Stack
 from xgbpatch.contract.session import Session, background
@@ -79,7 +79,7 @@ def hold_records(answer: Answer, truth: Truth, approximate: bool = False) -> str
     return oracle.agree(records(answer), truth, approximate)
 
 
-def records(answer: Answer) -> list[Explained]:
+def records(answer: Answer) -> list[ExplainedRecord]:
     """The explanations of JSON records."""
     document = answer.json()
     return list(oracle.read_explained(answer, lambda: [oracle.of_record(record) for record in document["predictions"]]))
@@ -269,7 +269,7 @@ def selected_recordio(session: Session) -> str:
     except ValueError as error:
         raise Violation(f"no recordio-protobuf: {error}") from error
     features = truth.description.features
-    explained = [Explained(_tensor(record, "base_value", 1), (_tensor(record, "shap_values", features),))
+    explained = [ExplainedRecord(_tensor(record, "base_value", 1), (_tensor(record, "shap_values", features),))
              for record in records]  # fmt: skip
     equal([_tensor(record, "predicted_score", 1) for record in records], truth.served)
     for record in records:

@@ -20,7 +20,7 @@ from ..settings import ResponseOptions, ShapOptions
 from ..shap import response, values
 
 
-class Explanations(object):
+class FastExplanations(object):
     """By `predictor`, which `config` asks for, of models that the base calls as `calls` say."""
 
     def __init__(self, config: Any, predictor: Any, calls: Any):
@@ -53,7 +53,7 @@ class Explained(object):
     finding it out takes its time.
     """
 
-    def __init__(self, explanations: Explanations, options: ResponseOptions, mimetype: str):
+    def __init__(self, explanations: FastExplanations, options: ResponseOptions, mimetype: str):
         self._options = options
         self._predictor, self._calls = explanations.predictor, explanations.calls
         self._limit = explanations.config.shap_bytes

@@ -37,7 +37,7 @@ MOST_FORMATS = 64  # that are proved; options are a client's, and there may be a
 logger = logging.getLogger(__name__)
 
 
-class Model(object):
+class ProvedModel(object):
     """The boosters of the endpoint by the native library, each proved to be the booster's own, bit for bit."""
 
     def __init__(self, boosters: List[Any], formats: List[Any], standing: Any):
@@ -75,27 +75,27 @@ def _accelerator(booster: Any, model_format: Any, standing: Any) -> Any:
     return native_engine.accelerate(booster, model_booster.options_of(base, booster, model_format)).accelerator
 
 
-class Kind(NamedTuple):
+class RequestKind(NamedTuple):
     """What requests of one kind ask for: Accept as the base sees it, and how the answer is explained, if it is."""
 
     accept: Optional[str]
     options: Optional[ResponseOptions]
 
 
-class Format(NamedTuple):
+class ResponseFormat(NamedTuple):
     """How requests of one kind are answered. `explained` puts SHAP values behind the predictions, where they ask so."""
 
     headers: Headers
-    layout: native.Layout
+    layout: native.BodyLayout
     explained: Any = None
 
 
-class Request(NamedTuple):
+class ReadyRequest(NamedTuple):
     """A request that is ready to be answered, in so many `seconds` by an estimate."""
 
     way: "ShortWay"
     rows: np.ndarray
-    format: Format
+    format: ResponseFormat
     seconds: float
 
     def answer(self) -> Optional[Reply]:
@@ -111,18 +111,18 @@ class Request(NamedTuple):
 class ShortWay(object):
     """Answers of successful requests by a model, to the bytes of the application `base`."""
 
-    def __init__(self, base: Callable[..., Any], model: Model, config: Any):
+    def __init__(self, base: Callable[..., Any], model: ProvedModel, config: Any):
         self._base = base
         self._model = model
         self._explanations: Any = None
         if config.explains:
             from . import explained  # an image that does not explain never loads it
 
-            self._explanations = explained.Explanations(config, serve_utils.predict.__self__, model.calls)
+            self._explanations = explained.FastExplanations(config, serve_utils.predict.__self__, model.calls)
         self._names = (b"content-type", b"accept", ATTRIBUTES.lower().encode("ascii"))
         self._limit = serve.ScoringService.MAX_CONTENT_LENGTH
         self._kind = functools.lru_cache(maxsize=MOST_FORMATS)(self._read_kind)
-        self._formats: Dict[Kind, Optional[Format]] = {}
+        self._formats: Dict[RequestKind, Optional[ResponseFormat]] = {}
         sample = np.ascontiguousarray(np.resize(model.rows, (64, model.features)))
         begun = time.perf_counter()
         model.predictions(sample)
@@ -132,7 +132,7 @@ class ShortWay(object):
         if not any(self._formats.values()):
             raise Unsuitable("the base writes its predictions in another way")
 
-    def request(self, headers: Headers, body: bytes) -> Optional[Request]:
+    def request(self, headers: Headers, body: bytes) -> Optional[ReadyRequest]:
         """The request, or None: the base has to answer. Reading it takes `reading` seconds at the most."""
         named = self._named(headers)
         answer = None if named is None else self._formats.get(self._kind(*named[1:]))  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ class ShortWay(object):
         seconds = len(rows) * self._row_seconds
         if answer.explained is not None:
             seconds += answer.explained.cost.seconds(len(rows))
-        return Request(self, rows, answer, seconds)
+        return ReadyRequest(self, rows, answer, seconds)
 
     def answer(self, headers: Headers, body: bytes) -> Optional[Reply]:
         """(status, headers, body), or None: the base has to answer."""
@@ -158,7 +158,7 @@ class ShortWay(object):
         """Seconds that reading a body of so many bytes takes at the most."""
         return size / FASTEST_READ
 
-    def written(self, rows: np.ndarray, answer: Format) -> Optional[bytes]:
+    def written(self, rows: np.ndarray, answer: ResponseFormat) -> Optional[bytes]:
         """The body for float32 rows (n, features), None where the base writes it; raises values.NotExplained."""
         written = native.predictions(self._model.predictions(rows), answer.layout)
         return answer.explained.behind(written, rows) if written is not None and answer.explained else written
@@ -195,28 +195,28 @@ class ShortWay(object):
         except Exception as error:
             logger.exception("The feature fast: %s go the base's way: %s", kind, error)
 
-    def _read_kind(self, accept: Optional[str], attributes: Optional[str]) -> Optional[Kind]:
+    def _read_kind(self, accept: Optional[str], attributes: Optional[str]) -> Optional[RequestKind]:
         """None where the base refuses an option."""
         if self._explanations is None:
-            return Kind(accept, None)
+            return RequestKind(accept, None)
         try:
-            return Kind(*self._explanations.options(accept, attributes))
+            return RequestKind(*self._explanations.options(accept, attributes))
         except BadOption:
             return None
 
-    def _format(self, kind: Kind, accept: Optional[str], attributes: Optional[str]) -> Optional[Format]:
+    def _format(self, kind: RequestKind, accept: Optional[str], attributes: Optional[str]) -> Optional[ResponseFormat]:
         """How the base answers requests of a kind, one of which has these headers; None: not as the short way does."""
         rows = self._model.rows[np.isfinite(self._model.rows).all(axis=1)][:5]
         predictions = self._model.predictions(rows)
         headers, plain = self._base_answer(rows, kind.accept, OFF if self._explanations else None)
         layout = next((layout for layout in LAYOUTS if native.predictions(predictions, layout) == plain), None)
         if layout is None or kind.options is None:
-            return None if layout is None else Format(headers, layout)
+            return None if layout is None else ResponseFormat(headers, layout)
         headers, explained = self._base_answer(rows, accept, attributes)
         if explained is None:
             return None
         mimetype = dict(headers)[b"content-type"].decode("latin-1").partition(";")[0]
-        answer = Format(headers, layout, self._explanations.explained(kind.options, mimetype))
+        answer = ResponseFormat(headers, layout, self._explanations.explained(kind.options, mimetype))
         if self.written(rows, answer) != explained:
             raise Unsuitable("the base explains in another way")
         return answer
@@ -247,7 +247,7 @@ def proved(base: Callable[..., Any], config: Any) -> ShortWay:
         raise Unsuitable("the base loads the model with the first request")
     several = isinstance(service.booster, list)
     boosters, formats = (service.booster, service.format) if several else ([service.booster], [service.format])
-    model = Model(boosters, formats, getattr(serve_utils.predict, "__self__", None))
+    model = ProvedModel(boosters, formats, getattr(serve_utils.predict, "__self__", None))
     theirs = service.predict(data=xgboost.DMatrix(model.rows), content_type=CSV, model_format=service.format)
     ours = model.predictions(model.rows)
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype or ours.tobytes() != theirs.tobytes():

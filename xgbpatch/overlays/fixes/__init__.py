@@ -20,7 +20,7 @@ MODEL_SERVER = "model server"  # a worker of a multi-model endpoint
 TRAINING = "training"
 
 
-class Fix(object):
+class FixModule(object):
     """The module of a fix, and the stages at which it acts."""
 
     def __init__(self, module: str, *stages: str):
@@ -32,30 +32,30 @@ class Fix(object):
 # the model before LOADING is done, and in serving bring what only training needs. They are installed in this order, and
 # the last stands around the others.
 FIXES = {
-    "checkpoint-resume": Fix("checkpoint_resume", TRAINING),
-    "custom-metrics": Fix("metrics", TRAINING),
-    "early-stopping": Fix("early_stopping", TRAINING),
-    "empty-rows": Fix("libsvm", SERVING, MODEL_SERVER),
-    "ensemble-vote": Fix("votes", SERVING),
-    "eval-metric-without-objective": Fix("early_stopping", TRAINING),
-    "jsonlines-accept": Fix("encoders", SERVING),
-    "kfold-checkpoint": Fix("kfold", TRAINING),
-    "kfold-eval": Fix("kfold", TRAINING),
-    "libsvm-skew": Fix("libsvm", SERVING, MODEL_SERVER),
-    "metrics": Fix("metrics", TRAINING),
-    "mme-ensemble-vote": Fix("votes", MODEL_SERVER),
-    "mme-errors": Fix("mme_errors", MODEL_SERVER),
-    "mme-start": Fix("server", COMMAND),
-    "model-files": Fix("model_folder", LOADING, MODEL_SERVER),
-    "model-formats": Fix("model_formats", LOADING, MODEL_SERVER),
-    "model-missing": Fix("model_folder", LOADING, MODEL_SERVER),
-    "objectives": Fix("objectives", TRAINING, SERVING),
-    "pickle-refused": Fix("model_folder", LOADING, MODEL_SERVER),
-    "recordio-growth": Fix("encoders", SERVING),
-    "row-width": Fix("row_width", SERVING, MODEL_SERVER),
-    "serve-exit-code": Fix("server", COMMAND),
+    "checkpoint-resume": FixModule("checkpoint_resume", TRAINING),
+    "custom-metrics": FixModule("metrics", TRAINING),
+    "early-stopping": FixModule("early_stopping", TRAINING),
+    "empty-rows": FixModule("libsvm", SERVING, MODEL_SERVER),
+    "ensemble-vote": FixModule("votes", SERVING),
+    "eval-metric-without-objective": FixModule("early_stopping", TRAINING),
+    "jsonlines-accept": FixModule("encoders", SERVING),
+    "kfold-checkpoint": FixModule("kfold", TRAINING),
+    "kfold-eval": FixModule("kfold", TRAINING),
+    "libsvm-skew": FixModule("libsvm", SERVING, MODEL_SERVER),
+    "metrics": FixModule("metrics", TRAINING),
+    "mme-ensemble-vote": FixModule("votes", MODEL_SERVER),
+    "mme-errors": FixModule("mme_errors", MODEL_SERVER),
+    "mme-start": FixModule("server", COMMAND),
+    "model-files": FixModule("model_folder", LOADING, MODEL_SERVER),
+    "model-formats": FixModule("model_formats", LOADING, MODEL_SERVER),
+    "model-missing": FixModule("model_folder", LOADING, MODEL_SERVER),
+    "objectives": FixModule("objectives", TRAINING, SERVING),
+    "pickle-refused": FixModule("model_folder", LOADING, MODEL_SERVER),
+    "recordio-growth": FixModule("encoders", SERVING),
+    "row-width": FixModule("row_width", SERVING, MODEL_SERVER),
+    "serve-exit-code": FixModule("server", COMMAND),
     # the last: the others are told what it has decoded
-    "hyperparameter-encoding": Fix("hyperparameter_encoding", TRAINING),
+    "hyperparameter-encoding": FixModule("hyperparameter_encoding", TRAINING),
 }
 
 

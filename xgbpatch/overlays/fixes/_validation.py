@@ -100,12 +100,12 @@ _ROWS, _COLUMNS, _MOST_ROWS = 8, 2, 1e4
 _FAR = 1e6 + 0.5  # a label that no class and no probability has
 
 
-class Refused(Exception):
+class RefusedByXgboost(Exception):
     """What xgboost says against it, without the place in its source and the stack."""
 
 
 @dataclass(frozen=True)
-class Metric:
+class PrintedMetric:
     """A metric by the name that xgboost prints; `maximize` is None where good and bad predictions are alike to it."""
 
     name: str
@@ -116,7 +116,7 @@ def unused(job: Mapping[str, Any], constraints: Iterable[str]) -> FrozenSet[str]
     """The names among the hyperparameters `job` that xgboost does not use, and those that have no part in a trial.
 
     Those are what a trial sets itself, and threads, which xgboost 1.2 keeps for good. Constraints belong to the width
-    of the data; they take part where `constraints` names them. Raises Refused.
+    of the data; they take part where `constraints` names them. Raises RefusedByXgboost.
     """
     left_out = _NO_PART | (_OF_WIDTH - set(constraints))
     with _listening() as heard:
@@ -127,7 +127,7 @@ def unused(job: Mapping[str, Any], constraints: Iterable[str]) -> FrozenSet[str]
 
 
 def outputs(job: Mapping[str, Any]) -> int:
-    """How many numbers a model trained with `job` predicts for a row; raises Refused."""
+    """How many numbers a model trained with `job` predicts for a row; raises RefusedByXgboost."""
     with _listening():
         matrix = _matrix(np.zeros(_ROWS))
         booster = xgboost.Booster(dict(_plain(job), **_ALONE), [matrix])
@@ -146,8 +146,8 @@ def confines_labels(job: Mapping[str, Any]) -> bool:
     return False
 
 
-def metric(job: Mapping[str, Any], name: str) -> Metric:
-    """The metric `name` as xgboost computes it for the objective of `job`; raises Refused."""
+def metric(job: Mapping[str, Any], name: str) -> PrintedMetric:
+    """The metric `name` as xgboost computes it for the objective of `job`; raises RefusedByXgboost."""
     parameters = dict(_plain(job), eval_metric=name)
     count = outputs(job)
     classes = count if _has_classes(job) else 0
@@ -164,7 +164,7 @@ def metric(job: Mapping[str, Any], name: str) -> Metric:
         try:
             printed, best = _evaluated(parameters, labels, good)
             _, worst = _evaluated(parameters, labels, bad)
-        except Refused as error:
+        except RefusedByXgboost as error:
             refusals.append(error)
             continue
         if np.isfinite([best, worst]).all() and best != worst:
@@ -173,10 +173,10 @@ def metric(job: Mapping[str, Any], name: str) -> Metric:
     if not printed:
         raise refusals[0]
     if "@" in name and printed == name.partition("@")[0] and not _has_parameter(parameters, name):
-        raise Refused("it computes {} without what stands behind the @".format(printed))
+        raise RefusedByXgboost("it computes {} without what stands behind the @".format(printed))
     if maximize is None and "@" not in name and _has_parameter(parameters, name):
         maximize = metric(job, name + "@2").maximize  # of all rows it says nothing
-    return Metric(printed, maximize)
+    return PrintedMetric(printed, maximize)
 
 
 def _cut_off(name: str) -> float:
@@ -194,7 +194,7 @@ def _has_parameter(parameters: Mapping[str, Any], name: str) -> bool:
             labels = np.resize([0.0, 1.0], _ROWS)
             numbered = dict(parameters, eval_metric=name.partition("@")[0] + "@2")
             other = _evaluation(numbered, _matrix(labels, parameters))
-    except Refused:
+    except RefusedByXgboost:
         return False
     return "@" in other
 
@@ -242,14 +242,14 @@ def _evaluation(parameters: Mapping[str, Any], matrix: xgboost.DMatrix) -> str:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[Any]:
-    """What xgboost says is heard, and not printed (old versions) or warned of; its errors become Refused."""
+    """What xgboost says is heard, and not printed (old versions) or warned of; its errors become RefusedByXgboost."""
     stream = io.StringIO()
     with contextlib.redirect_stdout(stream), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             yield lambda: "".join([stream.getvalue()] + [str(each.message) for each in warned])
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
-            raise Refused(message(error)) from error
+            raise RefusedByXgboost(message(error)) from error
 
 
 def message(error: BaseException) -> str:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 CUT_OUT = "gbtree"  # the one booster whose first rounds are the model that they once were
 VECTORS = "multi_output_tree"  # whose leaves xgboost 3.0 loses when it cuts
 _callbacks: Any = xgboost.callback
-_HAS_CLASSES = hasattr(_callbacks, "EarlyStopping")
+_HAS_CLASSES = hasattr(_callbacks, "BestRoundStopping")
 
 
 def early_stopping_not_needed() -> str:
@@ -109,7 +109,7 @@ def _can_be_cut(model: xgboost.Booster) -> bool:
 
 
 def _keeping(base: Any) -> Any:
-    class EarlyStopping(base):
+    class BestRoundStopping(base):
         """Keeps the model of the best round where xgboost could not cut it out of the last."""
 
         save_best: bool
@@ -117,22 +117,22 @@ def _keeping(base: Any) -> Any:
         best: Any = None
 
         def before_training(self, model: xgboost.Booster) -> xgboost.Booster:
-            model = super(EarlyStopping, self).before_training(model)
+            model = super(BestRoundStopping, self).before_training(model)
             if self.save_best and not _can_be_cut(model):
                 self.save_best, self.keeps = False, True
             return model
 
         def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: Dict[str, Any]) -> bool:
-            ends = bool(super(EarlyStopping, self).after_iteration(model, epoch, evals_log))
+            ends = bool(super(BestRoundStopping, self).after_iteration(model, epoch, evals_log))
             if self.keeps and not self.current_rounds:
                 self.best = model.copy()
             return ends
 
         def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
-            model = super(EarlyStopping, self).after_training(model)
+            model = super(BestRoundStopping, self).after_training(model)
             return model if self.best is None else self.best
 
-    return EarlyStopping
+    return BestRoundStopping
 
 
 # eval-metric-without-objective: on such a job the base's check of the metrics ends in KeyError (every version).

@@ -30,7 +30,7 @@ def install_metrics() -> None:
     """Ask the xgboost inside where the base refuses a metric, and stop early by its name and in its direction."""
     _validation.adapt(_check)
     callbacks: Any = xgboost.callback
-    if hasattr(callbacks, "EarlyStopping"):
+    if hasattr(callbacks, "NamedEarlyStopping"):
         callbacks.EarlyStopping = _early_stopping(callbacks.EarlyStopping)
     else:
         callbacks.early_stop = _directed(callbacks.early_stop)
@@ -70,7 +70,7 @@ def _ask(job: Mapping[str, Any], names: List[str], refusal: Exception, base: Cal
         except exceptions.UserError:
             try:
                 _validation.metric(job, name)
-            except _validation.Refused as reason:
+            except _validation.RefusedByXgboost as reason:
                 text = '{} ({} on "{}": {})'.format(refusal, _validation.NAME, name, reason)
                 raise exceptions.UserError(text) from refusal
 
@@ -78,7 +78,7 @@ def _ask(job: Mapping[str, Any], names: List[str], refusal: Exception, base: Cal
 # Early stopping: the base looks for the name that it was given, and maximises what stands in its list by that name.
 
 
-_printed = {}  # type: Dict[str, _validation.Metric]
+_printed = {}  # type: Dict[str, _validation.PrintedMetric]
 _last = []  # type: List[str]
 
 
@@ -94,17 +94,17 @@ def _remember(config: Mapping[str, Any]) -> None:
         _last.extend(list(own or names or [])[-1:])  # 1.2 stops by what is printed last
 
 
-def printed_metric(job: Mapping[str, Any], name: str) -> _validation.Metric:
+def printed_metric(job: Mapping[str, Any], name: str) -> _validation.PrintedMetric:
     """How a metric of a job is printed, and which way it is better: the base's own word counts where it has one."""
     stem = name.partition("@")[0].rstrip("-")
     maximize = _MORE_IS_BETTER.get(stem) or _base_direction(stem)
     if name in xgb_constants.XGB_MAXIMIZE_METRICS + xgb_constants.XGB_MINIMIZE_METRICS:
-        return _validation.Metric(name, maximize)
+        return _validation.PrintedMetric(name, maximize)
     try:
         metric = _validation.metric(job, name)
-    except _validation.Refused:  # xgboost itself says so in a moment, and better
-        return _validation.Metric(name, maximize)
-    return _validation.Metric(metric.name, metric.maximize if maximize is None else maximize)
+    except _validation.RefusedByXgboost:  # xgboost itself says so in a moment, and better
+        return _validation.PrintedMetric(name, maximize)
+    return _validation.PrintedMetric(metric.name, metric.maximize if maximize is None else maximize)
 
 
 def _base_direction(stem: str) -> Optional[bool]:
@@ -114,15 +114,15 @@ def _base_direction(stem: str) -> Optional[bool]:
 
 
 def _early_stopping(base: Any) -> Any:
-    class EarlyStopping(base):
+    class NamedEarlyStopping(base):
         def __init__(self, rounds: int, metric_name: Optional[str] = None, **named: Any) -> None:
             metric = _printed.get(metric_name or "")
             if metric is not None:
                 metric_name = metric.name
                 named["maximize"] = metric.maximize
-            super(EarlyStopping, self).__init__(rounds, metric_name=metric_name, **named)
+            super(NamedEarlyStopping, self).__init__(rounds, metric_name=metric_name, **named)
 
-    return EarlyStopping
+    return NamedEarlyStopping
 
 
 def _directed(base: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from sagemaker_algorithm_toolkit import hyperparameter_validation as toolkit
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from sagemaker_xgboost_container.constants import xgb_constants
 
-from ..shap.response import Plain
+from ..shap.response import RawPrediction
 from . import _validation
 
 _PROBE = {"num_round": "1", "seed_per_iteration": "false"}  # which every xgboost knows
@@ -49,7 +49,7 @@ def _check(hyperparameters: Any, job: Dict[str, Any], validate: Callable[..., Di
     if new:
         try:
             without_use = _validation.unused(job, new)
-        except _validation.Refused as error:  # said below, after the base's own refusals
+        except _validation.RefusedByXgboost as error:  # said below, after the base's own refusals
             refusal = str(error)
             without_use = frozenset()
         for name in new:
@@ -83,7 +83,7 @@ def _ask(job: Mapping[str, Any], name: str, refusal: Exception, value: Any) -> N
     try:
         if name not in _validation.unused(job, [name]):
             return
-    except _validation.Refused as reason:
+    except _validation.RefusedByXgboost as reason:
         raise exceptions.UserError("{} ({}: {})".format(refusal, _validation.NAME, reason)) from refusal
     raise refusal
 
@@ -108,7 +108,7 @@ def _handed_on(config: Dict[str, Any]) -> Dict[str, Any]:
 def _outputs(config: Mapping[str, Any]) -> int:
     try:
         return _validation.outputs(config)
-    except _validation.Refused:  # xgboost says so itself in a moment
+    except _validation.RefusedByXgboost:  # xgboost says so itself in a moment
         return 1
 
 
@@ -133,7 +133,7 @@ def _selecting(base: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         several = np.ndim(raw_predictions) > 1 and not objective.startswith("multi:")
         if objective not in serve_utils.VALID_OBJECTIVES or several:
-            raw_predictions = [Plain(each) for each in raw_predictions]
+            raw_predictions = [RawPrediction(each) for each in raw_predictions]
             objective = xgb_constants.REG_SQUAREDERR
         return base(raw_predictions, selected_keys, objective, *others, **named)
 

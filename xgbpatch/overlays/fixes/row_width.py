@@ -20,7 +20,9 @@ HANDLER = "sagemaker_xgboost_container.algorithm_mode.handler_service"  # multi-
 def row_width_not_needed() -> str:
     """Whether the base refuses two columns for a model of three."""
     try:
-        serve_utils.predict(_Member(), serve_utils.XGB_FORMAT, encoder.xgb.DMatrix(np.zeros((1, 2))), "text/csv")
+        serve_utils.predict(
+            _ThreeColumnBooster(), serve_utils.XGB_FORMAT, encoder.xgb.DMatrix(np.zeros((1, 2))), "text/csv"
+        )
     except Exception:
         return "the base compares the width of a row with the model's"
     return ""
@@ -136,7 +138,7 @@ def _refusal(error: Optional[BaseException]) -> Optional[request_data.WrongWidth
     return error
 
 
-class _Member(object):
+class _ThreeColumnBooster(object):
     """As much of a booster of three columns as a base asks for."""
 
     feature_names = ["f0", "f1", "f2"]  # noqa: RUF012 (Python 3.7)

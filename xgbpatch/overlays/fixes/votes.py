@@ -12,7 +12,7 @@ from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
 def ensemble_vote_not_needed() -> str:
     """Whether two members that agree on three records give three classes."""
-    members = [_Member(), _Member()]
+    members = [_ConstantBooster(), _ConstantBooster()]
     voted = serve_utils.predict(members, [serve_utils.XGB_FORMAT] * 2, None, "text/csv", "multi:softmax")
     return "the base votes by itself" if np.shape(voted) == (3,) else ""
 
@@ -36,7 +36,7 @@ class _Statistics(object):
         return self._stats.mode(*arguments, **dict(named, keepdims=True))
 
 
-class _Member(object):
+class _ConstantBooster(object):
     """As much of a booster as the base's prediction asks for."""
 
     def predict(self, data: Any, **options: Any) -> np.ndarray:

@@ -42,7 +42,7 @@ LIBRARY = {  # the variants of a link in xgbpatch/native/links.c, by objective
 }
 
 
-class Link(object):
+class MarginLink(object):
     """`predictions(margins, dmatrix)`: margins float32 (n,) or (n, groups), and the request's matrix of n rows.
 
     By the native library where that gives xgboost's bits for margins of every size, else by a booster without trees.

@@ -144,7 +144,7 @@ def shortest_double(value: np.float32) -> float:
     return float(value) if np.isfinite(value) and np.float32(double) != value else double
 
 
-class Layout(NamedTuple):
+class BodyLayout(NamedTuple):
     """How the base puts predictions into a body; a record of several classes is in brackets, or is not."""
 
     opening: str
@@ -156,17 +156,17 @@ class Layout(NamedTuple):
     special: Tuple[str, str] = PYTHON
 
 
-CSV = Layout("", "", "", "\n", "\n", brackets=False)
-BATCH_LINES = Layout(
+CSV = BodyLayout("", "", "", "\n", "\n", brackets=False)
+BATCH_LINES = BodyLayout(
     "", "", "", "\n", "\n"
 )  # batch transform, whatever Accept says; on multi-model servers for CSV alone
-JSON_SCORES = Layout('{"predictions": [', '{"score": ', "}", ", ", "]}", special=JSON)
-JSON_LINES = Layout("", '{"score": ', "}", "\n", "\n", special=JSON)
-MULTI_MODEL_CSV = Layout("", "", "", ",", "")  # all records in one line
-MULTI_MODEL_JSON = Layout("[", "", "", ", ", "]", special=JSON)
+JSON_SCORES = BodyLayout('{"predictions": [', '{"score": ', "}", ", ", "]}", special=JSON)
+JSON_LINES = BodyLayout("", '{"score": ', "}", "\n", "\n", special=JSON)
+MULTI_MODEL_CSV = BodyLayout("", "", "", ",", "")  # all records in one line
+MULTI_MODEL_JSON = BodyLayout("[", "", "", ", ", "]", special=JSON)
 
 
-def predictions(values: np.ndarray, layout: Layout) -> Optional[bytes]:
+def predictions(values: np.ndarray, layout: BodyLayout) -> Optional[bytes]:
     """The base's answer for predictions float32 (n,) or (n, classes), byte for byte: the `repr` of each as a double.
 
     None for other arrays, and for none at all: the base writes these.

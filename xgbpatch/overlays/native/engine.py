@@ -317,7 +317,7 @@ def accelerate(booster: xgboost.Booster, options: Mapping[str, Any]) -> Choice:
     document, model, rows = _converted(booster, options)
     if document["learner"]["objective"]["name"] not in proof.KNOWN:
         raise Unsuitable('the objective "{}" is not known'.format(document["learner"]["objective"]["name"]))
-    accelerator = Accelerator(NAME, model, proof.Link(document), options, _sample(rows))
+    accelerator = Accelerator(NAME, model, proof.MarginLink(document), options, _sample(rows))
     built = time.perf_counter()
     reason = proof.prove(booster, options, accelerator.evaluate, rows)
     if reason:

@@ -69,7 +69,7 @@ def accelerate(booster: xgboost.Booster, options: Mapping[str, Any], engine: str
     _hold(guard_size(forest, year(daal4py)))
     model, rows = OnedalModel(daal4py, forest), proof.proof_rows(forest)
     sample = rows[np.linspace(0, len(rows) - 1, SIZES[-1]).astype(int)]
-    accelerator = Accelerator("daal4py", model, proof.Link(document), options, sample, compares=engine == "auto")
+    accelerator = Accelerator("daal4py", model, proof.MarginLink(document), options, sample, compares=engine == "auto")
     built = time.perf_counter()
     _hold(proof.prove(booster, options, accelerator.evaluate, rows))
     reason = "converted in {:.2f} s and {} MiB, proved equal on {} rows in {:.2f} s".format(

@@ -30,7 +30,7 @@ class Unavailable(Exception):
     """Why a model has no values in probability space; the message ends in the next step."""
 
 
-class Explainer(object):
+class ProbabilityExplainer(object):
     """`values(rows)`: float32 (n, features) to float32 (n, features + 1), base value last, adding up to probabilities.
 
     Raises Unavailable for trees that the compiled part cannot walk.
@@ -78,7 +78,9 @@ def compiled() -> Any:
     return module
 
 
-def check(explainer: Explainer, probabilities: Callable[[np.ndarray], np.ndarray], background: np.ndarray) -> str:
+def check(
+    explainer: ProbabilityExplainer, probabilities: Callable[[np.ndarray], np.ndarray], background: np.ndarray
+) -> str:
     """Why the values do not add up to `probabilities(rows)`, or an empty string; held to 1e-4 on background rows."""
     rows = background[:64]
     contributions, expected = explainer.values(rows).astype(float), probabilities(rows)
@@ -145,7 +147,7 @@ def verified_method(
         _hold(accelerator.guard_model(document))
         forest, width = booster.forest(document, call.options), booster.width(call.booster)
         background = _background(folder, width)
-        explainer = Explainer(compiled(), forest, background)
+        explainer = ProbabilityExplainer(compiled(), forest, background)
         _hold(check(explainer, lambda rows: call.booster.predict(xgboost.DMatrix(rows), **call.options), background))
     except Unavailable as reason:
         raise NotExplained(

@@ -317,7 +317,7 @@ RECORDIO = "application/x-recordio-protobuf"
 ENCODINGS = (CSV, "application/json", "application/jsonlines", RECORDIO)
 
 
-class Plain(object):
+class RawPrediction(object):
     """A raw prediction of an objective that the base has no keys for: its item is the prediction, one or many."""
 
     def __init__(self, raw: Any):
@@ -345,7 +345,7 @@ def predictions(raw: np.ndarray, selected: Sequence[str], learner: Mapping[str, 
     if objective in serve_utils.VALID_OBJECTIVES and (raw.ndim == 1 or objective.startswith("multi:")):
         records = serve_utils.get_selected_predictions(raw, theirs, objective, num_class=classes)
     else:
-        plain = [Plain(record) for record in raw]
+        plain = [RawPrediction(record) for record in raw]
         records = serve_utils.get_selected_predictions(plain, theirs, xgb_constants.REG_SQUAREDERR)
     return records
 

@@ -29,7 +29,7 @@ from ..model.booster import PredictCall
 from ..silence import silence
 from . import column_names, files, metrics
 from . import options as training_options
-from .options import Options
+from .options import TrainingOptions
 
 logger = logging.getLogger(__name__)
 CUTS = ("iteration_range", "ntree_limit")
@@ -37,7 +37,7 @@ _MOST_CELLS = 20000000  # of a sample: 80 MB of float32
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainedJob:
     """What was trained on: the DMatrix of each split, validation None where there is none, and the model's folder.
 
     `forest` is how many trees a round adds for each class, None where the booster itself knows: a native file of
@@ -63,8 +63,8 @@ def write(
 ) -> None:
     """For a program of the user's: write the files beside a model, or beside a list of models served together.
 
-    `options` are the fields of Options. To be called on one host, after a distributed training has ended; raises
-    nothing: the log says what failed.
+    `options` are the fields of TrainingOptions. To be called on one host, after a distributed training has ended;
+    raises nothing: the log says what failed.
     """
     folder = model_dir or os.environ.get("SM_MODEL_DIR", "/opt/ml/model")
     with _guarded("the files of the model"):
@@ -73,8 +73,8 @@ def write(
         if hosts > 1:  # making a DMatrix would wait for the others
             raise RuntimeError("the program is still in a group of {} hosts, leave it first".format(hosts))
         boosters = booster if isinstance(booster, list) else [booster]
-        known = Options(**options)
-        job = Job(dtrain, dval, folder, names=known.feature_names)
+        known = TrainingOptions(**options)
+        job = TrainedJob(dtrain, dval, folder, names=known.feature_names)
         _write(job, [_explained(each, serve_utils.XGB_FORMAT) for each in boosters], known)
 
 
@@ -91,7 +91,7 @@ def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
                 logger.error("%s", error, exc_info=error.__cause__)
             raise exceptions.UserError(str(error)) from None  # a cause would stand above it in the failure file
         call.arguments["train_config"] = rest
-        evaluation = metrics.Evaluation(functions, strict=len(call.arguments["sm_hosts"]) == 1)
+        evaluation = metrics.MetricEvaluation(functions, strict=len(call.arguments["sm_hosts"]) == 1)
         with metrics.declared(options.metrics, evaluation), _jobs(options, evaluation, call.arguments) as jobs:
             result = base(*call.args, **call.kwargs)
         for job in jobs:  # in no group of hosts any more: a DMatrix made in one waits for the others
@@ -113,7 +113,9 @@ def _names_in_data(job: Mapping[str, Any], columns: int) -> Optional[Tuple[str, 
 
 
 @contextlib.contextmanager
-def _jobs(options: Options, evaluation: metrics.Evaluation, call: Mapping[str, Any]) -> Iterator[List[Job]]:
+def _jobs(
+    options: TrainingOptions, evaluation: metrics.MetricEvaluation, call: Mapping[str, Any]
+) -> Iterator[List[TrainedJob]]:
     """The jobs that the base's `train_job` finishes as the master meanwhile; `call` is that of `sagemaker_train`."""
     base, jobs = algorithm.train_job, []
 
@@ -129,7 +131,7 @@ def _jobs(options: Options, evaluation: metrics.Evaluation, call: Mapping[str, A
         if options.constraints is not None:
             config.update(_constraints(options, names, columns, config.get("tree_method")))
         forest = int(config.get("num_parallel_tree", 1))
-        finished = Job(train, job["val_dmatrix"], job["model_dir"], forest, names)
+        finished = TrainedJob(train, job["val_dmatrix"], job["model_dir"], forest, names)
         result = base(*positional, **named)
         if job["is_master"]:
             jobs.append(finished)
@@ -142,14 +144,14 @@ def _jobs(options: Options, evaluation: metrics.Evaluation, call: Mapping[str, A
         algorithm.train_job = base
 
 
-def _refuse_twice(options: Options, hyperparameters: Mapping[str, Any]) -> None:
+def _refuse_twice(options: TrainingOptions, hyperparameters: Mapping[str, Any]) -> None:
     twice = sorted(set(options.constraints or ()) & set(hyperparameters))
     if twice:
         raise training_options.OptionError('"{}" stands in xgbpatch_constraints too'.format(twice[0]))
 
 
 def _constraints(
-    options: Options, names: Optional[Sequence[str]], columns: int, tree_method: Optional[str]
+    options: TrainingOptions, names: Optional[Sequence[str]], columns: int, tree_method: Optional[str]
 ) -> Dict[str, str]:
     """Of the job's parameters those that its file of constraints gives; raises UserError."""
     try:
@@ -188,7 +190,7 @@ def _explained(booster: xgboost.Booster, form: str) -> PredictCall:
         return PredictCall(booster, {"validate_features": False})
 
 
-def _write(job: Job, members: Sequence[PredictCall], options: Options) -> None:
+def _write(job: TrainedJob, members: Sequence[PredictCall], options: TrainingOptions) -> None:
     width = model_booster.width(members[0].booster)
     names = _names(job, width)
     with _guarded(folder.RECORD):
@@ -205,7 +207,7 @@ def _write(job: Job, members: Sequence[PredictCall], options: Options) -> None:
     logger.info("Wrote %s", os.path.dirname(folder.path(job.model_folder, folder.RECORD)))
 
 
-def _names(job: Job, width: int) -> List[str]:
+def _names(job: TrainedJob, width: int) -> List[str]:
     """Those that are known, or f0, f1, ..."""
     for names in (job.names, job.train.feature_names):
         if names is not None and len(names) == width:
@@ -220,7 +222,7 @@ def _sample(dmatrix: xgboost.DMatrix, most: int, width: int) -> Any:
     return files.read_rows(dmatrix, numbers, width)
 
 
-def _write_importance(job: Job, members: Sequence[PredictCall], most: int, names: Sequence[str]) -> None:
+def _write_importance(job: TrainedJob, members: Sequence[PredictCall], most: int, names: Sequence[str]) -> None:
     split, dmatrix = ("train", job.train) if job.validation is None else ("validation", job.validation)
     for member in members:
         member.booster.set_param({"nthread": 0})  # all processors: loading a model to serve it leaves one

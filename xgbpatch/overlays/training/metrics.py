@@ -15,7 +15,7 @@ from sagemaker_xgboost_container.algorithm_mode import train_utils
 from sagemaker_xgboost_container.constants import xgb_constants
 
 from ..model import booster
-from .options import Metric, OptionError
+from .options import OptionError, UserMetric
 
 logger = logging.getLogger(__name__)
 GIVES_MARGINS = booster.XGBOOST < (2, 0)  # to the argument `feval`, which the base uses there
@@ -23,7 +23,7 @@ STOPS_BY_DIRECTION = hasattr(xgboost.callback, "EarlyStopping")  # 1.2 minimises
 
 
 @dataclass
-class Evaluation:
+class MetricEvaluation:
     """The user's functions by metric name, and how they are called: on the base's predictions for `objective`.
 
     A `strict` one raises what a function raises at its first evaluation; later, and on several hosts, where one that
@@ -53,7 +53,7 @@ class Evaluation:
             return float("nan")
 
 
-def load(metrics: Sequence[Metric], hyperparameters: Mapping[str, Any]) -> Dict[str, Callable[..., Any]]:
+def load(metrics: Sequence[UserMetric], hyperparameters: Mapping[str, Any]) -> Dict[str, Callable[..., Any]]:
     """The functions by name; raises OptionError for one that cannot be imported, or would not mean what it says."""
     builtin = set(xgb_constants.XGB_MAXIMIZE_METRICS + xgb_constants.XGB_MINIMIZE_METRICS)
     for metric in metrics:
@@ -79,7 +79,7 @@ def _function(path: str) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def declared(metrics: Sequence[Metric], evaluation: Evaluation) -> Iterator[None]:
+def declared(metrics: Sequence[UserMetric], evaluation: MetricEvaluation) -> Iterator[None]:
     """The base knows the metrics: it prints them, and may tune and stop early by them."""
     base = train_utils.get_eval_metrics_and_feval
     lists = [
@@ -98,7 +98,7 @@ def declared(metrics: Sequence[Metric], evaluation: Evaluation) -> Iterator[None
             names.remove(name)
 
 
-def _with_own(base: Callable[..., Any], evaluation: Evaluation) -> Callable[..., Any]:
+def _with_own(base: Callable[..., Any], evaluation: MetricEvaluation) -> Callable[..., Any]:
     own = evaluation.functions
 
     def get_eval_metrics_and_feval(tuning_objective_metric_param: Optional[str], eval_metric: Any) -> Any:

@@ -19,7 +19,7 @@ class OptionError(ValueError):
 
 
 @dataclass(frozen=True)
-class Metric:
+class UserMetric:
     """A metric of the user's: `function(y_true, y_pred) -> float` by its dotted path, printed by its last name."""
 
     path: str
@@ -31,19 +31,19 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainingOptions:
     """What a training job asks of the overlay; `feature_names` is None where it names none."""
 
     feature_names: Optional[Tuple[str, ...]] = None
     importance_rows: int = 1000
     background_rows: int = 100
-    metrics: Tuple[Metric, ...] = ()
+    metrics: Tuple[UserMetric, ...] = ()
     constraints: Optional[Mapping[str, Any]] = None
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One hyperparameter: the field of Options that it sets, how its text or list is read, and what it does."""
+    """One hyperparameter: the field of TrainingOptions that it sets, how its text or list is read, and what it does."""
 
     field: str
     read: Callable[[str, Any], Any]
@@ -55,8 +55,8 @@ class Hyperparameter:
         return PREFIX + self.field
 
 
-def take(hyperparameters: Mapping[str, Any]) -> Tuple[Options, Dict[str, Any]]:
-    """The Options, and the hyperparameters that are the base's; the mapping is left as it is. Raises OptionError."""
+def take(hyperparameters: Mapping[str, Any]) -> Tuple[TrainingOptions, Dict[str, Any]]:
+    """Our options, and the hyperparameters that are the base's; the mapping is left as it is. Raises OptionError."""
     own = {name: str(value) for name, value in hyperparameters.items() if name.startswith(PREFIX)}
     rest = {name: value for name, value in hyperparameters.items() if name not in own}
     known = {row.name: row for row in TABLE}
@@ -64,7 +64,7 @@ def take(hyperparameters: Mapping[str, Any]) -> Tuple[Options, Dict[str, Any]]:
         if name not in known:
             names = ", ".join(sorted(known)) + did_you_mean(name, sorted(known))
             raise OptionError('The hyperparameter "{}" is not known; of xgbpatch there are: {}'.format(name, names))
-    return Options(
+    return TrainingOptions(
         **{known[name].field: known[name].read(name, _value(name, text)) for name, text in own.items()}
     ), rest
 
@@ -117,7 +117,7 @@ def _constraints(name: str, value: Any) -> Mapping[str, Any]:
         raise OptionError('{}="{}" is not a file of constraints: {}'.format(name, value, error)) from error
 
 
-def _metrics(name: str, value: Any) -> Tuple[Metric, ...]:
+def _metrics(name: str, value: Any) -> Tuple[UserMetric, ...]:
     metrics = tuple(_metric(name, each) for each in map(str, _items(name, value)) if each)
     names = [metric.name for metric in metrics]
     if len(set(names)) < len(names):
@@ -125,14 +125,14 @@ def _metrics(name: str, value: Any) -> Tuple[Metric, ...]:
     return metrics
 
 
-def _metric(name: str, text: str) -> Metric:
+def _metric(name: str, text: str) -> UserMetric:
     path, colon, direction = text.partition(":")
     dotted = path.split(".")
     if len(dotted) < 2 or not all(part.isidentifier() for part in dotted):
         raise OptionError('{}: "{}" is not a dotted path, such as my_module.my_metric'.format(name, path))
     if colon and direction not in ("minimize", "maximize"):
         raise OptionError('{}: "{}" ends in "{}", which is not minimize or maximize'.format(name, text, direction))
-    return Metric(path, direction == "maximize")
+    return UserMetric(path, direction == "maximize")
 
 
 TABLE = (

@@ -12,7 +12,7 @@ from xgbpatch.contract.checks.train import printed_metric
 from xgbpatch.contract.http import Answer, Request, invocation
 from xgbpatch.contract.jobs import Trained
 from xgbpatch.contract.model import Carried, Violation
-from xgbpatch.contract.oracle import Description, Explained, Truth
+from xgbpatch.contract.oracle import Description, ExplainedRecord, Truth
 from xgbpatch.contract.server import BATCH, MULTI_MODEL, PLAIN, SELECTED
 
 VALUES = (0.5, -2.0, 0.25)
@@ -65,7 +65,7 @@ def test_classes_are_read_alike_from_lines_and_records():
     cells = (1.0, 0.1, 0.2, 2.0, 0.3, 0.4)
     record = {"base_value": [1.0, 2.0], "shap_values": [[0.1, 0.2], [0.3, 0.4]]}
     assert oracle.of_cells(cells, 2) == oracle.of_record(record)
-    assert Explained((1.0,), ((0.25, 0.5),)).sums == (1.75,)
+    assert ExplainedRecord((1.0,), ((0.25, 0.5),)).sums == (1.75,)
 
 
 @pytest.mark.parametrize(
