@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from support import groups
 from support.bases import versions
 
 # The tests start hundreds of Python processes, and each would compile all that it imports.
@@ -20,6 +22,10 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A docker-registry of a few megabytes spends half of its time on collecting garbage.
 os.environ.setdefault("GOGC", "1000")
+
+# By default hypothesis fails an example of 200 ms, or examples that it is slow to draw: a busy machine does that.
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")
 
 pytest_plugins = ["support.fixtures"]
 
@@ -40,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """A job in the background ignores SIGINT, and what it starts would too: the tests send it to programs."""
+    config.addinivalue_line("markers", "group(name): needs that dependency group; support/groups.py")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("engine"):
@@ -68,6 +75,10 @@ def _left_out(config: pytest.Config) -> list[str]:
     if not config.getoption("engine"):
         folders = ", ".join(f"tests/{folder}" for folder in NEED_ENGINE)
         lines.append(f"left out: {folders}: need a Docker Engine; --engine runs them")
+    for group, package in groups.left_out().items():
+        lines.append(
+            f'left out: tests marked group("{group}"): {package} is missing; scripts/setup installs that group'
+        )
     return lines
 
 
@@ -87,8 +98,13 @@ def _parametrized(metafunc: pytest.Metafunc, name: str) -> bool:
     return any(name in (text.replace(" ", "").split(",") if isinstance(text, str) else text) for text in names)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes long begins first, so that no worker is left with it at the end."""
+    absent = groups.left_out()
+    without = [item for item in items if (mark := item.get_closest_marker("group")) and mark.args[0] in absent]
+    if without:
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if item not in without]
     items.sort(key=lambda item: _position(item.path))
 
 

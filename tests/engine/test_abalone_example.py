@@ -22,8 +22,11 @@ TOLERANCE = 1e-4  # rings, of shap's values
 ADDITIVITY = 1e-4  # rings
 
 
+@pytest.mark.group("notebook")
 def test_the_notebook_runs_and_its_values_are_those_of_shap(patched, tmp_path):
-    jupytext, papermill = pytest.importorskip("jupytext"), pytest.importorskip("papermill")
+    import jupytext
+    import papermill
+
     notebook, executed, output = tmp_path / "walkthrough.ipynb", tmp_path / "executed.ipynb", tmp_path / "output"
     jupytext.write(jupytext.read(EXAMPLE / "walkthrough.py"), notebook)
     image = str(patched(VERSION, "shap").reference)

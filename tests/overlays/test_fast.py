@@ -276,7 +276,6 @@ serve_utils.parse_content_data = slow
 @contextlib.contextmanager
 def served(folder, source="", timeout=60, **environment):
     """The lean server as `serve` starts it, after `source`; yields (process, port)."""
-    pytest.importorskip("uvloop")
     folder.mkdir()
     zoo.save(zoo.ZOO["regression"], folder)
     with socket.socket() as free:

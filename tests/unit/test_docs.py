@@ -32,9 +32,9 @@ def test_links_to_files_of_the_project_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.group("docs")
 def test_the_site_is_not_built_with_a_link_that_leads_nowhere(tmp_path):
     """The stage `docs` of scripts/test builds the real pages, so."""
-    pytest.importorskip("mkdocs", reason="needs the group docs, which scripts/setup installs")
     wrong = ("nothing.md", "other.md#nothing", "#nothing", "/other.html", "../nothing.py", "nothing.png")
     for name, text in {
         "mkdocs.yml": f"INHERIT: {ROOT}/mkdocs.yml\nnav: [index.md, other.md]\nextra_css: []\nplugins: []\n",

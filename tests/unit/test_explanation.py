@@ -102,7 +102,8 @@ def test_the_base_margin_of_a_matrix_counts(booster):
 
 
 def test_a_table_gives_its_names_and_its_categories_are_refused(booster):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     table = pandas.DataFrame(rows_of(), columns=list("abcdef"))
     assert xgbpatch.explain(booster, table).feature_names == list("abcdef")
     with pytest.raises(ValueError, match='"b" has categories'):
