@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,9 @@ def document(report: HtmlReport, output: Path, png: Path | None) -> dict[str, An
         "unexplained": summary.unexplained,
         "not_additive": _misses(report),
         "importance": {summary.names[place]: float(summary.importance[place]) for place in summary.order},
-        "quality": {name: value for name, value, _ in summary.quality.measures()} if summary.quality else {},
+        "quality": {name: value if isfinite(value) else None for name, value, _ in summary.quality.measures()}
+        if summary.quality
+        else {},
     }
 
 

@@ -76,6 +76,10 @@ def make(
             f'"{compare[0]}" explains {other.layout.features} features and {other.layout.outputs} outputs, '
             f'"{explanations[0]}" {summary.layout.features} and {summary.layout.outputs}: not the same model'
         )
+    if other and other.layout.names and summary.layout.names not in (None, other.layout.names):
+        raise ConfigurationError(
+            f'"{compare[0]}" has other names of features than "{explanations[0]}", or another order: not the same model'
+        )
     if other:
         _require_explanations(other, hints.unequal)
     figures = charts.figures(summary, words, other)
@@ -110,6 +114,11 @@ def _facts(summary: Summary, other: Summary | None) -> list[tuple[str, str]]:
         ),
         ("unit of SHAP values", summary.link.unit or "that of the prediction"),
     ]
+    if summary.quality and summary.quality.count < summary.totals.count:
+        known = (
+            f"{summary.quality.count:,} of {summary.totals.count:,} rows have one: what is said of labels is of these"
+        )
+        facts.append(("labels", known))
     if summary.unexplained:
         facts.append(("left out", f"{summary.unexplained:,} captured answers without SHAP values"))
     if other:

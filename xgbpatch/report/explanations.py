@@ -118,13 +118,14 @@ class Explanations:
         self.layout: ColumnLayout | None = None
         self.unexplained = 0
         self._hints = hints
+        self._current: ColumnLayout | None = None  # of the block that comes: CSV and JSON differ
 
     def __iter__(self) -> Iterator[Rows]:
         before = 0
         for path in self.files:
             for block, data in self._blocks(path):
-                assert self.layout is not None
-                rows = self.layout.rows(block, before)
+                assert self._current is not None
+                rows = self._current.rows(block, before)
                 before += len(rows)
                 yield rows if data is None else replace(rows, data=data)
         if not before:
@@ -148,11 +149,20 @@ class Explanations:
         return tables.csv_blocks(path, header, missing=self._hints.joined)
 
     def _know(self, layout: ColumnLayout, block: Block) -> None:
-        if self.layout is None:
+        self._current, known = layout, self.layout
+        if known is None:
             self.layout = layout
-        elif (self.layout.width, self.layout.outputs) != (layout.width, layout.outputs):
-            raise block.refuse(0, f"{layout.width} columns, and rows before it have {self.layout.width}",
-                               "All explanations of a report must be of one model.")  # fmt: skip
+            return
+        one_model = "All explanations of a report must be of one model."
+        shape = (layout.width - layout.ignored, layout.outputs, layout.predictions)
+        if shape != (known.width - known.ignored, known.outputs, known.predictions):
+            raise block.refuse(0, f"{layout.width} columns, and rows before it have {known.width}", one_model)
+        if known.names and layout.names and known.names != layout.names:
+            raise ConfigurationError(
+                f'"{block.path}" has other names of features than files before it, or another order', one_model
+            )
+        if layout.names and not known.names:
+            self.layout = replace(known, names=layout.names)
 
     def _json(self, path: Path) -> Iterator[tuple[Block, NDArray[np.float64] | None]]:
         for numbers, lines in tables.lines_of(path):
@@ -216,11 +226,15 @@ class Explanations:
         """The features of a captured request; NaN where it is no CSV, or cannot be paired with its answer."""
         assert self.layout is not None
         unknown = np.full((count, self.layout.features), np.nan)
-        text = _payload(path, line, part) if isinstance(part, dict) else ""
-        lines = [each.encode() for each in text.splitlines() if each.strip()]
-        if len(lines) != count or "csv" not in str(part.get("observedContentType", "csv")).lower():
+        if not isinstance(part, dict) or "csv" not in str(part.get("observedContentType", "csv")).lower():
             return unknown
-        numbers = tables.parse_csv(path, [line] * count, lines, missing=True).numbers
+        try:
+            lines = [each.encode() for each in _payload(path, line, part).splitlines() if each.strip()]
+            if len(lines) != count:
+                return unknown
+            numbers = tables.parse_csv(path, [line] * count, lines, missing=True).numbers
+        except ConfigurationError:
+            return unknown
         return numbers if numbers.shape[1] == self.layout.features else unknown
 
 

@@ -39,7 +39,7 @@ def names_of(beside: Beside) -> tuple[str, ...]:
 
 
 def joined(explained: Iterable[Rows], beside: Beside) -> Iterator[Rows]:
-    """The explained rows with what stands beside them.
+    """The explained rows with what stands beside them; a label that is missing is NaN.
 
     Raises `ConfigurationError` where there is not exactly one row of features, and one label, for each.
     """
@@ -53,9 +53,8 @@ def joined(explained: Iterable[Rows], beside: Beside) -> Iterator[Rows]:
             features = _Feed(_feature_blocks(beside, width), "rows of features")
         if features is not None:
             table = features.take(rows)
-            rows = replace(rows, data=table[:, :width], cohort=table[:, width + 1] if beside.cohort else None)
-            if not labels and not np.isnan(table[:, width]).any():
-                rows = replace(rows, labels=table[:, width])
+            cohort = table[:, width + 1] if beside.cohort else None
+            rows = replace(rows, data=table[:, :width], cohort=cohort, labels=table[:, width])
         elif beside.cohort and rows.data is not None:
             rows = replace(rows, cohort=rows.data[:, _place(beside.cohort, beside.names, width)])
         if labels:
@@ -83,8 +82,10 @@ class _Feed:
                 if block is None:
                     have = int(rows.numbers[-1]) - missing
                     raise ConfigurationError(
-                        f'"{self._path}" ends after {have} {self._title}, and there are more explanations'
-                    )
+                        f'"{self._path}" ends after {have} {self._title}, and there are more explanations',
+                        "A label that is missing is written nan: an empty line is passed over."
+                        if self._title == "labels" else "",
+                    )  # fmt: skip
                 self._path, self._rest = block
             parts.append(self._rest[:missing])
             self._rest = self._rest[missing:]
@@ -103,8 +104,8 @@ def _label_blocks(paths: Sequence[Path]) -> Iterator[tuple[Path, Numbers]]:
         for block in tables.parquet_blocks(path) if parquet else tables.csv_blocks(path, header):
             if block.numbers.shape[1] != 1:
                 raise block.refuse(0, f"{block.numbers.shape[1]} columns, and labels have one")
-            if not (finite := np.isfinite(block.numbers[:, 0])).all():
-                raise block.refuse(int(np.argmin(finite)), "the label is not a finite number")
+            if (endless := np.isinf(block.numbers[:, 0])).any():
+                raise block.refuse(int(np.argmax(endless)), "the label is not a finite number")
             yield path, block.numbers
 
 
@@ -131,6 +132,12 @@ def _feature_blocks(beside: Beside, width: int) -> Iterator[tuple[Path, Numbers]
             everything = numbers
             if own and beside.names and set(beside.names) <= set(own):  # by name, in whatever order
                 numbers = numbers[:, [own.index(name) for name in beside.names]]
+            elif missing := sorted(set(beside.names) - set(own)) if set(own) & set(beside.names) else []:
+                raise ConfigurationError(
+                    f'"{path}" has no column "{missing[0]}", a feature of the explanations: it has '
+                    f"{', '.join(own[:8])}{', …' if len(own) > 8 else ''}",
+                    "Rename the columns; in CSV, leave the header out to have them taken as they stand.",
+                )
             if numbers.shape[1] != width:
                 step = "--label-first leaves a label out that stands before them."
                 raise block.refuse(0, f"{numbers.shape[1]} features, and the explanations have {width}", step)

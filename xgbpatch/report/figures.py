@@ -150,7 +150,7 @@ def row_words(summary: Summary, row: Rows, words: Words) -> str:
     """Its prediction, base value and sum."""
     predictions = ", ".join(f"{value:.4g}" for value in row.predictions[0])
     margin = row.base[0, summary.output] + row.values[0, summary.output].sum()
-    label = "" if row.labels is None else f"; label {row.labels[0]:.4g}"
+    label = "" if row.labels is None or np.isnan(row.labels[0]) else f"; label {row.labels[0]:.4g}"
     unit = f" {words.unit}" if words.unit else ""
     return (
         f"Predicted {predictions}{unit}{label}. Base value {row.base[0, summary.output]:.4g}, sum {margin:.4g}."
@@ -172,11 +172,16 @@ def _quality(summary: Summary, words: Words) -> list[Figure]:
             charts.histogram(summary.sample.predictions[:, output], title),
         )
     ]
-    labels = summary.sample.labels
-    if labels is None or summary.quality is None or summary.layout.outputs > 1:
+    if summary.sample.labels is None or summary.quality is None or summary.layout.outputs > 1:
+        return result
+    labelled = summary.sample.take(np.isfinite(summary.sample.labels))
+    assert labelled.labels is not None
+    assert rows.labels is not None
+    rows = rows.take(np.isfinite(rows.labels))
+    if not len(rows):
         return result
     if summary.quality.binary:
-        x, y = _calibration(summary.sample.predictions[:, 0], labels)
+        x, y = _calibration(labelled.predictions[:, 0], labelled.labels)
         spec = charts.agreement(y, x, ("mean prediction of a tenth of the rows", "share of label 1"))
         caption = "A point is a tenth of the sampled rows, by prediction. On the dashed line, probabilities come true."
         return [*result, Figure("quality", "calibration", "Are the probabilities right?", caption, spec)]

@@ -117,8 +117,9 @@ def _cohorts(summary: Summary) -> Table | None:
         strongest = ", ".join(
             f"{summary.names[place]} {means[place]:.3g}" for place in np.argsort(-means, kind="stable")[:3]
         )
-        rates = (each.prediction, *((each.label, each.error) if labelled else ()))
-        rows.append((title, float(each.rows), *(short(rate / each.rows) for rate in rates), strongest))
+        known = each.labelled or np.nan
+        rates = (each.prediction / each.rows, *((each.label / known, each.error / known) if labelled else ()))
+        rows.append((title, float(each.rows), *map(short, rates), strongest))
     return Table(head, rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from xgbpatch.errors import ConfigurationError
 from xgbpatch.report.explanations import Rows
 
 Numbers = NDArray[np.float64]
@@ -73,8 +74,8 @@ class Additivity:
     @property
     def link(self) -> str:
         """The link with the fewest rows that miss it; of equal ones, that which comes nearest. A vote, which
-        half of all numbers would fit by chance, must fit every row."""
-        fitting = [name for name, misses in self.misses.items() if not misses or name not in VOTES]
+        half of all numbers would fit by chance, must fit every row, or no other link has the shape of the rows."""
+        fitting = [name for name, misses in self.misses.items() if not misses or name not in VOTES] or self.misses
         return min(fitting, key=lambda name: (self.misses[name], self.worst[name][0]), default="identity")
 
 
@@ -127,6 +128,7 @@ class Cohort:
     """Sums over the rows with one value of the column."""
 
     rows: int = 0
+    labelled: int = 0
     prediction: float = 0.0
     label: float = 0.0
     error: float = 0.0
@@ -183,6 +185,7 @@ class Totals:
         for value, cohort in cohorts_of(rows, rows.cohort).items():
             total = self.cohorts.setdefault(value, Cohort())
             total.rows += cohort.rows
+            total.labelled += cohort.labelled
             total.prediction += cohort.prediction
             total.label += cohort.label
             total.error += cohort.error
@@ -198,10 +201,12 @@ def cohorts_of(rows: Rows, keys: Numbers) -> dict[float, Cohort]:
     for key in np.unique(keys):
         inside = rows.take(keys == key)
         first = inside.predictions[:, 0]
-        labels = np.zeros(0) if inside.labels is None else inside.labels
-        error = float(np.abs(first - labels).sum()) if len(labels) else 0.0
+        labels = np.full(len(inside), np.nan) if inside.labels is None else inside.labels
+        labelled = int(np.isfinite(labels).sum())
+        error = float(np.nansum(np.abs(first - labels)))
         absolute = np.abs(inside.values).sum(axis=0)
-        result[float(key)] = Cohort(len(inside), float(first.sum()), float(labels.sum()), error, absolute)
+        total = float(np.nansum(labels))
+        result[float(key)] = Cohort(len(inside), labelled, float(first.sum()), total, error, absolute)
     return result
 
 
@@ -220,9 +225,15 @@ class Quality:
         self.classes = 1
 
     def add(self, rows: Rows) -> None:
-        """Hold the predictions of `rows` to their labels."""
+        """Hold the predictions of those of `rows` that have labels to them.
+
+        Raises `ConfigurationError` for a label that is none of the classes 0, 1, 2, …
+        """
         assert rows.labels is not None
+        rows = rows.take(np.isfinite(rows.labels))
         labels, predictions = rows.labels, rows.predictions
+        if labels is None or not len(labels):
+            return
         self.count += len(rows)
         self.classes = max(predictions.shape[1], rows.values.shape[1])
         if self.classes > 1:
@@ -245,6 +256,8 @@ class Quality:
             self._wrong += int(((first > 0.5) != (labels == 1)).sum())
 
     def _add_classes(self, labels: Numbers, predictions: Numbers) -> None:
+        if len(odd := labels[~np.isin(labels, range(self.classes))]):
+            raise ConfigurationError(f"the label {odd[0]:g} is none of the {self.classes} classes, which count from 0")
         chosen = predictions[:, 0] if predictions.shape[1] == 1 else predictions.argmax(axis=1)
         self._wrong += int((chosen != labels).sum())
         if predictions.shape[1] > 1:

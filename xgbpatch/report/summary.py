@@ -97,6 +97,10 @@ def summarise(paths: Sequence[Path], hints: Hints, beside: Beside, shown: Shown,
     if not 0 <= shown.output < layout.outputs:
         raise ConfigurationError(f"--class {shown.output}: the explanations have {layout.outputs} classes, from 0")
     names = headings or layout.names or (own if len(own) == layout.features else ())
+    if headings and layout.names and headings != layout.names and set(headings) == set(layout.names):
+        raise ConfigurationError(
+            f'the names given are those of "{explanations.files[0]}" in another order', "Leave --names out."
+        )
     if names and len(names) != layout.features:
         raise ConfigurationError(f"{len(names)} names, and the explanations have {layout.features} features")
     for rows in features.joined(_chain(first, blocks), replace(beside, names=names)):
@@ -112,7 +116,7 @@ def summarise(paths: Sequence[Path], hints: Hints, beside: Beside, shown: Shown,
     assert sample.rows is not None
     if missing := [number for number in shown.rows if number not in totals.chosen]:
         raise ConfigurationError(f"--row {missing[0]}: there are {totals.count} rows, from 1")
-    sample_rows = sample.rows
+    sample_rows = sample.rows if quality.count else replace(sample.rows, labels=None)
     if sample_rows.data is not None and np.isnan(sample_rows.data).all():
         sample_rows = replace(sample_rows, data=None)
     return Summary(

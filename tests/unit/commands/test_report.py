@@ -30,6 +30,12 @@ def run(monkeypatch, capsys, tmp_path):
         "with-labels.csv": [f"{label},{line}" for label, line in zip(made.labels, made.inputs(), strict=True)],
         "data.libsvm": [f"{label} " + " ".join(f"{place}:{cell}" for place, cell in enumerate(row, 1))
                         for label, row in zip(made.labels, made.data, strict=True)],
+        "shuffled-names.txt": NAMES[::-1], "two-names.txt": NAMES[:2],
+        "shuffled.csv": made.lines(header=True, names=NAMES[::-1]),
+        "partly.csv": [",".join([*NAMES[:0:-1], "other"]), *made.inputs()],
+        "some-labels.csv": ["rings", *(str(label) if place % 3 else "nan" for place, label in enumerate(made.labels))],
+        "empty-labels.csv": ["1", "", *map(str, made.labels[2:])],
+        "classes.csv": explain("multi:softprob").lines(), "one-to-three.csv": ["1", "2", "3"] * 20,
         "moved.csv": explain(rows=90).lines(), "binary.csv": explain("binary:logistic").lines(),
     }  # fmt: skip
     for name, lines in text.items():
@@ -150,6 +156,15 @@ CASES = {
     "another model": (("explained.csv", "--compare", "data.csv"), 2, "not the same model"),
     "a model that is none": (("explained.csv", "--model", "data.csv"), 2, "is no model archive, or damaged"),
     "an image without an engine": (("explained.csv", "--image", "it:1"), EngineError.exit_code, "Docker"),
+    "names in another order": (("headed.csv", "--names", "shuffled-names.txt"), 2, "in another order"),
+    "names that make it classes": (("explained.csv", "--names", "two-names.txt"), 2, "no explanations that add up"),
+    "features of other names": (("headed.csv", "--data", "partly.csv"), 2, 'has no column "sex"'),
+    "files of other names": (("headed.csv", "shuffled.csv"), 2, "other names of features than files before it"),
+    "compared with other names": (("headed.csv", "--compare", "shuffled.csv"), 2, "or another order: not the same"),
+    "an empty label": (("explained.csv", "--labels", "empty-labels.csv"), 2, "is written nan"),
+    "a label that is no class": (
+        ("classes.csv", "--classes", "3", "--labels", "one-to-three.csv"), 2, "the label 3 is none of the 3 classes",
+    ),
     "a folder as the page": (("explained.csv", "--output", "."), 2, "--output"),
 }  # fmt: skip
 
@@ -161,6 +176,18 @@ def test_refusals(run, tmp_path, case):
     assert (code, stdout) == (exit_code, ""), stderr
     assert reason in stderr
     assert not (tmp_path / "report.html").exists()
+
+
+def test_rows_without_a_label_are_left_out_of_what_is_said_of_labels(run, tmp_path):
+    code, stdout, stderr = run("binary.csv", "--labels", "some-labels.csv", "--json")
+    assert code == 0, stderr
+    made = explain("binary:logistic")
+    known = np.arange(60) % 3 > 0
+    labels = explain().labels[known]  # rings, of which none is 0 or 1
+    error = np.abs(made.predictions[known, 0] - labels).mean()
+    assert json.loads(stdout)["quality"]["MAE"] == pytest.approx(error)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "40 of 60 rows have one" in page
 
 
 def test_what_does_not_add_up_is_drawn_where_that_is_said(run, tmp_path):

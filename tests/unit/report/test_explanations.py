@@ -168,6 +168,23 @@ def test_files_of_two_models_are_refused(tmp_path):
     assert str(other) in error.value.message
 
 
+def test_classes_in_csv_and_in_json_are_read_one_behind_the_other(tmp_path):
+    made = explain("multi:softprob", rows=10)
+    written(tmp_path, "a.csv", made.lines())
+    written(tmp_path, "b.jsonl", map(json.dumps, made.records()))
+    rows, _ = read(tmp_path, Hints(classes=3))
+    np.testing.assert_allclose(rows.values[:10], rows.values[10:], rtol=1e-6)
+    np.testing.assert_allclose(rows.base[:10], rows.base[10:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("request_", ["1,2,x,4,5,6,7,8", "a,b\n1,2,3,4,5,6,7,8", ""])
+def test_a_captured_request_that_cannot_be_read_costs_its_features_alone(tmp_path, request_):
+    lines = [capture([request_], MADE.lines()[0]), capture(MADE.inputs()[1:2], MADE.lines()[1])]
+    rows, _ = read(written(tmp_path, "some.capture", lines))
+    assert np.isnan(rows.data[0]).all()
+    np.testing.assert_allclose(rows.data[1], MADE.data[1])
+
+
 def test_half_a_gzip_file_is_refused(tmp_path):
     (tmp_path / "half.gz").write_bytes(gzip.compress("\n".join(LINES).encode())[:-20])
     with pytest.raises(ConfigurationError, match="is no whole gzip file"):
