@@ -23,7 +23,7 @@ MACHINES = ("x86_64", "aarch64")  # as `platform.machine()` calls them
 ZIG = "0.17.1"  # pyproject.toml pins the same
 FLAGS = (  # no contraction: predictions are the base's, bit for bit; where more may be fused, the source says so
     "-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-sanitize=undefined", "-fvisibility=hidden",
-    "-fPIC", "-shared", "-s", "-Wall", "-Wextra", "-Werror",
+    "-fno-jump-tables", "-fPIC", "-shared", "-s", "-Wall", "-Wextra", "-Werror",
 )  # fmt: skip
 
 

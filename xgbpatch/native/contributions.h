@@ -4,13 +4,15 @@
    (o_f = 0) the splits on f, gives feature i, by the integral form of the Shapley value,
        w (o_i - z_i) * integral over t in (0, 1) of the product over f != i of a_f(t),  a_f(t) = z_f (1 - t) + o_f t.
    The product is a polynomial of a degree below the number of features on the path, so a rule of half as many nodes is
-   exact. With H(t) the product above a split, T(t) the sum over the leaves below it of w times the product below it,
-   l and r its children with the shares rl and rr of its cover, and o the side that the row takes:
-       U = (1 - t) H,  V = t H,  H_l = rl U + [o = l] V,  H_r = rr U + [o = r] V             (down)
-       R = rl T_l + rr T_r,  B = T_o,  T = (1 - t) R + t B,  phi_i += sum over nodes of H (B - R)   (up)
-   Where the feature was on the path before, with share z and all its splits satisfied, with a = z (1 - t) + t,
-       U = z (1 - t) / a H,  V = H - U,  phi_i += sum of z / a^2 H (B - R);
-   where one of them failed, U = H, V = 0, and there is nothing to add. All that the row decides is a mask.
+   exact. Take out of the products the cover shares r of the path, whose product is the cover of a node over the root's:
+   let G(t) be the product above a split over the product of the r above it, and T(t) the sum over the leaves below of w
+   times the r down to the leaf, times the product below the split over the r below it. With l and r the children, rl and
+   rr their shares of the split's cover, and a_l = [row goes left] / rl - 1, a_r likewise,
+       G_l = G + t G a_l,  G_r = G + t G a_r                                              (down)
+       S = T_l + T_r,  D = a_l T_l + a_r T_r,  T = S + t D,  phi_i += sum over nodes of G D   (up)
+   Where the feature was on the path before, with share z and all its splits satisfied, with a = z (1 - t) + t, t / a is
+   in the place of t, and phi_i += sum of z / a^2 G D; where one of them failed, a_l = a_r = 0, and there is nothing to
+   add. All that the row decides is a mask.
    Interactions: at each split, each other feature j above it gets (o_j - z_j) / a_j of what goes into phi_i, halved.
 
    Method: Yu, Xu, Bifet and Read, Linear TreeSHAP (NeurIPS 2022), for the polynomial; Wettenstein, Mitchell and Yu
@@ -25,8 +27,9 @@
 #include "lanes.h"
 #include "trees.h"
 
-#define VECTORS (VARIANT == 512 ? 1 : VARIANT == 256 ? 2 : 4) /* of rows, side by side */
+#define VECTORS (VARIANT ? 2 : 4) /* of rows, side by side */
 #define LANES (WIDTH * VECTORS)
+#define LEAST 1e-30 /* share of a cover */
 #define EACH for (int k = 0; k < VECTORS; k++)
 
 /* What a thread works with, on the heap: deep trees need much of it. `nodes` below is that of the tree's rule. */
@@ -35,13 +38,15 @@ typedef struct {
     const double *x;            /* (features, LANES) */
     double *phi;                /* (features, LANES) */
     double *pairs;              /* (features, features, LANES) of lower and higher feature, or NULL */
-    const double *rest;         /* 1 - t of each node */
+    const double *node, *rest;  /* t and 1 - t of each node of the rule */
     const double *weights;      /* of each node */
-    double *derived;            /* of a repeated split, at 2 * nodes * its index: z (1 - t) / a, then z / a^2 */
+    double *derived;            /* of a repeated split, at 2 * nodes * its index: t / a, then z / a^2 */
+    double *scaled;             /* of a split, at 4 * its index: 1 / rl - 1, 1 / rr - 1, and leaves times the r down to
+                                   them; above two leaves D where the row goes left, right, and S */
     double *ratios;             /* of an edge, at nodes * its number: (1 - z) / a; at 0: -1 / (1 - t) of a failed one */
     uint32_t *above;            /* for interactions: edges of the other features above a split, one for each feature */
     int64_t *above_from;        /* splits + 1: where the edges of a split begin */
-    double *down, *up;          /* H and T by slot: (slots, nodes, LANES) */
+    double *down, *up;          /* G and T by slot: (slots, nodes, LANES) */
     M *state;                   /* of an edge, the rows that satisfy it and earlier ones on its feature; at 0: all */
     const uint32_t *categories;
 } Walk;
@@ -85,12 +90,26 @@ LANE void sides(const Walk *w, const Split *n, M *left) {
     if (n->meta & DEFAULT_LEFT) EACH left[k] = m_or(left[k], v_missing(v_load(x + k * WIDTH)));
 }
 
+/* a_l and a_r of a split that has a split below it. */
+LANE void towards(const double *scaled, const M *left, const M *earlier, const int repeated, V *to_left, V *to_right) {
+    EACH {
+        to_left[k] = v_select(left[k], v_set(scaled[0]), v_set(-1));
+        to_right[k] = v_select(left[k], v_set(-1), v_set(scaled[1]));
+        if (repeated) {
+            to_left[k] = v_keep(earlier[k], to_left[k]);
+            to_right[k] = v_keep(earlier[k], to_right[k]);
+        }
+    }
+}
+
 /* One split on the way down: N nodes of the rule at a time, `blocks` times. */
-LANE void descend(const Walk *w, const Split *n, size_t split, const int N, const int blocks, const int repeated) {
+LANE void descend(const Walk *w, const Split *n, size_t split, const int N, const int blocks, const uint32_t kind) {
+    const int repeated = kind & REPEATED;
     const size_t nodes = (size_t)N * blocks, slot = n->meta >> SLOT_SHIFT, below = (slot / 2 + 1) * 2;
     M *edges = w->state + (1 + 2 * split) * VECTORS;
     const M *earlier = w->state + (size_t)n->earlier * VECTORS;
     M left[VECTORS], right[VECTORS];
+    V to_left[VECTORS], to_right[VECTORS];
     sides(w, n, left);
     EACH {
         right[k] = m_andnot(left[k], earlier[k]);
@@ -98,111 +117,94 @@ LANE void descend(const Walk *w, const Split *n, size_t split, const int N, cons
         edges[k] = left[k];
         edges[VECTORS + k] = right[k];
     }
+    towards(w->scaled + 4 * split, left, earlier, repeated, to_left, to_right);
     for (int b = 0; b < blocks; b++) {
-        const double *h = w->down + (slot * nodes + b * N) * LANES, *u = w->derived + split * 2 * nodes + b * N;
-        V U[N * VECTORS], W[N * VECTORS];
+        const double *t = (repeated ? w->derived + split * 2 * nodes : w->node) + b * N;
+        const double *from = w->down + (slot * nodes + b * N) * LANES;
+        double *lower = w->down + (below * nodes + b * N) * LANES;
+        V G[N * VECTORS], part[N * VECTORS];
         for (int q = 0; q < N; q++) EACH {
-            V H = v_load(h + q * LANES + k * WIDTH);
-            V factor = repeated ? v_select(earlier[k], v_set(u[q]), v_set(1)) : v_set(w->rest[b * N + q]);
-            U[q * VECTORS + k] = v_mul(H, factor);
-            W[q * VECTORS + k] = v_sub(H, U[q * VECTORS + k]);
+            const int i = q * VECTORS + k;
+            G[i] = v_load(from + i * WIDTH);
+            part[i] = v_mul(G[i], v_set(t[q]));
         }
-        if (!(n->meta & LEFT_LEAF)) {
-            double *to = w->down + (below * nodes + b * N) * LANES;
-            V share = v_set(n->left_ratio);
+        if (!(kind & LEFT_LEAF))
             for (int q = 0; q < N; q++) EACH {
                 const int i = q * VECTORS + k;
-                v_store(to + i * WIDTH, v_add_where(v_mul(share, U[i]), left[k], W[i]));
+                v_store(lower + i * WIDTH, v_fma(part[i], to_left[k], G[i]));
             }
-        }
-        if (!(n->meta & RIGHT_LEAF)) {
-            double *to = w->down + ((below + 1) * nodes + b * N) * LANES;
-            V share = v_set(n->right_ratio);
+        lower += nodes * LANES;
+        if (!(kind & RIGHT_LEAF))
             for (int q = 0; q < N; q++) EACH {
                 const int i = q * VECTORS + k;
-                v_store(to + i * WIDTH, v_add_where(v_mul(share, U[i]), right[k], W[i]));
+                v_store(lower + i * WIDTH, v_fma(part[i], to_right[k], G[i]));
             }
-        }
     }
 }
 
 /* The same split when all below it are done. */
 LANE void ascend(const Walk *w, const Split *n, size_t split, const Split *splits, const int N, const int blocks,
-                 const int repeated) {
+                 const uint32_t kind) {
+    const int repeated = kind & REPEATED;
     const size_t nodes = (size_t)N * blocks, slot = n->meta >> SLOT_SHIFT, below = (slot / 2 + 1) * 2;
     const M *left = w->state + (1 + 2 * split) * VECTORS, *earlier = w->state + (size_t)n->earlier * VECTORS;
-    V lr = v_set(n->left_ratio), rr = v_set(n->right_ratio), sum[VECTORS];
+    const double *scaled = w->scaled + 4 * split;
+    V to_left[VECTORS], to_right[VECTORS], sum[VECTORS];
+    towards(scaled, left, earlier, repeated, to_left, to_right);
     EACH sum[k] = v_set(0);
     for (int b = 0; b < blocks; b++) {
-        const double *h = w->down + (slot * nodes + b * N) * LANES, *u = w->derived + split * 2 * nodes + b * N;
+        const double *from = w->down + (slot * nodes + b * N) * LANES;
+        const double *t = (repeated ? w->derived + split * 2 * nodes : w->node) + b * N;
         const double *tl = w->up + (below * nodes + b * N) * LANES, *tr = tl + nodes * LANES;
-        double *t = w->up + (slot * nodes + b * N) * LANES;
-        V L[N * VECTORS], R[N * VECTORS];
-        if (n->meta & LEFT_LEAF)
-            for (int i = 0; i < N * VECTORS; i++) L[i] = v_set(n->left.leaf);
-        else
-            for (int i = 0; i < N * VECTORS; i++) L[i] = v_load(tl + i * WIDTH);
-        if (n->meta & RIGHT_LEAF)
-            for (int i = 0; i < N * VECTORS; i++) R[i] = v_set(n->right.leaf);
-        else
-            for (int i = 0; i < N * VECTORS; i++) R[i] = v_load(tr + i * WIDTH);
+        double *to = w->up + (slot * nodes + b * N) * LANES;
+        V both[N * VECTORS];
         for (int q = 0; q < N; q++) EACH {
             const int i = q * VECTORS + k;
-            V taken = v_select(left[k], L[i], R[i]);
-            V gain = v_sub(taken, v_fma(lr, L[i], v_mul(rr, R[i])));
-            V factor = repeated ? v_select(earlier[k], v_set(u[q]), v_set(1)) : v_set(w->rest[b * N + q]);
-            v_store(t + i * WIDTH, v_fnma(factor, gain, taken));
-            V H = v_load(h + i * WIDTH);
-            if (repeated) H = v_mul(H, v_set(u[nodes + q]));
-            if (w->pairs) {
-                L[i] = v_mul(H, gain);
-                if (repeated) L[i] = v_keep(earlier[k], L[i]);
-            }
-            sum[k] = v_fma(H, gain, sum[k]);
+            V L = kind & LEFT_LEAF ? v_set(scaled[2]) : v_load(tl + i * WIDTH);
+            V R = kind & RIGHT_LEAF ? v_set(scaled[3]) : v_load(tr + i * WIDTH);
+            V D = v_fma(to_left[k], L, v_mul(to_right[k], R));
+            v_store(to + i * WIDTH, v_fma(v_set(t[q]), D, v_add(L, R)));
+            V G = v_load(from + i * WIDTH);
+            if (repeated) G = v_mul(G, v_set(t[nodes + q]));
+            if (w->pairs) both[i] = v_mul(G, D);
+            sum[k] = v_fma(G, D, sum[k]);
         }
-        if (w->pairs) add_pairs(w, splits, (uint32_t)split, (int)nodes, b * N, N, L);
+        if (w->pairs) add_pairs(w, splits, (uint32_t)split, (int)nodes, b * N, N, both);
     }
     double *phi = w->phi + (size_t)n->feature * LANES;
-    EACH v_store(phi + k * WIDTH,
-                 v_add(v_load(phi + k * WIDTH), repeated ? v_keep(earlier[k], sum[k]) : sum[k]));
+    EACH v_store(phi + k * WIDTH, v_add(v_load(phi + k * WIDTH), sum[k]));
 }
 
-/* A split above two leaves: down and up at once, and what it gains is the same at every node of the rule. */
+/* A split above two leaves: down and up at once, and D is the same at every node of the rule. */
 LANE void turn(const Walk *w, const Split *n, size_t split, const Split *splits, const int N, const int blocks,
                const int repeated) {
     const size_t nodes = (size_t)N * blocks, slot = n->meta >> SLOT_SHIFT;
     const M *earlier = w->state + (size_t)n->earlier * VECTORS;
+    const double *scaled = w->scaled + 4 * split;
     M left[VECTORS];
-    V taken[VECTORS], gain[VECTORS], sum[VECTORS];
+    V D[VECTORS], sum[VECTORS], S = v_set(scaled[2]);
     sides(w, n, left);
-    const double l = n->left.leaf, r = n->right.leaf;
     EACH {
-        taken[k] = v_select(left[k], v_set(l), v_set(r));
-        gain[k] = v_sub(taken[k], v_set(n->left_ratio * l + n->right_ratio * r));
+        D[k] = v_select(left[k], v_set(scaled[0]), v_set(scaled[1]));
+        if (repeated) D[k] = v_keep(earlier[k], D[k]);
         sum[k] = v_set(0);
     }
     for (int b = 0; b < blocks; b++) {
-        const double *h = w->down + (slot * nodes + b * N) * LANES, *u = w->derived + split * 2 * nodes + b * N;
-        double *t = w->up + (slot * nodes + b * N) * LANES;
-        V G[N * VECTORS];
+        const double *from = w->down + (slot * nodes + b * N) * LANES;
+        const double *t = (repeated ? w->derived + split * 2 * nodes : w->node) + b * N;
+        double *to = w->up + (slot * nodes + b * N) * LANES;
+        V both[N * VECTORS];
         for (int q = 0; q < N; q++) EACH {
             const int i = q * VECTORS + k;
-            V factor = repeated ? v_select(earlier[k], v_set(u[q]), v_set(1)) : v_set(w->rest[b * N + q]);
-            v_store(t + i * WIDTH, v_fnma(factor, gain[k], taken[k]));
-            V H = v_load(h + i * WIDTH);
-            sum[k] = repeated ? v_fma(H, v_set(u[nodes + q]), sum[k]) : v_add(H, sum[k]);
-            if (w->pairs) {
-                G[i] = v_mul(repeated ? v_mul(H, v_set(u[nodes + q])) : H, gain[k]);
-                if (repeated) G[i] = v_keep(earlier[k], G[i]);
-            }
+            v_store(to + i * WIDTH, v_fma(v_set(t[q]), D[k], S));
+            V G = v_load(from + i * WIDTH);
+            sum[k] = repeated ? v_fma(G, v_set(t[nodes + q]), sum[k]) : v_add(G, sum[k]);
+            if (w->pairs) both[i] = v_mul(repeated ? v_mul(G, v_set(t[nodes + q])) : G, D[k]);
         }
-        if (w->pairs) add_pairs(w, splits, (uint32_t)split, (int)nodes, b * N, N, G);
+        if (w->pairs) add_pairs(w, splits, (uint32_t)split, (int)nodes, b * N, N, both);
     }
     double *phi = w->phi + (size_t)n->feature * LANES;
-    EACH {
-        V part = v_mul(gain[k], sum[k]);
-        v_store(phi + k * WIDTH, v_add(v_load(phi + k * WIDTH), repeated ? v_keep(earlier[k], part) : part));
-    }
+    EACH v_store(phi + k * WIDTH, v_fma(D[k], sum[k], v_load(phi + k * WIDTH)));
 }
 
 LANE void walk(const Walk *w, const Tree *tree, const int N, const int blocks) {
@@ -211,16 +213,18 @@ LANE void walk(const Walk *w, const Tree *tree, const int N, const int blocks) {
     for (int32_t s = 0; s < tree->steps; s++) {
         const size_t split = tree->order[s] >> 1;
         const Split *n = tree->splits + split;
-        if ((n->meta & (LEFT_LEAF | RIGHT_LEAF)) == (LEFT_LEAF | RIGHT_LEAF)) {
-            if (n->meta & REPEATED) turn(w, n, split, tree->splits, N, blocks, 1);
-            else turn(w, n, split, tree->splits, N, blocks, 0);
-        } else if (!(tree->order[s] & 1)) {
-            if (n->meta & REPEATED) descend(w, n, split, N, blocks, 1);
-            else descend(w, n, split, N, blocks, 0);
-        } else {
-            if (n->meta & REPEATED) ascend(w, n, split, tree->splits, N, blocks, 1);
-            else ascend(w, n, split, tree->splits, N, blocks, 0);
+        const int done = tree->order[s] & 1; /* all that is below */
+        const uint32_t kind = n->meta & (LEFT_LEAF | RIGHT_LEAF | REPEATED);
+        /* code of its own for each kind; branches, the frequent kinds first, are foretold better than a jump by table */
+        if (kind == (LEFT_LEAF | RIGHT_LEAF)) turn(w, n, split, tree->splits, N, blocks, 0);
+        else if (kind == (LEFT_LEAF | RIGHT_LEAF | REPEATED)) turn(w, n, split, tree->splits, N, blocks, 1);
+#define KIND(each)                                                                                     \
+        else if (kind == (each)) {                                                                     \
+            if (done) ascend(w, n, split, tree->splits, N, blocks, each);                              \
+            else descend(w, n, split, N, blocks, each);                                                \
         }
+        KIND(REPEATED) KIND(0) KIND(REPEATED | LEFT_LEAF) KIND(REPEATED | RIGHT_LEAF) KIND(LEFT_LEAF) KIND(RIGHT_LEAF)
+#undef KIND
     }
 }
 
@@ -264,20 +268,41 @@ static void walk_tree(const Walk *w, const Tree *tree) {
 }
 
 /* Constants of a tree that its compact form leaves out. */
-static void derive(Walk *w, const Tree *tree, const double *rule, int nodes, double *rest, double *weights) {
+static void derive(const Walk *w, const Tree *tree, const double *rule, int nodes, double *node, double *rest,
+                   double *weights) {
     for (int q = 0; q < nodes; q++) {
-        rest[q] = q < tree->nodes ? 1 - rule[q] : 0.5;
+        node[q] = q < tree->nodes ? rule[q] : 0.5;
+        rest[q] = 1 - node[q];
         weights[q] = q < tree->nodes ? rule[tree->nodes + q] : 0;
     }
+    w->scaled[3] = 1; /* of each split at first: the product of the r down to it; parents stand before children */
     for (int32_t i = 0; i < tree->count; i++) {
         const Split *n = tree->splits + i;
-        if (!(n->meta & REPEATED)) continue;
-        double *u = w->derived + (size_t)i * 2 * nodes;
-        for (int q = 0; q < nodes; q++) {
-            double a = n->before * rest[q] + (1 - rest[q]);
-            u[q] = n->before * rest[q] / a;
-            u[nodes + q] = n->before / (a * a);
+        double *scaled = w->scaled + 4 * (size_t)i, share = scaled[3];
+        if (n->meta & REPEATED) {
+            double *u = w->derived + (size_t)i * 2 * nodes;
+            for (int q = 0; q < nodes; q++) {
+                double inverse = 1 / (n->before * rest[q] + node[q]);
+                u[q] = node[q] * inverse;
+                u[nodes + q] = n->before * inverse * inverse;
+            }
         }
+        if ((n->meta & (LEFT_LEAF | RIGHT_LEAF)) == (LEFT_LEAF | RIGHT_LEAF)) {
+            const double l = n->left.leaf, r = n->right.leaf, mean = n->left_ratio * l + n->right_ratio * r;
+            scaled[0] = share * (l - mean);
+            scaled[1] = share * (r - mean);
+            scaled[2] = share * mean;
+            continue;
+        }
+        /* only a leaf may have no cover at all; with next to none its values are the same */
+        const double left = n->left_ratio > LEAST ? n->left_ratio : LEAST;
+        const double right = n->right_ratio > LEAST ? n->right_ratio : LEAST;
+        scaled[0] = 1 / left - 1;
+        scaled[1] = 1 / right - 1;
+        if (n->meta & LEFT_LEAF) scaled[2] = share * left * n->left.leaf;
+        else w->scaled[4 * (size_t)n->left.split + 3] = share * left;
+        if (n->meta & RIGHT_LEAF) scaled[3] = share * right * n->right.leaf;
+        else w->scaled[4 * (size_t)n->right.split + 3] = share * right;
     }
 }
 
@@ -332,10 +357,11 @@ static int explain(const Forest *f, const float *rows, int64_t n, double *values
     if (blocks > (size_t)(n + LANES - 1) / LANES) blocks = (size_t)(n + LANES - 1) / LANES;
     int64_t room = 1024;
     double *x = aligned(blocks * vector * 8), *phi = aligned(blocks * vector * 8);
-    double *rest = aligned(nodes * 8), *weights = aligned(nodes * 8);
+    double *node = aligned(nodes * 8), *rest = aligned(nodes * 8), *weights = aligned(nodes * 8);
     uint32_t *parent = pairs ? aligned((splits + 1) * 4) : NULL;
-    Walk w = {.features = f->features, .rest = rest, .weights = weights, .categories = f->categories};
+    Walk w = {.features = f->features, .node = node, .rest = rest, .weights = weights, .categories = f->categories};
     w.derived = aligned(splits * 2 * nodes * 8);
+    w.scaled = aligned(splits * 4 * 8);
     w.down = aligned((size_t)(f->depth + 1) * 2 * nodes * LANES * 8);
     w.up = aligned((size_t)(f->depth + 1) * 2 * nodes * LANES * 8);
     w.state = aligned((1 + 2 * splits) * VECTORS * sizeof(M));
@@ -345,7 +371,7 @@ static int explain(const Forest *f, const float *rows, int64_t n, double *values
         w.above = malloc((size_t)room * 4);
         w.above_from = aligned((splits + 1) * 8);
     }
-    int failed = !x || !phi || !rest || !weights || !w.derived || !w.down || !w.up || !w.state;
+    int failed = !x || !phi || !node || !rest || !weights || !w.derived || !w.scaled || !w.down || !w.up || !w.state;
     failed |= pairs && (!parent || !w.pairs || !w.ratios || !w.above || !w.above_from);
     if (!failed) EACH w.state[k] = m_bits((1u << WIDTH) - 1);
     for (int64_t from = 0; from < n && !failed; from += (int64_t)blocks * LANES) {
@@ -363,7 +389,7 @@ static int explain(const Forest *f, const float *rows, int64_t n, double *values
                 const Tree *tree = f->trees + i;
                 if (!tree->count) continue;
                 int walked = nodes_walked(tree, pairs);
-                derive(&w, tree, f->rule + (size_t)tree->nodes * (size_t)(tree->nodes - 1), walked, rest, weights);
+                derive(&w, tree, f->rule + (size_t)tree->nodes * (size_t)(tree->nodes - 1), walked, node, rest, weights);
                 if (pairs) failed = derive_pairs(&w, tree, walked, parent, &room);
                 for (size_t b = 0; b < groups && !failed; b++) {
                     w.x = x + b * vector;
@@ -395,7 +421,7 @@ static int explain(const Forest *f, const float *rows, int64_t n, double *values
             }
         }
     }
-    free(x), free(phi), free(rest), free(weights), free(parent), free(w.derived), free(w.down), free(w.up);
+    free(x), free(phi), free(node), free(rest), free(weights), free(parent), free(w.derived), free(w.scaled), free(w.down), free(w.up);
     free(w.state), free(w.pairs), free(w.ratios), free(w.above), free(w.above_from);
     return failed;
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-import math
 import os
 import threading
 import time
@@ -41,11 +40,22 @@ WORTH_A_THREAD = 200000  # splits times rows: less takes under a millisecond
 
 
 class Kernels(NamedTuple):
-    """The numbers of the kernels for `rows` side by side and for one `row`; the former from `least` rows on."""
+    """The numbers of the kernels for `many` rows and for one, `alone`, which takes `one` seconds.
 
-    rows: int
-    row: int
-    least: int
+    `together` has of each kernel (seconds of as many rows as it takes side by side, their number, the kernel's).
+    """
+
+    many: int
+    alone: int
+    together: Tuple[Tuple[float, int, int], ...]
+    one: float
+
+    def of(self, rows: int) -> Optional[int]:
+        """The quickest kernel for so many rows at once, None where one row after the other is quicker."""
+        if rows < 2:
+            return None
+        seconds, number = min((-(-rows // width) * seconds, number) for seconds, width, number in self.together)
+        return number if seconds < rows * self.one else None
 
 
 class NativeForest(object):
@@ -72,7 +82,7 @@ class NativeForest(object):
         self.bytes = int(self._library.xgbpatch_forest_bytes(self._forest))
         self._splits = int(self._library.xgbpatch_forest_splits(self._forest))
         self._kernels = _kernels(kernel) if kernel else quickest()
-        self.kernel = KERNELS[self._kernels.rows]
+        self.kernel = KERNELS[self._kernels.many]
 
     def margins(self, rows: np.ndarray, base_margin: Optional[np.ndarray] = None) -> np.ndarray:
         """float32 (n, outputs). `base_margin`, as many numbers, is what the rows begin with instead of the model's."""
@@ -97,10 +107,11 @@ class NativeForest(object):
         Raises Unsuitable where the model has no contributions, and MemoryError.
         """
         values = np.empty((len(rows), self.outputs, self.features + 1))
-        if len(rows) < self._kernels.least:
-            self._explain("contributions_of_rows", self._kernels.row, rows, values)
+        kernel = self._kernels.of(len(rows))
+        if kernel is None:
+            self._explain("contributions_of_rows", self._kernels.alone, rows, values)
         else:
-            self._explain("contributions", self._kernels.rows, rows, values)
+            self._explain("contributions", kernel, rows, values)
         values[..., -1] += self._bases(rows, base_margin)
         return values
 
@@ -110,7 +121,7 @@ class NativeForest(object):
         Raises Unsuitable where the model has no contributions, and MemoryError.
         """
         values = np.empty((len(rows), self.outputs, self.features + 1, self.features + 1))
-        self._explain("interactions", self._kernels.rows, rows, values)
+        self._explain("interactions", self._kernels.many, rows, values)
         values[..., -1, -1] += self._bases(rows, base_margin)
         return values
 
@@ -177,7 +188,8 @@ def kernels() -> Tuple[str, ...]:
 def _kernels(kernel: str) -> Kernels:
     if kernel not in kernels():
         raise Unsuitable("this machine cannot run the kernel {}".format(kernel))
-    return Kernels(KERNELS.index(kernel), KERNELS.index(kernel), 2)
+    number = KERNELS.index(kernel)
+    return Kernels(number, number, ((0.0, 1, number),), 1.0)
 
 
 @functools.lru_cache(maxsize=None)
@@ -188,11 +200,11 @@ def quickest() -> Kernels:
     for number, kernel in enumerate(kernels()):
         forest = NativeForest(sample, kernel=kernel)
         width = forest._library.xgbpatch_kernel_width(number)
-        together = min(_seconds(forest, rows) for _ in range(5)) / len(rows)
-        times.append((together, width * together, min(_seconds(forest, rows[:1]) for _ in range(5))))
-    best = min(range(len(times)), key=lambda number: times[number][0])
-    alone = min(range(len(times)), key=lambda number: times[number][2])
-    return Kernels(best, alone, max(2, math.ceil(times[best][1] / times[alone][2])))
+        groups = min(_seconds(forest, rows) for _ in range(5)) * width / len(rows)
+        times.append((groups, width, number, min(_seconds(forest, rows[:1]) for _ in range(5))))
+    many = min(times, key=lambda time: time[0] / time[1])[2]
+    one, alone = min((time[3], time[2]) for time in times)
+    return Kernels(many, alone, tuple(time[:3] for time in times), one)
 
 
 def _seconds(forest: NativeForest, rows: np.ndarray) -> float:
