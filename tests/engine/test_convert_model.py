@@ -5,6 +5,7 @@ import pickle
 
 from support import old_models
 from support.commands import xgbpatch
+from support.documentation import commands, run_by
 from xgbpatch.engine.types import Mount, Run
 
 TRAIN = """
@@ -33,22 +34,24 @@ class Looks:
         return exec, (LOOKS_ROUND,)
 
 
-def test_a_pickled_wrapper_is_refused_until_asked_for_and_keeps_its_names(engine, base_of, tmp_path):
-    base, out = base_of("1.5-1"), tmp_path / "model.json"
+def test_a_pickled_wrapper_is_refused_until_asked_for_and_keeps_its_names(engine, base_of, tmp_path, monkeypatch):
+    """By the command of docs/convert-model.md, whose image has the name of this machine's."""
+    base = base_of("1.5-1")
     mounts = (Mount(tmp_path, "/out"),)
     trained = engine.run(Run(base, ("-c", TRAIN), entrypoint=("python",), mounts=mounts, network="none"))
     assert trained.exit_code == 0, trained.stderr
-    arguments = ["convert-model", str(tmp_path / "model.pkl"), str(out), "--json"]
-    refused = xgbpatch(*arguments)
+    ((page,),) = ([*commands(block.script)] for block in run_by(__file__, "docs/convert-model.md"))
+    monkeypatch.chdir(tmp_path)
+    refused = xgbpatch(*(word for word in page[1 : page.index("--image")] if word != "--unpickle"))
     assert refused.returncode == 2
     assert "--unpickle" in refused.stderr
-    done = xgbpatch(*arguments, "--unpickle", "--image", base)
+    done = xgbpatch(*page[1:-1], base, "--json")
     assert done.returncode == 0, done.stderr
     (model,) = json.loads(done.stdout)["models"]
     assert (model["format"], model["written_by"], model["read_by"]) == ("pickle", "1.5.2", "1.5.2")
     assert model["reached"] == model["leaves"] > 40
     assert "XGBClassifier" in model["notes"][0]
-    learner = json.loads(out.read_text())["learner"]
+    learner = json.loads((tmp_path / page[3]).read_text())["learner"]
     assert learner["feature_names"] == ["length", "height", "weight"]
 
 

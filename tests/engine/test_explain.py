@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xgboost
 from click.testing import CliRunner
 
+from support.documentation import commands, run_by
 from support.explained import NAMES, abalone
-from xgbpatch.commands.explain import command
+from xgbpatch.cli import cli
 from xgbpatch.errors import BaseImageError
 
 pytestmark = pytest.mark.parametrize("version", ["3.2-0"], scope="session")
@@ -18,7 +21,7 @@ OBJECTIVES = {"binary:logistic": {}, "multi:softmax": {"num_class": 3}}  # of a 
 
 
 def run(*arguments):
-    done = CliRunner().invoke(command, [*map(str, arguments), "--json"])
+    done = CliRunner().invoke(cli, [*map(str, arguments), "--json"])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -30,7 +33,8 @@ def rows(tmp_path):
     """626 rows of abalone, some cells of which are empty."""
     table = abalone("validation.libsvm")[:, 1:].astype(object)
     table[np.random.default_rng(0).random(table.shape) < 0.05] = ""
-    path = tmp_path / "rows.csv"
+    path = tmp_path / "rows" / "rows.csv"
+    path.parent.mkdir()
     path.write_text("".join(",".join(map(str, row)) + "\n" for row in table))
     return path
 
@@ -44,13 +48,17 @@ def trained(path, objective):
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_an_image_gives_the_bytes_of_this_machine(patched, version, tmp_path, rows, objective):
+def test_an_image_gives_the_bytes_of_this_machine(patched, version, tmp_path, monkeypatch, rows, objective):
+    """The image by the command of docs/explain.md, whose image has the name of this machine's."""
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open("model.tar.gz", "w:gz") as packed:
+        packed.add(trained(Path("model.json"), objective))
+    (page,) = (words[1:] for block in run_by(__file__, "docs/explain.md") for words in commands(block.script))
     image = patched(version, "shap").reference
-    model = trained(tmp_path / "model.json", objective)
-    here = run(model, rows, "--output", tmp_path / "here")
-    there = run(model, rows, "--output", tmp_path / "there", "--image", image, "--threads", "1")
+    here = run("explain", "model.json", rows, "--output", "here")
+    there = run(*(image if word == "my/image:tag" else word for word in page), "--threads", "1")
     assert (here["parts"], here["rows"]) == (there["parts"], there["rows"]) == (["part-00000.csv"], 626)
-    one, two = ((tmp_path / folder / "part-00000.csv").read_text() for folder in ("here", "there"))
+    one, two = (Path(folder, "part-00000.csv").read_text() for folder in ("here", "explained-by-image"))
     assert one.splitlines()[0] == two.splitlines()[0]
     if xgboost.__version__ == "3.2.0":
         assert one == two
@@ -61,4 +69,4 @@ def test_an_image_gives_the_bytes_of_this_machine(patched, version, tmp_path, ro
 def test_an_image_without_the_feature_is_refused(patched, version, tmp_path, rows):
     model = trained(tmp_path / "model.json", "binary:logistic")
     with pytest.raises(BaseImageError, match='does not carry the feature "shap"'):
-        run(model, rows, "--output", tmp_path / "out", "--image", patched(version).reference)
+        run("explain", model, rows, "--output", tmp_path / "out", "--image", patched(version).reference)

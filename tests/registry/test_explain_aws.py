@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import tarfile
 
 import boto3
 import numpy as np
@@ -11,22 +13,26 @@ import pytest
 import xgboost
 from click.testing import CliRunner
 
-from support.aws import REGION
+from support.aws import ACCOUNT, REGION
+from support.documentation import commands, run_by
 from support.moto_sagemaker import sagemaker_door
-from support.patched_images import ROLE, depot_of_user, patched
+from support.patched_images import also, depot_of_user, patched
+from xgbpatch.aws import AwsRegion, RepositoryOptions
 from xgbpatch.aws import transform as aws_transform
 from xgbpatch.aws.s3 import S3, S3Location
-from xgbpatch.commands.explain import command
+from xgbpatch.cli import cli
 from xgbpatch.errors import AwsError, ConfigurationError
 from xgbpatch.explanation import files, transform
 
-BUCKET = "explained-rows"
+BUCKET = "bucket"  # as docs/explain.md calls it
+FROM_S3, ON_SAGEMAKER = (words[1:] for block in run_by(__file__, "docs/explain.md") for words in commands(block.script))
+ROLE = ON_SAGEMAKER[ON_SAGEMAKER.index("--role") + 1]
 ROWS = np.random.default_rng(0).random((250, 4)).astype(np.float32)
 TEXT = "".join(",".join(map(str, row)) + "\n" for row in ROWS.tolist())
 
 
 def run(*arguments):
-    done = CliRunner().invoke(command, list(map(str, arguments)))
+    done = CliRunner().invoke(cli, list(map(str, arguments)))
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -37,6 +43,15 @@ def run(*arguments):
 def model():
     booster = xgboost.train({"nthread": 1, "max_depth": 3}, xgboost.DMatrix(ROWS, label=ROWS[:, 0]), 5)
     return bytes(booster.save_raw("json"))
+
+
+def packed(model):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        member = tarfile.TarInfo("xgboost-model.json")
+        member.size = len(model)
+        archive.addfile(member, io.BytesIO(model))
+    return stream.getvalue()
 
 
 @pytest.fixture
@@ -60,6 +75,7 @@ def bucket(model, monkeypatch):
     made = Bucket()
     made.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     made.put("model.json", model)
+    made.put("model.tar.gz", packed(model))
     made.put("rows/one.csv", TEXT)
     made.put("rows/two.csv", TEXT.splitlines(keepends=True)[0])
     return made
@@ -75,8 +91,10 @@ def test_model_input_and_output_in_s3_give_the_bytes_of_this_machine(s3, model, 
     for name in ("one.csv", "two.csv"):
         (tmp_path / "rows" / name).write_bytes(s3.get(f"rows/{name}"))
     (tmp_path / "model.json").write_bytes(model)
-    run(tmp_path / "model.json", tmp_path / "rows", "--output", tmp_path / "out")
-    done = run(f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/rows/", "--output", f"s3://{BUCKET}/out", "--json")
+    run("explain", tmp_path / "model.json", tmp_path / "rows", "--output", tmp_path / "out")
+    done = run(
+        "explain", f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/rows/", "--output", f"s3://{BUCKET}/out", "--json"
+    )
     told = json.loads(done.stdout)
     assert (told["rows"], told["output"]) == (251, f"s3://{BUCKET}/out")
     assert told["parts"] == [f"part-0000{number}.csv" for number in range(4)]
@@ -84,8 +102,16 @@ def test_model_input_and_output_in_s3_give_the_bytes_of_this_machine(s3, model, 
         assert s3.get(f"out/{name}") == (tmp_path / "out" / name).read_bytes()
 
 
+def test_the_command_of_the_page_leaves_parquet_in_s3(s3):
+    run(*FROM_S3)
+    assert s3.keys("explained/") == [
+        "explained/explain.json",
+        *(f"explained/part-0000{part}.parquet" for part in range(4)),
+    ]
+
+
 def test_a_run_in_s3_keeps_whole_parts_and_makes_others_again(s3):
-    words = (f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/rows/one.csv", "--output", f"s3://{BUCKET}/out")
+    words = ("explain", f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/rows/one.csv", "--output", f"s3://{BUCKET}/out")
     run(*words)
     content = {key: s3.get(key) for key in s3.keys("out/")}
     before = s3.client.head_object(Bucket=BUCKET, Key="out/part-00000.csv")["LastModified"]
@@ -102,11 +128,11 @@ def test_a_run_in_s3_keeps_whole_parts_and_makes_others_again(s3):
 def test_a_line_in_s3_that_cannot_be_read_is_told_by_its_url(s3):
     s3.put("bad.csv", "1,2,3,4\n1,2,x,4\n")
     with pytest.raises(ConfigurationError, match=f'"s3://{BUCKET}/bad.csv", line 2, column 3'):
-        run(f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/bad.csv", "--output", f"s3://{BUCKET}/out")
+        run("explain", f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/bad.csv", "--output", f"s3://{BUCKET}/out")
     with pytest.raises(ConfigurationError, match=f'there is nothing at "s3://{BUCKET}/absent"'):
-        run(f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/absent", "--output", f"s3://{BUCKET}/out")
+        run("explain", f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/absent", "--output", f"s3://{BUCKET}/out")
     with pytest.raises(AwsError, match="NoSuchBucket") as caught:
-        run("s3://no-such-bucket/model.json", f"s3://{BUCKET}/bad.csv", "--output", f"s3://{BUCKET}/out")
+        run("explain", "s3://no-such-bucket/model.json", f"s3://{BUCKET}/bad.csv", "--output", f"s3://{BUCKET}/out")
     assert "Check the bucket's name" in caught.value.next_step
 
 
@@ -121,17 +147,19 @@ def test_an_object_that_was_replaced_while_it_was_read_is_refused(s3, tmp_path):
 
 
 @pytest.fixture
-def asked(ecr, bucket, place, tmp_path, monkeypatch, model):
-    """`asked(*options)`: `--on sagemaker` with an image in ECR; its `door` stands before moto's SageMaker."""
-    bucket.put("model.tar.gz", model)
-    image = patched(depot_of_user(tmp_path), place)
-    words = (f"s3://{BUCKET}/model.tar.gz", f"s3://{BUCKET}/rows/", "--output", f"s3://{BUCKET}/out", "--json")
+def asked(ecr, bucket, tmp_path, monkeypatch):
+    """`asked(*options)`: the command of the page, whose image is in ECR; `door` stands before moto's SageMaker."""
+    place = ecr.reference("xgbpatch/sagemaker-xgboost")
+    AwsRegion(REGION).ensure_repository(ACCOUNT, place.repository, RepositoryOptions())
+    services = depot_of_user(tmp_path)
+    image = patched(services, place)
+    also(services, image, "3.2-0")
     with sagemaker_door(ecr.endpoint) as door:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", door.url)
         monkeypatch.setattr(transform, "_POLL_SECONDS", 0.01)
 
         def call(*options):
-            done = run(*words, "--on", "sagemaker", "--image", image, "--role", ROLE, *options)
+            done = run(*ON_SAGEMAKER, "--json", *options)
             return json.loads(done.stdout), done.stderr
 
         call.door, call.image, call.sagemaker = door, image, boto3.client("sagemaker", REGION)
@@ -139,7 +167,7 @@ def asked(ecr, bucket, place, tmp_path, monkeypatch, model):
 
 
 def test_a_job_is_made_waited_for_and_its_model_is_removed(asked, bucket):
-    told, said = asked("--no-wait", "--instances", "4")
+    told, said = asked("--no-wait")
     job = asked.sagemaker.describe_transform_job(TransformJobName=told["job"])
     made = asked.sagemaker.describe_model(ModelName=told["job"])
     assert re.fullmatch(r"xgbpatch-explain-[0-9a-f]{16}", told["job"])
@@ -154,10 +182,10 @@ def test_a_job_is_made_waited_for_and_its_model_is_removed(asked, bucket):
     assert job["TransformResources"] == {"InstanceType": "ml.m5.xlarge", "InstanceCount": 4}
     assert "2 of 4 have nothing to do" in said
     for name in ("one.csv", "two.csv"):
-        bucket.put(f"out/{name}.out", "1,1\n")
+        bucket.put(f"explained/{name}.out", "1,1\n")
     asked.door.statuses += ["InProgress", "InProgress"]
-    again, said = asked("--instances", "4")
-    assert again == {"output": f"s3://{BUCKET}/out", "job": told["job"], "status": "Completed"}
+    again, said = asked()
+    assert again == {"output": f"s3://{BUCKET}/explained", "job": told["job"], "status": "Completed"}
     assert "was started before: InProgress" in said
     assert "2 of 2 files are explained" in said
     assert asked.sagemaker.list_models()["Models"] == []
@@ -169,8 +197,8 @@ def test_a_job_that_fails_is_told_and_made_anew_by_the_same_command(asked, bucke
         asked()
     assert "CloudWatch" in caught.value.next_step
     assert asked.sagemaker.list_models()["Models"] == []
-    bucket.put("out/one.csv.out", "half")
-    bucket.put("out/two.csv.out", "1,1\n")
+    bucket.put("explained/one.csv.out", "half")
+    bucket.put("explained/two.csv.out", "1,1\n")
     asked.door.statuses += ["Failed", None]
     told, _ = asked()
     assert told["job"].endswith("-2")
@@ -191,7 +219,7 @@ def test_a_refused_job_leaves_no_model(asked):
 def test_an_interrupt_tells_how_to_stop_and_to_go_on(asked, bucket, monkeypatch):
     asked.door.statuses += ["InProgress"] * 2
     wanted = transform.Transform(asked.image, S3Location(BUCKET, "model.tar.gz"), S3Location(BUCKET, "rows/"),
-                                 S3Location(BUCKET, "out"), ROLE, "ml.m5.xlarge", 1)  # fmt: skip
+                                 S3Location(BUCKET, "explained"), ROLE, "ml.m5.xlarge", 1)  # fmt: skip
 
     class Quiet:
         def line(self, text): ...
@@ -222,9 +250,8 @@ def test_what_a_job_would_read_otherwise_is_refused(asked, bucket, key, content,
 
 def test_a_name_that_others_begin_with_and_a_full_output_are_refused(asked, bucket):
     bucket.put("rows/one.csv.bak", "1,2,3,4\n")
-    words = (f"s3://{BUCKET}/model.tar.gz", f"s3://{BUCKET}/rows/one.csv", "--on", "sagemaker", "--image", asked.image)
     with pytest.raises(ConfigurationError, match=r"would also read .*one\.csv\.bak"):
-        run(*words, "--role", ROLE, "--output", f"s3://{BUCKET}/out")
-    bucket.put("out/other", "mine")
-    with pytest.raises(ConfigurationError, match='is not empty: it holds "out/other"'):
+        run(*(f"{word}one.csv" if word.endswith("/rows/") else word for word in ON_SAGEMAKER))
+    bucket.put("explained/other", "mine")
+    with pytest.raises(ConfigurationError, match='is not empty: it holds "explained/other"'):
         asked("--no-wait")

@@ -21,10 +21,12 @@ PAGES = (
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 )
-SHELL = ("bash", "sh", "console")
+EXAMPLE = "example"  # a line below "Examples:" of docs/commands.md, the command reference
+SHELL = ("bash", "sh", "console", EXAMPLE)
 RUNS = Path(__file__).with_name("documented_commands.toml")
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
+_EXAMPLES = re.compile(r"^  Examples:\n((?:    .+\n)+)", re.M)
 _HERE_DOCUMENT = re.compile(r"(<<-?)\s*'?(\w+)'?(.*?\n).*?^\s*\2$", re.M | re.S)
 _ENDS = frozenset("();|&\n") | {"&&", "||", "|&", ";;", "("}
 _KEYWORDS = {"if", "then", "else", "elif", "fi", "while", "until", "do", "done", "{", "}", "!", "exec"}
@@ -59,13 +61,17 @@ class Block:
 
 
 def blocks(*languages: str) -> list[Block]:
-    """Every fenced block of all pages in one of these languages."""
+    """Every fenced block of all pages in one of these languages; an example of the command reference is one too."""
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for match in _FENCE.finditer(text):
             if match[1] in languages:
                 found.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]))
+        for match in _EXAMPLES.finditer(text) if EXAMPLE in languages else ():
+            first = text.count("\n", 0, match.start(1)) + 1
+            lines = enumerate(match[1].splitlines(keepends=True), first)
+            found.extend(Block(page, number, EXAMPLE, line.strip(" ")) for number, line in lines)
     return found
 
 
@@ -80,7 +86,7 @@ def verdicts(block: Block) -> list[str]:
     """What the table says of a block: one test file, or one reason why it is not run."""
     table = runs().get(block.of, {})
     named = [verdict for words, verdict in table.items() if words != "*" and words in block.text]
-    return named or [verdict for words, verdict in table.items() if words == "*"]
+    return sorted(set(named)) or [verdict for words, verdict in table.items() if words == "*"]
 
 
 def run_by(test_file: str, page: str = "") -> list[Block]:

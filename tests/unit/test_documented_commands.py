@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +45,14 @@ def ids(block: Block) -> str:
     return block.name
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """With the folder of a repository that `ci init` is to write into."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "infrastructure").mkdir()
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("block", SCRIPTS, ids=ids)
 def test_every_command_of_a_block_is_one_that_there_is(block):
     for words in commands(block.script):
@@ -168,7 +178,8 @@ EXAMPLES = [page for page in PAGES if re.search(r"```\n\nprints\n\n```text\n", p
 
 
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
-def test_an_example_prints_what_its_page_says(page, capsys):
+def test_an_example_prints_what_its_page_says(page, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # some call `xgbpatch`
     found = re.findall(
         r"```python\n((?:(?!```).)*)```\n\nprints\n\n```text\n(.*?)```", page.read_text(encoding="utf-8"), re.S
     )

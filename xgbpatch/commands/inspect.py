@@ -35,7 +35,7 @@ def command(image: str | None, selection: Selection, as_json: bool, quiet: bool)
 
     \b
     Examples:
-      xgbpatch inspect --version 1.5-1
+      xgbpatch inspect --version 3.2-0
       xgbpatch inspect xgbpatch/sagemaker-xgboost:1.5-1-0123456789ab-01234567 --json
       xgbpatch inspect model.tar.gz
     """

@@ -1,6 +1,7 @@
 """The main job through the command line, on an AWS on loopback: build, test-local, push, pull, serve."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from support.bases import LONG, RUN_ID, TEST_BASE, chosen
+from support.documentation import run_by
 from support.loopback_aws import ACCOUNT, PIPELINE_REPOSITORY, REGION
+from xgbpatch.engine.types import Mount, Run
 from xgbpatch.progress import Silent
 from xgbpatch.reference import Credentials, ImageReference
 
@@ -92,6 +95,49 @@ def test_pushing_again_sends_nothing(xgbpatch, built, pushed):
     again = document["pushed"][0]
     assert again["up_to_date"]
     assert again["reference"] == str(pushed)
+
+
+def of_page(page):
+    """Its blocks that this test has to run, as one script."""
+    return "".join(block.script for block in run_by(__file__, page))
+
+
+def in_a_shell(script, cloud, folder, **environment):
+    """stdout of a script that must succeed, with `xgbpatch` on its path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{cloud['PATH']}"
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], env={**cloud, "PATH": path, **environment}, cwd=folder,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_the_commands_of_the_pages_build_that_image_and_look_at_its_base(cloud, tmp_path, built, version):
+    """With this file's repository, where it is there already."""
+    if TEST_BASE or version != "3.2-0":
+        pytest.skip("the page names 3.2-0 in a registry")
+    printed = in_a_shell(of_page("docs/features.md"), cloud, tmp_path, XGBPATCH_REPOSITORY=PIPELINE_REPOSITORY)
+    assert printed.splitlines()[-1] == built
+    printed = in_a_shell(of_page("docs/commands.md"), cloud, tmp_path)
+    assert re.search(r"(?m)^FROM \S+/sagemaker-xgboost\S*@sha256:", printed), "render"
+    assert re.search(r"(?m)^xgboost +3\.2\.0", printed), "inspect"
+
+
+PICKLED = """
+import numpy, pickle, xgboost
+x = numpy.random.RandomState(0).rand(60, 3)
+pickle.dump(xgboost.train({"max_depth": 2}, xgboost.DMatrix(x, x[:, 0]), 3), open("/out/model.pkl", "wb"))
+"""
+
+
+def test_a_pickle_is_opened_in_the_official_image_of_its_version(cloud, engine, base_of, tmp_path, version):
+    if TEST_BASE:
+        pytest.skip("it is pulled from AWS's registry")
+    run = Run(base_of(version), ("-c", PICKLED), entrypoint=("python",), mounts=(Mount(tmp_path, "/out"),))
+    assert engine.run(run).exit_code == 0
+    in_a_shell(of_page("docs/convert-model.md").replace("us-west-2", REGION), cloud, tmp_path)
+    assert json.loads((tmp_path / "model.json").read_text())["learner"]["gradient_booster"]["name"] == "gbtree"
 
 
 @pytest.mark.parametrize(("number", "ending"), [(0, ""), (1, " current")], ids=["engine", "registry"])

@@ -9,9 +9,11 @@ import pytest
 
 from support import old_models
 from support.commands import xgbpatch
+from support.documentation import commands, run_by
 from xgbpatch.conversion import source
 from xgbpatch.conversion.convert import convert, converted_name
 from xgbpatch.errors import ConfigurationError, ConversionError, UnequalModelError
+from xgbpatch.inspection.model_file import Format, format_of
 
 MODELS = {
     "1.2.0": ("logitraw", "forest-softprob"),
@@ -43,7 +45,6 @@ def converted(path, to, folder, reader, target="3.2.0", best=False):
     [
         ("1.2.0", "logitraw", "json", "takes the base score of this model otherwise"),
         ("1.2.0", "forest-softprob", "ubj", ""),
-        ("1.5.2", "gblinear-binary", "json", ""),
         ("1.5.2", "early-stopping", "json", "--best-rounds keeps these alone"),
         ("1.7.4", "categorical-binary", "ubj", ""),
     ],
@@ -55,8 +56,6 @@ def test_a_model_of_an_old_xgboost_is_the_same_in_the_newest(files, tmp_path, ve
     assert done.rows >= max(64, done.leaves)
     assert note in " ".join(done.notes)
     assert bool(note) is bool(done.notes)
-    if name == "gblinear-binary":  # without its rounds xgboost 3 adds the base score as it stands
-        assert json.loads(done.content)["learner"]["gradient_booster"]["model"]["boosted_rounds"] == 8
 
 
 def test_the_best_rounds_alone_predict_as_the_old_server_did(files, tmp_path):
@@ -95,23 +94,34 @@ def archive(path, members):
     return path
 
 
-def test_an_archive_keeps_all_but_its_models(files, tmp_path):
+def test_the_commands_of_the_page_convert_a_file_an_archive_and_a_folder(files, tmp_path, monkeypatch):
+    """An archive keeps all but its models."""
+    monkeypatch.chdir(tmp_path)
+    model, darts = files["1.5.2", "gblinear-binary"], files["1.5.2", "dart-softprob"].read_bytes()
     besides = {".xgbpatch.zip": b"PK", "requirements.txt": b"numpy\n", "./code/inference.py": b"pass\n"}
-    model = files["1.5.2", "dart-softprob"].read_bytes()
-    packed = archive(tmp_path / "model.tar.gz", {"xgboost-model": model, **besides})
-    out = tmp_path / "out.tar.gz"
-    done = xgbpatch("convert-model", str(packed), str(out), "--json")
-    assert done.returncode == 0, done.stderr
-    (about,) = json.loads(done.stdout)["models"]
-    assert (about["format"], about["written_by"], about["read_by"]) == ("binary", "1.5", "1.5.2")
-    assert "bit for bit" in done.stderr
-    with tarfile.open(packed) as before, tarfile.open(out) as after:
+    archive(tmp_path / "model.tar.gz", {"xgboost-model": darts, **besides})
+    (tmp_path / "models").mkdir()
+    for path in (tmp_path / "xgboost-model", tmp_path / "models/xgboost-model"):
+        path.write_bytes(model.read_bytes())
+    ((first, *more),) = ([*commands(block.script)] for block in run_by(__file__, "docs/convert-model.md"))
+    for words in (first, *more):
+        done = xgbpatch(*words[1:], *([] if "--json" in words else ["--json"]))
+        assert done.returncode == 0, done.stderr
+        (about,) = json.loads(done.stdout)["models"]
+        assert (about["format"], about["written_by"], about["read_by"]) == ("binary", "1.5", "1.5.2")
+        assert "bit for bit" in done.stderr
+    learner = json.loads((tmp_path / "model.json").read_text())["learner"]
+    assert (
+        learner["gradient_booster"]["model"]["boosted_rounds"] == 8
+    )  # else xgboost 3 adds the base score as it stands
+    assert json.loads((tmp_path / "converted/xgboost-model").read_text())["learner"] == learner
+    with tarfile.open("model.tar.gz") as before, tarfile.open("converted.tar.gz") as after:
         assert [member.name for member in after] == [member.name for member in before]
         assert {(member.mtime, member.mode) for member in after} == {(5, 0o640)}
         kept = {name: after.extractfile(name).read() for name in ("xgboost-model", *besides)}
-    assert json.loads(kept.pop("xgboost-model"))["learner"]["gradient_booster"]["name"] == "dart"
+    assert format_of(kept.pop("xgboost-model")) is Format.UBJSON
     assert kept == besides
-    again = xgbpatch("convert-model", str(packed), str(out))
+    again = xgbpatch(*first[1:])
     assert (again.returncode, "--force" in again.stderr) == (2, True)
 
 
