@@ -10,14 +10,17 @@ from enum import Enum
 from functools import cache
 from importlib import metadata
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from xgbpatch.errors import ConfigurationError
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Architecture
 from xgbpatch.util import did_you_mean, load_data
+
+if TYPE_CHECKING:
+    from xgbpatch.provenance import Provenance
 
 SDK = "sagemaker-core"
 SCOPES = {Architecture.AMD64: "training", Architecture.ARM64: "inference_graviton"}  # training and inference agree
@@ -184,6 +187,15 @@ def image_uri(version: str, region: str, architecture: Architecture = Architectu
     check_version(version, architecture)
     check_region(region)
     return _table().uri(version, region, architecture)
+
+
+def xgboost_of(version: str, provenance: Provenance | None) -> Version | None:
+    """The xgboost of an image: as its labels say, else as that version of the official image holds it."""
+    pins = dict(package.split("==", 1) for package in (provenance.base_packages if provenance else ()))
+    try:
+        return Version(pins.get("xgboost") or _descriptions().get(version, {}).get("xgboost") or "")
+    except InvalidVersion:
+        return None
 
 
 def check_version(version: str, architecture: Architecture = Architecture.AMD64) -> None:

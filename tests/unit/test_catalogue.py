@@ -4,6 +4,7 @@ import datetime
 import sys
 
 import pytest
+from packaging.version import Version
 
 from xgbpatch import catalogue
 from xgbpatch.catalogue import ShippedTable
@@ -99,6 +100,11 @@ def test_every_shipped_version_is_described():
 
 def test_no_description_without_an_image():
     assert set(catalogue._descriptions()) == {info.version for info in catalogue.versions()}
+
+
+def test_an_image_without_labels_holds_the_xgboost_of_its_version():
+    assert catalogue.xgboost_of("1.5-1", None) == Version("1.5.2")
+    assert catalogue.xgboost_of("my-own", None) is None
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from xgbpatch.patch.packages import Pin
 
 
-def spec_digest(spec: Spec, packages: Sequence[str]) -> str:
+def spec_digest(spec: Spec, packages: Sequence[str], overlay: str) -> str:
     """`sha256:…` over name, version, features, fixes, packages as asked and as resolved, files by content, variables
     and our overlay: two images that `plan` tells apart never share a version tag.
 
-    Equal on any machine and day for equal input; `packages` are `name==version sha256` lines.
+    Equal on any machine and day for equal input; `packages` are `name==version sha256` lines, `overlay` its digest.
     """
     request = {**_request(spec), "name": spec.name, "asked": sorted(spec.packages)}
-    return _document_digest({**request, "packages": sorted(packages), "overlay": overlay_digest()})
+    return _document_digest({**request, "packages": sorted(packages), "overlay": overlay})
 
 
 def asked_digest(spec: Spec) -> str:
@@ -111,15 +111,15 @@ def define(
     patch = compose(
         spec, facts, packages=packages.folder, base=str(base.reference), release=installed_version("xgbpatch")
     )
-    python = facts.python
+    python, overlay = facts.python, overlay_digest()
     origin = provenance.Provenance(
         base_name=str(replace(base.reference, digest="")),
         base_digest=base.reference.digest,
         version=spec.version,
         tool_version=installed_version("xgbpatch"),
-        spec_digest=spec_digest(spec, [f"{pin} {pin.sha256}" for pin in packages.pins]),
+        spec_digest=spec_digest(spec, [f"{pin} {pin.sha256}" for pin in packages.pins], overlay),
         patch_digest=f"sha256:{patch.digest}",
-        overlay_digest=f"sha256:{overlay_digest()}",
+        overlay_digest=f"sha256:{overlay}",
         features=spec.features,
         fixes=spec.fixes,
         packages=tuple(str(pin) for pin in packages.pins),

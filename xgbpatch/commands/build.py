@@ -128,10 +128,13 @@ def _with_engine(
 
 def _tell_border(progress: Progress, spec: Spec, previous: Provenance | None) -> None:
     """Where `spec` moves from an image whose models no longer load."""
-    from xgbpatch.inspection import model_file
+    from xgbpatch import catalogue
 
-    if previous:
-        before, now = model_file.xgboost_of(previous.version, previous), model_file.xgboost_of(spec.version, None)
+    before = catalogue.xgboost_of(previous.version, previous) if previous else None
+    now = catalogue.xgboost_of(spec.version, None)
+    if before and now and before != now:
+        from xgbpatch.inspection import model_file
+
         words = model_file.border(spec.version, before, now)
         if words:
             progress.line(f"warning: {words}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from xgbpatch import catalogue
-from xgbpatch.aws import require_region
 from xgbpatch.config.fields import parse
 from xgbpatch.config.settings import FILE_NAME, KEYS, Flags, Given, SpecSettings, blamed_on
 from xgbpatch.errors import ConfigurationError
@@ -277,10 +276,15 @@ def _region(settings: SpecSettings, environ: Mapping[str, str]) -> str:
             "no AWS region is known",
             "Pass --region, set AWS_REGION, write region in xgbpatch.toml, or run `aws configure set region REGION`.",
         )
-    check = catalogue.check_region if settings.base_image is None else require_region
+    if not region:
+        return ""
     with blamed_on(settings.origin("region") if settings.region else "the region of AWS's own settings"):
-        if region:
-            check(region)
+        if settings.base_image is None:
+            catalogue.check_region(region)
+        else:
+            from xgbpatch.aws import require_region  # a build of a local base without a region needs nothing of AWS
+
+            require_region(region)
     return region
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from xgbpatch import provenance
+from xgbpatch import catalogue, provenance
 from xgbpatch.contract import jobs, server
 from xgbpatch.contract.checks import against_base, json_input, multi_model, serve, shap, train
 from xgbpatch.contract.checks import image as image_checks
@@ -266,7 +266,7 @@ def xgboost_of_image(image: LocalImage) -> Version | None:
     """By its labels, else by a tag of the official image."""
     origin = provenance.read(image.labels)
     names = [origin.version] if origin else [tag.rpartition(":")[2] for tag in image.tags]
-    return next(filter(None, (model_file.xgboost_of(name, origin) for name in names)), None)
+    return next(filter(None, (catalogue.xgboost_of(name, origin) for name in names)), None)
 
 
 def _head(path: Path) -> bytes:

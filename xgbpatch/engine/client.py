@@ -33,10 +33,6 @@ def unreachable() -> tuple[type[Exception], ...]:
     return docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError
 
 
-class MissingImageError(EngineError):
-    """The engine holds no image of that name."""
-
-
 class EngineGoneError(EngineError):
     """The engine stopped answering; the image that was worked on is not to blame."""
 
@@ -57,7 +53,7 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except docker.errors.ImageNotFound as error:
-        raise MissingImageError(f"the engine cannot {what}: it holds no such image") from error
+        raise EngineError(f"the engine cannot {what}: it holds no such image") from error
     except docker.errors.APIError as error:
         raise EngineError(f"the engine refused to {what}: {error.explanation or error}") from error
     except unreachable() as error:
@@ -265,11 +261,13 @@ class Engine:
 
     def image(self, reference: ImageReference | str) -> LocalImage | None:
         """The image under that reference or ID, or None when the engine does not hold it."""
-        try:
-            with translated(f'read image "{reference}"'):
+        import docker.errors
+
+        with translated(f'read image "{reference}"'):
+            try:
                 return LocalImage.of_engine(self._client.images.get(str(reference)).attrs)
-        except MissingImageError:
-            return None
+            except docker.errors.ImageNotFound:
+                return None
 
     def require_image(self, reference: ImageReference | str) -> LocalImage:
         """As `image`; raises `BaseImageError` where the engine does not hold it."""

@@ -14,10 +14,7 @@ from enum import Enum
 from functools import cache
 from importlib.resources import files
 
-from packaging.version import InvalidVersion, Version
-
-from xgbpatch.provenance import Provenance
-from xgbpatch.util import load_data
+from packaging.version import Version
 
 HEAD = 4096  # bytes that tell the format
 _OBJECTIVE = re.compile(rb"[a-z]+:[a-z_]+")
@@ -135,16 +132,6 @@ def verdict(file: ModelFile, xgboost: Version) -> str:
     """What becomes of most such files in that xgboost; of one that names no writer, as the oldest wrote it."""
     wrote = nearest(file.xgboost or Version("0"))
     return measured()[wrote].get(file.format.value, {}).get(nearest(xgboost), EQUAL).partition(" ")[0]
-
-
-def xgboost_of(version: str, provenance: Provenance | None) -> Version | None:
-    """The xgboost of an image: as its labels say, else as that version of the official image holds it."""
-    pins = dict(package.split("==", 1) for package in (provenance.base_packages if provenance else ()))
-    known = load_data("versions.toml").get(version, {})
-    try:
-        return Version(pins.get("xgboost") or known.get("xgboost") or "")
-    except InvalidVersion:
-        return None
 
 
 def border(version: str, before: Version | None, now: Version | None) -> str:

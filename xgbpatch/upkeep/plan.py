@@ -174,7 +174,7 @@ def _compare(
     if labels.base_name and _name(labels.base_name) != base.reference.name:
         warnings.append(f'its base was "{labels.base_name}", the spec\'s is "{base.reference.name}"')
     moved = model_file.border(
-        spec.version, model_file.xgboost_of(labels.version, labels), model_file.xgboost_of(spec.version, None)
+        spec.version, catalogue.xgboost_of(labels.version, labels), catalogue.xgboost_of(spec.version, None)
     )
     warnings += [moved] if moved else []
     newest = image.reference.tag or image.manifest.digest

@@ -88,8 +88,3 @@ def test_a_model_of_an_unknown_writer_counts_as_of_the_oldest():
     assert verdict(ModelFile(Format.BINARY), Version("3.2.0")) == model_file.REFUSED
     assert verdict(ModelFile(Format.JSON, Version("2.1.0")), Version("3.2.0")) == model_file.EQUAL
     assert verdict(ModelFile(Format.BINARY, Version("1.4")), Version("1.7.6")) == model_file.EQUAL
-
-
-def test_an_image_without_labels_holds_the_xgboost_of_its_version():
-    assert model_file.xgboost_of("1.5-1", None) == Version("1.5.2")
-    assert model_file.xgboost_of("my-own", None) is None

@@ -96,7 +96,7 @@ def test_an_image_with_fixes_alone_brings_its_own_serve_and_names_them():
 
 def test_fixes_name_another_image_whatever_their_order():
     first, second = (Spec("3.2-0", "", fixes=fixes) for fixes in (("a", "b"), ("b", "a")))
-    assert spec_digest(first, []) == spec_digest(second, []) != spec_digest(Spec("3.2-0", ""), [])
+    assert spec_digest(first, [], "") == spec_digest(second, [], "") != spec_digest(Spec("3.2-0", ""), [], "")
 
 
 def test_an_image_remembers_its_fixes():
