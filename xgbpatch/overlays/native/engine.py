@@ -39,23 +39,32 @@ UNEXPLAINED = {1: NO_COVER, 2: MANY_FEATURES, 3: NO_COVER}
 WORTH_A_THREAD = 200000  # splits times rows: less takes under a millisecond
 
 
-class Kernels(NamedTuple):
-    """The numbers of the kernels for `many` rows and for one, `alone`, which takes `one` seconds.
+class Timing(NamedTuple):
+    """Seconds of the kernel `number`: `call` once, `group` for each `width` rows, which it takes side by side."""
 
-    `together` has of each kernel (seconds of as many rows as it takes side by side, their number, the kernel's).
-    """
+    number: int
+    width: int
+    call: float
+    group: float
+
+    def seconds(self, rows: int) -> float:
+        return self.call + -(-rows // self.width) * self.group
+
+
+class Kernels(NamedTuple):
+    """The numbers of the kernels for `many` rows and for one, `alone`, which takes `one` seconds; all as `timings`."""
 
     many: int
     alone: int
-    together: Tuple[Tuple[float, int, int], ...]
     one: float
+    timings: Tuple[Timing, ...]
 
     def of(self, rows: int) -> Optional[int]:
         """The quickest kernel for so many rows at once, None where one row after the other is quicker."""
         if rows < 2:
             return None
-        seconds, number = min((-(-rows // width) * seconds, number) for seconds, width, number in self.together)
-        return number if seconds < rows * self.one else None
+        best = min(self.timings, key=lambda timing: timing.seconds(rows))
+        return best.number if best.seconds(rows) < rows * self.one else None
 
 
 class NativeForest(object):
@@ -189,22 +198,23 @@ def _kernels(kernel: str) -> Kernels:
     if kernel not in kernels():
         raise Unsuitable("this machine cannot run the kernel {}".format(kernel))
     number = KERNELS.index(kernel)
-    return Kernels(number, number, ((0.0, 1, number),), 1.0)
+    return Kernels(number, number, 1.0, (Timing(number, 1, 0.0, 0.0),))
 
 
 @functools.lru_cache(maxsize=None)
 def quickest() -> Kernels:
     """The quickest kernels of this machine, timed on a small forest: what a processor can run need not be fast."""
-    sample, times = _small_forest(), []
-    rows = np.random.RandomState(0).standard_normal((16, sample.features)).astype(np.float32)
+    sample, timings, alone = _small_forest(), [], []
+    rows = np.random.RandomState(0).standard_normal((96, sample.features)).astype(np.float32)
     for number, kernel in enumerate(kernels()):
         forest = NativeForest(sample, kernel=kernel)
         width = forest._library.xgbpatch_kernel_width(number)
-        groups = min(_seconds(forest, rows) for _ in range(5)) * width / len(rows)
-        times.append((groups, width, number, min(_seconds(forest, rows[:1]) for _ in range(5))))
-    many = min(times, key=lambda time: time[0] / time[1])[2]
-    one, alone = min((time[3], time[2]) for time in times)
-    return Kernels(many, alone, tuple(time[:3] for time in times), one)
+        few, all_rows = (min(_seconds(forest, part) for _ in range(5)) for part in (rows[:16], rows))
+        group = (all_rows - few) / (len(rows) - 16) * width
+        timings.append(Timing(number, width, max(0.0, few - 16 / width * group), group))
+        alone.append((min(_seconds(forest, rows[:1]) for _ in range(5)), number))
+    many = min(timings, key=lambda timing: timing.group / timing.width).number
+    return Kernels(many, min(alone)[1], min(alone)[0], tuple(timings))
 
 
 def _seconds(forest: NativeForest, rows: np.ndarray) -> float:
