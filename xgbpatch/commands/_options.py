@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -244,6 +245,8 @@ class _OutputPath(click.Path):
     """
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not value:  # an unset variable of a shell, which would be the working folder
+            self.fail("it is empty", param, ctx)
         path = Path(os.fsdecode(value))  # type: ignore[arg-type]  # what click gives: str, bytes or a path
         if ctx and param and param.name and ctx.get_parameter_source(param.name) is ParameterSource.DEFAULT:
             return path
@@ -326,9 +329,25 @@ def write(option: str, path: Path, content: bytes) -> None:
     """Write what `option` asked for, its folder too where that is missing; raises `FileError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        if os.path.lexists(path) and not path.is_file():  # /dev/stdout, or a link to what is not there yet
+            path.write_bytes(content)
+        else:
+            _write_whole(Path(os.path.realpath(path)), content)
     except OSError as error:
         raise FileError(f'cannot write {option} "{path}": {error.strerror or error}') from error
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """A full disk leaves what was there; where the folder takes no other file, such as one of a container's mounts, the
+    file itself is written."""
+    from xgbpatch.util import atomic_write
+
+    try:
+        atomic_write(path, content)
+    except OSError as error:
+        if not path.is_file() or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        path.write_bytes(content)
 
 
 def _require_folder(path: Path) -> None:

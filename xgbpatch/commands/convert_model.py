@@ -82,6 +82,7 @@ def command(
     chosen = xgboosts.release(reader) if reader else None
     readers_target = xgboosts.release(target) if target else xgboosts.releases()[-1]
     with sources.opened(source) as opened, progress.shown(quiet) as shown:
+        require_same_kind(opened, out)
         _refuse_pickles(opened, unpickle)
         proving = xgboosts.Environment.provide(readers_target, _context.cache_folder(), shown)
         converted = []
@@ -97,6 +98,17 @@ def command(
             raise ConfigurationError(f'two models of "{source}" would have one name: {", ".join(names)}', "Rename one.")
         sources.write(opened, out, {each.model.name: (each.name, each.content) for each in converted}, force)
     click.echo(json.dumps(document(out, to, converted), indent=2) if as_json else str(out))
+
+
+def require_same_kind(source: Source, out: Path) -> None:
+    """Raises `ConfigurationError` where `out` has the suffix of what is not written."""
+    packed = out.name.endswith((".tar.gz", ".tgz", ".tar"))
+    if source.is_archive and out.suffix in (".json", ".ubj", ".ubjson"):
+        raise ConfigurationError(f'"{source.path}" is an archive, and so is what is written: "{out}" names a model',
+                                 "Name a .tar.gz, or unpack the model first.")  # fmt: skip
+    if packed and not source.is_archive:
+        raise ConfigurationError(f'"{source.path}" is no archive, and neither is what is written: "{out}" names one',
+                                 "Name a model file or a folder, and pack that: tar czf model.tar.gz …")  # fmt: skip
 
 
 def document(out: Path, to: str, converted: list[ConvertedModel]) -> dict[str, object]:

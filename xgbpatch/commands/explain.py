@@ -35,6 +35,8 @@ class _Place(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no arg
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
         from xgbpatch.aws.s3 import SCHEME, S3Location
 
+        if not value:  # an unset variable of a shell, which would be the working folder
+            self.fail("it is empty", param, ctx)
         place = S3Location.parse(value) if value.startswith(SCHEME) else Path(value)
         if self._output and isinstance(place, Path):
             OutputFolder().convert(value, param, ctx)

@@ -51,7 +51,7 @@ def command(names: tuple[str, ...], version: str | None, split: str, as_json: bo
         raise ConfigurationError(
             f"the metrics of {version} are not known", "They are known of 1.2-1 and later versions."
         )
-    chosen = tuple(metric(name, known) for name in names) or known
+    chosen = tuple(dict.fromkeys(metric(name, known) for name in names)) or known
     definitions = [each.definition(segment) for segment in SEGMENTS[split] for each in chosen]
     if len(definitions) > MOST:
         click.echo(f"SageMaker takes {MOST} of these {len(definitions)} for one job: name those you need.", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +97,8 @@ def loaded(path: Path, threads: int | None = None) -> LocalEngine:
         booster = xgboost.Booster()
         booster.load_model(bytearray(path.read_bytes()))  # JSON or UBJSON by its bytes; a name would have to tell
     except xgboost.core.XGBoostError as error:
-        reason = str(error).strip().splitlines()[-1]
+        first = str(error).strip().splitlines()[0]  # of a stack trace
+        reason = re.sub(r"^\[[\d:]+\] \S+:\d+: ", "", first)  # without the time and the line of the source
         raise ConfigurationError(f'xgboost {xgboost.__version__} does not read "{path.name}": {reason}',
                                  "xgbpatch convert-model writes old models anew.") from error  # fmt: skip
     engine = LocalEngine(Explainer(booster, iteration_range=_rounds(booster), threads=threads), threads)

@@ -389,6 +389,14 @@ def test_rounds_behind_the_best_are_explained_as_the_image_predicts(run, tmp_pat
     np.testing.assert_allclose(values(tmp_path / "out")[0][:, 0], booster.predict(xgboost.DMatrix(ROWS)), rtol=1e-6)
 
 
+def test_half_a_model_is_told_in_one_line(run, tmp_path):
+    (tmp_path / "half.json").write_bytes((tmp_path / "model.json").read_bytes()[:-300])
+    code, _, stderr = run("half.json", "rows.csv", "--output", "out")
+    assert code == 2
+    assert 'does not read "half.json": Expecting' in stderr
+    assert "libxgboost" not in stderr
+
+
 def test_a_model_whose_leaves_are_vectors_is_refused(run, tmp_path):
     labels = np.column_stack([ROWS[:, 0], ROWS[:, 1]])
     parameters = {"multi_strategy": "multi_output_tree", "max_depth": 2, "nthread": 1}

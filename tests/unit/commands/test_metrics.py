@@ -105,6 +105,12 @@ def test_an_unknown_metric_is_refused(name):
         CliRunner().invoke(command, [name], catch_exceptions=False)
 
 
+def test_a_metric_that_is_named_twice_is_defined_once():
+    assert [item["Name"] for item in document("rmse", "mae", "rmse")["metric_definitions"]] == [
+        "validation:rmse", "validation:mae",
+    ]  # fmt: skip
+
+
 def test_a_version_without_a_table_is_refused():
     with pytest.raises(ConfigurationError, match=r"the metrics of 0\.90-1 are not known"):
         CliRunner().invoke(command, ["--version", "0.90-1"], catch_exceptions=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sys
 
 import click
@@ -181,6 +182,37 @@ def commands(command):
 def test_a_disk_that_is_full_at_the_end_names_option_path_and_reason():
     with pytest.raises(FileError, match='cannot write --junit "/dev/full": No space left on device'):
         _options.write("--junit", _options.Path("/dev/full"), b"<testsuites/>")
+
+
+@pytest.mark.parametrize("name", ["old.html", "new.html"])
+def test_a_disk_that_is_full_at_the_end_leaves_what_was_there(tmp_path, name):
+    (tmp_path / "old.html").write_bytes(b"the page of yesterday")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(FileError, match=f'cannot write --output ".*{name}"'):
+            _options.write("--output", tmp_path / name, b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["old.html"]
+    assert (tmp_path / "old.html").read_bytes() == b"the page of yesterday"
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "link.html").symlink_to("page.html")
+    _options.write("--output", tmp_path / "link.html", b"a page")
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "page.html").read_bytes() == b"a page"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("report", "x", "--output", ""), ("explain", "m", "x", "--output", ""),
+     ("explain", "", "x", "--output", "out"), ("explain", "m", "", "--output", "out")],
+)  # fmt: skip
+def test_an_empty_path_is_not_the_working_folder(run, words):
+    code, stderr = run(*words)
+    assert (code, "it is empty" in stderr) == (2, True)
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -10,6 +10,7 @@ import pytest
 from support import old_models
 from support.commands import xgbpatch
 from support.documentation import commands, run_by
+from xgbpatch.commands.convert_model import require_same_kind
 from xgbpatch.conversion import source
 from xgbpatch.conversion.convert import convert, converted_name
 from xgbpatch.errors import ConfigurationError, ConversionError, UnequalModelError
@@ -126,6 +127,15 @@ def test_the_commands_of_the_page_convert_a_file_an_archive_and_a_folder(files, 
 
 
 # Where models lie, without any xgboost.
+
+
+@pytest.mark.parametrize(("model", "out"), [("model.tar.gz", "model.json"), ("model.json", "model.tgz")])
+def test_a_name_of_another_kind_of_file_is_refused(tmp_path, model, out):
+    (tmp_path / "model.json").write_text('{"learner": {}, "version": [3, 2, 0]}')
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "model.json", "xgboost-model")
+    with source.opened(tmp_path / model) as opened, pytest.raises(ConfigurationError, match="archive"):
+        require_same_kind(opened, tmp_path / out)
 
 
 def test_a_folder_is_written_beside_and_put_in_place_at_once(tmp_path):
