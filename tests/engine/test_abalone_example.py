@@ -6,12 +6,17 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+
+from support.documentation import commands, run_by
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "abalone"
@@ -24,15 +29,16 @@ ADDITIVITY = 1e-4  # rings
 
 @pytest.mark.group("notebook")
 def test_the_notebook_runs_and_its_values_are_those_of_shap(patched, tmp_path):
-    import jupytext
     import papermill
 
-    notebook, executed, output = tmp_path / "walkthrough.ipynb", tmp_path / "executed.ipynb", tmp_path / "output"
-    jupytext.write(jupytext.read(EXAMPLE / "walkthrough.py"), notebook)
+    example = shutil.copytree(EXAMPLE, tmp_path / "examples/abalone")
+    ((words,),) = ([*commands(block.script)] for block in run_by(__file__, "examples/abalone/README.md"))
+    subprocess.run([Path(sys.executable).with_name(words[0]), *words[1:]], cwd=tmp_path, check=True)
+    notebook, executed, output = example / "walkthrough.ipynb", tmp_path / "executed.ipynb", tmp_path / "output"
     image = str(patched(VERSION, "shap").reference)
     papermill.execute_notebook(
         notebook, executed, {"version": VERSION, "image": image, "output": str(output)},
-        cwd=EXAMPLE, kernel_name="python3", progress_bar=False, start_timeout=600,
+        cwd=example, kernel_name="python3", progress_bar=False, start_timeout=600,
     )  # fmt: skip
     cells = json.loads(executed.read_text())["cells"]
     assert [cell["execution_count"] is None for cell in cells if cell["cell_type"] == "code"].count(True) == 0

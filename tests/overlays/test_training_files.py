@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from xgbpatch_overlays.training import artifacts, column_names, files, options
 
 from support.overlays.training_files import DRAWS, FEATURES, FILES, XGBOOST, beside, table
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 CSV_CHANNEL = {"ContentType": "text/csv; label_size=1", "TrainingInputMode": "File"}
 
 
@@ -142,6 +144,17 @@ def test_a_program_of_the_users_writes_the_same_files(tmp_path):
     assert folder.feature_names(str(tmp_path)) == tuple(names)
     assert folder.background(str(tmp_path)).shape == (5, FEATURES)
     assert json.loads(beside(tmp_path)["importance.json"].decode())["split"] == "train"
+
+
+def test_the_program_of_the_page_writes_them_without_training_rows(tmp_path):
+    (program,) = re.findall(r"```python\n([^`]*artifacts\.write.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S)
+    rows = table(0)[:, :3]
+    dtrain, dval = (xgboost.DMatrix(half[:, 1:], label=half[:, 0]) for half in np.array_split(rows, 2))
+    booster = xgboost.train({"max_depth": 2}, dtrain, 3)
+    exec(program, {"booster": booster, "dtrain": dtrain, "dval": dval, "model_dir": str(tmp_path)})
+    assert set(beside(tmp_path)) == FILES - {"background.npy"}
+    assert folder.feature_names(str(tmp_path)) == ("age", "height")
+    assert json.loads(beside(tmp_path)["importance.json"].decode())["split"] == "validation"
 
 
 def test_the_plot_is_a_picture_where_the_base_draws(tmp_path):

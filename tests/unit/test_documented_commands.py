@@ -174,6 +174,27 @@ def test_python_is_sound_and_imports_what_there_is(block):
                 assert hasattr(module, alias.name) or find_spec(f"{node.module}.{alias.name}"), ast.unparse(node)
 
 
+RUN_BY = {  # words of a program that neither prints nor calls AWS: the test that runs it
+    "Engine.connect()": "tests/e2e/pipeline/test_pipeline.py",
+    "RegistryBuilder(": "tests/e2e/pipeline/test_pipeline.py",
+    "report.make(": "tests/e2e/test_pages_run.py",
+    "files.explain(": "tests/e2e/test_pages_run.py",
+    "pickle.load(": "tests/e2e/test_pages_run.py",
+    "def profit(": "tests/e2e/test_pages_in_ecr.py",
+    "artifacts.write(": "tests/overlays/test_training_files.py",
+    "def model_fn(": "tests/overlays/test_script_mode.py",
+}
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=ids)
+def test_a_program_is_run_by_a_test(block):
+    following = block.page.read_text(encoding="utf-8").partition(block.text)[2]
+    if "boto3.client" not in block.text and not following.startswith("```\n\nprints\n"):
+        ((words, test),) = ((words, test) for words, test in RUN_BY.items() if words in block.text)
+        text = (ROOT / test).read_text(encoding="utf-8")
+        assert block.page.name in text or words.rstrip("(") in text
+
+
 EXAMPLES = [page for page in PAGES if re.search(r"```\n\nprints\n\n```text\n", page.read_text(encoding="utf-8"))]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.bases import RUN_ID, TEST_BASE
-from support.documentation import run_by
+from support.documentation import ROOT, run_by
 from support.registries import free_port
 from xgbpatch.engine.types import Mount, Run
 
@@ -30,6 +30,9 @@ EXPECTED = {  # what the page says that one sees
 }
 MEANWHILE = {  # pages that ask the container of another one, before that page removes it
     "docs/how-to/shap-endpoint.md": ("docs/explanation/engines.md", r"SHAP values by native: proved on \d+ rows"),
+}
+AFTERWARDS = {  # pages that go on from the image of another one, and what they leave
+    "docs/how-to/shap-endpoint.md": ("examples/script-mode/README.md", "source.tar.gz"),
 }
 MODEL = """
 import numpy, tarfile, xgboost
@@ -54,7 +57,10 @@ def model(engine, base_of, tmp_path_factory):
 
 
 def test_each_page_of_this_test_says_what_one_sees():
-    assert {block.of for block in run_by(__file__)} == {*EXPECTED, *(page for page, _ in MEANWHILE.values())}
+    assert {block.of for block in run_by(__file__)} == {
+        *EXPECTED,
+        *(page for page, _ in (*MEANWHILE.values(), *AFTERWARDS.values())),
+    }
 
 
 @pytest.mark.skipif(bool(TEST_BASE), reason="the pages name an official version")
@@ -65,9 +71,11 @@ def test_a_guide_runs_as_it_stands(cloud, model, tmp_path, page):
     if other:
         start, removal, end = script.rpartition("docker rm ")
         script = start + "".join(block.script for block in run_by(__file__, other)) + removal + end
-    script = _on_a_shared_machine(script)
+    last, left = AFTERWARDS.get(page, ("", "rows.csv"))
+    script = _on_a_shared_machine(script + "".join(block.script for block in run_by(__file__, last) if last))
     for name in ("model.tar.gz", "rows.csv"):
         (tmp_path / name).write_bytes((model / name).read_bytes())
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     environment = {**cloud, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cloud['PATH']}"}
     command = ["bash", "-euo", "pipefail", "-c", script]
     try:
@@ -78,6 +86,7 @@ def test_a_guide_runs_as_it_stands(cloud, model, tmp_path, page):
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(EXPECTED[page], done.stdout), done.stdout
     assert re.search(expected, done.stdout), done.stdout
+    assert (tmp_path / left).stat().st_size > 0
 
 
 def _names(script: str) -> list[str]:
