@@ -57,6 +57,19 @@ def test_the_layout_is_that_of_repr():
     assert line == "0.1, -0.0, 1.0, 0.0001, 1e-05, 123456790.0, 1000000000000000.0, 1e+16, 16777216.0, nan, -inf"
 
 
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_numbers_stand_behind_the_lines_of_their_rows(monkeypatch, ending):
+    monkeypatch.setattr(native, "AT_ONCE", 16)
+    values = np.append(hard_floats()[:88], [NAN, INFINITY]).astype(np.float32).reshape(30, 3)
+    firsts = [f"[{number}, 0.5]" for number in range(30)]
+    parts, lines = [values[:7], values[7:]], ("\n".join(firsts) + ending).encode("ascii")
+    written = native.behind(lines, parts)
+    expected = [",".join([first, cells]) for first, cells in zip(firsts, native.shortest(values, ","))]
+    assert written.decode("ascii") == "\n".join(expected) + ending
+    monkeypatch.setattr(native, "available", lambda: False)
+    assert native.behind(lines, parts) == written
+
+
 def test_rows_that_fill_several_buffers_stay_apart(monkeypatch):
     values = np.random.RandomState(0).randn(50, 3).astype(np.float32)
     whole = list(native.shortest(values))

@@ -83,6 +83,14 @@ static char *put(char *out, const char *text)
     return out + length;
 }
 
+/* Two digits before `out`. */
+static char *put_pair(char *out, uint32_t pair)
+{
+    *--out = (char)('0' + pair % 10);
+    *--out = (char)('0' + pair / 10);
+    return out;
+}
+
 /* Python's layout: plain from 0.0001 up to 16 digits before the point, else with an exponent of two digits. */
 static char *put_decimal(char *out, struct decimal number)
 {
@@ -92,8 +100,16 @@ static char *put_decimal(char *out, struct decimal number)
     }
     char text[20];
     char *digits = text + sizeof text;
-    for (uint64_t rest = number.digits; rest; rest /= 10)
-        *--digits = (char)('0' + rest % 10);
+    uint64_t many = number.digits;
+    for (; many > UINT32_MAX; many /= 10)
+        *--digits = (char)('0' + many % 10);
+    uint32_t rest = (uint32_t)many;
+    for (; rest >= 100; rest /= 100)
+        digits = put_pair(digits, rest % 100);
+    if (rest >= 10)
+        digits = put_pair(digits, rest);
+    else
+        *--digits = (char)('0' + rest);
     int32_t count = (int32_t)(text + sizeof text - digits), point = count + number.exponent;
     if (point < -3 || point > 16) {
         *out++ = digits[0];
@@ -159,15 +175,21 @@ static char *put_number(char *out, float value, int widened, const char *nan, co
 /* Writes `rows` times `columns` float32 to `out`: `before` a row, `between` its numbers, `after` it; NUL-terminated.
  *
  * `widened`: digits that give the double of the same value, as Python writes a float32 that it made a float; else those
- * that give the float32. `out` has room for 24 bytes a number and the longest of `nan` and `infinity`, and for the other
+ * that give the float32. `lines` (may be NULL) has text that stands before each row, a line of it. `out` has room for 24 bytes a number and the longest of `nan` and `infinity`, and for the other
  * texts. `ends` (may be NULL) gets where each row ends. Returns the number of bytes written.
  */
-EXPORT int64_t xgbpatch_write(const float *values, int64_t rows, int64_t columns, int32_t widened, const char *before,
-                              const char *between, const char *after, const char *nan, const char *infinity, char *out,
+EXPORT int64_t xgbpatch_write(const float *values, int64_t rows, int64_t columns, int32_t widened, const char *lines,
+                              const char *before, const char *between, const char *after, const char *nan, const char *infinity, char *out,
                               int64_t *ends)
 {
     char *begin = out;
     for (int64_t row = 0; row < rows; row++) {
+        if (lines) {
+            size_t length = strcspn(lines, "\n");
+            memcpy(out, lines, length);
+            out += length;
+            lines += length + (lines[length] == '\n');
+        }
         out = put(out, before);
         for (int64_t column = 0; column < columns; column++) {
             if (column)

@@ -72,35 +72,35 @@ class Explained(object):
         """The base's text `predicted` for float32 rows (n, features), with their values; raises values.NotExplained."""
         if len(rows) <= self._few and self._append in WRITERS:
             members = [compute(rows, call) for compute, call in self._members]
-            body = WRITERS[self._append](predicted.decode("ascii"), values.mean(members))
+            body = WRITERS[self._append](predicted, values.mean(members))
             if body is not None and len(body) <= self._limit:
-                return body.encode("ascii")
+                return body
         explain = functools.partial(self._predictor.explain, Evaluation(LateDMatrix(rows), self._calls))
         explained = response.ExplainedResponse(explain, self._options, self._limit)
         return explained.appended(predicted.decode("ascii"), self._append)
 
 
-def _lines(predicted: str, contributions: np.ndarray) -> Optional[str]:
+def _lines(predicted: bytes, contributions: np.ndarray) -> Optional[bytes]:
     """As response.to_lines writes the values of all features."""
-    cells = native.shortest(_base_first(contributions).reshape(len(contributions), -1), ",")
-    return "\n".join([",".join(pair) for pair in zip(predicted.split("\n"), cells)]) + predicted[-1]
+    return native.behind(predicted, [_base_first(contributions).reshape(len(contributions), -1)])
 
 
-def _json(predicted: str, contributions: np.ndarray) -> Optional[str]:
+def _json(predicted: bytes, contributions: np.ndarray) -> Optional[bytes]:
     """As response.to_json writes the values of all features, of a model with one output."""
-    if contributions.ndim != 2 or not predicted.startswith(JSON[0]):
+    text = predicted.decode("ascii")
+    if contributions.ndim != 2 or not text.startswith(JSON[0]):
         return None
-    scores = predicted[len(JSON[0]) : -len(JSON[1])].split(JSON[2])
+    scores = text[len(JSON[0]) : -len(JSON[1])].split(JSON[2])
     cells = (cell.partition(", ") for cell in native.shortest(_base_first(contributions), ", ", native.JSON))
     records = [
         '{}, "base_value": {}, "shap_values": [{}]'.format(score, base, rest)
         for score, (base, _, rest) in zip(scores, cells)
     ]
-    return JSON[0] + JSON[2].join(records) + JSON[1]
+    return (JSON[0] + JSON[2].join(records) + JSON[1]).encode("ascii")
 
 
 JSON = native.JSON_SCORES.opening, native.JSON_SCORES.after + native.JSON_SCORES.closing, "}, "
-WRITERS: Dict[Callable[..., Any], Callable[..., Optional[str]]] = {response.to_lines: _lines, response.to_json: _json}
+WRITERS: Dict[Callable[..., Any], Callable[..., Optional[bytes]]] = {response.to_lines: _lines, response.to_json: _json}
 
 
 def _base_first(contributions: np.ndarray) -> np.ndarray:

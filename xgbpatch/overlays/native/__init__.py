@@ -13,7 +13,7 @@ import numpy as np
 
 from ..model.booster import Unsuitable
 
-ABI = 2  # of xgbpatch/native/library.h
+ABI = 3  # of xgbpatch/native/library.h
 
 
 def load() -> ctypes.CDLL:
@@ -128,6 +128,26 @@ def shortest(values: np.ndarray, between: str = ", ", special: Tuple[str, str] =
             start = end
 
 
+def behind(lines: bytes, parts: Iterable[np.ndarray]) -> bytes:
+    """`lines`, each with the numbers of its row in the shortest decimals behind it, and commas between them.
+
+    `parts`, float32 (n, k), have as many rows together. The last line ends in a newline where it does in `lines`.
+    """
+    ending = b"\n" if lines.endswith(b"\n") else b""
+    if not available() or b"\0" in lines:
+        texts = (text.encode("ascii") for part in parts for text in shortest(part, ","))
+        return b"\n".join(map(b",".join, zip(lines.split(b"\n"), texts))) + ending
+    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n"))
+    written, at, row = [], 0, 0
+    for rows in (rows for part in parts for rows in _slices(np.ascontiguousarray(part, dtype=np.float32))):
+        row += len(rows)
+        stop = ends[row - 1] + 1 if row <= len(ends) else len(lines)
+        written.append(_written(rows, False, (",", ",", "\n", *PYTHON), lines=lines[at:stop]))
+        at = stop
+    body = b"".join(written)
+    return body if ending else body[:-1]
+
+
 def doubles(values: np.ndarray) -> np.ndarray:
     """float64 like `values`, float32 of any shape: the numbers whose `repr` are the shortest texts."""
     texts = shortest(values.reshape(-1, 1))
@@ -195,21 +215,27 @@ def _slices(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 _TEXT, _ARRAY, _NUMBER = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64
-_TYPES = (_ARRAY, _NUMBER, _NUMBER, ctypes.c_int32, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _ARRAY, _ARRAY)
+_TYPES = (_ARRAY, _NUMBER, _NUMBER, ctypes.c_int32, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _ARRAY, _ARRAY)
 
 
-def _written(values: np.ndarray, widened: bool, texts: Tuple[str, ...], ends: Optional[np.ndarray] = None) -> bytes:
+def _written(
+    values: np.ndarray,
+    widened: bool,
+    texts: Tuple[str, ...],
+    ends: Optional[np.ndarray] = None,
+    lines: Optional[bytes] = None,
+) -> bytes:
     """The text of rows in C order, by the library; `ends`, int64, gets where each ends.
 
-    `texts` stand before, between and after the numbers, and for NaN and infinity.
+    `texts` stand before, between and after the numbers, and for NaN and infinity; `lines`, one a row, before all.
     """
     rows, columns = values.shape
     before, between, after, nan, infinity = (text.encode("ascii") for text in texts)
-    room = rows * (len(before) + len(after) + columns * (ROOM + len(between)))
+    room = len(lines or b"") + rows * (len(before) + len(after) + columns * (ROOM + len(between)))
     body = np.empty(room, np.uint8)
     pointers = address(body), None if ends is None else address(ends)
     write = function("xgbpatch_write", *_TYPES)
-    length = write(address(values), rows, columns, widened, before, between, after, nan, infinity, *pointers)
+    length = write(address(values), rows, columns, widened, lines, before, between, after, nan, infinity, *pointers)
     return ctypes.string_at(pointers[0], length)
 
 

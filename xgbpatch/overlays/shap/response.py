@@ -130,14 +130,19 @@ class KeyValues(object):
         return map(",".join, zip(*parts))
 
     def _lines(self, keys: Sequence[str], count: int) -> Iterator[str]:
+        for array in self.rows(keys, count):
+            for text in native.shortest(array, ","):
+                yield text
+
+    def rows(self, keys: Sequence[str], count: int) -> Iterator[np.ndarray]:
+        """The numbers of `keys`, without TOP_K, of the first records in parts: a row a record and class."""
         vectors = self.classes or 1
         numbers = sum(self._arrays[key][:1].size for key in keys)
         together = max(1, native.AT_ONCE // max(1, numbers))
         for start in range(0, count, together):  # interactions are large: they are not copied whole
             stop = min(count, start + together)
             arrays = [self._arrays[key][start:stop].reshape((stop - start) * vectors, -1) for key in keys]
-            for text in native.shortest(np.concatenate(arrays, axis=1), ","):
-                yield text
+            yield np.concatenate(arrays, axis=1)
 
     def _pairs(self, count: int) -> Iterator[str]:
         for record in self._top(count, pair):
@@ -222,6 +227,15 @@ class AppendedKeys:
             return vectors
         return _joined(vectors, self.values.classes, ",")
 
+    def behind(self, lines: str, count: int) -> bytes:
+        """`lines` of the first records, `cells` behind each."""
+        if TOP_K in self.keys:
+            ending = "\n" if lines.endswith("\n") else ""
+            return ("\n".join(map(",".join, zip(lines.split("\n"), self.cells(count)))) + ending).encode("utf-8")
+        vectors = self.values.classes or 1
+        parts = (part.reshape(len(part) // vectors, -1) for part in self.values.rows(self.keys, count))
+        return native.behind(lines.encode("utf-8"), parts)
+
     def names(self) -> List[str]:
         """One a cell; of a multi-class model each ends in its class, `_0`."""
         once = [name for key in self.keys for name in self.values.columns(key)]
@@ -247,8 +261,8 @@ def to_lines(text: str, appended: AppendedKeys) -> Write:
         names = line(list(appended.predicted or numbered) + appended.names())
 
     def write(count: int) -> bytes:
-        explained = "\n".join(map(",".join, zip(lines, appended.cells(count))))
-        return (names + explained + ending).encode("utf-8")
+        shown = text if count == len(lines) else "\n".join(lines[:count]) + ending
+        return names.encode("utf-8") + appended.behind(shown, count)
 
     return write
 
