@@ -115,6 +115,8 @@ class Explanations:
 
     def __init__(self, paths: Sequence[Path], hints: Hints):
         self.files = files_of(paths)
+        for path in paths:
+            _require_whole(path)
         self.layout: ColumnLayout | None = None
         self.unexplained = 0
         self._hints = hints
@@ -246,11 +248,27 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ConfigurationError(f'"{path}" is a pipe or a device, and files are read more than once',
                                      "Write it to a file first.")  # fmt: skip
-        inside = sorted(each for each in path.rglob("*") if _is_part(each))
+        inside = sorted((each for each in path.rglob("*") if _is_part(each)), key=_order)
         if path.is_dir() and not inside:
             raise ConfigurationError(f'the folder "{path}" holds no file')
         files += inside if path.is_dir() else [path]
     return files
+
+
+def _order(path: Path) -> Path:
+    """That of the names; `a.out` and `a.1.out` of batch transform are in the order of `a` and `a.1`, their inputs."""
+    return path.with_name(path.name.removesuffix(".out"))
+
+
+def _require_whole(folder: Path) -> None:
+    """Raises `ConfigurationError` where `xgbpatch explain` has not come to its end in that folder."""
+    try:
+        whole = json.loads((folder / JOURNAL).read_bytes()).get("complete", True)
+    except (OSError, ValueError, AttributeError):  # none of its folders
+        return
+    if not whole:
+        raise ConfigurationError(f'"{folder}" holds a part of what `xgbpatch explain` was to write there',
+                                 "Give that command again, or name the files themselves.")  # fmt: skip
 
 
 def _is_part(path: Path) -> bool:

@@ -162,7 +162,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # which Python takes, and files of numbers do not
 
 
 def libsvm_blocks(path: Path, width: int) -> Iterator[tuple[Block, NDArray[np.float64] | None]]:

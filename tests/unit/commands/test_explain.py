@@ -241,8 +241,9 @@ def test_threads_change_no_byte(run, tmp_path):
     ("content", "reason"),
     [(gzip.compress(b"1,2,3,4,5,6,7,8\n" * 9)[:-9], "is no whole gzip file"),
      (b"[1, 2, 3, 4, 5, 6, 7, 1" + b"0" * 400 + b"]\n", "line 1: it is no list of numbers"),
-     (b"1,2,3,4,5,6,7,1e300\n", "line 1: a number beyond float32")],
-    ids=["a gzip file that was cut", "an integer beyond a double", "a number beyond float32"],
+     (b"1,2,3,4,5,6,7,1e300\n", "line 1: a number beyond float32"),
+     (b"1,2,3,4,5,6,7,8\n1_0,2,3,4,5,6,7,8\n", 'line 2, column 1: "1_0" is no number')],
+    ids=["a gzip file that was cut", "an integer beyond a double", "a number beyond float32", "a number of Python"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_and_not_a_traceback(run, tmp_path, content, reason):
     (tmp_path / "bad").write_bytes(content)
@@ -366,6 +367,13 @@ def test_names_that_would_mislead_are_refused(run, tmp_path, named):
         (tmp_path / "names.txt").write_text(json.dumps([*UNDERSCORED[1:], name]))
         code, _, stderr = run("model.json", "rows.csv", "--output", "out", "--names", "names.txt")
         assert (code, "a name that the output's own columns have" in stderr) == (2, True)
+
+
+def test_parts_of_wide_rows_have_fewer(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PART_CELLS", 8 * 70)
+    assert run("model.json", "rows.csv", "--output", "out")[0] == 0
+    journal = json.loads((tmp_path / "out" / files.JOURNAL).read_text())
+    assert [part["rows"] for part in journal["parts"]] == [70] * 8 + [66]
 
 
 def test_parts_without_a_journal_are_not_mixed_with_new_ones(run, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from support.explained import NAMES, capture, explain
 from xgbpatch.errors import ConfigurationError
-from xgbpatch.report.explanations import Explanations, Hints, Rows
+from xgbpatch.report.explanations import JOURNAL, Explanations, Hints, Rows, files_of
 
 MADE = explain(rows=30)
 
@@ -183,6 +183,24 @@ def test_a_captured_request_that_cannot_be_read_costs_its_features_alone(tmp_pat
     rows, _ = read(written(tmp_path, "some.capture", lines))
     assert np.isnan(rows.data[0]).all()
     np.testing.assert_allclose(rows.data[1], MADE.data[1])
+
+
+def test_outputs_of_batch_transform_come_in_the_order_of_their_inputs(tmp_path):
+    for folder, suffix in (("in", ""), ("out", ".out")):
+        (tmp_path / folder).mkdir()
+        for name in ("rows", "rows.1", "rows-a"):
+            (tmp_path / folder / f"{name}{suffix}").touch()
+    outputs = [path.name.removesuffix(".out") for path in files_of([tmp_path / "out"])]
+    assert outputs == [path.name for path in files_of([tmp_path / "in"])]
+
+
+def test_a_run_of_explain_that_has_not_ended_is_refused(tmp_path):
+    written(tmp_path, "part-00000.csv", LINES)
+    written(tmp_path, JOURNAL, ['{"complete": false}'])
+    with pytest.raises(ConfigurationError, match="holds a part of what"):
+        read(tmp_path)
+    written(tmp_path, JOURNAL, ['{"complete": true}'])
+    assert len(read(tmp_path)[0]) == len(LINES)
 
 
 def test_half_a_gzip_file_is_refused(tmp_path):
