@@ -18,8 +18,8 @@ from support.documentation import commands, run_by
 from support.moto_sagemaker import sagemaker_door
 from support.patched_images import also, depot_of_user, patched
 from xgbpatch.aws import AwsRegion, RepositoryOptions
-from xgbpatch.aws import transform as aws_transform
 from xgbpatch.aws.s3 import S3, S3Location
+from xgbpatch.aws.sagemaker import TransformJobs
 from xgbpatch.cli import cli
 from xgbpatch.errors import AwsError, ConfigurationError
 from xgbpatch.explanation import files, transform
@@ -229,7 +229,7 @@ def test_an_interrupt_tells_how_to_stop_and_to_go_on(asked, bucket, monkeypatch)
     def interrupted(seconds):
         raise KeyboardInterrupt
 
-    jobs = aws_transform.TransformJobs(REGION)
+    jobs = TransformJobs(REGION)
     with pytest.raises(KeyboardInterrupt) as caught:
         transform.run(transform.prepare(wanted, S3()), jobs, S3(), Quiet(), sleep=interrupted)
     assert "the same command waits for it again" in caught.value.__notes__[0]

@@ -1,7 +1,7 @@
 """The one door to AWS: nothing else imports `boto3`, and none of its objects or errors leaves this package.
 
-SageMaker is in `xgbpatch.aws.sagemaker` and `xgbpatch.aws.transform`, S3 in `xgbpatch.aws.s3`: few commands ask
-them, and the others start without them.
+SageMaker is in `xgbpatch.aws.sagemaker`, S3 in `xgbpatch.aws.s3`: few commands ask them, and the others start without
+them.
 """
 
 from xgbpatch.aws.ecr import (

@@ -1,4 +1,5 @@
-"""What SageMaker in one account and region runs, or would run when asked: models, endpoints, jobs, pipelines."""
+"""SageMaker in one account and region: what it runs, or would run when asked (models, endpoints, jobs, pipelines); and
+batch transform jobs, which are started here."""
 
 from __future__ import annotations
 
@@ -277,3 +278,70 @@ def _references(texts: Sequence[str]) -> tuple[ImageReference, ...]:
         with suppress(ConfigurationError):
             references[ImageReference.parse(text)] = None
     return tuple(references)
+
+
+# Batch transform jobs, and the models that they need.
+
+
+@dataclass(frozen=True)
+class TransformJob:
+    """`status` is SageMaker's: InProgress, Completed, Failed, Stopping or Stopped; `reason` is why it failed."""
+
+    name: str
+    status: str
+    reason: str = ""
+
+    @property
+    def ended_badly(self) -> bool:
+        return self.status in ("Failed", "Stopped")
+
+
+class TransformJobs:
+    """Raises nothing but `AwsError`: botocore holds each request to the service's model before it is sent."""
+
+    def __init__(self, region: str) -> None:
+        self.region = region
+
+    def job(self, name: str) -> TransformJob | None:
+        """None where there is no such job."""
+        from botocore.exceptions import ClientError
+
+        with translated("sagemaker:DescribeTransformJob", name):
+            try:
+                answer = self._client.describe_transform_job(TransformJobName=name)
+            except ClientError as error:
+                if is_missing(error):
+                    return None
+                raise
+            return TransformJob(name, answer["TransformJobStatus"], answer.get("FailureReason", ""))
+
+    def start(self, model: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+        """Make the model and start the job; the model is gone again where the job was not started.
+
+        A model of that name is one that a killed run left, and is replaced.
+        """
+        self.delete_model(model["ModelName"])
+        with translated("sagemaker:CreateModel", model["ModelName"]):
+            self._client.create_model(**model)
+        try:
+            with translated("sagemaker:CreateTransformJob", job["TransformJobName"]):
+                self._client.create_transform_job(**job)
+        except BaseException:
+            self.delete_model(model["ModelName"])
+            raise
+
+    def delete_model(self, name: str) -> None:
+        """Silent where it is gone."""
+        from botocore.exceptions import ClientError
+
+        with translated("sagemaker:DeleteModel", name):
+            try:
+                self._client.delete_model(ModelName=name)
+            except ClientError as error:
+                if not is_missing(error):
+                    raise
+
+    @cached_property
+    def _client(self) -> SageMakerClient:
+        with translated("sagemaker", self.region):
+            return session(self.region).client("sagemaker", config=client_config())

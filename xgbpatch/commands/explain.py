@@ -199,7 +199,7 @@ def _transform(
     """The job of `--on sagemaker`: its name and status."""
     from xgbpatch.aws import require_region
     from xgbpatch.aws.s3 import S3
-    from xgbpatch.aws.transform import TransformJobs
+    from xgbpatch.aws.sagemaker import TransformJobs
     from xgbpatch.commands._context import connect_services
     from xgbpatch.errors import BaseImageError, ConfigurationError
     from xgbpatch.explanation import transform

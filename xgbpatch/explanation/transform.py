@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from xgbpatch.aws.s3 import S3, S3Location, S3Object
-from xgbpatch.aws.transform import TransformJob, TransformJobs
+from xgbpatch.aws.sagemaker import TransformJob, TransformJobs
 from xgbpatch.errors import AwsError, ConfigurationError
 from xgbpatch.explanation.places import objects_of, require_apart
 from xgbpatch.reference import ImageReference
