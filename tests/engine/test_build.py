@@ -55,10 +55,10 @@ def test_the_base_is_pinned_and_nothing_of_it_differs(builder, patched, base_of,
 
 def test_provenance_reads_back(patched, base_of, builder, version):
     built = patched(version)
-    made = provenance.read(built.image.labels)
-    assert made.base_digest == builder.engine.image(base_of(version)).id
-    assert made.version == version
-    assert built.reference.tag == f"{version}-{made.base_digest[7:19]}-{made.spec_digest[7:15]}"
+    origin = provenance.read(built.image.labels)
+    assert origin.base_digest == builder.engine.image(base_of(version)).id
+    assert origin.version == version
+    assert built.reference.tag == f"{version}-{origin.base_digest[7:19]}-{origin.spec_digest[7:15]}"
     for name in ("multi-models", "accept-bind-to-port"):
         assert built.image.labels[f"com.amazonaws.sagemaker.capabilities.{name}"] == "true"
 

@@ -60,8 +60,8 @@ def base(pushed_base, version):
 @pytest.fixture(scope="module")
 def assembled(services, spec, base, target):
     """What the engine-free builder put into the registry."""
-    made = RegistryBuilder(services).define(spec, base)
-    return RegistryBuilder(services).build(made, target.reference(str(made.reference)))
+    definition = RegistryBuilder(services).define(spec, base)
+    return RegistryBuilder(services).build(definition, target.reference(str(definition.reference)))
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,9 @@ def pulled(engine, assembled):
 @pytest.fixture(scope="module")
 def built(builder, spec):
     """The engine's own, on the same base by the same digest."""
-    made = build_spec(replace(builder, created=MOMENT), spec)
-    yield made
-    builder.engine.remove(made.reference)
+    result = build_spec(replace(builder, created=MOMENT), spec)
+    yield result
+    builder.engine.remove(result.reference)
     builder.engine.remove(spec.base_image.pinned)
 
 
@@ -116,13 +116,13 @@ def test_the_same_tag(assembled, built):
 
 
 def test_building_again_sends_nothing_and_another_image_is_refused(services, spec, base, target, assembled):
-    made = RegistryBuilder(services).define(spec, base)
+    definition = RegistryBuilder(services).define(spec, base)
     before = target.writes()
-    again = RegistryBuilder(services).build(made, target.reference(str(made.reference)))
+    again = RegistryBuilder(services).build(definition, target.reference(str(definition.reference)))
     assert (again.up_to_date, again.reference, target.writes()) == (True, assembled.reference, before)
     other = RegistryBuilder(services).define(replace(spec, environment=()), base)
     with pytest.raises(RegistryError, match="already holds another image"):
-        RegistryBuilder(services).build(other, target.reference(str(made.reference)))
+        RegistryBuilder(services).build(other, target.reference(str(definition.reference)))
 
 
 def test_pushing_the_engines_image_to_the_tag_of_the_others_is_up_to_date(

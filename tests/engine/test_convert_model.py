@@ -66,8 +66,8 @@ def test_the_code_of_a_pickle_can_do_nothing_but_answer(base_of, tmp_path):
         base_of("1.5-1"),
     )
     assert done.returncode == 17, done.stderr
-    found = json.loads(done.stderr[done.stderr.index("{") : done.stderr.index("}") + 1])
-    assert found == {"user": 65534, "interfaces": ["lo"], "written": [], "capabilities": ["0" * 16]}
+    document = json.loads(done.stderr[done.stderr.index("{") : done.stderr.index("}") + 1])
+    assert document == {"user": 65534, "interfaces": ["lo"], "written": [], "capabilities": ["0" * 16]}
     assert not (tmp_path / "out.json").exists()
 
 

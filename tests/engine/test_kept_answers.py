@@ -14,9 +14,9 @@ TAKERS = {"facts": container.inspect, "inventory": container.list_files}
 
 @pytest.fixture(scope="module")
 def image(engine, base_of):
-    found = engine.image(base_of("1.5-1"))
-    assert found is not None
-    return found
+    image = engine.image(base_of("1.5-1"))
+    assert image is not None
+    return image
 
 
 @pytest.fixture(scope="module", params=TAKERS)

@@ -302,12 +302,12 @@ def test_signal_keeps_its_exit_code_where_the_container_cannot_be_removed(client
         )
         ids = until_started(client, process)
         process.send_signal(number)
-        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+        _, stderr = process.communicate(timeout=DEADLINE_SECONDS)
     try:
-        assert process.returncode == code, said
-        assert "xgbpatch: interrupted" in said
-        assert f'container "{ids[0][:12]}" could not be removed' in said
-        assert "Traceback" not in said
+        assert process.returncode == code, stderr
+        assert "xgbpatch: interrupted" in stderr
+        assert f'container "{ids[0][:12]}" could not be removed' in stderr
+        assert "Traceback" not in stderr
         sweep()
         until_gone(client, ids)
     finally:

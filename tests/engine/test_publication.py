@@ -87,18 +87,18 @@ def containerd_engine():
         yield connected
 
 
-def parcel(image, plain, **more):
+def push_request(image, plain, **more):
     return PushRequest(image, plain.reference("team/model:1.0"), **more)
 
 
 def remote(reference):
-    found = Registry(Keychain()).find(reference)
-    return found.digest if found else None
+    manifest = Registry(Keychain()).find(reference)
+    return manifest.digest if manifest else None
 
 
 def test_pushed_image_pulls_back_as_the_same(engine, plain, make_image, publisher):
     image = make_image(MADE)
-    pushed = publisher.push(parcel(image, plain))
+    pushed = publisher.push(push_request(image, plain))
     assert (pushed.up_to_date, pushed.repaired) == (False, False)
     api = docker.APIClient()
     api.pull(pushed.reference.name, tag=pushed.reference.digest)
@@ -109,7 +109,7 @@ def test_pushed_image_pulls_back_as_the_same(engine, plain, make_image, publishe
 
 def test_push_leaves_the_local_names_as_they_were(engine, plain, make_image, services):
     image = make_image()
-    push(engine, parcel(image, plain, aliases=("prod",)), services)
+    push(engine, push_request(image, plain, aliases=("prod",)), services)
     assert engine.image(image.id).tags == image.tags
 
 
@@ -118,7 +118,7 @@ def test_name_that_the_user_gave_another_image_comes_back(engine, plain, make_im
     taken = plain.reference("team/model:1.0")
     engine.tag(other.id, taken)
     try:
-        publisher.push(parcel(image, plain))
+        publisher.push(push_request(image, plain))
         assert engine.image(taken).id == other.id
     finally:
         engine.remove(taken)
@@ -126,9 +126,9 @@ def test_name_that_the_user_gave_another_image_comes_back(engine, plain, make_im
 
 def test_same_image_again_sends_nothing(plain, make_image, publisher, lines):
     image = make_image(MADE)
-    first = publisher.push(parcel(image, plain, aliases=("prod",)))
+    first = publisher.push(push_request(image, plain, aliases=("prod",)))
     before = plain.writes()
-    second = publisher.push(parcel(image, plain, aliases=("prod",)))
+    second = publisher.push(push_request(image, plain, aliases=("prod",)))
     assert second == replace(first, up_to_date=True)
     assert before > 0
     assert plain.writes() == before
@@ -136,25 +136,25 @@ def test_same_image_again_sends_nothing(plain, make_image, publisher, lines):
 
 
 def test_labels_alone_make_no_rebuild_of_the_same_image(plain, make_image, publisher):
-    first = publisher.push(parcel(make_image(MADE, b"one"), plain))
+    first = publisher.push(push_request(make_image(MADE, b"one"), plain))
     with pytest.raises(RegistryError, match="its layers are others"):
-        publisher.push(parcel(make_image(MADE, b"two"), plain))
+        publisher.push(push_request(make_image(MADE, b"two"), plain))
     assert remote(plain.reference("team/model:1.0")) == first.reference.digest
 
 
 @pytest.mark.parametrize("changed", [BASE_DIGEST, PATCH_DIGEST, SPEC_DIGEST])
 def test_tag_that_holds_another_image_is_refused_and_stays(plain, make_image, publisher, changed):
-    first = publisher.push(parcel(make_image(MADE), plain))
+    first = publisher.push(push_request(make_image(MADE), plain))
     labels = {label: value for label, value in MADE.items() if label != changed}
     with pytest.raises(RegistryError, match="already holds another image") as caught:
-        publisher.push(parcel(make_image(labels), plain, aliases=("prod",)))
+        publisher.push(push_request(make_image(labels), plain, aliases=("prod",)))
     assert "--tag" in caught.value.next_step
     assert remote(plain.reference("team/model:1.0")) == first.reference.digest
     assert plain.tags("team/model") == ["1.0"]
 
 
 def test_alias_moves_to_the_image_pushed_last(plain, make_image, publisher):
-    publisher.push(parcel(make_image(), plain, aliases=("prod",)))
+    publisher.push(push_request(make_image(), plain, aliases=("prod",)))
     second = publisher.push(PushRequest(make_image(), plain.reference("team/model:2.0"), aliases=("prod", "next")))
     assert {remote(plain.reference(f"team/model:{tag}")) for tag in ("2.0", "prod", "next")} == {
         second.reference.digest
@@ -176,22 +176,22 @@ def test_alias_that_moves_remembers_where_it_was_for_a_rollback(plain, make_imag
 @pytest.mark.parametrize("name", ["prod.previous", "prod.withdrawn"])
 def test_memory_of_an_alias_is_refused_as_one_before_anything_is_sent(plain, make_image, publisher, name):
     with pytest.raises(ConfigurationError, match="keeps what the alias named before"):
-        publisher.push(parcel(make_image(), plain, aliases=(name,)))
+        publisher.push(push_request(make_image(), plain, aliases=(name,)))
     assert plain.writes() == 0
 
 
 def test_version_tag_of_another_image_does_not_move_as_an_alias(plain, make_image, publisher):
     tag = "3.2-0-222222222222-11111111"
-    made = publisher.push(PushRequest(make_image(MADE), plain.reference(f"team/model:{tag}")))
+    pushed = publisher.push(PushRequest(make_image(MADE), plain.reference(f"team/model:{tag}")))
     with pytest.raises(ConfigurationError, match="version tag"):
-        publisher.push(parcel(make_image(), plain, aliases=(tag,)))
-    assert remote(plain.reference(f"team/model:{tag}")) == made.reference.digest
+        publisher.push(push_request(make_image(), plain, aliases=(tag,)))
+    assert remote(plain.reference(f"team/model:{tag}")) == pushed.reference.digest
 
 
 def test_alias_moves_although_the_image_is_up_to_date(plain, make_image, publisher):
     image = make_image()
-    publisher.push(parcel(image, plain))
-    pushed = publisher.push(parcel(image, plain, aliases=("prod",)))
+    publisher.push(push_request(image, plain))
+    pushed = publisher.push(push_request(image, plain, aliases=("prod",)))
     assert pushed.up_to_date
     assert remote(plain.reference("team/model:prod")) == pushed.reference.digest
 
@@ -199,7 +199,7 @@ def test_alias_moves_although_the_image_is_up_to_date(plain, make_image, publish
 def test_oci_manifest_is_repaired_before_the_tag_exists(containerd_engine, plain, make_image, services):
     image = make_image()
     publisher = Publisher(containerd_engine, services)
-    pushed = publisher.push(parcel(image, plain, aliases=("prod",)))
+    pushed = publisher.push(push_request(image, plain, aliases=("prod",)))
     stored = Registry(Keychain()).manifest(plain.reference("team/model:1.0"))
     assert pushed.repaired
     assert manifest.complaints(stored) == ()
@@ -210,13 +210,13 @@ def test_oci_manifest_is_repaired_before_the_tag_exists(containerd_engine, plain
 
 
 def test_throw_away_tag_that_the_registry_cannot_remove_is_told(containerd_engine, plain, make_image, services, lines):
-    Publisher(containerd_engine, services).push(parcel(make_image(), plain))
+    Publisher(containerd_engine, services).push(push_request(make_image(), plain))
     assert any("could not remove the tag" in line and INCOMING in line for line in lines.lines)
 
 
 def test_gate_switched_off_lets_the_oci_manifest_through(containerd_engine, plain, make_image, services):
     publisher = Publisher(containerd_engine, services)
-    pushed = publisher.push(parcel(make_image(), plain, manifest_gate=False))
+    pushed = publisher.push(push_request(make_image(), plain, manifest_gate=False))
     stored = Registry(Keychain()).manifest(pushed.reference)
     assert not pushed.repaired
     assert stored.media_type == manifest.OCI_MANIFEST
@@ -227,8 +227,8 @@ def test_oci_manifest_that_already_stands_under_the_tag_is_repaired_there(
 ):
     image = make_image()
     publisher = Publisher(containerd_engine, services)
-    publisher.push(parcel(image, plain, manifest_gate=False))
-    pushed = publisher.push(parcel(image, plain))
+    publisher.push(push_request(image, plain, manifest_gate=False))
+    pushed = publisher.push(push_request(image, plain))
     assert (pushed.up_to_date, pushed.repaired) == (True, True)
     stored = Registry(Keychain()).manifest(plain.reference("team/model:1.0"))
     assert manifest.complaints(stored) == ()
@@ -239,7 +239,7 @@ def test_layers_that_sagemaker_cannot_take_never_reach_the_tag(plain, make_image
     with ZstdEngine.connect() as engine:
         publisher = Publisher(engine, services)
         with pytest.raises(RegistryError, match="zstd") as caught:
-            publisher.push(parcel(image, plain, aliases=("prod",)))
+            publisher.push(push_request(image, plain, aliases=("prod",)))
     assert "gzip" in caught.value.next_step
     assert [tag for tag in plain.tags("team/model") if not tag.startswith(INCOMING)] == []
     assert engine_names(image) == image.tags
@@ -254,7 +254,7 @@ def test_push_refused_by_registry_leaves_no_name_anywhere(engine, tmp_path, make
     image = make_image()
     with registry(tmp_path, Kind(readonly=True)) as readonly:
         with pytest.raises(RegistryError, match="could not push"):
-            publisher.push(parcel(image, readonly))
+            publisher.push(push_request(image, readonly))
         assert readonly.tags("team/model") == []
     assert engine.image(image.id).tags == image.tags
 
@@ -262,7 +262,7 @@ def test_push_refused_by_registry_leaves_no_name_anywhere(engine, tmp_path, make
 def test_image_without_a_name_is_refused_before_anything_is_sent(engine, plain, make_image, publisher):
     image = make_image()
     with pytest.raises(ConfigurationError, match="has no name"):
-        publisher.push(parcel(replace(image, tags=()), plain))
+        publisher.push(push_request(replace(image, tags=()), plain))
     assert plain.writes() == 0
 
 
@@ -278,5 +278,5 @@ def test_missing_ecr_repository_is_created_before_the_push(aws, make_image, publ
     with pytest.raises(RegistryError):  # moto keeps repositories, and no registry answers under this name
         publisher.push(PushRequest(make_image(), destination, options=RepositoryOptions(immutable_tags=True)))
     ecr = boto3.client("ecr", region_name="eu-north-1")
-    made = ecr.describe_repositories(repositoryNames=["xgbpatch/new"])["repositories"]
-    assert [repository["imageTagMutability"] for repository in made] == ["IMMUTABLE"]
+    repositories = ecr.describe_repositories(repositoryNames=["xgbpatch/new"])["repositories"]
+    assert [repository["imageTagMutability"] for repository in repositories] == ["IMMUTABLE"]

@@ -121,9 +121,9 @@ def test_image_that_cosign_does_not_sign_stands_and_is_told(plain, make_image, m
     done = xgbpatch("push", named(image), "--registry", plain.host, "--sign", *(["--json"] if as_json else []))
     assert done.returncode == 15
     assert "no identity" in done.stderr
-    told = json.loads(done.stdout)["pushed"][0]["reference"] if as_json else done.stdout.strip()
+    printed = json.loads(done.stdout)["pushed"][0]["reference"] if as_json else done.stdout.strip()
     there = Registry(Keychain()).head(plain.reference(named(image)))
-    assert told == f"{plain.host}/{named(image).split(':')[0]}@{there.digest}"
+    assert printed == f"{plain.host}/{named(image).split(':')[0]}@{there.digest}"
 
 
 def test_registry_with_tls_and_dockers_login(guarded, make_image, tmp_path, monkeypatch):

@@ -14,11 +14,11 @@ from xgbpatch.registry.client import load_image
 def test_an_image_that_the_engine_built_is_moved_as_well(repositories, engine, everything):
     """Its layer is another blob than the registry builder's; all else of the result is the same."""
     base = repositories.publish(replace(OLD, patches=RUN_ID))  # an image of this run alone: the engine may serve others
-    made = repositories.defined(base, **everything)
-    destination = repositories.images.with_tag(made.reference.tag)
+    definition = repositories.defined(base, **everything)
+    destination = repositories.images.with_tag(definition.reference.tag)
     pulled = engine.pull(base, None, Silent())
     try:
-        with dockerfile.packed_context(dockerfile.of_definition(made), made.patch) as stream:
+        with dockerfile.packed_context(dockerfile.of_definition(definition), definition.patch) as stream:
             built = engine.build(stream, "linux/amd64", Silent())
         engine.tag(built.id, destination)
         image = destination.with_digest(engine.push(destination, None, Silent()))

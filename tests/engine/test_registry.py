@@ -38,8 +38,8 @@ def test_manifest_and_configuration_are_read_over_tls_with_a_password(trusted, s
     assert registry.manifest(reference) == manifest
     assert manifest.config.digest == image.id
     assert registry.config(reference, manifest)["config"]["Labels"] == {"made": "here"}
-    seen = registry.head(reference)
-    assert (seen.digest, seen.media_type, seen.size) == (
+    head = registry.head(reference)
+    assert (head.digest, head.media_type, head.size) == (
         reference.digest, oci_manifest.DOCKER_MANIFEST, len(manifest.content),
     )  # fmt: skip
 

@@ -134,11 +134,11 @@ def test_layers_tell_what_running_tells(field: str, from_layers: Facts, from_run
 def test_layers_tell_the_tree_that_a_container_has(
     engine: Engine, image: LocalImage, saved: Saved, from_layers: Facts, cache: Path
 ):
-    found = engine.run(Run(image.id, ("-c", "find /t -printf '%p %y %m %l\\n'"), entrypoint=("/bin/sh",))).stdout
+    listing = engine.run(Run(image.id, ("-c", "find /t -printf '%p %y %m %l\\n'"), entrypoint=("/bin/sh",))).stdout
     layers = [
         inspection_layers.load_layer(saved, layer, cache / "layers", Silent()) for layer in reversed(saved.image.layers)
     ]
-    assert sorted(_lines(FileTree(tuple(layers)), "/t")) == sorted(line.rstrip() for line in found.splitlines())
+    assert sorted(_lines(FileTree(tuple(layers)), "/t")) == sorted(line.rstrip() for line in listing.splitlines())
 
 
 def _lines(tree: FileTree, path: str) -> Iterator[str]:
@@ -180,11 +180,11 @@ print(json.dumps(sorted(found.stdout.decode().splitlines())))
 
 def test_packages_beside_the_base_are_complained_of_as_pip_does(engine: Engine, image: LocalImage, from_running: Facts):
     files = {f"{name}-1.0.dist-info": _metadata(name, requires) for name, requires in ADDED.items()}
-    said = json.loads(run_python(engine, image.id, _CHECK % json.dumps(files)))
+    complaints = json.loads(run_python(engine, image.id, _CHECK % json.dumps(files)))
     site = "/opt/xgbpatch/packages/lib/python3.12/site-packages"
     patch = Patch(tuple(PatchFile(f"{site}/{name}/METADATA", text.encode()) for name, text in files.items()), {})
     told = verify.added_complaints(from_running, patch)
-    assert sorted({*told, *(from_running.complaints or ())}) == said
+    assert sorted({*told, *(from_running.complaints or ())}) == complaints
     assert len(told) >= 3, "pandas, the missing thing and slicer"
 
 

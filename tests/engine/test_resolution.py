@@ -167,13 +167,13 @@ def test_a_local_base_needs_an_engine(registry):
 
 
 def test_the_official_image_is_asked_for_at_its_own_registry():
-    asked = []
+    calls = []
 
     class Refusing(Registry):
         def head(self, reference):
-            asked.append(reference)
+            calls.append(reference)
 
     with pytest.raises(BaseImageError, match="there is no image") as caught:
         resolve(Spec("3.2-0", "eu-west-1"), Refusing(lambda reference: None))
-    assert asked == [image_uri("3.2-0", "eu-west-1")]
+    assert calls == [image_uri("3.2-0", "eu-west-1")]
     assert 'version "3.2-0" in "eu-west-1"' in caught.value.next_step

@@ -259,15 +259,15 @@ def test_costs_are_measured_at_load_where_a_key_of_ours_is_selected(tmp_path, mo
 
 def test_a_refusal_is_found_out_once(tmp_path, monkeypatch):
     served = explaining.serve(tmp_path, "regression")
-    asked = []
+    calls = []
     refuse = NotExplained(400, "for a reason")
 
     def refusing(*_):
-        asked.append(1)
+        calls.append(1)
         raise refuse
 
     monkeypatch.setattr(values, "methods", refusing)
     for _ in range(3):
         with pytest.raises(NotExplained, match="for a reason"):
             served.explain(zoo.inputs(rows=1).astype(np.float32))
-    assert asked == [1]
+    assert calls == [1]

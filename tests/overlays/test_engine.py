@@ -32,15 +32,15 @@ def choice():
 
 def counted(monkeypatch):
     """The list of row counts that oneDAL is asked for."""
-    asked = []
+    calls = []
     margins = engine.OnedalModel.margins
 
     def counting(self, rows):
-        asked.append(len(rows))
+        calls.append(len(rows))
         return margins(self, rows)
 
     monkeypatch.setattr(engine.OnedalModel, "margins", counting)
-    return asked
+    return calls
 
 
 @pytest.mark.parametrize("form", ["csv", "libsvm"])
@@ -50,9 +50,9 @@ def test_onedal_answers_with_the_bases_bytes(server, monkeypatch, name, form):
     plain = server(name).post(body, content_type="text/" + form)
     endpoint = server(name, **ENGINE)
     assert (choice().engine, plain.status_code) == ("daal4py", 200), choice().reason
-    asked = counted(monkeypatch)
+    calls = counted(monkeypatch)
     assert endpoint.post(body, content_type="text/" + form).data == plain.data
-    assert set(asked) == {40}
+    assert set(calls) == {40}
 
 
 @pytest.mark.parametrize("name", ACCELERATED)
@@ -63,9 +63,9 @@ def test_requests_at_the_thresholds_keep_the_bases_bytes(server, monkeypatch, na
     rows = np.where(np.abs(rows) > 1e30, np.nan, rows)
     body = zoo.csv(np.random.RandomState(1).permutation(rows))
     ours = server(name, **ENGINE)
-    asked = counted(monkeypatch)
+    calls = counted(monkeypatch)
     answered = ours.post(body).data
-    assert asked
+    assert calls
     assert answered == server(name).post(body).data
 
 
@@ -213,21 +213,21 @@ def test_narrow_requests_are_the_boosters(server, monkeypatch, body):
     """xgboost 3 predicts two dense rows that are too narrow as if their absent cells were no missing ones."""
     plain = server("missing").post(body).data
     endpoint = server("missing", **ENGINE)
-    asked = counted(monkeypatch)
+    calls = counted(monkeypatch)
     assert endpoint.post(body).data == plain
-    assert asked == []
+    assert calls == []
 
 
 def test_huge_requests_are_the_boosters(server, monkeypatch):
     x = zoo.inputs(rows=12)
     plain = server("regression").post(zoo.csv(x)).data
     endpoint = server("regression", **ENGINE)
-    asked = counted(monkeypatch)
+    calls = counted(monkeypatch)
     assert endpoint.post(zoo.csv(x)).data == plain
-    assert asked == [12]
+    assert calls == [12]
     monkeypatch.setattr(accelerator, "DENSE", 12 * zoo.FEATURES * 4 - 1)
     assert endpoint.post(zoo.csv(x)).data == plain
-    assert asked == [12]
+    assert calls == [12]
 
 
 def test_ensemble_members_are_all_accelerated(server, monkeypatch):
@@ -235,9 +235,9 @@ def test_ensemble_members_are_all_accelerated(server, monkeypatch):
     models = ("binary", "binary-base-score", "dart-binary")
     plain = server(*models).post(body).data
     endpoint = server(*models, **ENGINE)
-    asked = counted(monkeypatch)
+    calls = counted(monkeypatch)
     assert endpoint.post(body).data == plain
-    assert asked == [7, 7, 7]
+    assert calls == [7, 7, 7]
 
 
 def test_the_booster_is_left_as_it_was(server):

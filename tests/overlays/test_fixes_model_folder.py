@@ -103,8 +103,8 @@ def test_model_files(tmp_path, caplog, form):
     assert needed("model-files", LOADING)
     model, _ = serve_utils.get_loaded_booster(str(tmp_path), True)
     assert np.array_equal(predicted(model), predicted(booster))
-    found = files.contents(str(tmp_path))
-    assert (set(found.models), set(found.others)) == ({"xgboost-model"}, names | {".xgbpatch.zip"})
+    contents = files.contents(str(tmp_path))
+    assert (set(contents.models), set(contents.others)) == ({"xgboost-model"}, names | {".xgbpatch.zip"})
     line = passed_over(caplog)
     assert ".xgbpatch.zip" not in line
     assert f"and {len(names) - 10} more" in line

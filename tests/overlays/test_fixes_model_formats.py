@@ -59,26 +59,26 @@ def test_the_version_in_a_pickle_is_read_of_every_protocol(tmp_path, protocol):
 @pytest.mark.parametrize("fixes", [("model-formats",), ("model-missing", "model-formats", "model-files")], ids=str)
 def test_the_binary_form_is_named_with_who_wrote_it(tmp_path, fixes):
     (tmp_path / "xgboost-model").write_bytes(BINF)
-    said = refusal(tmp_path, *fixes)
-    assert "the binary format that xgboost wrote before 3.1 (here by 1.5) and no longer reads" in said
-    assert CONVERTED.format("", "booster.") in said
+    reason = refusal(tmp_path, *fixes)
+    assert "the binary format that xgboost wrote before 3.1 (here by 1.5) and no longer reads" in reason
+    assert CONVERTED.format("", "booster.") in reason
 
 
 @pytest.mark.skipif(zoo.XGBOOST < (3, 1), reason="it reads pickles of older ones")
 @pytest.mark.parametrize("raw", [b"CONFIG-offset:", b'{"Config":{"learner":{}},"Model":{}}'], ids=["1.2", "1.5"])
 def test_an_old_pickle_is_named(tmp_path, raw):
     (tmp_path / "xgboost-model").write_bytes(pickle.dumps(Old(raw), protocol=4))
-    said = refusal(tmp_path)
-    assert "is a pickle that it does not load" in said
-    assert CONVERTED.format(" --unpickle", "pickle.load(file).") in said
+    reason = refusal(tmp_path)
+    assert "is a pickle that it does not load" in reason
+    assert CONVERTED.format(" --unpickle", "pickle.load(file).") in reason
 
 
 @pytest.mark.parametrize("name", ["xgboost-model", "classifier.pkl"])
 def test_an_estimator_alone_is_told_from_a_booster(tmp_path, name):
     (tmp_path / name).write_bytes(ESTIMATOR)
-    said = refusal(tmp_path, "model-files", "model-formats")
-    assert "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster" in said
-    assert CONVERTED.format(" --unpickle", "model.get_booster().").replace("xgboost-model", name, 1) in said
+    reason = refusal(tmp_path, "model-files", "model-formats")
+    assert "is a pickle of an estimator of xgboost.sklearn, where the server takes a booster" in reason
+    assert CONVERTED.format(" --unpickle", "model.get_booster().").replace("xgboost-model", name, 1) in reason
 
 
 @pytest.mark.skipif(not (1, 6) <= zoo.XGBOOST < (3, 1), reason="others do not choose by name, or read no binary form")
@@ -90,9 +90,9 @@ def test_the_binary_form_under_the_name_of_another(tmp_path):
 @pytest.mark.skipif(zoo.XGBOOST >= (1, 6), reason="it reads UBJSON")
 def test_ubjson_before_there_was_any(tmp_path):
     (tmp_path / "xgboost-model").write_bytes(UBJ)
-    said = refusal(tmp_path)
-    assert f"was written by xgboost 1.7, and this image has {xgboost.__version__}" in said
-    assert "does not read its format, UBJSON: serve it with an image of at least that version" in said
+    reason = refusal(tmp_path)
+    assert f"was written by xgboost 1.7, and this image has {xgboost.__version__}" in reason
+    assert "does not read its format, UBJSON: serve it with an image of at least that version" in reason
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "binary"])
@@ -146,9 +146,9 @@ def test_a_linear_model_that_does_not_say_its_rounds(tmp_path, objective):
 def test_a_newer_json_that_fails(tmp_path):
     newer = (zoo.XGBOOST[0], zoo.XGBOOST[1] + 1)
     _misshapen(tmp_path, (*newer, 0))
-    said = refusal(tmp_path, "model-missing", "model-formats")
-    assert "was written by xgboost {}.{}, and this image has".format(*newer) in said
-    assert "which does not read it: serve it with an image of at least that version" in said
+    reason = refusal(tmp_path, "model-missing", "model-formats")
+    assert "was written by xgboost {}.{}, and this image has".format(*newer) in reason
+    assert "which does not read it: serve it with an image of at least that version" in reason
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -95,9 +95,9 @@ SOFTPROB = {"objective": "multi:softprob", "num_class": "3", "eval_metric": "auc
 
 @pytest.mark.parametrize("objective", ["multi:softprob", "multi:softmax"])
 def test_auc_of_classes(trainer, objective):
-    asked = job(CLASSES, validation=False, **dict(SOFTPROB, objective=objective))
-    refused(trainer.run(asked), "'auc'")
-    outcome = trainer.run(asked, "metrics")
+    training_job = job(CLASSES, validation=False, **dict(SOFTPROB, objective=objective))
+    refused(trainer.run(training_job), "'auc'")
+    outcome = trainer.run(training_job, "metrics")
     if XGBOOST < (1, 4):
         refused(outcome, "'auc'", "xgboost 1.", "label size predict size not match")
         return
@@ -114,9 +114,9 @@ NATIVE = ["auc", "error@0.7", "error@0.70001", "map@3", "map@3-", "ndcg@5", "ndc
 @pytest.mark.parametrize("objective", ["reg:logistic", "binary:logistic"])
 def test_metrics_that_the_base_refuses_are_xgboosts(trainer, objective):
     label = (CLASSES > 0).astype(float)
-    asked = job(label, objective=objective, eval_metric=",".join(NATIVE))
-    refused(trainer.run(asked))
-    outcome = done(trainer.run(asked, "metrics"))
+    training_job = job(label, objective=objective, eval_metric=",".join(NATIVE))
+    refused(trainer.run(training_job))
+    outcome = done(trainer.run(training_job, "metrics"))
     _, history = alone(label, {"objective": objective, "eval_metric": NATIVE})
     for name, values in history["validation"].items():
         assert printed(outcome, "validation-" + name) == pytest.approx(values, abs=1.1e-5)
@@ -207,9 +207,11 @@ def test_early_stopping_goes_by_a_metric_that_xgboost_knows(trainer, name):
 @pytest.mark.skipif(not KNOWS_QUANTILES, reason="xgboost 2.0 and later")
 @pytest.mark.parametrize("alpha", ["0.8", "[0.1, 0.5, 0.9]", "0.1,0.5,0.9", "(0.1, 0.5, 0.9)"])
 def test_quantiles(trainer, alpha):
-    asked = job(AMOUNTS, objective="reg:quantileerror", quantile_alpha=alpha, eval_metric="quantile", max_depth="3")
-    refused(trainer.run(asked, "metrics"))
-    outcome = done(trainer.run(asked, "metrics", "objectives"))
+    training_job = job(
+        AMOUNTS, objective="reg:quantileerror", quantile_alpha=alpha, eval_metric="quantile", max_depth="3"
+    )
+    refused(trainer.run(training_job, "metrics"))
+    outcome = done(trainer.run(training_job, "metrics", "objectives"))
     levels = [float(part.strip(" []()")) for part in alpha.split(",")]
     own, history = alone(AMOUNTS, {"objective": "reg:quantileerror", "quantile_alpha": levels, "max_depth": 3})
     assert printed(outcome, "validation-quantile") == pytest.approx(history["validation"]["quantile"], abs=1.1e-5)
@@ -293,12 +295,15 @@ def test_a_second_job_is_not_asked_about_the_first(monkeypatch):
 
 @pytest.mark.skipif(not KNOWS_QUANTILES, reason="xgboost 2.0 and later")
 def test_quantiles_that_cannot_be(trainer):
-    asked = {"objective": "reg:quantileerror"}
-    refused(trainer.run(job(AMOUNTS, **asked), "objectives"), "quantile_alpha")
-    refused(trainer.run(job(AMOUNTS, quantile_alpha="1.5", **asked), "objectives"), "must be in the range [0.0, 1.0]")
-    folds = job(AMOUNTS, quantile_alpha="0.1,0.9", _kfold="3", **asked)
+    hyperparameters = {"objective": "reg:quantileerror"}
+    refused(trainer.run(job(AMOUNTS, **hyperparameters), "objectives"), "quantile_alpha")
+    refused(
+        trainer.run(job(AMOUNTS, quantile_alpha="1.5", **hyperparameters), "objectives"),
+        "must be in the range [0.0, 1.0]",
+    )
+    folds = job(AMOUNTS, quantile_alpha="0.1,0.9", _kfold="3", **hyperparameters)
     refused(trainer.run(folds, "objectives"), "_kfold does not go with a model of 2 outputs")
-    one = trainer.run(job(AMOUNTS, quantile_alpha="0.1", _kfold="2", **asked), "objectives")
+    one = trainer.run(job(AMOUNTS, quantile_alpha="0.1", _kfold="2", **hyperparameters), "objectives")
     assert len(done(one).models) == 2
 
 
@@ -308,16 +313,16 @@ UNKNOWN = ("poisson", "rank-ndcg", "quantile", "quantiles", "two-targets")
 @pytest.mark.parametrize("name", [name for name in UNKNOWN if name in zoo.SPECIMENS])
 def test_selectable_inference_of_any_objective(server, monkeypatch, tmp_path, name):
     model = zoo.save(zoo.SPECIMENS[name], tmp_path, name)
-    asked = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_score,probability"}
+    hyperparameters = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_score,probability"}
     x = zoo.inputs(zoo.SPECIMENS[name].missing, rows=4)
-    assert server(model, **asked).post(zoo.csv(x)).status_code == 500
-    binary = server("binary", **asked).post(zoo.csv(x)).data
+    assert server(model, **hyperparameters).post(zoo.csv(x)).status_code == 500
+    binary = server("binary", **hyperparameters).post(zoo.csv(x)).data
     plain = json.loads(server(model).post(zoo.csv(x), accept="application/json").data)
     scores = [record["score"] for record in plain["predictions"]]
     for owner, hooked in ((serve_utils, "get_selected_predictions"), (hyperparameter_validation, "initialize")):
         monkeypatch.setattr(owner, hooked, getattr(owner, hooked))  # and so put back
     objectives.install_objectives()
-    endpoint = server(model, **asked)
+    endpoint = server(model, **hyperparameters)
     answer = {kind: endpoint.post(zoo.csv(x), accept=kind).data for kind in ("text/csv", "application/json", RECORDIO)}
     records = json.loads(answer["application/json"].decode())["predictions"]
     assert [record["predicted_score"] for record in records] == scores
@@ -327,7 +332,7 @@ def test_selectable_inference_of_any_objective(server, monkeypatch, tmp_path, na
     first.ParseFromString(frame)
     sent = first.label["predicted_score"].float32_tensor.values
     assert list(sent) == np.ravel(scores[0]).tolist()
-    assert server("binary", **asked).post(zoo.csv(x)).data == binary
+    assert server("binary", **hyperparameters).post(zoo.csv(x)).data == binary
 
 
 def bounded(rows):
@@ -339,11 +344,15 @@ def bounded(rows):
 
 @pytest.mark.parametrize("folds", [{}, {"_kfold": "2"}], ids=["plain", "folds"])
 def test_lifetimes_are_trained_on(trainer, folds):
-    asked = {"objective": "survival:aft", "aft_loss_distribution": "logistic", "aft_loss_distribution_scale": "0.8"}
-    assert trainer.run(job(LIFETIMES, **asked)).code == 1
-    outcome = done(trainer.run(job(LIFETIMES, **dict(asked, **folds)), "objectives"))
+    hyperparameters = {
+        "objective": "survival:aft",
+        "aft_loss_distribution": "logistic",
+        "aft_loss_distribution_scale": "0.8",
+    }
+    assert trainer.run(job(LIFETIMES, **hyperparameters)).code == 1
+    outcome = done(trainer.run(job(LIFETIMES, **dict(hyperparameters, **folds)), "objectives"))
     if not folds:
-        own, history = alone(LIFETIMES, asked, prepare=bounded)
+        own, history = alone(LIFETIMES, hyperparameters, prepare=bounded)
         assert printed(outcome, "validation-aft-nloglik") == pytest.approx(
             history["validation"]["aft-nloglik"], abs=1e-4
         )
@@ -366,8 +375,8 @@ def unlike(label):
 
 
 def early(booster, **more):
-    asked = {"objective": "reg:squarederror", "eval_metric": "rmse", "early_stopping_rounds": "3"}
-    return job(unlike(AMOUNTS), rounds=20, **dict(asked, **STOPPED[booster], **more))
+    hyperparameters = {"objective": "reg:squarederror", "eval_metric": "rmse", "early_stopping_rounds": "3"}
+    return job(unlike(AMOUNTS), rounds=20, **dict(hyperparameters, **STOPPED[booster], **more))
 
 
 @pytest.mark.parametrize("name", STOPPED)
@@ -397,19 +406,19 @@ def test_trees_with_vector_leaves_stop_early(trainer):
 
 def test_folds_without_an_objective(trainer):
     folds = dict(STOPPED["gblinear"], _kfold="2", early_stopping_rounds="3")
-    asked = job(unlike(AMOUNTS), rounds=20, **folds)
-    assert trainer.run(asked).code == 1
-    assert len(done(trainer.run(asked, "early-stopping")).models) == 2
-    asked.hyperparameters["eval_metric"] = "rmse"
+    training_job = job(unlike(AMOUNTS), rounds=20, **folds)
+    assert trainer.run(training_job).code == 1
+    assert len(done(trainer.run(training_job, "early-stopping")).models) == 2
+    training_job.hyperparameters["eval_metric"] = "rmse"
     every = ("kfold-eval", "kfold-checkpoint", "checkpoint-resume", "metrics", "objectives", "early-stopping")
-    assert len(done(trainer.run(asked, *every)).models) == 2
+    assert len(done(trainer.run(training_job, *every)).models) == 2
 
 
 @pytest.mark.parametrize("fixes", [("early-stopping", "checkpoint-resume"), ("checkpoint-resume", "early-stopping")])
 def test_a_linear_job_that_stops_early_begins_again(trainer, fixes):
-    asked = early("gblinear")
-    asked = Job(asked.hyperparameters, asked.channels, checkpoints=True)
-    folder = trainer.new(asked)
+    training_job = early("gblinear")
+    training_job = Job(training_job.hyperparameters, training_job.channels, checkpoints=True)
+    folder = trainer.new(training_job)
     assert trainer.start(folder, *fixes, interrupt=2).code == -9
     outcome = done(trainer.start(folder, *fixes))
     assert outcome.rounds[0][0] == 0
@@ -418,14 +427,19 @@ def test_a_linear_job_that_stops_early_begins_again(trainer, fixes):
 
 @pytest.mark.skipif(OLD, reason="1.2 stops early by what it prints last")
 def test_early_stopping_that_does_nothing_is_said(trainer):
-    asked = job(AMOUNTS, validation=False, objective="reg:squarederror", early_stopping_rounds="3")
-    outcome = done(trainer.run(asked, "early-stopping"))
+    training_job = job(AMOUNTS, validation=False, objective="reg:squarederror", early_stopping_rounds="3")
+    outcome = done(trainer.run(training_job, "early-stopping"))
     assert "the job has to have a validation channel and eval_metric too" in outcome.output
 
 
 def test_a_job_that_needs_none_of_them_is_the_same(trainer):
-    asked = {"objective": "reg:squarederror", "eval_metric": "rmse,mae", "early_stopping_rounds": "3", "eta": "1"}
-    plain = job(unlike(AMOUNTS), rounds=20, **asked)
+    hyperparameters = {
+        "objective": "reg:squarederror",
+        "eval_metric": "rmse,mae",
+        "early_stopping_rounds": "3",
+        "eta": "1",
+    }
+    plain = job(unlike(AMOUNTS), rounds=20, **hyperparameters)
     base, fixed = trainer.run(plain), trainer.run(plain, "metrics", "objectives", "early-stopping")
     common = min(len(done(fixed).rounds), len(done(base).rounds))
     assert fixed.rounds[:common] == base.rounds[:common]

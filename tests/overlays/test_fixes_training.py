@@ -96,10 +96,10 @@ def scores(outcome, objective, table, names):
 def job_with_metrics(objective):
     classes = OBJECTIVES[objective]
     names = NAMES + (["f1_binary"] + (["precision", "recall"] if XGBOOST >= (1, 3) else []) if classes == 2 else [])
-    asked = {"objective": objective, "num_round": "3", "max_depth": "3", "eval_metric": ",".join(names)}
+    hyperparameters = {"objective": objective, "num_round": "3", "max_depth": "3", "eval_metric": ",".join(names)}
     if classes > 2:
-        asked["num_class"] = str(classes)
-    return Job(asked, channels(classes)), names
+        hyperparameters["num_class"] = str(classes)
+    return Job(hyperparameters, channels(classes)), names
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -168,19 +168,19 @@ def test_kfold_with_checkpoints_trains(trainer):
 
 
 def test_eval_metric_without_objective(trainer):
-    asked = {"num_round": "3", "eval_metric": "rmse,mae"}
-    base = trainer.run(Job(asked, channels(0)))
+    hyperparameters = {"num_round": "3", "eval_metric": "rmse,mae"}
+    base = trainer.run(Job(hyperparameters, channels(0)))
     assert (base.code, "KeyError: 'objective'" in base.output) == (1, True)
-    fixed = trainer.run(Job(asked, channels(0)), "eval-metric-without-objective")
+    fixed = trainer.run(Job(hyperparameters, channels(0)), "eval-metric-without-objective")
     assert installed(fixed, "eval-metric-without-objective")
-    said = trainer.run(Job({**asked, "objective": "reg:squarederror"}, channels(0)))
+    said = trainer.run(Job({**hyperparameters, "objective": "reg:squarederror"}, channels(0)))
     assert fixed.rounds == said.rounds
     assert booster(fixed).get_dump() == booster(said).get_dump()
 
 
 def test_a_metric_that_does_not_go_with_the_default_objective_is_the_users_error(trainer):
-    asked = {"num_round": "3", "eval_metric": "auc"}
-    outcome = trainer.run(Job(asked, channels(0)), "eval-metric-without-objective")
+    hyperparameters = {"num_round": "3", "eval_metric": "auc"}
+    outcome = trainer.run(Job(hyperparameters, channels(0)), "eval-metric-without-objective")
     assert outcome.code == 1
     assert "UserError: Metric 'auc'" in outcome.output
 
@@ -202,11 +202,11 @@ DETERMINISTIC = {
 
 
 def resumable(name):
-    classes, asked = DETERMINISTIC[name]
-    asked = {**PLAIN, **asked}
-    if "booster" in asked:
-        del asked["tree_method"], asked["max_depth"]
-    return Job(asked, channels(classes), checkpoints=True)
+    classes, hyperparameters = DETERMINISTIC[name]
+    hyperparameters = {**PLAIN, **hyperparameters}
+    if "booster" in hyperparameters:
+        del hyperparameters["tree_method"], hyperparameters["max_depth"]
+    return Job(hyperparameters, channels(classes), checkpoints=True)
 
 
 def run_twice(trainer, job, *fixes, killed_in=5, **options):

@@ -28,12 +28,12 @@ MODELS = {
 @pytest.fixture
 def counted(monkeypatch):
     """The list of row counts that oneDAL predicts, from now on."""
-    asked = []
+    calls = []
     margins = engine.OnedalModel.margins
     monkeypatch.setattr(
-        engine.OnedalModel, "margins", lambda self, rows: asked.append(len(rows)) or margins(self, rows)
+        engine.OnedalModel, "margins", lambda self, rows: calls.append(len(rows)) or margins(self, rows)
     )
-    return asked
+    return calls
 
 
 def document_of(name):

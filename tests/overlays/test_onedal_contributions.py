@@ -22,15 +22,15 @@ needs_contributions = pytest.mark.skipif(not EXPLAINS, reason="daal4py has contr
 @pytest.fixture
 def counted(monkeypatch):
     """A list of what oneDAL is asked to explain: (rows, interactions)."""
-    asked = []
+    calls = []
     explain = engine.OnedalModel.explain
 
     def counting(self, rows, interactions):
-        asked.append((len(rows), interactions))
+        calls.append((len(rows), interactions))
         return explain(self, rows, interactions)
 
     monkeypatch.setattr(engine.OnedalModel, "explain", counting)
-    return asked
+    return calls
 
 
 def native(served, x, **how):
@@ -153,5 +153,5 @@ def test_a_model_is_converted_once(tmp_path, monkeypatch):
 
 def test_time_and_memory_of_the_conversion_are_told(tmp_path):
     served = explaining.serve(tmp_path, "forty-features", **explaining.ONEDAL)
-    told = re.match(r"converted in (\d+\.\d\d) s and (\d+) MiB, proved equal", served.member.choice.reason)
-    assert told, served.member.choice.reason
+    match = re.match(r"converted in (\d+\.\d\d) s and (\d+) MiB, proved equal", served.member.choice.reason)
+    assert match, served.member.choice.reason

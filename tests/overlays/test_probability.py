@@ -106,10 +106,10 @@ def test_margin_values_are_those_of_the_shap_package(tmp_path, monkeypatch, name
     served = explaining.serve(tmp_path, name)
     x = zoo.inputs(rows=10).astype(np.float32)
     _, explanation = served.explain(x)
-    found = shap.TreeExplainer(served.model).shap_values(x)
+    values = shap.TreeExplainer(served.model).shap_values(x)
     if explanation.values.ndim == 3:
-        found = np.stack(found, axis=1) if isinstance(found, list) else np.moveaxis(found, 2, 1)
-    assert np.max(np.abs(explanation.values[..., :-1] - found)) <= 1e-4
+        values = np.stack(values, axis=1) if isinstance(values, list) else np.moveaxis(values, 2, 1)
+    assert np.max(np.abs(explanation.values[..., :-1] - values)) <= 1e-4
 
 
 def _shap(monkeypatch):

@@ -45,17 +45,17 @@ def boosters(tmp_path):
 def test_an_explanation_adds_up_to_what_predict_returns(boosters, name):
     booster, x = boosters(name), zoo.inputs(rows=10)
     matrix = script_mode.matrix(x)
-    found = script_mode.explain(booster, matrix)
+    explanation = script_mode.explain(booster, matrix)
     margins = booster.predict(matrix, output_margin=True, validate_features=False)
-    assert np.all(np.abs(found.values.sum(axis=-1) - margins) <= 1e-4 * np.maximum(1, np.abs(margins)))
-    assert found.names == tuple(f"f{feature}" for feature in range(zoo.FEATURES))
+    assert np.all(np.abs(explanation.values.sum(axis=-1) - margins) <= 1e-4 * np.maximum(1, np.abs(margins)))
+    assert explanation.names == tuple(f"f{feature}" for feature in range(zoo.FEATURES))
 
 
 def test_the_cut_of_the_prediction_is_explained(boosters):
     booster, matrix = boosters("regression"), script_mode.matrix(zoo.inputs(rows=5))
     cut = {"ntree_limit": 3} if zoo.XGBOOST < (1, 4) else {"iteration_range": (0, 3)}
-    found = script_mode.explain(booster, matrix, options=cut)
-    assert np.allclose(found.values.sum(axis=-1), booster.predict(matrix, output_margin=True, **cut), atol=1e-4)
+    explanation = script_mode.explain(booster, matrix, options=cut)
+    assert np.allclose(explanation.values.sum(axis=-1), booster.predict(matrix, output_margin=True, **cut), atol=1e-4)
 
 
 def test_narrow_records_are_explained_as_missing(boosters):
@@ -68,9 +68,9 @@ def test_narrow_records_are_explained_as_missing(boosters):
 
 def test_an_ensemble_is_explained_by_the_mean_and_a_vote_is_refused(boosters):
     members, matrix = [boosters("regression"), boosters("dart")], script_mode.matrix(zoo.inputs(rows=5))
-    found = script_mode.explain(members, matrix)
+    explanation = script_mode.explain(members, matrix)
     expected = np.mean([member.predict(matrix) for member in members], axis=0)
-    assert np.allclose(found.values.sum(axis=-1), expected, atol=1e-4)
+    assert np.allclose(explanation.values.sum(axis=-1), expected, atol=1e-4)
     with pytest.raises(values.NotExplained) as refusal:
         script_mode.explain([boosters("softmax"), boosters("softmax")], matrix)
     assert (refusal.value.status, "votes" in refusal.value.reason) == (400, True)
@@ -82,16 +82,16 @@ def test_names_beside_the_model_are_used(boosters, tmp_path):
     (tmp_path / "xgbpatch" / "feature_names.json").write_text(json.dumps(names))
     x = zoo.inputs(rows=2)
     booster = boosters("regression")
-    found = script_mode.explain(booster, script_mode.matrix(x), folder=str(tmp_path))
-    text = script_mode.append_csv(booster.predict(script_mode.matrix(x)), found, header=True)
+    explanation = script_mode.explain(booster, script_mode.matrix(x), folder=str(tmp_path))
+    text = script_mode.append_csv(booster.predict(script_mode.matrix(x)), explanation, header=True)
     assert next(csv.reader([text.splitlines()[0]])) == ["prediction", "base_value", *names]
 
 
 def test_interactions_and_json(boosters):
     booster, matrix = boosters("softprob"), script_mode.matrix(zoo.inputs(rows=3))
-    found = script_mode.explain(booster, matrix, interactions=True)
+    explanation = script_mode.explain(booster, matrix, interactions=True)
     scores = booster.predict(matrix)
-    records = json.loads(script_mode.append_json(scores, found, top_k=2))["predictions"]
+    records = json.loads(script_mode.append_json(scores, explanation, top_k=2))["predictions"]
     assert [record["score"] for record in records] == scores.tolist()
     assert list(records[0]) == ["score", "base_value", "shap_top_k", "shap_interactions"]
     assert np.array(records[0]["shap_interactions"]).shape == (3, zoo.FEATURES + 1, zoo.FEATURES + 1)
@@ -142,8 +142,8 @@ def test_a_base_margin_has_no_place_in_probability_space(boosters, tmp_path, mon
         script_mode.explain(booster, matrix, **options).values.sum(axis=-1), booster.predict(matrix), atol=1e-4
     )
     cut = {"ntree_limit": 3} if zoo.XGBOOST < (1, 4) else {"iteration_range": (0, 3)}
-    found = script_mode.explain(booster, matrix, options=cut, **options)
-    assert np.allclose(found.values.sum(axis=-1), booster.predict(matrix, **cut), atol=1e-4)
+    explanation = script_mode.explain(booster, matrix, options=cut, **options)
+    assert np.allclose(explanation.values.sum(axis=-1), booster.predict(matrix, **cut), atol=1e-4)
     matrix.set_base_margin(MARGINS["binary"])
     assert "base margin" in refusal(booster, matrix, **options)
 
@@ -186,11 +186,11 @@ def test_categorical_types_are_kept_or_refused(boosters, columns):
     matrix = script_mode.matrix(x[:, :columns], feature_types=types, enable_categorical=True)
     predicted = booster.predict(matrix, output_margin=True, validate_features=False)
     try:
-        found = script_mode.explain(booster, matrix)
+        explanation = script_mode.explain(booster, matrix)
     except values.NotExplained:
         assert columns == 5
     else:
-        assert np.allclose(found.values.sum(axis=-1), predicted, atol=1e-4)
+        assert np.allclose(explanation.values.sum(axis=-1), predicted, atol=1e-4)
 
 
 def estimator(kind, best=True, **more):

@@ -7,9 +7,9 @@ CARRIED = {"XGBPATCH_FEATURES": "shap,daal4py"}
 
 
 def test_nothing_set_asks_for_nothing():
-    asked = settings.read({})
-    assert not asked.active
-    assert asked.shap_seconds == 50
+    config = settings.read({})
+    assert not config.active
+    assert config.shap_seconds == 50
 
 
 def test_daal4py_carried_asks_for_nothing_by_itself():
@@ -17,9 +17,9 @@ def test_daal4py_carried_asks_for_nothing_by_itself():
 
 
 def test_shap_carried_lets_requests_ask():
-    asked = settings.read(CARRIED)
-    assert (asked.active, asked.explains, asked.shap) == (True, True, False)
-    assert asked.response_options == settings.ResponseOptions()
+    config = settings.read(CARRIED)
+    assert (config.active, config.explains, config.shap) == (True, True, False)
+    assert config.response_options == settings.ResponseOptions()
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_a_response_may_have_what_sagemaker_takes(environment, size):
 def test_how_an_explanation_is_made_is_read():
     carried = {"XGBPATCH_FEATURES": "shap,shap-probability"}
     names = {"SPACE": "probability", "APPROXIMATE": "on", "HEADER": "On", "TOP_K": " 3 "}
-    asked = settings.read(dict(carried, **{"XGBPATCH_SHAP_" + name: value for name, value in names.items()}))
-    assert asked.response_options == settings.ResponseOptions("probability", approximate=True, top_k=3, header=True)
+    config = settings.read(dict(carried, **{"XGBPATCH_SHAP_" + name: value for name, value in names.items()}))
+    assert config.response_options == settings.ResponseOptions("probability", approximate=True, top_k=3, header=True)
 
 
 @pytest.mark.parametrize("value", ["append", " Append ", "APPEND"])
@@ -85,5 +85,5 @@ def test_bad_values_are_named(environment, message):
 
 
 def test_booster_can_be_named_on_any_image():
-    asked = settings.read({"XGBPATCH_ENGINE": "booster"})
-    assert (asked.active, asked.accelerated) == (True, False)
+    config = settings.read({"XGBPATCH_ENGINE": "booster"})
+    assert (config.active, config.accelerated) == (True, False)

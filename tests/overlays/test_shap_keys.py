@@ -42,8 +42,8 @@ def selecting(keys):
 def answers(endpoint, x):
     """The four encodings of the predictions for `x`, as bytes by type; with the refusal of the first that fails."""
     types = ("text/csv", "application/json", JSON_LINES, RECORDIO)
-    found = {accept: endpoint.post(zoo.csv(x), accept=accept) for accept in types}
-    return {accept: (response.status_code, response.data) for accept, response in found.items()}
+    answers = {accept: endpoint.post(zoo.csv(x), accept=accept) for accept in types}
+    return {accept: (response.status_code, response.data) for accept, response in answers.items()}
 
 
 def margins(x):

@@ -86,8 +86,8 @@ def test_accept_is_read(accept, base_sees, options):
 
 
 def test_accept_counts_more_than_the_header():
-    found = settings.of_request("trace=7; shap=on ; top_k=2", "text/csv;shap=off;header=on")
-    assert found == ("text/csv", {"shap": "off", "top_k": "2", "header": "on"})
+    options = settings.of_request("trace=7; shap=on ; top_k=2", "text/csv;shap=off;header=on")
+    assert options == ("text/csv", {"shap": "off", "top_k": "2", "header": "on"})
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def lines(outcome):
 
 @pytest.mark.parametrize("checkpoints", [False, True], ids=["plain", "checkpoints"])
 def test_the_log_of_a_job_has_the_documented_lines_more_and_no_other(trainer, checkpoints):
-    asked = dataclasses.replace(job(eval_metric="rmse"), checkpoints=checkpoints)
-    plain, ours = trainer.fail(asked, BASE), trainer.fail(asked, OURS, *EVERY, features="training")
+    training_job = dataclasses.replace(job(eval_metric="rmse"), checkpoints=checkpoints)
+    plain, ours = trainer.fail(training_job, BASE), trainer.fail(training_job, OURS, *EVERY, features="training")
     assert plain.code == ours.code == 0, ours.output
     more, less = lines(ours) - lines(plain), lines(plain) - lines(ours)
     assert list(less) == [f"Imported framework {BASE[:-5]}"]

@@ -117,13 +117,15 @@ def test_importance_is_the_mean_of_native_contributions_with_the_bases_tree_cut(
 
 def test_a_csv_header_names_the_features_and_is_told_to_be_a_row(trainers):
     base, ours = trainers
-    asked = dataclasses.replace(job(validation=False), header='rings,"length, mm",height,weight,age')
-    plain, named = base.run(asked), ours.run(asked)
+    training_job = dataclasses.replace(job(validation=False), header='rings,"length, mm",height,weight,age')
+    plain, named = base.run(training_job), ours.run(training_job)
     assert written(named, "feature_names.json") == ["length, mm", "height", "weight", "age"]
     assert 'The first line of "rows.csv" holds names and no numbers' in named.output
     assert named.models[0].read_bytes() == plain.models[0].read_bytes()
     explicit = ours.run(
-        dataclasses.replace(asked, hyperparameters=dict(asked.hyperparameters, xgbpatch_feature_names="a,b,c,d"))
+        dataclasses.replace(
+            training_job, hyperparameters=dict(training_job.hyperparameters, xgbpatch_feature_names="a,b,c,d")
+        )
     )
     assert written(explicit, "feature_names.json") == ["a", "b", "c", "d"]
 
@@ -225,8 +227,12 @@ def test_the_background_is_rows_of_the_train_channel(outcomes):
 def test_what_is_asked_for_by_hyperparameter(trainer, tmp_path):
     names = tmp_path / "names.json"
     names.write_text(json.dumps(["Länge", "a,b", "c", "d"]))
-    asked = {"xgbpatch_feature_names": str(names), "xgbpatch_importance_rows": "30", "xgbpatch_background_rows": "0"}
-    outcome = trainer.run(job(**asked))
+    hyperparameters = {
+        "xgbpatch_feature_names": str(names),
+        "xgbpatch_importance_rows": "30",
+        "xgbpatch_background_rows": "0",
+    }
+    outcome = trainer.run(job(**hyperparameters))
     assert outcome.code == 0, outcome.output
     assert written(outcome, "feature_names.json") == ["Länge", "a,b", "c", "d"]
     assert written(outcome, "importance.json")["rows"] == 30
@@ -234,7 +240,8 @@ def test_what_is_asked_for_by_hyperparameter(trainer, tmp_path):
     assert written(outcome, "importance.json")["features"][0]["name"] == "Länge"
     assert "background.npy" not in beside(outcome.folder / "model")
     assert (
-        json.loads((outcome.folder / "input/config/hyperparameters.json").read_text()) == job(**asked).hyperparameters
+        json.loads((outcome.folder / "input/config/hyperparameters.json").read_text())
+        == job(**hyperparameters).hyperparameters
     )
 
 
@@ -298,8 +305,10 @@ def test_folds_share_one_importance(trainer):
 
 def test_the_fixes_of_training_go_with_it(trainer):
     fixes = ("custom-metrics", "kfold-eval", "checkpoint-resume", "eval-metric-without-objective")
-    asked = job("binary:logistic", eval_metric="accuracy", _kfold="2", xgbpatch_metrics="training_metrics_of_user.seen")
-    outcome = trainer.run(asked, *fixes)
+    training_job = job(
+        "binary:logistic", eval_metric="accuracy", _kfold="2", xgbpatch_metrics="training_metrics_of_user.seen"
+    )
+    outcome = trainer.run(training_job, *fixes)
     assert outcome.code == 0, outcome.output
     assert set(beside(outcome.folder / "model")) == FILES, outcome.output
     assert all({"validation-accuracy", "validation-seen"} <= set(metrics) for _, metrics in outcome.rounds)
@@ -308,8 +317,8 @@ def test_the_fixes_of_training_go_with_it(trainer):
 
 @pytest.mark.skipif(XGBOOST < (2, 0), reason="xgboost 2.0 and later have quantiles")
 def test_quantiles_have_an_importance_each(trainer):
-    asked = job("reg:quantileerror", quantile_alpha="[0.1, 0.9]", eval_metric="quantile")
-    outcome = trainer.run(asked, "metrics", "objectives", "early-stopping", "hyperparameter-encoding")
+    training_job = job("reg:quantileerror", quantile_alpha="[0.1, 0.9]", eval_metric="quantile")
+    outcome = trainer.run(training_job, "metrics", "objectives", "early-stopping", "hyperparameter-encoding")
     assert outcome.code == 0, outcome.output
     for row in written(outcome, "importance.json")["features"]:
         assert len(row["classes"]) == 2

@@ -117,21 +117,21 @@ def test_nothing_of_ours_looks_like_a_metric(trainers):  # noqa: F811
     ],
 )
 def test_a_metric_of_the_users_gets_labels_and_the_predictions_that_are_served(trainer, objective):
-    asked = job(
+    training_job = job(
         objective, eval_metric="auc" if objective == "binary:logistic" else "rmse", xgbpatch_metrics=OWN + "seen"
     )
     if objective.startswith("multi:"):
-        asked.hyperparameters["eval_metric"] = "merror"
-    outcome = trainer.run(asked)
+        training_job.hyperparameters["eval_metric"] = "merror"
+    outcome = trainer.run(training_job)
     assert outcome.code == 0, outcome.output
     last = [json.loads(line) for line in (outcome.folder / "output/data/seen").read_text().splitlines()][-1]
-    rows = asked.channels["validation"]
+    rows = training_job.channels["validation"]
     predicted = served(outcome).booster.predict(xgboost.DMatrix(rows[:, 1:]))
     np.testing.assert_allclose(last[0], rows[:, 0], rtol=1e-6)
     np.testing.assert_allclose(last[1], predicted, rtol=1e-5, atol=1e-6)
     error = np.abs(rows[:, :1] - predicted.reshape(len(rows), -1)).mean()
     assert values(outcome, "seen")[-1] == pytest.approx(error, abs=1e-5)
-    assert len(values(outcome, "seen")) == len(values(outcome, asked.hyperparameters["eval_metric"])) == 6
+    assert len(values(outcome, "seen")) == len(values(outcome, training_job.hyperparameters["eval_metric"])) == 6
 
 
 def test_a_metric_of_the_users_leaves_the_model_as_it_is(trainers):  # noqa: F811
@@ -141,8 +141,8 @@ def test_a_metric_of_the_users_leaves_the_model_as_it_is(trainers):  # noqa: F81
 
 
 def test_a_tuning_job_may_name_a_metric_of_the_users(trainer):
-    asked = {"xgbpatch_metrics": OWN + "seen:maximize", "_tuning_objective_metric": "validation:seen"}
-    outcome = trainer.run(job("binary:logistic", eval_metric="accuracy,logloss", **asked))
+    hyperparameters = {"xgbpatch_metrics": OWN + "seen:maximize", "_tuning_objective_metric": "validation:seen"}
+    outcome = trainer.run(job("binary:logistic", eval_metric="accuracy,logloss", **hyperparameters))
     assert outcome.code == 0, outcome.output
     assert [len(values(outcome, name)) for name in ("seen", "accuracy", "logloss")] == [6, 6, 6]
 
@@ -151,8 +151,8 @@ def test_a_tuning_job_may_name_a_metric_of_the_users(trainer):
 @pytest.mark.parametrize(("direction", "rounds"), [("minimize", 4), ("maximize", 20)])
 def test_early_stopping_by_a_metric_of_the_users(trainer, direction, rounds):
     """`spread` grows in every round: minimising it ends the training three rounds after the first."""
-    asked = {"xgbpatch_metrics": OWN + "spread:" + direction, "_tuning_objective_metric": "validation:spread"}
-    outcome = trainer.run(job(num_round="20", early_stopping_rounds="3", **asked))
+    hyperparameters = {"xgbpatch_metrics": OWN + "spread:" + direction, "_tuning_objective_metric": "validation:spread"}
+    outcome = trainer.run(job(num_round="20", early_stopping_rounds="3", **hyperparameters))
     assert outcome.code == 0, outcome.output
     assert abs(len(outcome.rounds) - rounds) <= 1
 

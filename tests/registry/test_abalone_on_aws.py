@@ -31,20 +31,22 @@ ANSWER = "10.5,9.5,0.25,0.75\n9,9.5,-0.25,-0.25\n"
 @pytest.fixture(scope="module")
 def python():
     """A Python with the SDK."""
-    kept = cache_folder().with_name("sagemaker-sdk") / "-".join((f"{sys.version_info[0]}.{sys.version_info[1]}", *SDK))
-    kept.mkdir(parents=True, exist_ok=True)
-    with locked_path(kept):
-        if not (kept / "complete").exists():
+    folder = cache_folder().with_name("sagemaker-sdk") / "-".join(
+        (f"{sys.version_info[0]}.{sys.version_info[1]}", *SDK)
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_path(folder):
+        if not (folder / "complete").exists():
             uv = [sys.executable, "-m", "uv", "--quiet"]
             environment = {**os.environ, **indexes.variables()}
             subprocess.run(
-                [*uv, "venv", "--clear", "--python", sys.executable, kept / "venv"], check=True, env=environment
+                [*uv, "venv", "--clear", "--python", sys.executable, folder / "venv"], check=True, env=environment
             )
             subprocess.run(
-                [*uv, "pip", "install", "--python", kept / "venv/bin/python", *SDK], check=True, env=environment
+                [*uv, "pip", "install", "--python", folder / "venv/bin/python", *SDK], check=True, env=environment
             )
-            (kept / "complete").touch()
-    return kept / "venv/bin/python"
+            (folder / "complete").touch()
+    return folder / "venv/bin/python"
 
 
 @pytest.fixture(scope="module")

@@ -69,9 +69,9 @@ def test_an_image_with_a_record_is_promoted_without_being_tested_again(services,
     give_record(services, images[0])
     promoted = aliases.promote(services, images[0], ["prod", "staging"], NOBODY)
     assert [(moved.alias.tag, moved.before) for moved in promoted.moved] == [("prod", ""), ("staging", "")]
-    found = names(services, images[0])
-    assert found["prod"] == found["staging"] == images[0].digest
-    assert "prod.previous" not in found
+    tags = names(services, images[0])
+    assert tags["prod"] == tags["staging"] == images[0].digest
+    assert "prod.previous" not in tags
 
 
 def test_an_image_without_a_record_is_tested_first_and_gets_one(services, images):
@@ -89,9 +89,9 @@ def test_an_image_that_fails_leaves_the_alias_where_it_is_and_gets_no_record(ser
     aliases.promote(services, images[0], ["prod"], NOBODY)
     with pytest.raises(ContractError, match=r"fails 1 of 2 checks: serve\.csv"):
         aliases.promote(services, images[1], ["prod"], Examined().tester(**{"a.b": "passed", "serve.csv": "failed"}))
-    found = names(services, images[0])
-    assert found["prod"] == images[0].digest
-    assert "prod.previous" not in found
+    tags = names(services, images[0])
+    assert tags["prod"] == images[0].digest
+    assert "prod.previous" not in tags
     assert test_record.latest_pass(services, images[1]) is None
 
 
@@ -124,8 +124,8 @@ def test_an_alias_that_moves_remembers_where_it_was_and_a_rollback_swaps_the_two
     }  # fmt: skip
     moved = aliases.rollback(services, one, "prod")
     assert (moved.alias.digest, moved.before) == (one.digest, two.digest)
-    found = names(services, one)
-    assert (found["prod"], found["prod.previous"], found["prod.withdrawn"]) == (one.digest, two.digest, two.digest)
+    tags = names(services, one)
+    assert (tags["prod"], tags["prod.previous"], tags["prod.withdrawn"]) == (one.digest, two.digest, two.digest)
     assert aliases.rollback(services, one, "prod").alias.digest == two.digest
 
 
@@ -150,8 +150,8 @@ def test_a_rollback_to_a_digest_goes_to_a_tested_image_only(services, images):
     assert names(services, one)["prod"] == two.digest
     give_record(services, three)
     assert aliases.rollback(services, one, "prod", three.digest).before == two.digest
-    found = names(services, one)
-    assert (found["prod"], found["prod.previous"]) == (three.digest, two.digest)
+    tags = names(services, one)
+    assert (tags["prod"], tags["prod.previous"]) == (three.digest, two.digest)
 
 
 def test_the_previous_target_needs_no_record_to_be_named(services, images):
@@ -192,8 +192,8 @@ def test_a_promotion_that_is_cut_off_loses_neither_image_and_can_be_ended(servic
         aliases.promote(services_on(tmp_path, CutOff(accepted)), two, ["prod"], NOBODY)
     assert names(services, one)["prod"] == one.digest
     aliases.promote(services, two, ["prod"], NOBODY)
-    found = names(services, one)
-    assert (found["prod"], found["prod.previous"]) == (two.digest, one.digest)
+    tags = names(services, one)
+    assert (tags["prod"], tags["prod.previous"]) == (two.digest, one.digest)
 
 
 @pytest.mark.parametrize("accepted", [0, 1, 2])
@@ -204,9 +204,9 @@ def test_a_rollback_that_is_cut_off_leaves_a_name_on_both_images(services, image
         aliases.promote(services, image, ["prod"], NOBODY)
     with pytest.raises(KeyboardInterrupt):
         aliases.rollback(services_on(tmp_path, CutOff(accepted)), one, "prod")
-    found = names(services, one)
-    assert {found[tag] for tag in found if tag.startswith("prod")} == {one.digest, two.digest}
-    assert found["prod"] == (two if accepted < 2 else one).digest
+    tags = names(services, one)
+    assert {tags[tag] for tag in tags if tag.startswith("prod")} == {one.digest, two.digest}
+    assert tags["prod"] == (two if accepted < 2 else one).digest
     if accepted < 2:
         assert aliases.rollback(services, one, "prod").alias.digest == one.digest
     else:

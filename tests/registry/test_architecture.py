@@ -41,9 +41,11 @@ def test_a_pinned_index_gives_the_image_of_the_architecture_and_its_own_digest(r
     spec = spec_of(index, architecture)
     base = resolve(spec, repositories.services.registry)
     assert base.reference.digest != index.digest
-    made = RegistryBuilder(repositories.services).define(spec, base)
+    definition = RegistryBuilder(repositories.services).define(spec, base)
     image = (
-        RegistryBuilder(repositories.services).build(made, repositories.images.with_tag(made.reference.tag)).reference
+        RegistryBuilder(repositories.services)
+        .build(definition, repositories.images.with_tag(definition.reference.tag))
+        .reference
     )
     assert load_image(repositories.services.registry, image).architecture == architecture.value
 

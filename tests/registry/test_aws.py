@@ -54,11 +54,11 @@ def test_missing_repository_is_created_as_asked(aws):
     options = RepositoryOptions(scan_on_push=True, immutable_tags=True, kms_key="alias/own", tags=(("team", "ml"),))
     assert AwsRegion(REGION).ensure_repository(ACCOUNT, NAME, options)
     ecr = boto3.client("ecr", region_name=REGION)
-    made = ecr.describe_repositories(repositoryNames=[NAME])["repositories"][0]
-    assert made["imageTagMutability"] == "IMMUTABLE"
-    assert made["imageScanningConfiguration"] == {"scanOnPush": True}
-    assert made["encryptionConfiguration"] == {"encryptionType": "KMS", "kmsKey": "alias/own"}
-    tags = ecr.list_tags_for_resource(resourceArn=made["repositoryArn"])["tags"]
+    description = ecr.describe_repositories(repositoryNames=[NAME])["repositories"][0]
+    assert description["imageTagMutability"] == "IMMUTABLE"
+    assert description["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert description["encryptionConfiguration"] == {"encryptionType": "KMS", "kmsKey": "alias/own"}
+    tags = ecr.list_tags_for_resource(resourceArn=description["repositoryArn"])["tags"]
     assert tags == [{"Key": "team", "Value": "ml"}]
 
 
@@ -66,8 +66,8 @@ def test_existing_repository_keeps_its_settings(aws):
     door = AwsRegion(REGION)
     assert door.ensure_repository(ACCOUNT, NAME, RepositoryOptions(immutable_tags=True))
     assert not door.ensure_repository(ACCOUNT, NAME, RepositoryOptions(immutable_tags=False))
-    made = boto3.client("ecr", region_name=REGION).describe_repositories(repositoryNames=[NAME])["repositories"]
-    assert [repository["imageTagMutability"] for repository in made] == ["IMMUTABLE"]
+    repositories = boto3.client("ecr", region_name=REGION).describe_repositories(repositoryNames=[NAME])["repositories"]
+    assert [repository["imageTagMutability"] for repository in repositories] == ["IMMUTABLE"]
 
 
 def test_repository_that_somebody_creates_in_between_is_fine(aws, monkeypatch):

@@ -56,8 +56,10 @@ def stack(kind: PipelineKind, **parameters: str) -> Iterator[dict[str, str]]:
     )
     (made,) = cloudformation.describe_stacks(StackName="xgbpatch-test")["Stacks"]
     assert made["StackStatus"] == "CREATE_COMPLETE"
-    found = cloudformation.describe_stack_resources(StackName="xgbpatch-test")["StackResources"]
-    yield {entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in found if "LogicalResourceId" in entry}
+    resources = cloudformation.describe_stack_resources(StackName="xgbpatch-test")["StackResources"]
+    yield {
+        entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in resources if "LogicalResourceId" in entry
+    }
     cloudformation.delete_stack(StackName="xgbpatch-test")
 
 
@@ -104,18 +106,18 @@ def test_a_template_is_small_enough_to_be_handed_over_as_text(kind: PipelineKind
 
 def test_the_codebuild_stack_exists_and_is_gone_after(aws: str):
     events, iam = client("events"), client("iam")
-    with stack(PipelineKind.CODEBUILD, **CODEBUILD, BaseMirror="mirror/sagemaker-xgboost") as made:
+    with stack(PipelineKind.CODEBUILD, **CODEBUILD, BaseMirror="mirror/sagemaker-xgboost") as deployed:
         rules = {rule["Name"]: rule for rule in events.list_rules()["Rules"]}
-        assert rules[made["ScheduleRule"]]["ScheduleExpression"] == "cron(17 4 * * ? *)"
-        failed = json.loads(rules[made["FailureRule"]]["EventPattern"])["detail"]
+        assert rules[deployed["ScheduleRule"]]["ScheduleExpression"] == "cron(17 4 * * ? *)"
+        failed = json.loads(rules[deployed["FailureRule"]]["EventPattern"])["detail"]
         assert failed["project-name"] == ["xgbpatch-test-keep-current"]
         assert "FAILED" in failed["build-status"]
-        mirrored = json.loads(rules[made["MirrorRule"]]["EventPattern"])["detail"]
+        mirrored = json.loads(rules[deployed["MirrorRule"]]["EventPattern"])["detail"]
         assert mirrored["repository-name"] == ["mirror/sagemaker-xgboost"]
-        (target,) = events.list_targets_by_rule(Rule=made["ScheduleRule"])["Targets"]
-        assert target["RoleArn"] == iam.get_role(RoleName=made["StartRole"])["Role"]["Arn"]
-        assert client("sns").get_topic_attributes(TopicArn=made["Topic"])
-        assert roles() == {made["BuildRole"], made["StartRole"]}
+        (target,) = events.list_targets_by_rule(Rule=deployed["ScheduleRule"])["Targets"]
+        assert target["RoleArn"] == iam.get_role(RoleName=deployed["StartRole"])["Role"]["Arn"]
+        assert client("sns").get_topic_attributes(TopicArn=deployed["Topic"])
+        assert roles() == {deployed["BuildRole"], deployed["StartRole"]}
     assert roles() == set()
     assert events.list_rules()["Rules"] == []
     assert client("sns").list_topics()["Topics"] == []
@@ -123,8 +125,8 @@ def test_the_codebuild_stack_exists_and_is_gone_after(aws: str):
 
 
 def test_the_codebuild_role_may_push_to_one_repository_and_pull_the_base(aws: str):
-    with stack(PipelineKind.CODEBUILD, **CODEBUILD, RepositoryName="team/xgboost") as made:
-        allowed = statements(made["BuildRole"])
+    with stack(PipelineKind.CODEBUILD, **CODEBUILD, RepositoryName="team/xgboost") as deployed:
+        allowed = statements(deployed["BuildRole"])
         assert allowed["PushTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
         base = allowed["PullTheBase"]
         # moto leaves None for AWS::NoValue
@@ -134,16 +136,16 @@ def test_the_codebuild_role_may_push_to_one_repository_and_pull_the_base(aws: st
         assert "ecr:PutImage" not in base["Action"]
         assert {name for name, entry in allowed.items() if entry["Resource"] == "*"} == {"Login"}
         assert not re.search("sagemaker:|Delete|inspector2:", json.dumps(allowed))
-        assert {"MirrorRule", "InspectorPolicy"} & set(made) == set()
+        assert {"MirrorRule", "InspectorPolicy"} & set(deployed) == set()
 
 
 def test_the_project_is_one_that_codebuild_takes(aws: str):
     template = parsed(PipelineKind.CODEBUILD)
     codebuild = client("codebuild")
-    with stack(PipelineKind.CODEBUILD, **CODEBUILD) as made:
+    with stack(PipelineKind.CODEBUILD, **CODEBUILD) as deployed:
         known = {name: default["Default"] for name, default in template["Parameters"].items() if "Default" in default}
-        known |= made | CODEBUILD | {"AWS::StackName": "xgbpatch-test", "WithTests": True}
-        known["BuildRole.Arn"] = client("iam").get_role(RoleName=made["BuildRole"])["Role"]["Arn"]
+        known |= deployed | CODEBUILD | {"AWS::StackName": "xgbpatch-test", "WithTests": True}
+        known["BuildRole.Arn"] = client("iam").get_role(RoleName=deployed["BuildRole"])["Role"]["Arn"]
         project = request(resolved(template["Resources"]["Project"]["Properties"], known))
         codebuild.create_project(**project)
         (found,) = codebuild.batch_get_projects(names=["xgbpatch-test-keep-current"])["projects"]
@@ -187,8 +189,8 @@ def request(node: Any) -> Any:
     ids=["codebuild", "starter"],
 )
 def test_enhanced_scans_are_read_where_the_account_has_them(aws: str, kind: PipelineKind, parameters: dict[str, str]):
-    with stack(kind, **parameters, EnhancedScanning="true") as made:
-        assert statements(made["BuildRole"])["ReadEnhancedScans"]["Action"] == [*INSPECTOR]
+    with stack(kind, **parameters, EnhancedScanning="true") as deployed:
+        assert statements(deployed["BuildRole"])["ReadEnhancedScans"]["Action"] == [*INSPECTOR]
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
@@ -199,21 +201,21 @@ def test_no_role_is_allowed_a_wildcard_of_actions(kind: PipelineKind):
 
 
 def test_the_starter_stack_exists_and_leaves_only_what_holds_data(aws: str):
-    with stack(PipelineKind.STARTER, Notebook="true") as made:
+    with stack(PipelineKind.STARTER, Notebook="true") as deployed:
         (repository,) = client("ecr").describe_repositories()["repositories"]
         assert repository["repositoryName"] == "xgbpatch/sagemaker-xgboost"
-        encrypted = client("s3").get_bucket_encryption(Bucket=made["Bucket"])["ServerSideEncryptionConfiguration"]
+        encrypted = client("s3").get_bucket_encryption(Bucket=deployed["Bucket"])["ServerSideEncryptionConfiguration"]
         assert encrypted["Rules"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
         (notebook,) = client("sagemaker").list_notebook_instances()["NotebookInstances"]
         assert notebook["InstanceType"] == "ml.t3.medium"
-        assert roles() == {made["ExecutionRole"], made["BuildRole"], made["NotebookRole"]}
+        assert roles() == {deployed["ExecutionRole"], deployed["BuildRole"], deployed["NotebookRole"]}
     assert roles() == set()
     assert client("sagemaker").list_notebook_instances()["NotebookInstances"] == []
 
 
 def test_the_starter_without_a_notebook_has_none(aws: str):
-    with stack(PipelineKind.STARTER) as made:
-        assert {"NotebookInstance", "NotebookSetup", "NotebookRole", "CiIdentity"} & set(made) == set()
+    with stack(PipelineKind.STARTER) as deployed:
+        assert {"NotebookInstance", "NotebookSetup", "NotebookRole", "CiIdentity"} & set(deployed) == set()
 
 
 def test_the_repository_scans_images_and_expires_untagged_ones_alone():
@@ -233,8 +235,8 @@ def test_the_bucket_is_private_and_speaks_tls_alone():
 
 
 def test_the_notebook_starts_with_a_sound_script_that_knows_its_region(aws: str):
-    with stack(PipelineKind.STARTER, Notebook="true") as made:
-        name = made["NotebookSetup"].rsplit("/", 1)[-1]
+    with stack(PipelineKind.STARTER, Notebook="true") as deployed:
+        name = deployed["NotebookSetup"].rsplit("/", 1)[-1]
         found = client("sagemaker").describe_notebook_instance_lifecycle_config(
             NotebookInstanceLifecycleConfigName=name
         )
@@ -251,8 +253,8 @@ def test_the_notebook_starts_with_a_sound_script_that_knows_its_region(aws: str)
     ],
 )
 def test_one_repository_and_branch_may_take_the_build_role(aws: str, provider: str, subject: str, condition: str):
-    with stack(PipelineKind.STARTER, CiProvider=provider, CiSubject=subject) as made:
-        role = client("iam").get_role(RoleName=made["BuildRole"])["Role"]
+    with stack(PipelineKind.STARTER, CiProvider=provider, CiSubject=subject) as deployed:
+        role = client("iam").get_role(RoleName=deployed["BuildRole"])["Role"]
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
         assert trust["Condition"]["StringEquals"][condition] == subject
@@ -299,16 +301,16 @@ def test_the_identity_provider_is_one_that_iam_takes(aws: str, provider: str):
 
 
 def test_the_build_policy_reaches_one_repository(aws: str):
-    with stack(PipelineKind.STARTER, RepositoryName="team/xgboost") as made:
-        allowed = managed(made["BuildPolicy"])
+    with stack(PipelineKind.STARTER, RepositoryName="team/xgboost") as deployed:
+        allowed = managed(deployed["BuildPolicy"])
         assert allowed["PushTheImages"]["Resource"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/xgboost"
         assert {name for name, entry in allowed.items() if entry["Resource"] == "*"} == {"Login"}
         assert not re.search("sagemaker:|Delete|inspector2:", json.dumps(allowed))
 
 
 def test_people_and_the_notebook_may_see_what_is_in_use_and_prune_one_repository(aws: str):
-    with stack(PipelineKind.STARTER, RepositoryName="team/xgboost") as made:
-        allowed = managed(made["UsagePolicy"])
+    with stack(PipelineKind.STARTER, RepositoryName="team/xgboost") as deployed:
+        allowed = managed(deployed["UsagePolicy"])
         assert allowed["SeeWhatIsInUse"]["Action"] == [*USAGE]
         assert allowed["PruneTheImages"]["Action"] == [*PRUNE]
         assert set(PUSH) <= set(PRUNE), "a push out of an engine is not allowed any more"
@@ -322,7 +324,7 @@ def test_people_and_the_notebook_may_see_what_is_in_use_and_prune_one_repository
 
 
 def test_the_execution_role_cannot_push(aws: str):
-    with stack(PipelineKind.STARTER) as made:
-        allowed = statements(made["ExecutionRole"])
+    with stack(PipelineKind.STARTER) as deployed:
+        allowed = statements(deployed["ExecutionRole"])
         assert "ecr:BatchGetImage" in allowed["PullTheImages"]["Action"]
         assert "ecr:PutImage" not in json.dumps(allowed)

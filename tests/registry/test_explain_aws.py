@@ -95,10 +95,10 @@ def test_model_input_and_output_in_s3_give_the_bytes_of_this_machine(s3, model, 
     done = run(
         "explain", f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/rows/", "--output", f"s3://{BUCKET}/out", "--json"
     )
-    told = json.loads(done.stdout)
-    assert (told["rows"], told["output"]) == (251, f"s3://{BUCKET}/out")
-    assert told["parts"] == [f"part-0000{number}.csv" for number in range(4)]
-    for name in told["parts"]:
+    document = json.loads(done.stdout)
+    assert (document["rows"], document["output"]) == (251, f"s3://{BUCKET}/out")
+    assert document["parts"] == [f"part-0000{number}.csv" for number in range(4)]
+    for name in document["parts"]:
         assert s3.get(f"out/{name}") == (tmp_path / "out" / name).read_bytes()
 
 

@@ -149,12 +149,12 @@ def calls(place: ImageReference, world: World, services: Any) -> dict[str, Calla
             b"".join(pieces)
 
     def image(tag: str) -> None:
-        found = load_image(registry, place.with_tag(tag))
-        values = found.labels, found.environment, found.created, found.architecture, found.provenance, found.diff_ids
+        image = load_image(registry, place.with_tag(tag))
+        values = image.labels, image.environment, image.created, image.architecture, image.provenance, image.diff_ids
         str(values).encode()
-        content = oci_image.patched_config(found, diff_ids=["x"], environment={"A": "b"}, labels={}, created="now")
+        content = oci_image.patched_config(image, diff_ids=["x"], environment={"A": "b"}, labels={}, created="now")
         added = Descriptor(digest_of(b"x"), DOCKER_LAYER, 1)
-        oci_image.patched_manifest(found.manifest, content, [added]).content.decode()
+        oci_image.patched_manifest(image.manifest, content, [added]).content.decode()
 
     def upload(size: int) -> None:
         begun = blobs.begin(size)
@@ -163,9 +163,9 @@ def calls(place: ImageReference, world: World, services: Any) -> dict[str, Calla
         begun.cancel()
 
     def manifest() -> None:
-        found = registry.manifest(place)
-        str(oci_manifest.complaints(found)).encode()
-        registry.put_manifest(place.with_tag("2"), oci_manifest.repaired(found))
+        manifest = registry.manifest(place)
+        str(oci_manifest.complaints(manifest)).encode()
+        registry.put_manifest(place.with_tag("2"), oci_manifest.repaired(manifest))
 
     return {
         "head": lambda: registry.head(place), "manifest": manifest, "image": lambda: image("1"),

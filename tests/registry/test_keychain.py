@@ -29,13 +29,13 @@ def login(username, password):
 
 
 def credentials(name):
-    found = Keychain()(ImageReference.parse(name))
-    return (found.username, found.password) if found else None
+    credentials = Keychain()(ImageReference.parse(name))
+    return (credentials.username, credentials.password) if credentials else None
 
 
 def token(name):
-    found = Keychain()(ImageReference.parse(name))
-    return found.identity_token if found else None
+    credentials = Keychain()(ImageReference.parse(name))
+    return credentials.identity_token if credentials else None
 
 
 ECR = [

@@ -36,7 +36,7 @@ def test_without_apt_the_package_is_named(tmp_path, monkeypatch):
 def test_debian_s_package_is_unpacked_without_being_installed(tmp_path, monkeypatch):
     programs = ("apt-get", "dpkg-deb", "dpkg", "tar", "xz", "zstd", "gzip", "rm", "sh")
     monkeypatch.setenv("PATH", path_with(tmp_path / "bin", *programs))
-    found = registries.find_registry(tmp_path / "program", Silent())
-    assert Path(found).is_relative_to(tmp_path / "program")
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    program = registries.find_registry(tmp_path / "program", Silent())
+    assert Path(program).is_relative_to(tmp_path / "program")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     assert "docker/distribution" in version.stdout

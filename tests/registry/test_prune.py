@@ -90,10 +90,10 @@ def test_images_of_models_stay(services, place, run):
     model("tag", by_tag.with_tag(by_tag.tag))
     model("digest", by_digest.pinned)
     model("several", new, second)
-    found = verdicts(run("--apply"))
-    assert found[by_tag.tag] == ("keep", f'used by model "tag" in {REGION}')
-    assert found[by_digest.tag] == ("keep", f'used by model "digest" in {REGION}')
-    assert found[second.tag] == ("keep", f'used by model "several" in {REGION}')
+    decisions = verdicts(run("--apply"))
+    assert decisions[by_tag.tag] == ("keep", f'used by model "tag" in {REGION}')
+    assert decisions[by_digest.tag] == ("keep", f'used by model "digest" in {REGION}')
+    assert decisions[second.tag] == ("keep", f'used by model "several" in {REGION}')
     assert all(there(services, image) for image in (by_tag, by_digest, second))
 
 
@@ -120,9 +120,9 @@ def test_image_of_what_may_run_it_later_stays(services, place, run):
     first, second, _ = patched(services, place), patched(services, place), patched(services, place)
     _package(boto3.client("sagemaker", REGION), str(first.pinned))
     _pipeline(boto3.client("sagemaker", REGION), str(second))
-    found = verdicts(run())
-    assert found[first.tag] == ("keep", f'used by model package "job" in {REGION}')
-    assert found[second.tag] == ("keep", f'used by pipeline "job" in {REGION}')
+    decisions = verdicts(run())
+    assert decisions[first.tag] == ("keep", f'used by model package "job" in {REGION}')
+    assert decisions[second.tag] == ("keep", f'used by pipeline "job" in {REGION}')
 
 
 def test_images_of_an_algorithm_stay(services, place, run, algorithms):
@@ -134,8 +134,8 @@ def test_images_of_an_algorithm_stay(services, place, run, algorithms):
             {"Image": str(pinned.with_tag("moved-since")), "ImageDigest": pinned.digest},
         ]},
     }  # fmt: skip
-    found = verdicts(run())
-    assert {found[image.tag] for image in (trains, infers, pinned)} == {
+    decisions = verdicts(run())
+    assert {decisions[image.tag] for image in (trains, infers, pinned)} == {
         ("keep", f'used by algorithm "fraud" in {REGION}')
     }
 

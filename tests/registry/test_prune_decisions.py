@@ -49,10 +49,10 @@ def judged(services, place):
 
 def test_newest_n_stay(services, place, judged):
     images = [patched(services, place) for _ in range(4)]
-    found = judged(Rules(keep=3))
-    assert [found[image.tag].deleted for image in images] == [True, False, False, False]
-    assert found[images[1].tag].why == "among the newest 3"
-    assert found[images[3].tag].why == "the newest of its image"
+    decisions = judged(Rules(keep=3))
+    assert [decisions[image.tag].deleted for image in images] == [True, False, False, False]
+    assert decisions[images[1].tag].why == "among the newest 3"
+    assert decisions[images[3].tag].why == "the newest of its image"
 
 
 def test_image_that_is_not_old_enough_stays(services, place, judged):
@@ -66,8 +66,8 @@ def test_image_under_an_alias_stays(services, place, judged):
     for alias in aliases:
         also(services, patched(services, place), alias)
     patched(services, place)
-    found = judged()
-    assert {alias: (found[alias].deleted, found[alias].why) for alias in aliases} == {
+    decisions = judged()
+    assert {alias: (decisions[alias].deleted, decisions[alias].why) for alias in aliases} == {
         alias: (False, f'alias "{alias}" names it') for alias in aliases
     }
 
@@ -120,10 +120,10 @@ def test_image_that_is_built_on_ours_goes_never_and_supersedes_nothing(services,
     services.registry.delete(template.pinned)
     assert judged()[ours.tag].why == "the newest of its image"
     newest = patched(services, place)
-    found = judged()
-    assert (found[ours.tag].deleted, found[ours.tag].why) == (True, f'superseded by "{newest.tag}"')
-    assert not found[foreign.tag].deleted
-    assert found[foreign.tag].why.startswith("not proved to be what its labels say: ")
+    decisions = judged()
+    assert (decisions[ours.tag].deleted, decisions[ours.tag].why) == (True, f'superseded by "{newest.tag}"')
+    assert not decisions[foreign.tag].deleted
+    assert decisions[foreign.tag].why.startswith("not proved to be what its labels say: ")
 
 
 def test_image_whose_base_is_gone_stays(services, place, judged):
@@ -161,9 +161,12 @@ def test_cosigns_tag_belongs_to_its_image(services, place, judged):
     tags = {image.tag: image.digest.replace(":", "-") + ".sig" for image in (old, new)}
     for tag in tags.values():
         put(services, place.with_tag(tag), HandImage([tar({tag: b"s"})]))
-    found = judged()
-    assert (found[tags[old.tag]].deleted, found[tags[old.tag]].why) == (True, f'belongs to "{old.tag}", which goes')
-    assert not found[tags[new.tag]].deleted
+    decisions = judged()
+    assert (decisions[tags[old.tag]].deleted, decisions[tags[old.tag]].why) == (
+        True,
+        f'belongs to "{old.tag}", which goes',
+    )
+    assert not decisions[tags[new.tag]].deleted
 
 
 def test_image_that_an_index_lists_stays(services, place, judged):
@@ -172,9 +175,9 @@ def test_image_that_an_index_lists_stays(services, place, judged):
     entry = {"mediaType": manifest.media_type, "digest": old.digest, "size": len(manifest.content)}
     index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
     services.registry.put_manifest(place.with_tag("both"), Manifest(index, OCI_INDEX))
-    found = judged()
-    assert found[old.tag].why == 'part of the index "both"'
-    assert not found["both"].deleted
+    decisions = judged()
+    assert decisions[old.tag].why == 'part of the index "both"'
+    assert not decisions["both"].deleted
 
 
 def test_base_that_was_scanned_goes_with_the_last_image_on_it(services, place, judged):
@@ -186,9 +189,9 @@ def test_base_that_was_scanned_goes_with_the_last_image_on_it(services, place, j
         put(services, place.with_tag(tags[-1]), base)
         name = str(replace(place, repository="bases/of-two"))
         patched(services, place, base=base, base_name=f"{name}:3.2-0", base_digest=digest)
-    found = judged()
-    assert found[tags[0]].why == "a base that no image stands on"
-    assert [found[tag].deleted for tag in tags] == [True, False]
+    decisions = judged()
+    assert decisions[tags[0]].why == "a base that no image stands on"
+    assert [decisions[tag].deleted for tag in tags] == [True, False]
 
 
 def test_freed_bytes_are_those_that_no_kept_image_shares(services, place, judged):
@@ -218,5 +221,5 @@ def test_image_that_got_a_tag_since_it_was_judged_stays(services, place, judged)
     ids=["default pattern", "of another spec", "configured pattern", "pattern that names no single image"],
 )  # fmt: skip
 def test_version_tags_are_told_from_aliases(tag, own):
-    made = replace(MADE, spec_digest="sha256:" + "c" * 64)
-    assert prune.is_version_tag(tag, made, ("{spec}", "{version}")) is own
+    origin = replace(MADE, spec_digest="sha256:" + "c" * 64)
+    assert prune.is_version_tag(tag, origin, ("{spec}", "{version}")) is own

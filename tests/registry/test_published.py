@@ -36,15 +36,15 @@ class Repositories:
 
     def put(self, tag, aliases=(), **changes):
         """An image of a spec on a base, by its labels alone."""
-        made = replace(MADE, **changes)
-        image = handmade.HandImage([handmade.tar({})], labels=provenance.write(made), created=made.created)
+        origin = replace(MADE, **changes)
+        image = handmade.HandImage([handmade.tar({})], labels=provenance.write(origin), created=origin.created)
         for name in (tag, *aliases):
             reference = handmade.put(self.services, self.place.with_tag(name), image)
         return reference.digest
 
     def newest(self, spec=SPEC, base=NEW):
-        found = published.newest(self.services.registry, self.place, spec, on(base))
-        return found and found.manifest.digest
+        newest = published.newest(self.services.registry, self.place, spec, on(base))
+        return newest and newest.manifest.digest
 
     def requests(self):
         text = self.loopback.log.read_text()
@@ -130,10 +130,10 @@ def test_an_image_that_only_an_alias_names_is_found(repositories):
 def test_a_version_tag_says_more_than_an_alias(repositories):
     tag = tag_of(OLD)
     repositories.put(tag, aliases=["prod"], base_digest=OLD)
-    found = published.newest(
+    newest = published.newest(
         repositories.services.registry, repositories.place, replace(SPEC, aliases=("prod",)), on(NEW)
     )
-    assert found.reference.tag == tag
+    assert newest.reference.tag == tag
 
 
 def test_tags_of_another_pattern_are_not_read(repositories):

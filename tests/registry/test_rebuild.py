@@ -48,37 +48,37 @@ def outcomes(found):
 
 
 def test_only_what_is_behind_is_made_anew_and_in_the_order_of_the_file(image_repository):
-    done, found = image_repository.run("--no-test")
-    assert (done.returncode, outcomes(found)) == (0, dict.fromkeys(image_repository.names, "renewed")), done.stderr
+    done, images = image_repository.run("--no-test")
+    assert (done.returncode, outcomes(images)) == (0, dict.fromkeys(image_repository.names, "renewed")), done.stderr
     image_repository.move("fraud", FIXED)
     before = image_repository.loopback.writes()
-    done, found = image_repository.run("--no-test")
-    assert (done.returncode, outcomes(found)) == (0, {"churn": "current", "fraud": "renewed", "risk": "current"})
-    assert list(found) == list(image_repository.names)
+    done, images = image_repository.run("--no-test")
+    assert (done.returncode, outcomes(images)) == (0, {"churn": "current", "fraud": "renewed", "risk": "current"})
+    assert list(images) == list(image_repository.names)
     assert image_repository.loopback.writes() > before
-    image = load_image(image_repository.services.registry, ImageReference.parse(found["fraud"]["image"]))
-    assert image.provenance.base_digest == found["fraud"]["base"].partition("@")[2]
+    image = load_image(image_repository.services.registry, ImageReference.parse(images["fraud"]["image"]))
+    assert image.provenance.base_digest == images["fraud"]["base"].partition("@")[2]
     before = image_repository.loopback.writes()
-    done, found = image_repository.run("--no-test")
-    assert (done.returncode, set(outcomes(found).values())) == (0, {"current"})
+    done, images = image_repository.run("--no-test")
+    assert (done.returncode, set(outcomes(images).values())) == (0, {"current"})
     assert image_repository.loopback.writes() == before
 
 
 def test_one_failure_and_one_drift_do_not_stop_the_third(image_repository):
-    done, found = image_repository.run("--no-test")
+    done, images = image_repository.run("--no-test")
     assert done.returncode == 0, done.stderr
     image_repository.lose("churn")
     image_repository.move("fraud", DRIFTED)
     image_repository.move("risk", FIXED)
-    done, found = image_repository.run("--no-test", "--jobs", "1")
-    assert outcomes(found) == {"churn": "failed", "fraud": "drifted", "risk": "renewed"}
-    assert done.returncode == found["churn"]["exit_code"] == 4
-    assert "gone" in found["churn"]["error"]
-    assert any("predict" in reason for reason in found["fraud"]["reasons"])
-    done, found = image_repository.run("--no-test", "--image", "fraud")
-    assert (done.returncode, outcomes(found)) == (20, {"fraud": "drifted"})
-    done, found = image_repository.run("--no-test", "--image", "fraud", "--accept-drift")
-    assert (done.returncode, outcomes(found)) == (0, {"fraud": "renewed"}), done.stderr
+    done, images = image_repository.run("--no-test", "--jobs", "1")
+    assert outcomes(images) == {"churn": "failed", "fraud": "drifted", "risk": "renewed"}
+    assert done.returncode == images["churn"]["exit_code"] == 4
+    assert "gone" in images["churn"]["error"]
+    assert any("predict" in reason for reason in images["fraud"]["reasons"])
+    done, images = image_repository.run("--no-test", "--image", "fraud")
+    assert (done.returncode, outcomes(images)) == (20, {"fraud": "drifted"})
+    done, images = image_repository.run("--no-test", "--image", "fraud", "--accept-drift")
+    assert (done.returncode, outcomes(images)) == (0, {"fraud": "renewed"}), done.stderr
 
 
 def test_what_failed_and_what_drifted_is_told_whole_on_stderr(image_repository):
@@ -89,12 +89,12 @@ def test_what_failed_and_what_drifted_is_told_whole_on_stderr(image_repository):
     assert [line.split() for line in told.stdout.partition("\n\n")[0].splitlines()[1:]] == [
         ["churn", "failed"], ["fraud", "drifted"], ["risk", "current"],
     ]  # fmt: skip
-    done, found = image_repository.run("--no-test", "-q")
+    done, images = image_repository.run("--no-test", "-q")
     assert done.stderr == "", "the document tells it"
-    assert told.stderr.startswith(f"churn: {found['churn']['error']}\n  {found['churn']['next_step']}\n")
-    assert (told.stdout + told.stderr).count(found["churn"]["error"]) == 1
-    assert f"\nrisk: {found['risk']['image']}\n" in told.stdout, "whole, to be copied"
-    assert all(f"fraud: {reason}\n" in told.stderr for reason in found["fraud"]["reasons"])
+    assert told.stderr.startswith(f"churn: {images['churn']['error']}\n  {images['churn']['next_step']}\n")
+    assert (told.stdout + told.stderr).count(images["churn"]["error"]) == 1
+    assert f"\nrisk: {images['risk']['image']}\n" in told.stdout, "whole, to be copied"
+    assert all(f"fraud: {reason}\n" in told.stderr for reason in images["fraud"]["reasons"])
     assert "  +def predict(model, more, model_format, dtest, input_content_type" in told.stderr
     assert told.returncode == 4
 
@@ -149,24 +149,24 @@ def test_image_that_is_not_signed_stands_and_is_the_one_that_is_told(image_repos
     cosign.write_text("#!/bin/sh\nexit 1\n")
     cosign.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    done, found = image_repository.run("--image", "fraud", "--no-test", "--sign")
-    assert (done.returncode, found["fraud"]["outcome"]) == (15, "failed"), done.stderr
-    assert found["fraud"]["image"] != first["fraud"]["image"]
-    image = load_image(image_repository.services.registry, ImageReference.parse(found["fraud"]["image"]))
-    assert image.provenance.base_digest == found["fraud"]["base"].partition("@")[2]
+    done, images = image_repository.run("--image", "fraud", "--no-test", "--sign")
+    assert (done.returncode, images["fraud"]["outcome"]) == (15, "failed"), done.stderr
+    assert images["fraud"]["image"] != first["fraud"]["image"]
+    image = load_image(image_repository.services.registry, ImageReference.parse(images["fraud"]["image"]))
+    assert image.provenance.base_digest == images["fraud"]["base"].partition("@")[2]
 
 
 def test_without_an_engine_nothing_untested_is_put_where_a_test_was_asked_for(image_repository):
     before = image_repository.loopback.writes()
-    done, found = image_repository.run("--image", "fraud")
-    assert (done.returncode, outcomes(found)) == (3, {"fraud": "failed"})
+    done, images = image_repository.run("--image", "fraud")
+    assert (done.returncode, outcomes(images)) == (3, {"fraud": "failed"})
     assert image_repository.loopback.writes() == before
 
 
 def test_an_alias_stays_where_it_is_without_a_test(image_repository):
-    done, found = image_repository.run("--no-test", "--image", "fraud", "--alias", "prod")
-    assert (done.returncode, found["fraud"]["aliases"], found["fraud"]["tested"]) == (0, [], False), done.stderr
-    image = ImageReference.parse(found["fraud"]["image"])
+    done, images = image_repository.run("--no-test", "--image", "fraud", "--alias", "prod")
+    assert (done.returncode, images["fraud"]["aliases"], images["fraud"]["tested"]) == (0, [], False), done.stderr
+    image = ImageReference.parse(images["fraud"]["image"])
     assert image_repository.loopback.tags("fraud") == sorted([image.tag, image.digest.replace(":", "-")]), (
         "it, and its SBOM's list"
     )
@@ -188,8 +188,8 @@ def test_a_signal_ends_every_image_and_leaves_no_tag(image_repository, number, c
         )  # fmt: skip
         assert all(proxy.stalls.acquire(timeout=120) for _ in image_repository.names), "an image never began"
         process.send_signal(number)
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == code, said
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == code, stderr
     assert ended(process.pid, seconds=120), "a process of an image goes on"
     assert [image_repository.loopback.tags(name) for name in image_repository.names] == [[], [], []]
 

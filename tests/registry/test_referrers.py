@@ -114,8 +114,8 @@ def test_a_registry_with_the_referrers_api_is_asked_page_by_page(services):
     pages = Reply(200, page(entry("1"), entry("2", "other")), following), Reply(200, page(entry("3")))
     with scripted(*pages) as server:
         subject = ImageReference.parse(f"{server.host}/a/b@{SUBJECT}")
-        found = referrers.attached(services.registry, subject, REPORT.kind)
-    assert [item.digest[-1] for item in found] == ["1", "3"]
+        artifacts = referrers.attached(services.registry, subject, REPORT.kind)
+    assert [item.digest[-1] for item in artifacts] == ["1", "3"]
 
 
 def test_a_registry_that_refuses_the_list_is_told(services):
@@ -127,9 +127,9 @@ def test_a_registry_that_refuses_the_list_is_told(services):
 
 def test_wrong_bytes_of_an_artifact_are_refused(services, plain, tmp_path):
     image = hello(plain, services)
-    found = attach(services, image)
-    digest = services.registry.manifest(image.with_digest(found.digest)).layers[0].digest.removeprefix("sha256:")
+    artifact = attach(services, image)
+    digest = services.registry.manifest(image.with_digest(artifact.digest)).layers[0].digest.removeprefix("sha256:")
     (data,) = (tmp_path / "blobs").rglob(f"{digest}/data")
     data.write_bytes(b'{"passed": True}')
     with pytest.raises(RegistryError, match="wrong bytes"):
-        referrers.read(services.registry, services.blobs_of(image), found)
+        referrers.read(services.registry, services.blobs_of(image), artifact)

@@ -72,6 +72,6 @@ def test_a_change_that_gives_the_same_files_is_remembered_all_the_same(image_rep
     with index(tmp_path / "index", "six", "1.17.0") as address:
         monkeypatch.setenv("UV_DEFAULT_INDEX", address)
         first = load_image(image_repository.services.registry, image_repository.publish(spec)).provenance
-        made = rebuilt(image_repository, replace(spec, **change)).provenance
-    assert (made.patch_digest, made.base_digest) == (first.patch_digest, first.base_digest)
-    assert made.spec_digest != first.spec_digest
+        origin = rebuilt(image_repository, replace(spec, **change)).provenance
+    assert (origin.patch_digest, origin.base_digest) == (first.patch_digest, first.base_digest)
+    assert origin.spec_digest != first.spec_digest

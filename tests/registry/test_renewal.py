@@ -85,8 +85,8 @@ def test_an_alias_that_was_rolled_back_stays_while_another_one_moves(image_repos
 
 def test_what_was_pushed_untested_is_tested_where_it_stands(image_repository, steps, examination):
     image = image_repository.publish()
-    found = rebuild.rebuild(steps, image_repository.spec)
-    assert (found.outcome, found.image.digest, found.tested) == (Outcome.CURRENT, image.digest, True)
+    result = rebuild.rebuild(steps, image_repository.spec)
+    assert (result.outcome, result.image.digest, result.tested) == (Outcome.CURRENT, image.digest, True)
     assert rebuild.rebuild(steps, image_repository.spec).tested is False
 
 
@@ -105,11 +105,11 @@ def test_a_finding_of_the_scan_is_not_forgotten(image_repository, steps, examina
 
 def test_without_a_test_the_image_waits_for_its_promotion(image_repository, steps):
     spec, untested = replace(image_repository.spec, aliases=("prod",)), replace(steps, tester=None)
-    made = rebuild.rebuild(untested, spec)
-    assert (made.outcome, made.aliases) == (Outcome.RENEWED, ())
+    result = rebuild.rebuild(untested, spec)
+    assert (result.outcome, result.aliases) == (Outcome.RENEWED, ())
     writes = image_repository.loopback.writes()
     waiting = rebuild.rebuild(untested, spec)
-    assert (waiting.outcome, waiting.image.digest) == (Outcome.WAITING, made.image.digest)
+    assert (waiting.outcome, waiting.image.digest) == (Outcome.WAITING, result.image.digest)
     assert image_repository.loopback.writes() == writes
     image_repository.move(FIXED)
     assert rebuild.rebuild(untested, spec).outcome is Outcome.RENEWED

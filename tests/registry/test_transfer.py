@@ -20,20 +20,20 @@ from xgbpatch.registry.blobs import HttpBlobs, Traffic, UploadLost
 
 
 def test_blobs_are_copied_and_the_second_run_moves_nothing(client, plain, other):
-    found = store(client, plain, BIG, SMALL)
+    descriptors = store(client, plain, BIG, SMALL)
     size = len(BIG) + len(SMALL)
-    moved = copy.copy(blobs(client, plain), blobs(client, other), [*found, found[0]], Silent())
+    moved = copy.copy(blobs(client, plain), blobs(client, other), [*descriptors, descriptors[0]], Silent())
     assert moved == Traffic(sent=size, received=size)
-    assert [content(client, other, blob) for blob in found] == [BIG, SMALL]
-    again = copy.copy(blobs(client, plain), blobs(client, other), found, Silent())
+    assert [content(client, other, blob) for blob in descriptors] == [BIG, SMALL]
+    again = copy.copy(blobs(client, plain), blobs(client, other), descriptors, Silent())
     assert again == Traffic(present=2)
 
 
 def test_blobs_are_mounted_within_a_registry(client, plain):
-    found = store(client, plain, BIG, SMALL)
-    moved = copy.copy(blobs(client, plain), blobs(client, plain, "c/d"), found, Silent())
+    descriptors = store(client, plain, BIG, SMALL)
+    moved = copy.copy(blobs(client, plain), blobs(client, plain, "c/d"), descriptors, Silent())
     assert moved == Traffic(mounted=2)
-    assert content(client, plain, found[0], "c/d") == BIG
+    assert content(client, plain, descriptors[0], "c/d") == BIG
 
 
 def test_registry_is_the_same_one_under_another_spelling_of_its_name(client, plain):
@@ -77,13 +77,13 @@ def test_missing_blob_is_an_error_that_names_the_repository(client, plain):
     ids=["cut in the middle", "cut again and again", "cut at once", "500", "429", "no answer"],
 )
 def test_fault_on_reading_is_overcome_and_nothing_is_read_twice(client, plain, other, pauses, fault, tries):
-    found = store(client, plain, BIG)
+    descriptors = store(client, plain, BIG)
     with faulty(plain.host, fault) as proxy:
-        moved = copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+        moved = copy.copy(blobs(client, proxy), blobs(client, other), descriptors, Silent())
         assert proxy.count("GET", BLOB) == tries + 1
         assert proxy.received() < len(BIG) + MIB
     assert moved.sent == moved.received == len(BIG)
-    assert content(client, other, found[0]) == BIG
+    assert content(client, other, descriptors[0]) == BIG
     assert pauses[0] == (7.0 if fault.status == 429 else 0.5)
 
 
@@ -95,20 +95,20 @@ def test_reading_that_is_cut_behind_the_last_byte_is_complete(client):
 
 
 def test_end_that_the_registry_claims_too_early_is_found_by_the_digest(client, plain, other):
-    found = store(client, plain, BIG)
+    descriptors = store(client, plain, BIG)
     cut, ended = Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=9 * MIB), Fault("GET", BLOB, Wrong.REFUSED, status=416)
     with faulty(plain.host, cut, ended) as proxy, pytest.raises(RegistryError, match="wrong bytes"):
-        copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
-    assert not blobs(client, other).has(found[0].digest)
+        copy.copy(blobs(client, proxy), blobs(client, other), descriptors, Silent())
+    assert not blobs(client, other).has(descriptors[0].digest)
 
 
 def test_reading_that_never_gets_further_ends(client, plain, other, tmp_path_factory):
-    found = store(client, plain, BIG)
+    descriptors = store(client, plain, BIG)
     with faulty(plain.host, Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=0, times=99)) as proxy:
         with pytest.raises(RegistryError, match="4 times"):
-            copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+            copy.copy(blobs(client, proxy), blobs(client, other), descriptors, Silent())
         assert proxy.count("GET", BLOB) == 4
-    assert not blobs(client, other).has(found[0].digest)
+    assert not blobs(client, other).has(descriptors[0].digest)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_reading_that_never_gets_further_ends(client, plain, other, tmp_path_fac
     ids=["cut in the middle", "503", "429", "500 at the end", "the last answer lost", "502 at the beginning"],
 )
 def test_fault_on_writing_is_overcome_from_where_the_registry_stands(client, plain, other, pauses, fault, waits):
-    found = store(client, plain, BIG)
+    descriptors = store(client, plain, BIG)
     with faulty(other.host, fault) as proxy:
-        moved = copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
+        moved = copy.copy(blobs(client, plain), blobs(client, proxy), descriptors, Silent())
         assert proxy.sent() <= len(BIG) + 8 * MIB  # one piece twice at the most
     assert moved == Traffic(sent=len(BIG), received=len(BIG))
     assert pauses == waits
-    assert content(client, other, found[0]) == BIG
+    assert content(client, other, descriptors[0]) == BIG
 
 
 @pytest.mark.parametrize("refusal", [503, 416])
@@ -158,10 +158,10 @@ def test_piece_of_which_the_registry_kept_a_part_is_completed(client, refusal):
 @pytest.mark.parametrize("wrong", [Wrong.HALF_ARRIVED, Wrong.ANSWER_LOST])
 def test_upload_that_the_registry_lost_is_begun_again_alone(client, plain, other, pauses, wrong):
     """Distribution 2 forgets an upload of which it has more than it acknowledged."""
-    found = store(client, plain, SMALL, BIG)
+    descriptors = store(client, plain, SMALL, BIG)
     with faulty(other.host, Fault("PATCH", UPLOAD, wrong, after=MIB, skip=1)) as proxy:
-        copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent(), pauses.append)
-    assert [content(client, other, blob) for blob in found] == [SMALL, BIG]
+        copy.copy(blobs(client, plain), blobs(client, proxy), descriptors, Silent(), pauses.append)
+    assert [content(client, other, blob) for blob in descriptors] == [SMALL, BIG]
 
 
 @pytest.mark.parametrize("skip", [0, 1], ids=["first piece", "second piece"])
@@ -240,14 +240,14 @@ def test_small_blob_survives_a_cut(client, other, wrong):
 
 
 def test_wrong_bytes_from_the_source_are_never_visible(client, plain, other, tmp_path_factory):
-    found = store(client, plain, SMALL, BIG)
+    descriptors = store(client, plain, SMALL, BIG)
     with (
-        faulty(plain.host, Fault("GET", found[1].digest, Wrong.FLIPPED, after=9 * MIB)) as proxy,
+        faulty(plain.host, Fault("GET", descriptors[1].digest, Wrong.FLIPPED, after=9 * MIB)) as proxy,
         pytest.raises(RegistryError, match="wrong bytes") as caught,
     ):
-        copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
-    assert found[1].digest in caught.value.message
-    assert not blobs(client, other).has(found[1].digest)
+        copy.copy(blobs(client, proxy), blobs(client, other), descriptors, Silent())
+    assert descriptors[1].digest in caught.value.message
+    assert not blobs(client, other).has(descriptors[1].digest)
     assert leftovers(Path(other.log).parent) == []
 
 
@@ -267,22 +267,22 @@ def test_layer_that_lies_elsewhere_is_refused(client, plain, other):
 
 def test_first_error_ends_the_other_workers_and_the_next_run_sends_the_rest(client, plain, other):
     contents = [random.Random(seed).randbytes(2000 if seed == 0 else 1000) for seed in range(40)]
-    found = store(client, plain, *contents)
-    refused = Fault("PUT", f"{UPLOAD}.*{found[0].digest}", Wrong.REFUSED, status=403, times=99)
+    descriptors = store(client, plain, *contents)
+    refused = Fault("PUT", f"{UPLOAD}.*{descriptors[0].digest}", Wrong.REFUSED, status=403, times=99)
     with faulty(other.host, refused) as proxy, pytest.raises(RegistryError, match="403"):
-        copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
-    there = sum(blobs(client, other).has(blob.digest) for blob in found)
+        copy.copy(blobs(client, plain), blobs(client, proxy), descriptors, Silent())
+    there = sum(blobs(client, other).has(blob.digest) for blob in descriptors)
     assert there < 30, "the longest is the first, and most of the others were not begun when it failed"
     assert leftovers(Path(other.log).parent) == []
-    moved = copy.copy(blobs(client, plain), blobs(client, other), found, Silent())
+    moved = copy.copy(blobs(client, plain), blobs(client, other), descriptors, Silent())
     assert moved == Traffic(sent=2000 + (39 - there) * 1000, received=2000 + (39 - there) * 1000, present=there)
 
 
 @pytest.mark.parametrize("status", [405, 415, 501])
 def test_registry_that_takes_no_pieces_is_told_apart(client, plain, other, status):
-    found = store(client, plain, SMALL, BIG)
+    descriptors = store(client, plain, SMALL, BIG)
     refusal = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=status, times=99)
     with faulty(other.host, refusal) as proxy, pytest.raises(RegistryError, match="in pieces") as caught:
-        copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
+        copy.copy(blobs(client, plain), blobs(client, proxy), descriptors, Silent())
     assert "engine" in caught.value.next_step
     assert leftovers(Path(other.log).parent) == []

@@ -70,12 +70,12 @@ def sizes(ecr):
 
 
 def test_image_goes_to_ecr_in_parts_and_its_manifest_with_its_type(client, plain, ecr, door, registry, target):
-    found = store(client, plain, PARTS, SMALL)
-    moved = copy.copy(blobs(client, plain), target, found, Silent())
+    descriptors = store(client, plain, PARTS, SMALL)
+    moved = copy.copy(blobs(client, plain), target, descriptors, Silent())
     assert moved == Traffic(sent=len(PARTS) + len(SMALL), received=len(PARTS) + len(SMALL))
     assert sizes(ecr) == [len(SMALL), len(PARTS)]
     assert door.calls.count("UploadLayerPart") == 3 + 1
-    assert copy.copy(blobs(client, plain), target, found, Silent()) == Traffic(present=2)
+    assert copy.copy(blobs(client, plain), target, descriptors, Silent()) == Traffic(present=2)
     put = registry.put_manifest(PLACE, manifest(PARTS))
     assert registry.put_manifest(PLACE, manifest(PARTS)) == put
     (image,) = ecr.describe_images(repositoryName="a/b")["imageDetails"]

@@ -74,27 +74,27 @@ def image(client, place, *contents):
 
 
 def test_token_that_expires_between_two_pieces_is_replaced(client, plain, other):
-    found = store(client, plain, BIG)
+    descriptors = store(client, plain, BIG)
     with scripted(Reply(200, b'{"token": "one"}'), Reply(200, b'{"token": "two"}')) as issuer:
         asked = {"WWW-Authenticate": f'Bearer realm="http://{issuer.host}/token"'}
         first = Fault("HEAD", BLOB, Wrong.REFUSED, status=401, headers=asked)
         expired = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=401, headers=asked, skip=1)
         with faulty(other.host, first, expired) as proxy:
-            copy.copy(blobs(client, plain), blobs(client, proxy), found, Silent())
+            copy.copy(blobs(client, plain), blobs(client, proxy), descriptors, Silent())
             tokens = [seen.authorization for seen in proxy.seen if seen.method == "PATCH"]
             assert tokens == ["Bearer one", "Bearer one", "Bearer two", "Bearer two"]
             assert proxy.sent() <= len(BIG) + 8 * MIB
-    assert content(client, other, found[0]) == BIG
+    assert content(client, other, descriptors[0]) == BIG
 
 
 def test_token_that_expires_while_a_blob_is_read_is_replaced(client, plain, other):
-    found = store(client, plain, BIG)
+    descriptors = store(client, plain, BIG)
     with scripted(Reply(200, b'{"token": "fresh"}')) as issuer:
         asked = {"WWW-Authenticate": f'Bearer realm="http://{issuer.host}/token"'}
         cut = Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=9 * MIB)
         expired = Fault("GET", BLOB, Wrong.REFUSED, status=401, headers=asked)
         with faulty(plain.host, cut, expired) as proxy:
-            copy.copy(blobs(client, proxy), blobs(client, other), found, Silent())
+            copy.copy(blobs(client, proxy), blobs(client, other), descriptors, Silent())
             assert [seen.authorization for seen in proxy.seen if seen.method == "GET"][-1] == "Bearer fresh"
             assert proxy.received() < len(BIG) + MIB
 
@@ -102,11 +102,11 @@ def test_token_that_expires_while_a_blob_is_read_is_replaced(client, plain, othe
 def test_password_that_ecr_calls_expired_with_403_is_asked_for_again(plain, other):
     passwords = iter(["old", "new", "new"])
     registry = Registry(lambda reference: Credentials("AWS", next(passwords)), lambda seconds: None)
-    found = store(registry, plain, BIG)
+    descriptors = store(registry, plain, BIG)
     first = Fault("HEAD", BLOB, Wrong.REFUSED, status=401, headers={"WWW-Authenticate": 'Basic realm="ecr"'})
     expired = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=403, skip=1)
     with faulty(other.host, first, expired) as proxy:
-        copy.copy(blobs(registry, plain), blobs(registry, proxy), found, Silent())
+        copy.copy(blobs(registry, plain), blobs(registry, proxy), descriptors, Silent())
         used = [seen.authorization for seen in proxy.seen if seen.method == "PATCH"]
         assert used[0] == used[1] != used[2] == used[3]
 
@@ -114,11 +114,11 @@ def test_password_that_ecr_calls_expired_with_403_is_asked_for_again(plain, othe
 def test_four_workers_share_one_login(client, other, guarded, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(guarded.ca))
     contents = [bytes([number]) * 1000 for number in range(12)]
-    found = store(client, other, *contents)
+    descriptors = store(client, other, *contents)
     registry = Registry(lambda reference: USER if reference.host == guarded.host else None)
-    copy.copy(blobs(registry, other), blobs(registry, guarded), found, Silent())
-    assert [content(registry, guarded, blob) for blob in found] == contents
-    assert blobs(registry, guarded, "c/d").mount(found[0].digest, guarded.reference("a/b"))
+    copy.copy(blobs(registry, other), blobs(registry, guarded), descriptors, Silent())
+    assert [content(registry, guarded, blob) for blob in descriptors] == contents
+    assert blobs(registry, guarded, "c/d").mount(descriptors[0].digest, guarded.reference("a/b"))
 
 
 def test_store_behind_the_registry_gets_no_password_and_its_address_stays_secret(client):
@@ -179,11 +179,13 @@ def test_memory_does_not_grow_with_the_blob(client, plain, other, tmp_path):
     size = 300 * MIB
     with (tmp_path / "sparse").open("wb+") as sparse:
         sparse.truncate(size)
-        found = Descriptor(f"sha256:{hash_of_zeros(size)}", DOCKER_LAYER, size)
-        copy.put(blobs(client, plain), sparse, found, Silent())
-    child = subprocess.run(copying(plain, other, found), stdout=subprocess.PIPE, text=True, check=True, timeout=600)
+        descriptor = Descriptor(f"sha256:{hash_of_zeros(size)}", DOCKER_LAYER, size)
+        copy.put(blobs(client, plain), sparse, descriptor, Silent())
+    child = subprocess.run(
+        copying(plain, other, descriptor), stdout=subprocess.PIPE, text=True, check=True, timeout=600
+    )
     assert int(child.stdout) < 100 * 1024, "kilobytes"
-    assert blobs(client, other).has(found.digest)
+    assert blobs(client, other).has(descriptor.digest)
 
 
 @pytest.mark.parametrize("status", [400, 413])

@@ -267,10 +267,10 @@ def test_base_of_several_architectures_is_compared_by_the_images_own(services, s
     entries, images = {}, {}
     for architecture in ("amd64", "arm64"):
         image = images[architecture] = HandImage([tar({"base": architecture.encode()})], architecture=architecture)
-        found = services.registry.head(put(services, base.with_tag(architecture), image))
+        head = services.registry.head(put(services, base.with_tag(architecture), image))
         platform = {"os": "linux", "architecture": architecture}
         entries[architecture] = {
-            "mediaType": found.media_type, "digest": found.digest, "size": found.size, "platform": platform,
+            "mediaType": head.media_type, "digest": head.digest, "size": head.size, "platform": platform,
         }  # fmt: skip
     index = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": list(entries.values())}
     services.registry.put_manifest(base, Manifest(json.dumps(index).encode(), DOCKER_INDEX))

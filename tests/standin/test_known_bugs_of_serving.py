@@ -81,8 +81,8 @@ def test_libsvm_zero_filled():
         for fill in (0.0, np.nan)
     }
     assert scores[0.0] != scores[np.nan]
-    found = booster.predict(encoder.libsvm_to_dmatrix(b"0:0.3 2:0.2"), validate_features=False).tolist()
-    assert found == scores[0.0 if shows("libsvm-zero-filled") else np.nan]
+    predictions = booster.predict(encoder.libsvm_to_dmatrix(b"0:0.3 2:0.2"), validate_features=False).tolist()
+    assert predictions == scores[0.0 if shows("libsvm-zero-filled") else np.nan]
 
 
 def test_empty_rows(client):

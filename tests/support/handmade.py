@@ -130,9 +130,9 @@ def plain_layer(services: Services, image: ImageReference, position: int = -1) -
 
 
 def _blob(blobs: HttpBlobs, content: bytes, media_type: str) -> Descriptor:
-    found = Descriptor(sha256(content), media_type, len(content))
-    copy.put(blobs, io.BytesIO(content), found, Silent())
-    return found
+    descriptor = Descriptor(sha256(content), media_type, len(content))
+    copy.put(blobs, io.BytesIO(content), descriptor, Silent())
+    return descriptor
 
 
 def _entry(found: Descriptor) -> dict[str, object]:

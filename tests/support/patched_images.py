@@ -50,10 +50,10 @@ def patched(services, place, day=None, tag=DEFAULT_TAG, base=BASE, **changes):
     content = secrets.token_bytes(1024)
     files = files_digest_of([("/opt/xgbpatch/own", False, sha256(content).removeprefix("sha256:"))])
     own = {"files_digest": f"sha256:{files}", "patch_digest": f"sha256:{digest_of(files, {})}"}
-    made = replace(MADE, **{"spec_digest": digest, "created": f"{moment.isoformat()}T10:00:00Z", **own, **changes})
-    name = tag.format(version=made.version, base=made.base_digest[7:19], spec=digest[7:15])
+    origin = replace(MADE, **{"spec_digest": digest, "created": f"{moment.isoformat()}T10:00:00Z", **own, **changes})
+    name = tag.format(version=origin.version, base=origin.base_digest[7:19], spec=digest[7:15])
     layers = (*base.layers, tar({"opt/xgbpatch/own": content}))
-    image = HandImage(layers, labels=provenance.write(made), architecture=base.architecture)
+    image = HandImage(layers, labels=provenance.write(origin), architecture=base.architecture)
     return put(services, place.with_tag(name), image)
 
 

@@ -38,8 +38,12 @@ class Repositories:
 
     def build(self, base, place=None, **fields):
         """What `build --builder registry` makes of the spec on the base."""
-        made = self.defined(base, **fields)
-        return RegistryBuilder(self.services).build(made, (place or self.images).with_tag(made.reference.tag)).reference
+        definition = self.defined(base, **fields)
+        return (
+            RegistryBuilder(self.services)
+            .build(definition, (place or self.images).with_tag(definition.reference.tag))
+            .reference
+        )
 
     def rebase(self, image, **options):
         return rebase.rebase(self.services, image, **options)

@@ -52,8 +52,8 @@ def test_uri_of_every_kind_of_partition(number, region, expected):
 
 
 def test_uri_on_arm64_is_the_graviton_image():
-    found = catalogue.image_uri("1.5-1", "eu-west-1", Architecture.ARM64)
-    assert str(found) == "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.5-1-arm64"
+    reference = catalogue.image_uri("1.5-1", "eu-west-1", Architecture.ARM64)
+    assert str(reference) == "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.5-1-arm64"
 
 
 def test_every_version_stands_in_every_region_under_that_regions_host():

@@ -141,11 +141,11 @@ def table(*also: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_page_allows_each_command_the_calls_that_it_makes_and_no_others(command):
     own = reached(f"xgbpatch.commands.{command}", without=OTHER_BUILDER.get(command, ()))
-    made = calls(own) - SHARED.get(command, set())
+    actions = calls(own) - SHARED.get(command, set())
     allowed = table()[command] - set(INSPECTOR)
-    assert made, "the source is not read any more"
-    assert made - allowed == set()
-    assert allowed - made - BY_HTTP == set()
+    assert actions, "the source is not read any more"
+    assert actions - allowed == set()
+    assert allowed - actions - BY_HTTP == set()
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,11 @@ def late_aws():
 
 def test_missing_engine_region_and_credentials_exit_1_with_a_way_out():
     ended = run_doctor({"DOCKER_HOST": "unix:///nonexistent.sock"}, "--json")
-    found = findings_of(ended)
+    findings = findings_of(ended)
     assert ended.returncode == 1
     for name, way_out in (("engine", "docs.docker.com"), ("region", "--region"), ("credentials", "aws configure")):
-        assert found[name]["level"] == "missing"
-        assert way_out in found[name]["fix"]
+        assert findings[name]["level"] == "missing"
+        assert way_out in findings[name]["fix"]
 
 
 def test_text_fits_80_columns_and_leaves_what_is_to_be_done_whole():

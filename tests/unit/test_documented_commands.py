@@ -94,9 +94,9 @@ def parse(words: list[str]) -> None:
     command: click.Command = cli
     context = click.Context(cli, info_name="xgbpatch")
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        found = command.get_command(context, words[0])
-        assert found is not None, f"no command {words[0]!r}"
-        command, words = found, words[1:]
+        subcommand = command.get_command(context, words[0])
+        assert subcommand is not None, f"no command {words[0]!r}"
+        command, words = subcommand, words[1:]
     if words not in (["--help"], ["--version"]):
         command.make_context(command.name, list(words), resilient_parsing=False, parent=context)
 
@@ -201,13 +201,13 @@ EXAMPLES = [page for page in PAGES if re.search(r"```\n\nprints\n\n```text\n", p
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_an_example_prints_what_its_page_says(page, capsys, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # some call `xgbpatch`
-    found = re.findall(
+    matches = re.findall(
         r"```python\n((?:(?!```).)*)```\n\nprints\n\n```text\n(.*?)```", page.read_text(encoding="utf-8"), re.S
     )
-    for code, printed in found:
+    for code, printed in matches:
         exec(compile(code, str(page), "exec"), {})
         assert capsys.readouterr().out == printed
-    assert found
+    assert matches
 
 
 @pytest.mark.parametrize("block", [block for block in PYTHON if "boto3.client" in block.text], ids=ids)

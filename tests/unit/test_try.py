@@ -142,7 +142,7 @@ def test_a_printed_command_parses(line):
     command: click.Command = cli
     context = click.Context(cli, info_name="xgbpatch")
     while isinstance(command, click.Group):
-        found = command.get_command(context, words.pop(0))
-        assert found is not None
-        command = found
+        subcommand = command.get_command(context, words.pop(0))
+        assert subcommand is not None
+        command = subcommand
     command.make_context(command.name, words, parent=context)

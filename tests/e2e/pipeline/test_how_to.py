@@ -51,8 +51,8 @@ def model(engine, base_of, tmp_path_factory):
     """A folder with what the pages start from: `model.tar.gz` of the base's own xgboost, and `rows.csv`."""
     folder = tmp_path_factory.mktemp("model")
     run = Run(base_of(VERSION), ("-c", MODEL), entrypoint=("python",), mounts=(Mount(folder, "/made"),))
-    made = engine.run(run)
-    assert made.exit_code == 0, made.stderr
+    result = engine.run(run)
+    assert result.exit_code == 0, result.stderr
     return folder
 
 

@@ -45,10 +45,10 @@ def pushed(xgbpatch, built):
 
 
 def test_the_base_was_pinned_by_the_digest_its_registry_names(xgbpatch, built, version):
-    made = json.loads(xgbpatch("inspect", built, "--json"))["provenance"]
-    assert made["base_digest"][7:19] in built
+    labels = json.loads(xgbpatch("inspect", built, "--json"))["provenance"]
+    assert labels["base_digest"][7:19] in built
     if not TEST_BASE:
-        assert made["base_name"].endswith(f".dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:{version}")
+        assert labels["base_name"].endswith(f".dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:{version}")
 
 
 def test_building_again_is_up_to_date(xgbpatch, built, version):

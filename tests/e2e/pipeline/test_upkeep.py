@@ -53,9 +53,9 @@ def own_images(engine) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    found = tmp_path_factory.mktemp("upkeep")
-    (found / "xgbpatch.toml").write_text(CONFIGURATION)
-    return found
+    folder = tmp_path_factory.mktemp("upkeep")
+    (folder / "xgbpatch.toml").write_text(CONFIGURATION)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def test_a_patched_image_follows_its_base_and_stops_where_a_person_is_needed(eng
         assert json.loads(accepted)["images"][0]["base"].endswith(digest)
         assert HOOKED not in json.dumps(json.loads(run(10, "plan", "--json"))["images"][0]["reasons"]), "an alias waits"
     assert json.loads(run(0, "usage", "--json"))["behind"] == []
-    kept = json.loads(run(0, "prune", "--json"))
-    assert {image["action"] for place in kept["repositories"] for image in place["images"]} == {"keep"}
+    document = json.loads(run(0, "prune", "--json"))
+    assert {image["action"] for place in document["repositories"] for image in place["images"]} == {"keep"}
 
 
 def assert_every_check_ran(promoted):

@@ -16,13 +16,13 @@ from xgbpatch.sandbox import environment
 
 def test_nothing_is_missing_with_an_engine_and_the_sandbox(running):
     ended = run_doctor(environment(running), "--json")
-    found = findings_of(ended)
+    findings = findings_of(ended)
     assert ended.returncode == 0, ended.stdout
-    assert not [finding for finding in found.values() if finding["level"] == "missing"]
-    assert running.account in found["credentials"]["seen"]
-    assert found["region"]["seen"] == running.region
-    assert found["clock"]["level"] == "ok"
-    assert found["engine"]["seen"].startswith("Docker Engine ")
+    assert not [finding for finding in findings.values() if finding["level"] == "missing"]
+    assert running.account in findings["credentials"]["seen"]
+    assert findings["region"]["seen"] == running.region
+    assert findings["clock"]["level"] == "ok"
+    assert findings["engine"]["seen"].startswith("Docker Engine ")
 
 
 def test_the_table_is_the_same_with_a_terminal_and_without_one(running):

@@ -42,8 +42,8 @@ def pushed(engine, registry, repository, tag, label="probe"):
 
 
 def tags_by_digest(ecr, repository):
-    found = ecr.describe_images(repositoryName=repository)["imageDetails"]
-    return {one["imageDigest"]: sorted(one.get("imageTags", ())) for one in found}
+    images = ecr.describe_images(repositoryName=repository)["imageDetails"]
+    return {one["imageDigest"]: sorted(one.get("imageTags", ())) for one in images}
 
 
 def status_of(running, registry, path):

@@ -62,8 +62,8 @@ def report_on(engine, derived, tmp_path_factory):
         if breakage.name not in made:
             image = derived(breakage)
             ready = 30 if breakage.name == "forgets" else 240  # seconds; it is never ready for a multi-model endpoint
-            asked = Options(checks=checks, ready=ready, logs=tmp_path_factory.mktemp("logs"), **options)
-            made[breakage.name] = contract.check(engine, image, asked)
+            check_options = Options(checks=checks, ready=ready, logs=tmp_path_factory.mktemp("logs"), **options)
+            made[breakage.name] = contract.check(engine, image, check_options)
         return {result.name: result for result in made[breakage.name].results}
 
     return results

@@ -117,8 +117,8 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(engine, base, unlabelled, 
     while not engine.leftovers(process.pid):  # its container is about to be made
         assert process.poll() is None
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "interrupted" in said
+    assert "interrupted" in stderr
     assert engine.leftovers(process.pid) == []
     assert list(temporary.iterdir()) == []

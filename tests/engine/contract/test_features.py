@@ -44,9 +44,9 @@ SEEN_WRONG = ("attributes", "accept", "top-k", "interactions", "approximate", "c
 def built(builder, spec_of):
     """All features and all fixes of the version."""
     fixes = tuple(fix.name for fix in fixes_of(VERSION))
-    made = build_spec(builder, replace(spec_of(VERSION), features=tuple(FEATURES), fixes=fixes))
-    yield str(made.reference)
-    builder.engine.remove(made.reference)
+    result = build_spec(builder, replace(spec_of(VERSION), features=tuple(FEATURES), fixes=fixes))
+    yield str(result.reference)
+    builder.engine.remove(result.reference)
 
 
 def failed(engine, image, checks, logs):

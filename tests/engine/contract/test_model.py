@@ -31,8 +31,8 @@ def models(engine, base_of, tmp_path_factory):
     """A folder a model, by the names of OBJECTIVES."""
     folder = tmp_path_factory.mktemp("models")
     script = Run(base_of(VERSION), ("-c", TRAIN), entrypoint=("python",), mounts=(Mount(folder, "/made"),))
-    made = engine.run(script)
-    assert made.exit_code == 0, made.stderr
+    result = engine.run(script)
+    assert result.exit_code == 0, result.stderr
     return folder
 
 

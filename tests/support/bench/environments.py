@@ -51,13 +51,13 @@ def environment(version: str, library: Path) -> dict[str, str]:
 
 def models(names: list[str]) -> dict[str, Path]:
     """Folders of the benchmark's models by name, made once and kept beside the environments."""
-    made = suite(MAKER)
-    folder = Path(made.folder).with_name("bench-models")
+    maker = suite(MAKER)
+    folder = Path(maker.folder).with_name("bench-models")
     folder.mkdir(exist_ok=True)
     script = Path(recipes.__file__)
     kept = folder / f"{MAKER}-{sha256_of(script)[:12]}"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command = [str(made.python), "-W", "ignore", str(script), str(kept), *names]
+        command = [str(maker.python), "-W", "ignore", str(script), str(kept), *names]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return {name: kept / name for name in names}

@@ -146,9 +146,9 @@ def load(file):
         with open("/proc/self/clear_refs", "w") as reset:
             reset.write("5")
         begun = time.process_time()
-        made = work()
+        result = work()
         seconds = time.process_time() - begun
-        return made, seconds, _resident("VmHWM") - before, before
+        return result, seconds, _resident("VmHWM") - before, before
 
     _, _, writer, _ = peak(lambda: booster.save_raw("ubj"))
     accelerator, seconds, most, before = peak(lambda: engine.explaining(booster, {}))

@@ -72,8 +72,8 @@ def _commands(scratch: Path) -> dict[str, Callable[[], tuple[list[str], dict[str
         return [python, "-W", "ignore", str(WORKER), engine], environments.environment(version, scratch)
 
     def own(engine: str, python: str, pins: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
-        made = environment(python, pins)
-        return [str(made), "-W", "ignore", str(WORKER), engine], dict(environments.environment("3.2-0", scratch))
+        interpreter = environment(python, pins)
+        return [str(interpreter), "-W", "ignore", str(WORKER), engine], dict(environments.environment("3.2-0", scratch))
 
     versions = {f"xgboost {version.xgboost}": name for name, version in VERSIONS.items()}
     return {

@@ -69,9 +69,9 @@ def explain(booster, data):
     """(values, margins) of one booster."""
     cut = {"ntree_limit": getattr(booster, "best_ntree_limit", 0)} if LIMIT else {}
     matrix = xgboost.DMatrix(padded(data, width(booster)))
-    asked = dict(cut, validate_features=False)
-    values = booster.predict(matrix, pred_contribs=True, **asked)
-    margins = booster.predict(matrix, output_margin=True, **asked)
+    options = dict(cut, validate_features=False)
+    values = booster.predict(matrix, pred_contribs=True, **options)
+    margins = booster.predict(matrix, output_margin=True, **options)
     shape = (values.shape[0], -1, values.shape[-1])
     return values.reshape(shape).astype(float), margins.reshape(len(values), -1).astype(float)
 

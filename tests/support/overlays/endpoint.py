@@ -60,11 +60,11 @@ class Stage:
         serve_utils.SAGEMAKER_INFERENCE_OUTPUT = environment.get("SAGEMAKER_INFERENCE_OUTPUT")
         for name in ("booster", "format", "config_json", "objective"):
             setattr(serve.ScoringService, name, None)
-        asked = settings.read(environment)
-        if asked.active:
+        config = settings.read(environment)
+        if config.active:
             from xgbpatch_overlays import single_model
 
-            single_model.install(asked)
+            single_model.install(config)
         serve.load_model()
         return Endpoint(serve.ScoringService.app.test_client())
 

@@ -63,8 +63,8 @@ def serve(folder, *names, **environment):
     for number, name in enumerate(names):
         specimen = replace(zoo.SPECIMENS[name], parameters=dict(zoo.SPECIMENS[name].parameters, seed=7 + number))
         zoo.save(specimen, folder, f"xgboost-model-{number}")
-    asked = settings.read(environment or QUIET)
-    predictor = prediction.Predictor(asked, getattr(serve_utils.predict, "__func__", serve_utils.predict))
+    config = settings.read(environment or QUIET)
+    predictor = prediction.Predictor(config, getattr(serve_utils.predict, "__func__", serve_utils.predict))
     load = prediction._preparing(serve_utils.get_loaded_booster, predictor)
     model, form = load(str(folder), len(names) > 1)
     return Served(predictor, model, form, folder)

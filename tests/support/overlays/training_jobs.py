@@ -59,8 +59,8 @@ class Outcome:
 
     @property
     def rounds(self) -> List[Tuple[int, Dict[str, float]]]:
-        found = LINE.findall((self.folder / "stdout").read_text())
-        return [(int(number), dict(_metric(pair) for pair in pairs.split("\t"))) for number, pairs in found]
+        matches = LINE.findall((self.folder / "stdout").read_text())
+        return [(int(number), dict(_metric(pair) for pair in pairs.split("\t"))) for number, pairs in matches]
 
     @property
     def models(self) -> List[Path]:

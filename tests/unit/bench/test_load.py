@@ -16,15 +16,15 @@ GOOD, WRONG = b"0.5", b"0.6"
 @pytest.fixture
 def server():
     """Answers every third request with another body; yields its address and what it was asked."""
-    asked = []
+    calls = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append((self.path, self.headers["Content-Type"], body))
-            answer = WRONG if len(asked) % 3 == 0 else GOOD
+            calls.append((self.path, self.headers["Content-Type"], body))
+            answer = WRONG if len(calls) % 3 == 0 else GOOD
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -35,7 +35,7 @@ def server():
 
     served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=served.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{served.server_port}/invocations", asked
+    yield f"http://127.0.0.1:{served.server_port}/invocations", calls
     served.shutdown()
     served.server_close()
 

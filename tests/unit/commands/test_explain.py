@@ -206,14 +206,14 @@ def test_a_run_killed_20_times_gives_the_bytes_of_an_undisturbed_one(booster, tm
 def test_an_estimate_writes_nothing_and_carries_the_rate_over(run, tmp_path):
     code, stdout, stderr = run("model.json", "rows.csv", "--estimate", "--json")
     assert code == 0, stderr
-    told = json.loads(stdout)
-    assert (told["rows"], told["rows_exact"], told["measured"], told["cost"]) == (626, True, 626, None)
-    assert told["hours"] == pytest.approx(626 / told["rows_per_second"] / 3600)
+    document = json.loads(stdout)
+    assert (document["rows"], document["rows_exact"], document["measured"], document["cost"]) == (626, True, 626, None)
+    assert document["hours"] == pytest.approx(626 / document["rows_per_second"] / 3600)
     sample = ("--estimate", "--rows", "10000000", "--instances", "4", "--price-per-hour", "2")
     code, stdout, _ = run("model.json", "rows.csv", *sample, "--json")
-    told = json.loads(stdout)
-    assert told["cost"] == pytest.approx(2 * told["hours"])
-    assert told["hours_of_each"] == pytest.approx(told["hours"] / 4)
+    document = json.loads(stdout)
+    assert document["cost"] == pytest.approx(2 * document["hours"])
+    assert document["hours_of_each"] == pytest.approx(document["hours"] / 4)
     assert run("model.json", "rows.csv", *sample)[1].startswith("rows           10,000,000\n")
     assert not (tmp_path / "out").exists()
     assert run("model.json", "rows.csv", "--rows", "5", "--output", "out")[0] == 2

@@ -78,8 +78,8 @@ def test_interrupt_while_the_scans_are_waited_for_leaves_the_name_on_stdout(caps
     with pytest.raises(KeyboardInterrupt):
         push._push_each(Publisher({("move", PLACES[0]): KeyboardInterrupt()}), REQUESTS, as_json=as_json)
     stdout = capsys.readouterr().out
-    told = json.loads(stdout)["pushed"][0]["reference"] + "\n" if as_json else stdout
-    assert told == names(PLACES[0])
+    printed = json.loads(stdout)["pushed"][0]["reference"] + "\n" if as_json else stdout
+    assert printed == names(PLACES[0])
 
 
 def test_interrupt_before_anything_stands_prints_nothing(capsys):

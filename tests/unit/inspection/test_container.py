@@ -36,6 +36,6 @@ def test_the_probe_lists_names_that_are_not_text(tmp_path):
     (tmp_path / "link").symlink_to("target")
     script = container.probe_source("inventory").replace('lines("/")', f"lines({str(tmp_path)!r})")
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
-    found = container.parse_inventory(output)
-    assert set(found) == {str(odd), str(tmp_path / "link")}
-    assert found[str(tmp_path / "link")].endswith("\0target\0-")
+    inventory = container.parse_inventory(output)
+    assert set(inventory) == {str(odd), str(tmp_path / "link")}
+    assert inventory[str(tmp_path / "link")].endswith("\0target\0-")

@@ -11,8 +11,12 @@ PYTHON = PythonFacts("3.7.10", "/miniconda3/bin/python", "/miniconda3", "/minico
 
 
 def complaints(*requirements: str) -> list[str]:
-    held = [Distribution("numpy", "1.21.6"), Distribution("old", "2004d"), Distribution("a", "1", requirements)]
-    return list(pip_check.complaints(held, PYTHON))
+    distributions = [
+        Distribution("numpy", "1.21.6"),
+        Distribution("old", "2004d"),
+        Distribution("a", "1", requirements),
+    ]
+    return list(pip_check.complaints(distributions, PYTHON))
 
 
 @pytest.mark.parametrize(
@@ -49,8 +53,8 @@ def test_lines_are_sorted_and_each_is_there_once():
 
 
 def test_only_what_the_patch_adds_is_complained_of():
-    held = [Distribution("numpy", "1.21.6"), Distribution("base", "1", ("gone", "slicer>=2"))]
-    facts = Facts("", PYTHON, {each.name: each for each in held}, {}, frozenset(), {}, {}, {})
+    distributions = [Distribution("numpy", "1.21.6"), Distribution("base", "1", ("gone", "slicer>=2"))]
+    facts = Facts("", PYTHON, {each.name: each for each in distributions}, {}, frozenset(), {}, {}, {})
     site = "/opt/xgbpatch/packages/lib/python3.7/site-packages"
     shap = b"Name: SHAP\nVersion: 0.1\nRequires-Dist: numba\n\nRequires-Dist: x\n"
     files = (
@@ -68,11 +72,11 @@ def test_only_what_the_patch_adds_is_complained_of():
 
 
 def test_metadata_is_read_as_a_header():
-    found = pip_check.parse_metadata(
+    metadata = pip_check.parse_metadata(
         b"Name: a\r\nVersion: 1\r\nRequires-Dist: b ;\r\n  python_version < '4'\r\nX: \xff\r\n\r\nName: z\r\n"
     )
-    assert (found.name, found.version) == ("a", "1")
-    assert found.requires == ("b ;\n  python_version < '4'",)
+    assert (metadata.name, metadata.version) == ("a", "1")
+    assert metadata.requires == ("b ;\n  python_version < '4'",)
     assert pip_check.parse_metadata(b"").name == ""
 
 

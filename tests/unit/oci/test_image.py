@@ -55,20 +55,24 @@ def image(document, media_type=OCI_MANIFEST):
 
 
 def test_variables_change_in_place_and_new_ones_come_behind_in_order():
-    made = json.loads(oci_image.patched_config(image(DOCUMENT), **ADDITION))
-    assert made["config"]["Env"] == [
+    config_document = json.loads(oci_image.patched_config(image(DOCUMENT), **ADDITION))
+    assert config_document["config"]["Env"] == [
         "PATH=/opt/xgbpatch/bin:/usr/bin:/bin", "EMPTY=", "LANG=C.UTF-8", "A=1=1", "B=2",
     ]  # fmt: skip
 
 
 def test_labels_layers_moment_and_history_are_added_and_the_rest_stands():
-    made = json.loads(oci_image.patched_config(image(DOCUMENT), **ADDITION))
-    assert made["config"]["Labels"] == {"team": "base", "org.opencontainers.image.version": "22.04", "x": "y"}
-    assert made["config"]["Entrypoint"] == ["/bin/entry"]
-    assert made["rootfs"]["diff_ids"] == ["sha256:a", "sha256:b", "sha256:c"]
-    assert made["created"] == "2026-11-01T00:00:00Z"
-    assert [entry.get("created_by") for entry in made["history"]] == ["a", "b", "xgbpatch"]
-    assert "container_config" not in made
+    config_document = json.loads(oci_image.patched_config(image(DOCUMENT), **ADDITION))
+    assert config_document["config"]["Labels"] == {
+        "team": "base",
+        "org.opencontainers.image.version": "22.04",
+        "x": "y",
+    }
+    assert config_document["config"]["Entrypoint"] == ["/bin/entry"]
+    assert config_document["rootfs"]["diff_ids"] == ["sha256:a", "sha256:b", "sha256:c"]
+    assert config_document["created"] == "2026-11-01T00:00:00Z"
+    assert [entry.get("created_by") for entry in config_document["history"]] == ["a", "b", "xgbpatch"]
+    assert "container_config" not in config_document
 
 
 def test_a_base_without_a_history_gets_none():
@@ -78,10 +82,10 @@ def test_a_base_without_a_history_gets_none():
 
 def test_the_manifest_of_an_oci_base_is_one_that_sagemaker_takes():
     content = oci_image.patched_config(image(DOCUMENT), **ADDITION)
-    made = oci_image.patched_manifest(image(DOCUMENT).manifest, content, [OURS])
-    assert complaints(made) == ()
-    assert [layer.digest for layer in made.layers] == [*(layer.digest for layer in LAYERS), OURS.digest]
-    assert made.config == Descriptor(digest_of(content), DOCKER_CONFIG, len(content))
+    patched = oci_image.patched_manifest(image(DOCUMENT).manifest, content, [OURS])
+    assert complaints(patched) == ()
+    assert [layer.digest for layer in patched.layers] == [*(layer.digest for layer in LAYERS), OURS.digest]
+    assert patched.config == Descriptor(digest_of(content), DOCKER_CONFIG, len(content))
 
 
 def test_a_base_with_zstd_layers_is_refused():

@@ -29,29 +29,29 @@ SMALL = gzip.compress(tar_of([("etc/hostname", b"here\n")]))
 
 
 def test_every_path_is_known_with_kind_mode_size_and_target():
-    found = indexed(
+    index = indexed(
         ("./opt/", None), ("opt/bin/run", b"12345"), ("opt/link", Link("bin/run")), ("/lib", Link("usr/lib"))
     )
-    assert found.entries == {
+    assert index.entries == {
         "opt": Entry(EntryKind.FOLDER, 0o755, 0),
         "opt/bin": Entry(EntryKind.FOLDER, 0o755, 0),
         "opt/bin/run": Entry(EntryKind.FILE, 0o755, 5),
         "opt/link": Entry(EntryKind.SYMLINK, 0o644, 0, "bin/run"),
         "lib": Entry(EntryKind.SYMLINK, 0o644, 0, "usr/lib"),
     }
-    assert (found.whiteouts, found.opaque, found.contents) == (frozenset(), frozenset(), {})
+    assert (index.whiteouts, index.opaque, index.contents) == (frozenset(), frozenset(), {})
 
 
 def test_whiteouts_and_opaque_folders_are_kept_as_such():
-    found = indexed(
+    index = indexed(
         ("a/.wh.b", b""),
         ("c/.wh..wh..opq", b""),
         (".wh..wh.plnk", None),
         ("a/.wh..wh.aufs", b""),
         (".wh..wh.plnk/1.2", b""),
     )
-    assert (found.whiteouts, found.opaque) == ({"a/b"}, {"c"})
-    assert set(found.entries) == {"a", "c"}
+    assert (index.whiteouts, index.opaque) == ({"a/b"}, {"c"})
+    assert set(index.entries) == {"a", "c"}
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_only_what_tells_something_is_kept(path: str, content: bytes, kept_conte
 
 def test_a_hardlink_is_the_file_that_it_names():
     first, second = "opt/pkgs/a/a.egg-info", "opt/a.egg-info"
-    found = indexed((first, b"Name: a\n"), (second, Link(first, hard=True)))
-    assert found.entries[second] == found.entries[first] == Entry(EntryKind.FILE, 0o644, 8)
-    assert found.contents[second] == b"Name: a\n"
+    index = indexed((first, b"Name: a\n"), (second, Link(first, hard=True)))
+    assert index.entries[second] == index.entries[first] == Entry(EntryKind.FILE, 0o644, 8)
+    assert index.contents[second] == b"Name: a\n"
 
 
 def test_of_a_path_twice_in_one_layer_the_last_counts():
@@ -93,8 +93,8 @@ def test_of_a_path_twice_in_one_layer_the_last_counts():
 
 
 def test_names_that_climb_are_only_names_below_the_root():
-    found = indexed(("../../etc/passwd", b"x"), ("a/../../b", b"x"), ("/", None))
-    assert set(found.entries) == {"etc", "etc/passwd", "b"}
+    index = indexed(("../../etc/passwd", b"x"), ("a/../../b", b"x"), ("/", None))
+    assert set(index.entries) == {"etc", "etc/passwd", "b"}
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
@@ -295,8 +295,8 @@ def test_a_path_longer_than_linux_takes_is_refused():
 
 def test_what_is_kept_of_a_hardlink_is_what_its_own_name_stands_for():
     """The C library's version is never the text of another file."""
-    found = indexed(("opt/a.egg-info", b"Name: a\n"), ("usr/lib/libc.so.6", Link("opt/a.egg-info", hard=True)))
-    assert set(found.contents) == {"opt/a.egg-info"}
+    index = indexed(("opt/a.egg-info", b"Name: a\n"), ("usr/lib/libc.so.6", Link("opt/a.egg-info", hard=True)))
+    assert set(index.contents) == {"opt/a.egg-info"}
 
 
 def _endless_name(kind: bytes, size: int) -> bytes:
@@ -409,5 +409,5 @@ def test_devices_and_pipes_are_seen_and_nothing_more():
             member = tarfile.TarInfo(name)
             member.type = kind
             archive.addfile(member)
-    found = index_of(buffer.getvalue())
-    assert {found.entries[name].kind for name in ("dev/null", "pipe")} == {EntryKind.OTHER}
+    index = index_of(buffer.getvalue())
+    assert {index.entries[name].kind for name in ("dev/null", "pipe")} == {EntryKind.OTHER}

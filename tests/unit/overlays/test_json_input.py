@@ -85,9 +85,9 @@ def outcome(kind, body, width):
 @given(st.lists(TOKENS, max_size=12).map("".join), st.sampled_from([JSON, LINES]))
 @example("[[1,2]]", JSON)
 def test_any_body_is_a_table_of_the_models_width_or_refused_with_words(body, kind):
-    found = outcome(kind, body, 2)
-    if isinstance(found, Refused):
-        assert (found.status, len(found.reason) < 300) == (400, True)
-        assert found.reason.startswith("Record " if "\ud800" not in body else "The body is not UTF-8")
+    table = outcome(kind, body, 2)
+    if isinstance(table, Refused):
+        assert (table.status, len(table.reason) < 300) == (400, True)
+        assert table.reason.startswith("Record " if "\ud800" not in body else "The body is not UTF-8")
     else:
-        assert not found or {len(row) for row in cells(found)} == {2}
+        assert not table or {len(row) for row in cells(table)} == {2}

@@ -100,11 +100,11 @@ def test_fixes_name_another_image_whatever_their_order():
 
 
 def test_an_image_remembers_its_fixes():
-    made = provenance.Provenance(
+    origin = provenance.Provenance(
         "b", "d", "3.2-0", "1", "s", "p", "o", ("shap",), ("libsvm-skew", "mme-errors"), (), ""
     )
-    assert provenance.write(made)["io.xgbpatch.fixes"] == "libsvm-skew,mme-errors"
-    assert provenance.read(provenance.write(made)) == made
+    assert provenance.write(origin)["io.xgbpatch.fixes"] == "libsvm-skew,mme-errors"
+    assert provenance.read(provenance.write(origin)) == origin
 
 
 def run(*arguments):
@@ -116,9 +116,9 @@ def run(*arguments):
 @pytest.mark.parametrize("name", FIXES)
 def test_the_command_says_what_each_bug_looks_like_and_where_its_page_is(name):
     (paragraph,) = (part for part in run().stdout.split("\n\n") if part.startswith(f"{name}\n"))
-    found = FIXES[name]
-    assert paragraph.rstrip("\n").endswith(f" {found.page}"), "an address stays in one piece"
-    for said in (found.symptom, found.summary, ", ".join(found.versions)):
+    fix = FIXES[name]
+    assert paragraph.rstrip("\n").endswith(f" {fix.page}"), "an address stays in one piece"
+    for said in (fix.symptom, fix.summary, ", ".join(fix.versions)):
         assert said in " ".join(paragraph.split())
 
 

@@ -29,10 +29,10 @@ def test_a_tree_that_lost_a_module_is_unpacked_again_from_the_kept_wheel(address
     first = provision(SPEC, FACTS, tmp_path / "cache", Silent())
     (first.folder / MODULE).unlink()
     (wheel,) = (tmp_path / "cache/wheels").rglob("*.whl")
-    kept = wheel.stat()
+    status = wheel.stat()
     again = provision(SPEC, FACTS, tmp_path / "cache", Silent())
     assert again == first
-    assert (wheel.stat().st_ino, wheel.stat().st_mtime_ns) == (kept.st_ino, kept.st_mtime_ns)
+    assert (wheel.stat().st_ino, wheel.stat().st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
     assert (again.folder / MODULE).read_text() == "__version__ = '1.0'\n"
 
 

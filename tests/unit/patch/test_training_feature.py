@@ -36,9 +36,9 @@ def default(value):
 
 
 def test_an_image_with_the_feature_knows_its_base_and_the_xgbpatch_that_made_it():
-    told = environment("training")
-    assert (told["XGBPATCH_BASE"], told["XGBPATCH_RELEASE"]) == (BASE, "0.3.0")
-    assert settings.read(told).guarded
+    variables = environment("training")
+    assert (variables["XGBPATCH_BASE"], variables["XGBPATCH_RELEASE"]) == (BASE, "0.3.0")
+    assert settings.read(variables).guarded
     assert {"XGBPATCH_BASE", "XGBPATCH_RELEASE"} <= set(RESERVED)
 
 

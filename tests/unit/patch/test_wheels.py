@@ -91,10 +91,10 @@ def test_a_fetched_wheel_is_kept(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK another"], ids=["empty, after a power loss", "another"])
 def test_a_kept_wheel_that_is_not_what_was_pinned_is_fetched_again(tmp_path, content):
     wheel = make_wheel(tmp_path, "a", {"a/__init__.py": ""})
-    kept = wheels.fetch(pin_of(wheel), tmp_path / "cache", Silent())
-    kept.write_bytes(content)
-    assert wheels.fetch(pin_of(wheel), tmp_path / "cache", Silent()) == kept
-    assert kept.read_bytes() == wheel.read_bytes()
+    wheel_file = wheels.fetch(pin_of(wheel), tmp_path / "cache", Silent())
+    wheel_file.write_bytes(content)
+    assert wheels.fetch(pin_of(wheel), tmp_path / "cache", Silent()) == wheel_file
+    assert wheel_file.read_bytes() == wheel.read_bytes()
 
 
 def test_a_wheel_that_cannot_be_kept_is_fetched_all_the_same(tmp_path):

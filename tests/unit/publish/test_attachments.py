@@ -62,12 +62,12 @@ def test_a_key_is_named(cosign):
 
 def test_the_login_is_in_a_private_file_that_is_gone_afterwards_and_never_an_argument(cosign):
     attachments.sign(attachments.signer(), IMAGE, lambda reference: Credentials("AWS", "a-token"))
-    seen = cosign()
-    auth = seen["login"]["auths"][IMAGE.host]["auth"]
-    assert (base64.b64decode(auth), seen["mode"]) == (b"AWS:a-token", "0o700")
-    assert "a-token" not in " ".join(seen["arguments"])
-    assert "a-token" not in " ".join(seen["environment"].values())
-    assert not Path(seen["environment"]["DOCKER_CONFIG"]).exists()
+    calls = cosign()
+    auth = calls["login"]["auths"][IMAGE.host]["auth"]
+    assert (base64.b64decode(auth), calls["mode"]) == (b"AWS:a-token", "0o700")
+    assert "a-token" not in " ".join(calls["arguments"])
+    assert "a-token" not in " ".join(calls["environment"].values())
+    assert not Path(calls["environment"]["DOCKER_CONFIG"]).exists()
 
 
 def test_an_identity_token_is_handed_on_as_one(cosign):
@@ -78,9 +78,9 @@ def test_an_identity_token_is_handed_on_as_one(cosign):
 def test_the_password_stays_in_the_variable_that_cosign_reads(cosign, monkeypatch):
     monkeypatch.setenv("COSIGN_PASSWORD", "a-password")
     attachments.sign(attachments.signer("cosign.key"), IMAGE, anonymous)
-    seen = cosign()
-    assert seen["environment"]["COSIGN_PASSWORD"] == "a-password"
-    assert "a-password" not in " ".join(seen["arguments"])
+    calls = cosign()
+    assert calls["environment"]["COSIGN_PASSWORD"] == "a-password"
+    assert "a-password" not in " ".join(calls["arguments"])
 
 
 def test_cosign_is_never_asked_a_question_it_would_wait_for(cosign):

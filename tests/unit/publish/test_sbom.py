@@ -108,9 +108,9 @@ def test_an_index_with_a_password_does_not_show(made):
 
 def test_the_users_files_are_hashes_and_never_content(made):
     written = {file.target: file.sha256 for file in made.patch.files}
-    found = components(made)
-    assert digest_in(found["mypackage/mine.py"]) == written["/opt/xgbpatch/user/mypackage/mine.py"]
-    assert digest_in(found["base_package.encoder.py"]) == written["/opt/xgbpatch/replacements/base_package.encoder.py"]
+    parts = components(made)
+    assert digest_in(parts["mypackage/mine.py"]) == written["/opt/xgbpatch/user/mypackage/mine.py"]
+    assert digest_in(parts["base_package.encoder.py"]) == written["/opt/xgbpatch/replacements/base_package.encoder.py"]
     assert b"sesame" not in sbom.document(made)
 
 

@@ -34,8 +34,8 @@ def facts_of(sources: dict[str, str], xgboost: str = "3.2.0", python: PythonFact
         name: UpstreamModule(f"/{name}.py", hashlib.sha256(text.encode()).hexdigest(), text)
         for name, text in sources.items()
     }
-    held = {"xgboost": Distribution("xgboost", xgboost)}
-    return Facts("sha256:0", python, held, modules, frozenset(), {}, {}, {})
+    distributions = {"xgboost": Distribution("xgboost", xgboost)}
+    return Facts("sha256:0", python, distributions, modules, frozenset(), {}, {}, {})
 
 
 def recorded(replaced=()) -> tuple[str, ...]:

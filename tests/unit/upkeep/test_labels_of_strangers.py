@@ -41,9 +41,9 @@ def image(labels):
 
 
 def test_the_base_is_pinned():
-    made = provenance.read(OURS)
-    assert made is not None
-    assert str(made.base) == f"registry.example/base:1@{DIGEST}"
+    origin = provenance.read(OURS)
+    assert origin is not None
+    assert str(origin.base) == f"registry.example/base:1@{DIGEST}"
 
 
 @pytest.mark.parametrize("labels", BAD_BASES.values(), ids=BAD_BASES)
@@ -63,11 +63,11 @@ def test_labels_that_name_no_base_are_a_sentence(labels):
     )
 )
 def test_no_label_is_ever_a_traceback(labels):
-    made = provenance.read({**OURS, **labels})
-    assert made is not None
-    assert made.base is None or made.base.digest
-    assert provenance.read(provenance.write(made)) == made
-    plan.labelled_facts(made)
+    origin = provenance.read({**OURS, **labels})
+    assert origin is not None
+    assert origin.base is None or origin.base.digest
+    assert provenance.read(provenance.write(origin)) == origin
+    plan.labelled_facts(origin)
 
 
 def test_packages_that_are_none_never_reach_the_resolver():
@@ -77,20 +77,20 @@ def test_packages_that_are_none_never_reach_the_resolver():
         provenance.BASE_PACKAGES: "numpy==2.1.0,torch==2.4.0+cpu,a==1\n--index-url=http://evil",
         provenance.PYTHON: "3.12.8 x86_64 glibc-2.36",
     }
-    made = provenance.read(labels)
-    assert made is not None
-    assert made.packages == ("shap==0.46.0",)
-    assert made.base_packages == ("numpy==2.1.0", "torch==2.4.0+cpu")
-    assert plan.labelled_facts(made) is not None
+    origin = provenance.read(labels)
+    assert origin is not None
+    assert origin.packages == ("shap==0.46.0",)
+    assert origin.base_packages == ("numpy==2.1.0", "torch==2.4.0+cpu")
+    assert plan.labelled_facts(origin) is not None
 
 
 @pytest.mark.parametrize(
     "python", ["three x86_64 glibc-2.36", "3.12 x86_64 glibc-2.36", "3.12.8 x86_64 glibc-new", "3.12.8"]
 )
 def test_a_python_of_another_form_is_none(python):
-    made = provenance.read({**OURS, provenance.PYTHON: python, provenance.BASE_PACKAGES: "numpy==2.1.0"})
-    assert made is not None
-    assert plan.labelled_facts(made) is None
+    origin = provenance.read({**OURS, provenance.PYTHON: python, provenance.BASE_PACKAGES: "numpy==2.1.0"})
+    assert origin is not None
+    assert plan.labelled_facts(origin) is None
 
 
 BAD_CONFIGURATIONS = {

@@ -22,13 +22,13 @@ def full(*arguments):
 
 
 def test_rebuild_tells_it_of_that_image():
-    found = rebuild.rebuild(RebuildSteps(None, full, full, full, date(2026, 11, 1)), SPEC)
-    assert (found.outcome, found.error.message, found.error.exit_code) == (Outcome.FAILED, SAYS, FileError.exit_code)
+    result = rebuild.rebuild(RebuildSteps(None, full, full, full, date(2026, 11, 1)), SPEC)
+    assert (result.outcome, result.error.message, result.error.exit_code) == (Outcome.FAILED, SAYS, FileError.exit_code)
 
 
 def test_plan_tells_it_of_that_image(monkeypatch):
     from xgbpatch.spec import PublishTarget
 
     monkeypatch.setattr(upkeep_plan, "plan", full)
-    found = plan._planned(None, SPEC, PublishTarget("localhost:1", ""), False)
-    assert (found.error.message, found.error.exit_code) == (SAYS, FileError.exit_code)
+    failure = plan._planned(None, SPEC, PublishTarget("localhost:1", ""), False)
+    assert (failure.error.message, failure.error.exit_code) == (SAYS, FileError.exit_code)
