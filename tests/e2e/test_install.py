@@ -1,4 +1,4 @@
-"""The plain install, from a wheel, into an empty environment: small, complete, and honest about extras."""
+"""The plain install from a wheel into an empty environment: its size, its files, and what it says of missing extras."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What was seen in an image is kept by its ID and the probe's text, and a bad cache costs time alone."""
+"""Facts of an image are cached by its ID and the probe's source; a damaged cache costs time and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input, load and the end: a server with SHAP values and oneDAL switched on stands what its base stands."""
+"""Bad input, load and shutdown: a server with SHAP values and oneDAL bears what its base bears."""
 
 from __future__ import annotations
 

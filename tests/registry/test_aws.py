@@ -1,4 +1,4 @@
-"""The door to AWS, against moto's server."""
+"""`xgbpatch.aws` against moto's server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image that is built on ours has our labels: whoever looks at it sees that it is another, and leaves it there."""
+"""An image built on a patched one inherits its labels: commands see that its content differs, and leave it alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A registry, or what stands before it, that answers with anything: every call gives a value or a `RegistryError`.
+"""Whatever a registry or a proxy answers, each call returns a value or raises `RegistryError`.
 
 A small registry of right answers, one of which is spoilt: a value in a document, a header, a status, the body.
 """

@@ -1,4 +1,4 @@
-"""Who we are for which registry."""
+"""Which credentials are sent to which registry."""
 
 from __future__ import annotations
 

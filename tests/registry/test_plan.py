@@ -1,4 +1,4 @@
-"""A published image, and what became of its base, its spec and its packages since: all asked of real registries."""
+"""`plan`: a published image is behind where its base, its spec or its packages have changed. Real registries."""
 
 import datetime
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The registry's program is found, or fetched, or asked for."""
+"""The program `docker-registry` is found on PATH or fetched with apt; else the error says how to install it."""
 
 import subprocess
 from pathlib import Path

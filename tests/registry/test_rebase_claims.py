@@ -1,4 +1,4 @@
-"""An image is moved for what it is: labels that claim what its layers and configuration do not hold are refused."""
+"""`rebase` refuses an image whose labels do not fit its layers and its configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rebuild` does what `plan` found: only what needs it, each image for itself, aliases last."""
+"""`rebuild` renews what `plan` calls behind: each image by itself, aliases last."""
 
 import json
 import os

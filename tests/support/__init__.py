@@ -1,1 +1,1 @@
-"""What the tests share and is no test."""
+"""Helpers that tests share."""

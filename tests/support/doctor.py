@@ -1,4 +1,4 @@
-"""`xgbpatch doctor` in an environment of its own, and what it found."""
+"""Runs `xgbpatch doctor` in a given environment; its findings by name."""
 
 import json
 import os

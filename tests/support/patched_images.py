@@ -1,4 +1,4 @@
-"""Images that are what their labels say, as if xgbpatch had made them, and SageMaker things that name them."""
+"""Images by hand that look as if xgbpatch had made them, and models and endpoints of SageMaker that use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roles in the templates, and the tables of docs/upkeep.md and the README, allow each call that is made, no other.
+"""The roles in the templates and the IAM tables of the pages allow exactly the calls that xgbpatch makes.
 
 What a command calls is read from the source: the modules that it imports, and which methods of our one door to AWS
 these use. Names that are all capitals are constants, and bring no calls with them.

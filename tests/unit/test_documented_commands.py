@@ -1,4 +1,4 @@
-"""What the pages tell a reader to type can be typed: programs, options and values are known, code is sound.
+"""Every command on the pages parses: programs, options and values exist, and code compiles.
 
 And each block of commands is run by a test, or the table in support/documented_commands.toml says why it is not.
 """

@@ -43,7 +43,7 @@ class OwnLayer:
 
 @dataclass(frozen=True)
 class OwnedImage:
-    """An image beside the base that it says it stands on, and that it was seen to stand on."""
+    """An image, and the base that its labels name and that its first layers were found to be."""
 
     image: RemoteImage
     base: RemoteImage

@@ -225,7 +225,7 @@ class Session:
 
     @cached_property
     def carried(self) -> Carried:
-        """What of ours the image says that it carries."""
+        """The features and fixes of xgbpatch that the image's labels name."""
         return model.read_carried(self.image)
 
     @cached_property

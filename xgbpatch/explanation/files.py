@@ -49,7 +49,7 @@ class Watcher(SkipWatcher, Protocol):
 
 class _Silent:
     def part(self, part: Part, done: int, total: int, resumed: bool) -> None:
-        """Said to nobody."""
+        """Prints nothing."""
 
     def skipped(self, reason: str) -> None:
         """Likewise: the part has the line's number."""

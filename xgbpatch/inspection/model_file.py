@@ -129,7 +129,7 @@ def nearest(version: Version) -> str:
 
 
 def verdict(file: ModelFile, xgboost: Version) -> str:
-    """What becomes of most such files in that xgboost; of one that names no writer, as the oldest wrote it."""
+    """How that xgboost reads such a file: EQUAL, OTHER or REFUSED. One without a version counts as the oldest."""
     wrote = nearest(file.xgboost or Version("0"))
     return measured()[wrote].get(file.format.value, {}).get(nearest(xgboost), EQUAL).partition(" ")[0]
 

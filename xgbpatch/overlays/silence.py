@@ -1,4 +1,4 @@
-"""Work of ours that leaves nothing in the log of a job: its lines would be read as the user's, and as metrics."""
+"""Keeps what the overlay computes out of a job's log, where its lines would be taken for the user's, or for metrics."""
 
 from __future__ import annotations
 

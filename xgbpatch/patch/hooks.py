@@ -136,7 +136,7 @@ def _read(source: str) -> _ParsedModule:
 
 
 def _text(module: _ParsedModule, node: ast.AST, name: str) -> str:
-    """Of an import just the one name: its neighbours are nobody's business."""
+    """The source of a statement; of an import that binds several names, only the part for `name`."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         aliases = [item for item in node.names if _imported_as(item) == name.rpartition(".")[2]]
         return "\n".join(_import(node, item) for item in aliases)

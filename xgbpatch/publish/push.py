@@ -217,7 +217,7 @@ class Publisher:
 
     @contextmanager
     def _cleanup(self, what: str) -> Iterator[None]:
-        """One that fails is told, and does not hide why the push ended."""
+        """A deletion that fails is reported as progress, and does not replace the error that ended the push."""
         try:
             yield
         except XgbpatchError as error:

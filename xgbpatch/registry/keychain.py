@@ -1,4 +1,4 @@
-"""Who we are for which registry: ECR through AWS, any other as `docker login` has stored it, else nobody."""
+"""Credentials for a registry: of ECR from AWS, of any other as `docker login` stored them, or none."""
 
 from __future__ import annotations
 

@@ -443,6 +443,6 @@ def _miss(call: EcrCall) -> Answer:
 
 
 def _deny(operation: str, call: EcrCall) -> Answer:
-    """AWS lets nobody else into the account of its images but to pull."""
+    """AWS's account with the official images allows others to pull, and nothing else."""
     words = f"User is not authorized to perform: ecr:{operation} {call.place}"
     raise EcrRefusal("AccessDeniedException", words)

@@ -188,7 +188,7 @@ _EXTRA_MODULES = ("moto", "flask", "cryptography", "bcrypt")
 
 @dataclass(frozen=True)
 class Observation:
-    """What of a sandbox was seen to work: its processes by name, the AWS endpoint, the lines in the hosts file."""
+    """Which parts of a sandbox work: its processes by name, the AWS endpoint, the lines in the hosts file."""
 
     state: SandboxState
     processes: dict[str, bool]

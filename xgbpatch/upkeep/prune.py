@@ -1,4 +1,4 @@
-"""What of a repository can go: images of ours that newer ones have replaced and nobody uses. Deciding changes nothing.
+"""Which images of a repository may be deleted: superseded by newer ones, and in use nowhere. Deciding deletes nothing.
 
 Every doubt keeps an image. Labels are inherited by whatever is built on an image, so they alone neither delete one nor
 count for one that supersedes another: both must be proved to be ours (`build.ownership`). What belongs to an image

@@ -109,7 +109,7 @@ def rebuild(steps: RebuildSteps, spec: Spec) -> RebuildResult:
 
 
 def _test_current(steps: RebuildSteps, plan: Plan, image: ImageReference) -> RebuildResult:
-    """What nobody has tested, or what failed the last time, is tested now: that a build gave it proves nothing."""
+    """Tests a current image that has no record of a passed test: that a build would give the same proves nothing."""
     if steps.tester is None or test_record.latest_pass(steps.services, image):
         return RebuildResult(plan.spec.name, Outcome.CURRENT, plan, image)
     if steps.gate:

@@ -67,7 +67,7 @@ class RepositoryItem:
 
     @property
     def when(self) -> datetime | None:
-        """The moment by which newer and older are told: that of the push, else `created`."""
+        """When the image was pushed, else its `created`: by this, images are sorted from old to new."""
         return self.listed.pushed or self.created
 
     @property
@@ -77,7 +77,7 @@ class RepositoryItem:
 
     @property
     def subject(self) -> str:
-        """The digest of the image that this belongs to, empty where it stands for itself."""
+        """The digest of the image that this artifact points to; empty for an image."""
         named = [f"sha256:{match[1]}" for tag in self.listed.tags if (match := _REFERRERS.fullmatch(tag))]
         if named and len(named) == len(self.listed.tags):
             return named[0]

@@ -30,7 +30,7 @@ _LONGEST_NAME = 63  # of a model and of an endpoint configuration
 
 @dataclass(frozen=True)
 class Standing:
-    """An image of ours as something names it. `reasons` say in words how it is behind, and are empty where it is not.
+    """An image of xgbpatch in use. `reasons` say why it is superseded, and are empty where it is not.
 
     `newest` is the newest image of the same name in its repository that has a record of passing test-local and that no
     rollback has withdrawn, `stale_too` whether that stands on an old base itself. `untested` is a newer image where

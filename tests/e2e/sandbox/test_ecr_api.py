@@ -1,4 +1,4 @@
-"""ECR's API and the registry under ECR's name are one: what either is given, the other has."""
+"""ECR's API and the registry under ECR's name hold the same images: what is put by one is read by the other."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What the benchmark stands on: registries of its own, an engine of its own, and a base of at least a gigabyte."""
+"""What the benchmark runs on: its own registries and engine, and a base of at least a gigabyte."""
 
 from __future__ import annotations
 

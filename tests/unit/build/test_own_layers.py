@@ -1,4 +1,4 @@
-"""The reader of our own layers in an image: what it lists, and what damaged or hostile bytes come to."""
+"""The reader of the layers that xgbpatch adds: what it lists, and how damaged or hostile bytes are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is named wrongly has one exit code, whichever command it is given to. Nothing here asks an engine or AWS."""
+"""A wrong name (of a version, a region, a feature …) gives the same exit code in every command. No engine, no AWS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The RecordIO-protobuf encoder, held to bytes worked out by hand from the format's description."""
+"""The RecordIO-protobuf encoder writes the bytes that were worked out by hand from the format's description."""
 
 import pytest
 from hypothesis import given

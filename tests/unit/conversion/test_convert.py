@@ -1,4 +1,4 @@
-"""Models of real old xgboosts become JSON and UBJSON that the newest predicts the same with, or nothing is written."""
+"""Models of old xgboosts are converted to JSON and UBJSON: the newest predicts the same, or nothing is written."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A process is never taken for another one, and never for gone where it cannot be seen."""
+"""The owner of a container: no other process is taken for it, and one that cannot be seen is not called dead."""
 
 import os
 from dataclasses import replace

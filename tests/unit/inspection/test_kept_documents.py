@@ -1,4 +1,4 @@
-"""Documents that come out of a cache or an image are taken for what they are only after a look at every type."""
+"""Documents from a cache or an image are used only after the type of every field was checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model file is told by its bytes, and what a move between versions means for it by what was measured."""
+"""A model file's format is read from its bytes; which xgboost reads it, from the measured table."""
 
 import pickle
 import struct

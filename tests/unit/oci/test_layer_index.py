@@ -1,4 +1,4 @@
-"""Reading a layer's blob: what is kept of it, and what hostile or damaged bytes come to."""
+"""Reading a layer's blob: which entries and contents are kept, and how hostile or damaged bytes are refused."""
 
 from __future__ import annotations
 

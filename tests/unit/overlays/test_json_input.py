@@ -1,4 +1,4 @@
-"""JSON that nobody would think of: it becomes the CSV of the same doubles, or it is refused with words."""
+"""Generated JSON bodies: each becomes CSV of the same numbers, or is refused with a reason."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Packages are resolved, fetched and unpacked once, and what is kept of them is looked at again at each use."""
+"""Packages are resolved, fetched and unpacked once; the cached tree is checked at each use."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

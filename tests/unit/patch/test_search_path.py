@@ -1,4 +1,4 @@
-"""PATH of a patched image: our folder, then all that the base's commands are found through."""
+"""PATH of a patched image: our folder first, then the base's own PATH."""
 
 from __future__ import annotations
 

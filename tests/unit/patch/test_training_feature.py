@@ -1,4 +1,4 @@
-"""The feature `training` on the host: what its page says, and what the image is told of itself."""
+"""The feature `training` on the host: its page in docs/, and the variables that the image gets."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The comparison sees what it is there to see: each answer below has one thing wrong."""
+"""The comparison of answers finds each difference: every answer below has one thing wrong."""
 
 import json
 

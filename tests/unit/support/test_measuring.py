@@ -1,4 +1,4 @@
-"""The benchmark's instruments show what is known beforehand, and its aims are judged both ways."""
+"""The benchmark measures known work correctly, and reports an aim as met or as missed."""
 
 import os
 import socket

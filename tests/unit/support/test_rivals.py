@@ -1,4 +1,4 @@
-"""Turns of the benchmark's rivals, and what counts as fallen."""
+"""Processes that are measured by turns, and when a ratio counts as lower than the recorded one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a new base may change, and what a patch on it does not survive without a person."""
+"""Which changes of a base count as drift, and which do not."""
 
 import hashlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How `serve` comes to start the lean server: the base starts gunicorn itself, with our worker and application."""
+"""How `serve` starts the lean server: the base starts gunicorn as ever, with our worker class and our application."""
 
 from __future__ import annotations
 

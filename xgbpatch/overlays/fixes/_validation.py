@@ -1,4 +1,4 @@
-"""The base's check of the hyperparameters, which fixes make give way where the xgboost inside knows better."""
+"""Fixes change the base's check of hyperparameters: where it refuses a value, the image's own xgboost is asked."""
 
 from __future__ import annotations
 

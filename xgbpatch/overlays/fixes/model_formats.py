@@ -1,4 +1,4 @@
-"""model-formats: a model in a form that the xgboost at hand does not read is told by its first bytes, with a way out.
+"""model-formats: a model that this xgboost cannot read is recognised by its first bytes; the error says what to do.
 
 Measured with models of 1.2.0, 1.3.3, 1.5.2, 1.7.4, 2.1.4, 3.0.5, 3.1.1 and 3.2.0, each read by all of them: the binary
 form and pickles of 1.2 to 1.5 are read up to 3.0, UBJSON is from 1.6 on, a newer JSON fails or is read, and what
