@@ -1,34 +1,39 @@
-"""The plain install from a wheel into an empty environment: its size, its files, and what it says of missing extras."""
+"""The install of README.md as it stands, in a checkout without an environment: small, complete, honest about extras."""
 
 import os
+import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from support.documentation import commands, run_by
 from xgbpatch.util import loads
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_MEGABYTES = 10
+ASKED_FOR = "packages"  # the extra that the README installs
+NOT_COPIED = shutil.ignore_patterns(".venv", ".git", "build", "__pycache__", ".*_cache", "*.egg-info")
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """A virtual environment that holds xgbpatch's wheel and what it depends on, and not even pip."""
-    folder = tmp_path_factory.mktemp("install")
-    wheels = folder / "wheels"
-    pip = [sys.executable, "-m", "pip"]
-    wheel = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(wheels)]
-    subprocess.run([*wheel, str(ROOT)], check=True)
-    venv.create(folder / "venv", with_pip=False)
-    python = folder / "venv/bin/python"
-    (wheel,) = wheels.iterdir()
-    subprocess.run([*pip, "--python", str(python), "install", "-q", str(wheel)], check=True)
-    return folder / "venv"
+    """The virtual environment that the README's commands make."""
+    checkout = tmp_path_factory.mktemp("install") / "xgbpatch"
+    shutil.copytree(ROOT, checkout, symlinks=True, ignore=NOT_COPIED)
+    (readme,), (index,) = (run_by(__file__, page) for page in ("README.md", "docs/index.md"))
+    assert list(commands(readme.script)) == list(commands(index.script))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        ["bash", "-euc", readme.script], cwd=checkout, env={**kept, "AWS_EC2_METADATA_DISABLED": "1", "PATH": programs},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert str(checkout / ".venv/bin/uv") in result.stdout.replace("\n" + " " * 22, ""), result.stdout + result.stderr
+    return checkout / ".venv"
 
 
 def run(environment: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,14 +44,16 @@ def run(environment: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_stays_small(environment):
-    """What is ours by its size; of what others release, which grows, only that no extra came with it."""
+    """What is ours by its size; of what others release, which grows, only that no other extra came with it."""
     (package,) = environment.glob("lib/python*/site-packages/xgbpatch")
     size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
     assert size < OWN_MEGABYTES * 1e6, f"{size / 1e6:.1f} MB"
 
     project = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    plain = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
-    optional = [line for lines in project["optional-dependencies"].values() for line in lines]
+    optional = dict(project["optional-dependencies"])
+    wanted = [*project["dependencies"], *optional.pop(ASKED_FOR)]
+    plain = {canonicalize_name(Requirement(line).name) for line in wanted}
+    optional = [line for lines in optional.values() for line in lines]
     extras = {canonicalize_name(Requirement(line).name) for line in optional}
     assert {"xgboost", "shap", "sagemaker-core", "scikit-learn-intelex"} <= extras - plain
     installed = {canonicalize_name(path.name.partition("-")[0]) for path in package.parent.glob("*.dist-info")}
@@ -77,7 +84,12 @@ def test_a_command_that_needs_an_extra_says_which(environment):
 
 
 def test_the_library_is_importable_without_any_extra(environment):
-    code = "import xgbpatch; print([getattr(xgbpatch, name).__name__ for name in xgbpatch.__all__])"
+    code = """
+import sys
+sys.modules["uv"] = None  # all that the extra brings
+import xgbpatch
+print([getattr(xgbpatch, name).__name__ for name in xgbpatch.__all__])
+"""
     command = [str(environment / "bin/python"), "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

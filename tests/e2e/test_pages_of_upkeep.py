@@ -126,7 +126,7 @@ def test_pipelines(tmp_path, monkeypatch):
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "HOME": str(tmp_path), "PATH": programs}
     files = []
-    for page in ("docs/ci.md", "README.md"):
+    for page in ("docs/ci.md", "docs/how-to/push-and-keep-current.md", "README.md"):
         (tmp_path / page).mkdir(parents=True)
         script = "".join(block.script for block in run_by(__file__, page))
         command = ["bash", "-euo", "pipefail", "-c", script]
@@ -135,7 +135,7 @@ def test_pipelines(tmp_path, monkeypatch):
         )
         assert ended.returncode == 0, ended.stderr
         files += ended.stdout.split()
-    assert len(files) == 5
+    assert len(files) == 6
     for file in files:
         assert f"xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@{commit}" in Path(file).read_text()
 

@@ -1,4 +1,7 @@
-"""examples/abalone as a notebook, from top to bottom in a fresh kernel, with a real image; its outputs looked at."""
+"""examples/abalone as a notebook, from top to bottom in a fresh kernel, with a real image; its outputs looked at.
+
+The notebook is made as docs/tutorial.md says, of the file that it also tells to run.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,9 @@ def test_the_notebook_runs_and_its_values_are_those_of_shap(patched, tmp_path):
 
     example = shutil.copytree(EXAMPLE, tmp_path / "examples/abalone")
     ((words,),) = ([*commands(block.script)] for block in run_by(__file__, "examples/abalone/README.md"))
+    run_it, make_notebook = ([*commands(block.script)] for block in run_by(__file__, "docs/tutorial.md"))
+    assert run_it == [["python", words[-1]]]  # the same file as a program
+    assert make_notebook == [words]
     subprocess.run([Path(sys.executable).with_name(words[0]), *words[1:]], cwd=tmp_path, check=True)
     notebook, executed, output = example / "walkthrough.ipynb", tmp_path / "executed.ipynb", tmp_path / "output"
     image = str(patched(VERSION, "shap").reference)

@@ -1,9 +1,13 @@
-"""ruff and mypy see the scripts, whose names have no suffix."""
+"""ruff and mypy see the scripts, whose names have no suffix; those that check the code run as CONTRIBUTING.md says."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
+
+from support.documentation import run_by
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,3 +26,15 @@ def test_ruff_and_mypy_check_every_python_script():
     }
     assert set(TOOLS["ruff"]["extend-include"]) == scripts
     assert set(TOOLS["mypy"]["files"]) - {"xgbpatch"} == scripts
+
+
+def test_checks_of_the_code_run_as_the_page_says():
+    (checks,) = run_by(__file__, "CONTRIBUTING.md")
+    programs = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euc", checks.script], cwd=ROOT, env={**os.environ, **programs}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+    assert "in root" in done.stdout

@@ -76,14 +76,6 @@ def test_a_further_tag_names_the_same_image(engine, xgbpatch, built, version):
         engine.remove(ImageReference.parse(further))
 
 
-def test_without_an_image_test_local_and_push_mean_what_was_built_last(engine, xgbpatch, built, pushed, version):
-    xgbpatch("build", *words(version, "shap,daal4py"))
-    assert json.loads(xgbpatch("test-local", "--check", "image.size", "--json"))["image"] == built
-    document = json.loads(xgbpatch("push", "--json"))
-    assert document["image"] == engine.image(built).id
-    assert document["pushed"][0]["reference"] == str(pushed)
-
-
 def test_push_prints_the_name_by_digest(built, pushed):
     assert pushed.host == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
     assert pushed.digest.startswith("sha256:")

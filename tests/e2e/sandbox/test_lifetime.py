@@ -1,14 +1,17 @@
 """A sandbox comes up as a whole or leaves no trace, whatever ends it."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from support.documentation import run_by
 from support.sandbox.regions import first_address
 from support.sandbox.traces import CERTIFICATES, HOSTS, processes_naming, traces_of
 from xgbpatch import sandbox
@@ -41,6 +44,27 @@ def test_down_leaves_no_trace(options):
     assert not processes_naming(state.endpoint.rpartition(":")[2])
     assert sandbox.status(options) is None
     assert not sandbox.down(options)
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("page", ["docs/sandbox.md", "docs/tutorial.md"])
+def test_a_page_s_commands_make_a_sandbox_and_remove_it(options, tmp_path, page):
+    """Beside others on this machine, and without bases."""
+    own = {
+        "up": f"--no-bases --region {options.regions[0]} --account {options.account} --address {options.first_address}"
+    }
+    script = "".join(block.script for block in run_by(__file__, page))
+    for verb in ("up", "env", "status", "down"):
+        script = re.sub(rf"sandbox {verb}\b", rf"\g<0> --state {options.state} {own.get(verb, '')}", script)
+    assert script.count("--state") >= 3
+    (tmp_path / "abalone").mkdir()  # the tutorial's files
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, env={**os.environ, "PATH": programs}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert no_trace_of(options)
 
 
 def test_second_up_changes_nothing(running, options_of_running):
