@@ -124,12 +124,12 @@ def command(
     s3 = S3()
     if output is not None:
         places.require_apart(inputs, output)
-    options = files.ExplainOptions(
-        read_names(names) if names else (), form == "parquet", on_error == "skip", label_first
-    )
+    given = read_names(names) if names else ()
     with progress.shown(quiet) as shown, places.fetched(model, s3) as path:
         watcher, sources = _Lines(shown), places.inputs_of(inputs, s3)
         with _engine(path, image if where == "here" else None, threads, shown) as (engine, digest):
+            known = given or (() if engine.names else _names_beside(path))
+            options = files.ExplainOptions(known, form == "parquet", on_error == "skip", label_first)
             if estimate or output is None:
                 measured = estimates.estimate(engine, sources, options, watcher, rows or 0)
                 if (load := os.getloadavg()[0]) > 1.5 * (os.cpu_count() or 1):
@@ -140,13 +140,25 @@ def command(
                 parts = files.explain(engine, digest, sources, places.output_of(output, s3), options, watcher)
             except KeyboardInterrupt as interrupt:
                 # `BaseException.add_note`, which Python 3.10 lacks
-                note = "the same command goes on behind the last part"
-                interrupt.__notes__ = [*getattr(interrupt, "__notes__", ()), note]  # type: ignore[attr-defined]
+                interrupt.__notes__ = [  # type: ignore[attr-defined]
+                    *getattr(interrupt, "__notes__", ()), "the same command goes on behind the last part"
+                ]  # fmt: skip
                 raise
-        for place, each in enumerate(sources):
-            if not any(part.rows for part in parts if part.source == place):
-                shown.line(f'warning: "{each.shown}" gave no row')
+        for empty in files.without_rows(sources, parts):
+            shown.line(f'warning: "{empty.shown}" gave no row')
     return click.echo(json.dumps(document(str(output), parts), indent=2) if as_json else str(output))
+
+
+def _names_beside(model: Path) -> tuple[str, ...]:
+    """The names of features that the feature `training` left in a folder or an archive; or none."""
+    from xgbpatch.errors import ConfigurationError
+    from xgbpatch.inspection import model_archive
+
+    try:
+        archive = model_archive.read(model)
+    except ConfigurationError:  # a model alone
+        return ()
+    return tuple(map(str, archive.document("feature_names.json", list) or ()))
 
 
 @contextmanager

@@ -129,6 +129,12 @@ def _go_on(
     return parts
 
 
+def without_rows(inputs: Sequence[Input], parts: Sequence[Part]) -> list[Input]:
+    """The inputs of which `parts` have no row."""
+    sources = {part.source for part in parts if part.rows}
+    return [each for place, each in enumerate(inputs) if place not in sources]
+
+
 def names_of(engine: RowEngine, options: ExplainOptions) -> tuple[str, ...]:
     """Those that the user or the model gives; none where neither does.
 

@@ -309,6 +309,17 @@ def test_the_header_of_the_first_file_names_the_features_and_orders_the_next(run
     assert '"c.csv" has no column "shell_weight"' in stderr
 
 
+def test_names_that_training_left_beside_a_model_are_its_own(run, tmp_path, booster):
+    (tmp_path / "model" / "xgbpatch").mkdir(parents=True)
+    booster.save_model(tmp_path / "model" / "xgboost-model")
+    (tmp_path / "model" / "xgbpatch" / "feature_names.json").write_text(json.dumps(UNDERSCORED))
+    (tmp_path / "shuffled.csv").write_text(text_of(ROWS[:9, SHUFFLED], [UNDERSCORED[place] for place in SHUFFLED]))
+    code, _, stderr = run("model", "shuffled.csv", "--output", "out")
+    assert code == 0, stderr
+    predictions = booster.predict(xgboost.DMatrix(ROWS[:9]))
+    np.testing.assert_allclose(values(tmp_path / "out")[0][:, 0], predictions, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("content", "more", "reason"),
     [("0,1,2,3,4,5,6,7\n1,2,3,4,5,6,7,8\n", (), "begins with the numbers of its columns"),
