@@ -24,8 +24,8 @@ HEAVY = {"thousand-trees", "thousand-trees-softprob", "twenty-classes", "deep-la
 KINDS = sorted(set(zoo.SPECIMENS) - set(NONE) - HEAVY)
 
 
-def close(found, expected):
-    return np.all(np.abs(found - expected) <= 1e-4 * np.maximum(1, np.abs(expected)))
+def close(values, expected):
+    return np.all(np.abs(values - expected) <= 1e-4 * np.maximum(1, np.abs(expected)))
 
 
 @pytest.mark.parametrize("name", KINDS)

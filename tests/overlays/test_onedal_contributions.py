@@ -38,10 +38,10 @@ def native(served, x, **how):
     return served.model.predict(xgboost.DMatrix(x), validate_features=False, **dict(cut, **how))
 
 
-def close(found, expected, margins):
+def close(values, expected, margins):
     """Within 1e-4 x max(1, |margin|) of each record and class."""
     scale = 1e-4 * np.maximum(1, np.abs(margins))
-    return np.all(np.abs(found - expected) <= scale.reshape(scale.shape + (1,) * (found.ndim - scale.ndim)))
+    return np.all(np.abs(values - expected) <= scale.reshape(scale.shape + (1,) * (values.ndim - scale.ndim)))
 
 
 @needs_contributions

@@ -184,10 +184,10 @@ def test_top_k_is_never_more_than_the_features(models, server, count):
     assert len(record["shap_top_k"]) == min(int(count), zoo.FEATURES)
 
 
-def comparable(found):
+def comparable(answers):
     """Old protobufs write the keys of a record in no defined order."""
-    status, body = found.pop(RECORDIO)
-    return repr((sorted(found.items()), status, [sorted(record.items()) for record in decoded(body)]))
+    status, body = answers.pop(RECORDIO)
+    return repr((sorted(answers.items()), status, [sorted(record.items()) for record in decoded(body)]))
 
 
 def test_without_a_key_of_ours_the_bases_bytes(models, server):

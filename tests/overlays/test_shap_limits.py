@@ -88,9 +88,9 @@ def test_slices_are_what_the_whole_is(tmp_path, monkeypatch, models, interaction
     assert not np.allclose(whole[0].values, whole[2].values)
 
 
-def close(found, expected):
+def close(values, expected):
     """Few rows have a kernel of their own."""
-    return np.allclose(found, expected, rtol=1e-6, atol=1e-7)
+    return np.allclose(values, expected, rtol=1e-6, atol=1e-7)
 
 
 def slices_of(records, in_slices, slices):

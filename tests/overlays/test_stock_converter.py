@@ -84,8 +84,8 @@ def answers(folder, booster, x):
     return expected, ours.predict(x), ours.member.choice
 
 
-def differs(found, expected):
-    return found.shape != expected.shape or np.nanmax(np.abs(found - expected)) > TOLERANCE
+def differs(values, expected):
+    return values.shape != expected.shape or np.nanmax(np.abs(values - expected)) > TOLERANCE
 
 
 def rows_of(specimen):

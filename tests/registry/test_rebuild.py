@@ -43,8 +43,8 @@ def ended(session, seconds):
     return True
 
 
-def outcomes(found):
-    return {name: image["outcome"] for name, image in found.items()}
+def outcomes(images):
+    return {name: image["outcome"] for name, image in images.items()}
 
 
 def test_only_what_is_behind_is_made_anew_and_in_the_order_of_the_file(image_repository):

@@ -108,16 +108,16 @@ def test_server_error_that_stays_is_an_error_with_the_registrys_words(client, pa
 
 
 @pytest.mark.parametrize(
-    "asked", ["7", pytest.param(email.utils.formatdate(time.time() + 3600 * 24, usegmt=True), id="date")]
+    "retry_after", ["7", pytest.param(email.utils.formatdate(time.time() + 3600 * 24, usegmt=True), id="date")]
 )
-def test_too_many_requests_waits_as_long_as_asked_or_says_so(client, pauses, asked):
-    with scripted(Reply(429, headers={"Retry-After": asked}), FINE) as server:
-        if asked == "7":
+def test_too_many_requests_waits_as_long_as_asked_or_says_so(client, pauses, retry_after):
+    with scripted(Reply(429, headers={"Retry-After": retry_after}), FINE) as server:
+        if retry_after == "7":
             assert client.manifest(at(server)).content == FINE.body
         else:
             with pytest.raises(RegistryError, match="HTTP 429"):
                 client.manifest(at(server))
-    assert pauses == ([7.0] if asked == "7" else [])
+    assert pauses == ([7.0] if retry_after == "7" else [])
 
 
 def test_retry_after_that_is_no_number_is_not_heeded(client, pauses):

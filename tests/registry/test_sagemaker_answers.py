@@ -19,8 +19,8 @@ ARN = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/group/1"
 
 
 @pytest.fixture
-def asked(aws, monkeypatch):
-    """`asked(method, answers…)`: what SageMaker answers, call by call (moto knows no page, no component, no digest).
+def call_sagemaker(aws, monkeypatch):
+    """`call_sagemaker(method, answers…)`: what SageMaker answers, call by call (moto lacks pages, components, digests).
 
     `uses` is what `prune` asks.
     """
@@ -50,32 +50,32 @@ def _listed(kind, *names, **more):
     return {kind: [{f"{kind[:-1]}Name": name} for name in names], **more}
 
 
-def test_every_page_is_read_and_throttling_waited_out(asked):
+def test_every_page_is_read_and_throttling_waited_out(call_sagemaker):
     container = {"PrimaryContainer": {"Image": f"{ACCOUNT_IMAGE}:1"}}
     pages = (THROTTLED, _listed("Models", "a", NextToken="more"), _listed("Models", "b"))
-    assert [model.name for model in asked("models", *pages, container)] == ["a", "b"]
+    assert [model.name for model in call_sagemaker("models", *pages, container)] == ["a", "b"]
 
 
-def test_model_that_was_deleted_since_it_was_listed_is_left_out(asked):
-    assert asked("models", _listed("Models", "a"), MISSING) == ()
+def test_model_that_was_deleted_since_it_was_listed_is_left_out(call_sagemaker):
+    assert call_sagemaker("models", _listed("Models", "a"), MISSING) == ()
 
 
-def test_model_of_a_package_runs_the_packages_image(asked):
+def test_model_of_a_package_runs_the_packages_image(call_sagemaker):
     package = {"InferenceSpecification": {"Containers": [{"Image": f"{ACCOUNT_IMAGE}:1", "ImageDigest": DIGEST}]}}
     answers = (_listed("Models", "a"), {"PrimaryContainer": {"ModelPackageName": ARN}}, package)
-    (found,) = asked("models", *answers)
+    (found,) = call_sagemaker("models", *answers)
     assert (_names(found.images), found.lost) == ([f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}:1@{DIGEST}"], ())
 
 
-def test_model_whose_package_was_deleted_stops_everything(asked):
+def test_model_whose_package_was_deleted_stops_everything(call_sagemaker):
     gone = Reply(400, b'{"__type": "ValidationException", "message": "ModelPackage arn does not exist."}')
     containers = [{"Image": f"{ACCOUNT_IMAGE}:1"}, {"ModelPackageName": ARN}]
     with pytest.raises(AwsError, match='which image the model "a"') as caught:
-        asked("uses", _listed("Models", "a"), {"Containers": containers}, gone, _listed("Endpoints"), {})
+        call_sagemaker("uses", _listed("Models", "a"), {"Containers": containers}, gone, _listed("Endpoints"), {})
     assert ARN in caught.value.next_step
 
 
-def test_endpoint_tells_the_digest_that_it_runs(asked):
+def test_endpoint_tells_the_digest_that_it_runs(call_sagemaker):
     deployed = [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:1", "ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}]
     pending = [{"VariantName": "v", "DeployedImages": [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:2"}]}]
     described = {
@@ -83,37 +83,37 @@ def test_endpoint_tells_the_digest_that_it_runs(asked):
         "PendingDeploymentSummary": {"ProductionVariants": pending},
     }  # fmt: skip
     config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "ModelName": "m"}]}
-    (found,) = asked("endpoints", _listed("Endpoints", "e"), described, config)
+    (found,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), described, config)
     assert _names(found.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}", f"{ACCOUNT_IMAGE}:2"]
     assert found.models == ("m",)
 
 
-def test_endpoint_without_a_configurations_name_is_no_deleted_one(asked):
+def test_endpoint_without_a_configurations_name_is_no_deleted_one(call_sagemaker):
     deployed = [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:1", "ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}]
     described = {"ProductionVariants": [{"VariantName": "v", "DeployedImages": deployed}]}
     components = _listed("InferenceComponents")
-    (found,) = asked("endpoints", _listed("Endpoints", "e"), described, components)
+    (found,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), described, components)
     assert (found.config, found.request) == ("", {})
     assert _names(found.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}"]
 
 
-def test_answer_that_lacks_what_it_must_have_is_not_taken_for_a_deleted_thing(asked):
+def test_answer_that_lacks_what_it_must_have_is_not_taken_for_a_deleted_thing(call_sagemaker):
     with pytest.raises(KeyError):
-        asked("endpoints", _listed("Endpoints", "e"), {}, {"InferenceComponents": [{}]})
+        call_sagemaker("endpoints", _listed("Endpoints", "e"), {}, {"InferenceComponents": [{}]})
 
 
-def test_endpoint_without_models_runs_inference_components(asked):
+def test_endpoint_without_models_runs_inference_components(call_sagemaker):
     described = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v"}]}
     config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v"}]}
     component = {"Specification": {"Container": {"DeployedImage": {"ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}}}}
     answers = (described, config, _listed("InferenceComponents", "i"), component)
-    (found,) = asked("endpoints", _listed("Endpoints", "e"), *answers)
+    (found,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), *answers)
     assert _names(found.images) == [f"{ACCOUNT_IMAGE}@{DIGEST}"]
 
 
-def test_jobs_in_progress_are_uses(asked):
+def test_jobs_in_progress_are_uses(call_sagemaker):
     training = {"AlgorithmSpecification": {"TrainingImage": f"{ACCOUNT_IMAGE}:t"}}
-    uses = asked(
+    uses = call_sagemaker(
         "other_uses",
         {"ModelPackageSummaryList": []},
         {"AlgorithmSummaryList": []},
@@ -132,10 +132,10 @@ def test_jobs_in_progress_are_uses(asked):
     }
 
 
-def test_algorithm_names_images_for_training_and_inference(asked):
+def test_algorithm_names_images_for_training_and_inference(call_sagemaker):
     training = {"TrainingImage": f"{ACCOUNT_IMAGE}:t", "TrainingImageDigest": DIGEST}
     inference = {"Containers": [{"Image": f"{ACCOUNT_IMAGE}:i", "ImageDigest": OTHER_DIGEST}]}
-    (use,) = asked(
+    (use,) = call_sagemaker(
         "other_uses",
         {"ModelPackageSummaryList": []},
         {"AlgorithmSummaryList": [{"AlgorithmName": "a"}]},
@@ -149,9 +149,9 @@ def test_algorithm_names_images_for_training_and_inference(asked):
     ]  # fmt: skip
 
 
-def test_pipeline_may_name_images_by_the_dual_stack_host(asked):
+def test_pipeline_may_name_images_by_the_dual_stack_host(call_sagemaker):
     image = f"123456789012.dkr-ecr.{REGION}.on.aws/team/fraud:1"
-    (use,) = asked(
+    (use,) = call_sagemaker(
         "other_uses",
         {"ModelPackageSummaryList": []},
         {"AlgorithmSummaryList": []},
@@ -162,7 +162,7 @@ def test_pipeline_may_name_images_by_the_dual_stack_host(asked):
     assert _names(use.images) == [image]
 
 
-def test_refusal_names_the_permission(asked):
+def test_refusal_names_the_permission(call_sagemaker):
     with pytest.raises(AwsError, match="AccessDeniedException") as caught:
-        asked("models", Reply(400, b'{"__type": "AccessDeniedException", "message": "no"}'))
+        call_sagemaker("models", Reply(400, b'{"__type": "AccessDeniedException", "message": "no"}'))
     assert 'Allow "sagemaker:ListModels"' in caught.value.next_step

@@ -92,7 +92,7 @@ def image(engine, name) -> LocalImage:
 
 
 @pytest.fixture(scope="module")
-def seen(engine, image, name) -> dict:
+def facts(engine, image, name) -> dict:
     """What one run of the image's own Python tells."""
     done = engine.run(
         Run(image.id, ("python", "-W", "ignore", "-c", f"FILES, SITE = {FILES}, {SITE[name]!r}\n{SEEN}")), timeout=120
@@ -115,40 +115,40 @@ def test_labels_are_the_official_ones_and_say_stand_in(image, name):
     assert "not made by AWS" in image.labels["io.xgbpatch.standin.differences"]
 
 
-def test_starts_by_command_alone_as_root_in_the_root_folder(engine, image, seen):
+def test_starts_by_command_alone_as_root_in_the_root_folder(engine, image, facts):
     assert engine.run(Run(image.id, ("true",))).exit_code == 0  # an entry point would have taken it as an argument
-    assert (seen["cwd"], seen["uid"]) == ("/", 0)
+    assert (facts["cwd"], facts["uid"]) == ("/", 0)
 
 
-def test_python_and_site_packages_lie_where_the_official_ones_do(seen, name):
-    assert seen["python"] == {"1.5-1": "3.8", "3.2-0": "3.12"}[name]
-    assert seen["xgboost"] == f"{seen['site']}/xgboost/__init__.py"
+def test_python_and_site_packages_lie_where_the_official_ones_do(facts, name):
+    assert facts["python"] == {"1.5-1": "3.8", "3.2-0": "3.12"}[name]
+    assert facts["xgboost"] == f"{facts['site']}/xgboost/__init__.py"
 
 
-def test_pins_are_the_official_ones(seen, name):
-    assert {key: seen["pins"].get(key) for key in PINS[name]} == PINS[name]
-    assert "shap" not in seen["pins"]
-    assert "typing" not in seen["pins"]
+def test_pins_are_the_official_ones(facts, name):
+    assert {key: facts["pins"].get(key) for key in PINS[name]} == PINS[name]
+    assert "shap" not in facts["pins"]
+    assert "typing" not in facts["pins"]
 
 
-def test_working_folder_is_importable_in_the_old_base_only(seen, name):
+def test_working_folder_is_importable_in_the_old_base_only(facts, name):
     """The leading colon of PYTHONPATH; `-c` itself puts the empty string first, which is left out."""
-    assert seen["on_path"] == (name == "1.5-1")
+    assert facts["on_path"] == (name == "1.5-1")
 
 
-def test_commands_resolve_to_the_owners_that_the_official_image_gives_them(seen, name):
+def test_commands_resolve_to_the_owners_that_the_official_image_gives_them(facts, name):
     prefix = {"1.5-1": "/miniconda3", "3.2-0": "/opt/venv"}[name]
-    assert {seen["commands"][key] for key in ("python", "python3", "train", "serve")} == {
+    assert {facts["commands"][key] for key in ("python", "python3", "train", "serve")} == {
         f"{prefix}/bin/{key}" for key in ("python", "python3", "train", "serve")
     }
-    assert "from sagemaker_xgboost_container.serving import serving_entrypoint" in seen["serve"]
-    assert "from sagemaker_containers.cli.train import main" in seen["train"]
-    assert seen["commands"]["nginx"]
-    assert seen["commands"]["java"]
+    assert "from sagemaker_xgboost_container.serving import serving_entrypoint" in facts["serve"]
+    assert "from sagemaker_containers.cli.train import main" in facts["train"]
+    assert facts["commands"]["nginx"]
+    assert facts["commands"]["java"]
 
 
-def test_files_of_multi_model_server_are_there(seen):
-    assert seen["files"] == FILES
+def test_files_of_multi_model_server_are_there(facts):
+    assert facts["files"] == FILES
 
 
 def test_pip_check_names_only_what_the_official_image_lacks_too(engine, image):

@@ -135,5 +135,5 @@ def _blob(blobs: HttpBlobs, content: bytes, media_type: str) -> Descriptor:
     return descriptor
 
 
-def _entry(found: Descriptor) -> dict[str, object]:
-    return {"mediaType": found.media_type, "size": found.size, "digest": found.digest}
+def _entry(descriptor: Descriptor) -> dict[str, object]:
+    return {"mediaType": descriptor.media_type, "size": descriptor.size, "digest": descriptor.digest}

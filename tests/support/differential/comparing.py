@@ -93,16 +93,16 @@ def _taken(record: dict[str, Any]) -> list[float]:
     return list(np.concatenate([first.reshape(-1, 1), rest.reshape(first.size, -1)], axis=1).ravel())
 
 
-def wrong_values(found: np.ndarray, truth: dict[str, Any]) -> str:
-    """How `found` differs from the oracle's `values` and from its `margins`, or nothing."""
+def wrong_values(explained: np.ndarray, truth: dict[str, Any]) -> str:
+    """How `explained` differs from the oracle's `values` and from its `margins`, or nothing."""
     values, margins = np.array(truth["values"]), np.array(truth["margins"])
     expected = np.concatenate([values[..., -1:], values[..., :-1]], axis=-1)  # base value first
-    if found.size != expected.size:
-        return f"{found.shape} contributions, not {expected.shape}"
-    found = found.reshape(expected.shape)
+    if explained.size != expected.size:
+        return f"{explained.shape} contributions, not {expected.shape}"
+    explained = explained.reshape(expected.shape)
     allowed = TOLERANCE * np.maximum(1, np.abs(margins))
-    away = np.abs(found - expected).max(axis=-1)
-    added = np.abs(found.sum(axis=-1) - margins)
+    away = np.abs(explained - expected).max(axis=-1)
+    added = np.abs(explained.sum(axis=-1) - margins)
     if not (away <= allowed).all():  # not a number is no better
         return f"contributions are {away.max():.3g} away from the booster's"
     return f"the sums are {added.max():.3g} away from the margins" if not (added <= allowed).all() else ""

@@ -81,11 +81,11 @@ def test_a_batch_is_cut_into_payloads_of_six_megabytes():
 
 
 @pytest.mark.parametrize(
-    ("told", "same"),
+    ("texts", "same"),
     [([b"0.50001", b"1000.01"], True), ([b"0.51", b"1000"], False), ([b"0.5"], False), ([b"[0.5", b"1000]"], False)],
 )
-def test_a_peer_has_to_predict_the_same_but_not_in_the_same_text(told, same):
-    assert runner.near(told, [b"0.5", b"1000"]) is same
+def test_a_peer_has_to_predict_the_same_but_not_in_the_same_text(texts, same):
+    assert runner.near(texts, [b"0.5", b"1000"]) is same
 
 
 def test_a_body_is_the_same_each_time_and_as_wide_as_the_model():

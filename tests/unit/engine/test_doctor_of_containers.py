@@ -15,7 +15,7 @@ RUNNING, ENDED, UNKNOWN = container("a", Life.RUNNING), container("b", Life.ENDE
 
 
 @pytest.mark.parametrize(
-    ("containers", "seen"),
+    ("containers", "words"),
     [
         ([], "none left over"),
         ([ENDED], "none left over"),
@@ -24,9 +24,9 @@ RUNNING, ENDED, UNKNOWN = container("a", Life.RUNNING), container("b", Life.ENDE
     ],
     ids=["none", "ended", "running", "running and ended"],
 )
-def test_nothing_to_mend_where_each_process_can_be_judged(containers, seen):
+def test_nothing_to_mend_where_each_process_can_be_judged(containers, words):
     finding = judge_containers(containers)
-    assert (finding.level, finding.summary, finding.fix) == (Level.OK, seen, "")
+    assert (finding.level, finding.summary, finding.fix) == (Level.OK, words, "")
 
 
 def test_person_decides_about_the_others_alone():

@@ -248,9 +248,9 @@ def test_an_image_without_features_and_fixes_relies_on_the_entry_points_alone():
     assert names == [f"{BASE[0]}.serving:main", f"{BASE[0]}.training:main"]
 
 
-@pytest.mark.parametrize("asked", [(["shap"], []), ([], ["libsvm-skew"])], ids=["feature", "fix"])
-def test_a_feature_or_a_fix_brings_the_command_and_its_own_hooks(asked):
-    entries = hooks.fingerprints(*asked, [], standin())
+@pytest.mark.parametrize("chosen", [(["shap"], []), ([], ["libsvm-skew"])], ids=["feature", "fix"])
+def test_a_feature_or_a_fix_brings_the_command_and_its_own_hooks(chosen):
+    entries = hooks.fingerprints(*chosen, [], standin())
     names = {entry.partition("=")[0] for entry in entries}
     assert f"{BASE[0]}.serving:serving_entrypoint" in names
     assert f"{BASE[0]}.encoder:libsvm_to_dmatrix" in names

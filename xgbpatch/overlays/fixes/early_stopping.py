@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 CUT_OUT = "gbtree"  # the one booster whose first rounds are the model that they once were
 VECTORS = "multi_output_tree"  # whose leaves xgboost 3.0 loses when it cuts
 _callbacks: Any = xgboost.callback
-_HAS_CLASSES = hasattr(_callbacks, "BestRoundStopping")
+_HAS_CLASSES = hasattr(_callbacks, "EarlyStopping")
 
 
 def early_stopping_not_needed() -> str:

@@ -30,7 +30,7 @@ def install_metrics() -> None:
     """Ask the xgboost inside where the base refuses a metric, and stop early by its name and in its direction."""
     _validation.adapt(_check)
     callbacks: Any = xgboost.callback
-    if hasattr(callbacks, "NamedEarlyStopping"):
+    if hasattr(callbacks, "EarlyStopping"):
         callbacks.EarlyStopping = _early_stopping(callbacks.EarlyStopping)
     else:
         callbacks.early_stop = _directed(callbacks.early_stop)
