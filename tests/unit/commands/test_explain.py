@@ -311,7 +311,7 @@ def test_the_header_of_the_first_file_names_the_features_and_orders_the_next(run
 
 def test_names_that_training_left_beside_a_model_are_its_own(run, tmp_path, booster):
     (tmp_path / "model" / "xgbpatch").mkdir(parents=True)
-    booster.save_model(tmp_path / "model" / "xgboost-model")
+    (tmp_path / "model" / "xgboost-model").write_bytes(booster.save_raw("ubj"))
     (tmp_path / "model" / "xgbpatch" / "feature_names.json").write_text(json.dumps(UNDERSCORED))
     (tmp_path / "shuffled.csv").write_text(text_of(ROWS[:9, SHUFFLED], [UNDERSCORED[place] for place in SHUFFLED]))
     code, _, stderr = run("model", "shuffled.csv", "--output", "out")
