@@ -9,6 +9,7 @@ import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class HandLayer:
     plain: bytes
     level: int = 6
 
-    @property
+    @cached_property
     def blob(self) -> bytes:
         return gzip.compress(self.plain, self.level, mtime=0)
 
@@ -129,9 +130,19 @@ def plain_layer(services: Services, image: ImageReference, position: int = -1) -
         return HandLayer(gzip.decompress(b"".join(pieces)))
 
 
+# By host and digest, a repository of this process's tests that has the blob: hundreds of tests put the same bases.
+_REPOSITORIES: dict[tuple[str, str], ImageReference] = {}
+
+
 def _blob(blobs: HttpBlobs, content: bytes, media_type: str) -> Descriptor:
     descriptor = Descriptor(sha256(content), media_type, len(content))
-    copy.put(blobs, io.BytesIO(content), descriptor, Silent())
+    key = (blobs.reference.host, descriptor.digest)
+    earlier = _REPOSITORIES.setdefault(key, blobs.reference)
+    if earlier.name == blobs.reference.name or not (
+        type(blobs) is HttpBlobs and blobs.mount(descriptor.digest, earlier)
+    ):
+        copy.put(blobs, io.BytesIO(content), descriptor, Silent())
+        _REPOSITORIES[key] = blobs.reference
     return descriptor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class HandBase:
     def minor(self) -> str:
         return self.python.rpartition(".")[0]
 
-    @property
+    @cached_property
     def image(self) -> HandImage:
         """Three layers: the operating system's, Python's, and the container's."""
         environment = {
@@ -80,7 +81,8 @@ class HandBase:
         return tar(found, executable=scripts)
 
 
-def stand_in_modules() -> dict[str, str]:
+@cache
+def stand_in_modules() -> Mapping[str, str]:
     """The stand-in's own source, path below site-packages → text."""
     root = Path(str(files("xgbpatch").joinpath("standin/source")))
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py"))}
