@@ -31,9 +31,13 @@ pytest_plugins = ["support.fixtures"]
 
 TESTS = Path(__file__).parent
 NEED_ENGINE = ("engine", "standin", "e2e/sandbox", "e2e/pipeline")
-LONG_FIRST = ("e2e/pipeline", "e2e/sandbox", "engine/contract", "engine", "registry", "e2e", "standin", "unit")
+LONG_FIRST = ("e2e/pipeline/test_upkeep.py", "e2e/pipeline", "engine/contract", "engine", "e2e/sandbox", "registry",
+              "e2e", "standin", "unit")  # fmt: skip
 ON_THE_SAME_SERVERS = ("tests/engine/test_differential.py", "tests/engine/test_fixes.py", "tests/engine/test_load.py")
-ON_ONE_HOSTS_FILE = ("tests/e2e/sandbox/", "tests/e2e/pipeline/", "tests/engine/test_late_name.py")
+IN_ONE_SANDBOX = {  # or with the same names of images, which the documentation gives them
+    "sandbox": ("tests/e2e/sandbox/",),
+    "pages": ("tests/e2e/pipeline/test_how_to.py", "tests/e2e/pipeline/test_pipeline.py"),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -127,11 +131,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class ByFileAndBase(LoadScopeScheduling):
-    """Tests that change this machine's hosts file are one group, and those that share servers, whatever their file."""
+    """The tests of a file on one base are a group, and those that share servers or a sandbox, whatever their file."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.split("::", maxsplit=1)[0]
-        if path.startswith(ON_ONE_HOSTS_FILE):
-            return "machine"
+        for name, paths in IN_ONE_SANDBOX.items():
+            if path.startswith(paths):
+                return name
         name = "servers" if path in ON_THE_SAME_SERVERS else path
         return " ".join([name, *(version for version in versions() if f"[{version}" in nodeid)])
