@@ -5,4 +5,6 @@ from support.sandbox.regions import lease
 
 (REGION,) = lease(1)
 ACCOUNT = "210987654321"
-PIPELINE_REPOSITORY = f"pipeline-{RUN_ID}/sagemaker-xgboost"  # another run on the same engine has its own
+# Another run on the same engine has its own.
+PIPELINE_REPOSITORY = f"pipeline-{RUN_ID}/sagemaker-xgboost"
+UPKEEP_REPOSITORY = f"upkeep-{RUN_ID}/fraud"

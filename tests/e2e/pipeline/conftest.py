@@ -9,7 +9,7 @@ import pytest
 
 from support import compressed_bases
 from support.bases import TEST_BASE, chosen
-from support.loopback_aws import ACCOUNT, PIPELINE_REPOSITORY, REGION
+from support.loopback_aws import ACCOUNT, PIPELINE_REPOSITORY, REGION, UPKEEP_REPOSITORY
 from support.sandbox.regions import first_address
 from xgbpatch import sandbox
 from xgbpatch.progress import Silent
@@ -30,7 +30,8 @@ def cloud(engine, base_of, registry_on_path, tmp_path_factory):
         first_address=first_address(REGION),
         state=tmp_path_factory.mktemp("state") / "sandbox",
     )
-    repositories = ((compressed_bases.REPOSITORY,), (PIPELINE_REPOSITORY, DEFAULT_REPOSITORY))  # AWS's, and the user's
+    users = (PIPELINE_REPOSITORY, UPKEEP_REPOSITORY, DEFAULT_REPOSITORY)
+    repositories = ((compressed_bases.REPOSITORY,), users)  # AWS's, and the user's
     try:
         state = sandbox.up(replace(options, versions=()), Silent())
         for version in options.versions:

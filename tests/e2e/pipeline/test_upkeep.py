@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from support.bases import RUN_ID, TEST_BASE
+from support.bases import TEST_BASE
 from support.documentation import blocks, commands, run_by
-from support.loopback_aws import ACCOUNT, REGION
+from support.loopback_aws import ACCOUNT, REGION, UPKEEP_REPOSITORY
 from xgbpatch import catalogue, contract
 from xgbpatch.cli import cli
 from xgbpatch.engine.client import Engine
@@ -31,7 +31,6 @@ from xgbpatch.standin.build import standin_reference
 
 pytestmark = pytest.mark.skipif(bool(TEST_BASE), reason="moves the base of a registry of its own")
 VERSION = "3.2-0"
-REPOSITORY = f"upkeep-{RUN_ID}/fraud"
 GUIDE = "docs/how-to/push-and-keep-current.md"
 REBUILT = ("image", "train.model", "serve.ping", "serve.csv")  # checks of `rebuild`
 SECURITY_FIX = "echo fixed > /etc/a-security-fix"
@@ -52,7 +51,7 @@ def own_images(engine) -> Iterator[None]:
     yield
     for image in engine.images(SPEC_DIGEST):
         for name in image.tags:
-            if name.startswith(f"{REPOSITORY}:"):
+            if name.startswith(f"{UPKEEP_REPOSITORY}:"):
                 engine.remove(name)
 
 
@@ -111,7 +110,7 @@ def blocks_of(page: str) -> list[list[list[str]]]:
 
 
 def _here(text: str) -> str:
-    for name, own in {"ml/sagemaker-xgboost": REPOSITORY, "us-west-2": REGION, "123456789012": ACCOUNT}.items():
+    for name, own in {"ml/sagemaker-xgboost": UPKEEP_REPOSITORY, "us-west-2": REGION, "123456789012": ACCOUNT}.items():
         text = text.replace(name, own)
     return text
 
