@@ -9,7 +9,7 @@ from support import broken
 from support.bases import LONG
 from support.broken import Breakage, claims
 from support.pipeline import build_spec
-from support.standin.base_process import JobsInOneContainer, base_process
+from support.standin.base_process import OneContainer, base_process
 from xgbpatch import contract
 from xgbpatch.contract import CHECKS, Options
 from xgbpatch.contract.model import Verdict
@@ -65,7 +65,7 @@ def test_an_image_with_every_feature_and_every_fix_passes_every_check(engine, bu
 def test_an_image_that_differs_in_labels_alone_is_its_base_and_fails_every_check_of_what_it_lacks(
     engine, base_of, tmp_path, monkeypatch
 ):
-    """Its training jobs run in one container: they are the base's own, and what is seen is how checks judge them."""
+    """Its jobs and most of its servers are the base's own, in one container: what is seen is how checks judge them."""
     base = base_of(VERSION)
     labels = claims(base, engine.image(base).id, ",".join(FEATURES), ",".join(FIXES))
     ours = {check.name for check in CHECKS if check.feature or check.fix} - ELSEWHERE
@@ -80,7 +80,7 @@ def test_an_image_that_differs_in_labels_alone_is_its_base_and_fails_every_check
         base_process(engine, image, work) as process,
     ):
         report = contract.check(
-            JobsInOneContainer(engine, process), image, Options(checks=tuple(checks), logs=tmp_path / "logs")
+            OneContainer(engine, process), image, Options(checks=tuple(checks), logs=tmp_path / "logs")
         )
     verdicts = {verdict: {result.name for result in report.results if result.verdict is verdict} for verdict in Verdict}
     assert verdicts[Verdict.FAILED] == ours - absent - HARMLESS

@@ -12,21 +12,25 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from support.engine_fixtures import PatientEngine
 from support.standin import served_base
+from xgbpatch.contract.server import Models
 from xgbpatch.engine.client import Container, Engine
 from xgbpatch.engine.types import Completed, Mount, Run
+from xgbpatch.errors import EngineError
 
 _TESTS = Path(__file__).resolve().parents[2]
 _START_SECONDS = 120
 _SECONDS = 240
 _SERVER = "rm -rf /opt/ml && exec python /tests/support/overlays/forks.py </work/orders >/work/answers"
-_PORTS = tuple(range(8081, 8091))  # of the servers
+_PORTS = tuple(range(8081, 8097))  # of the servers
+_FOLDER = "/opt/ml/model"
+_UNLOADABLE = f"served-{Models.PICKLE.value}"  # how `serve` itself ends is what is checked there
 _GUNICORN = """
 import runpy
 runpy.run_module("gunicorn.app.wsgiapp", run_name="__main__", alter_sys=True)
@@ -80,19 +84,23 @@ class BaseProcess:
 
     def serve(self, model: Path, environment: Mapping[str, str]) -> served_base.Endpoint:
         """The application with a copy of that model folder, as soon as it answers; it runs until the container ends."""
+        folder = self.folder("model")
+        shutil.copytree(model, folder, dirs_exist_ok=True)
+        return served_base.ready(self._container, self.start(folder, environment).port)
+
+    def start(self, model: Path, environment: Mapping[str, str]) -> Served:
+        """The application with a model folder below `work`, not ready yet; it runs until the container ends."""
         port, folder = next(self._ports), self.folder("served")
-        shutil.copytree(model, folder / "model")
-        streams = [f"/work/{folder.name}/{name}" for name in ("stdout", "stderr")]
+        streams = [folder / name for name in ("stdout", "stderr")]
         options = ["--timeout", "60", "-k", "gevent", "--worker-connections", "1000", "-w", "1"]
-        module = self._environment["SAGEMAKER_SERVING_MODULE"]
+        inside = f"/work/{model.relative_to(self._work)}"
         order = {
             "source": _GUNICORN,
-            "arguments": ["-c", *options, "-b", f"0.0.0.0:{port}", module],
-            "environment": {**self._environment, **environment, "SM_MODEL_DIR": f"/work/{folder.name}/model"},
-            "streams": [os.devnull, *streams],
+            "arguments": ["-c", *options, "-b", f"0.0.0.0:{port}", self._environment["SAGEMAKER_SERVING_MODULE"]],
+            "environment": {**self._environment, **environment, "SM_MODEL_DIR": inside},
+            "streams": [os.devnull, *(f"/work/{path.relative_to(self._work)}" for path in streams)],
         }
-        self._answer(order)
-        return served_base.ready(self._container, port)
+        return Served(self._container, self._answer, self._answer(order), port, inside, streams)
 
     def _answer(self, order: dict[str, Any]) -> Any:
         self._orders.write(json.dumps(order) + "\n")
@@ -116,10 +124,11 @@ class BaseProcess:
         return pipes[0], pipes[1]
 
 
-class JobsInOneContainer(PatientEngine):
-    """Runs each `train` to its end in a `process` when its container is asked for, and starts all other containers.
+class OneContainer(PatientEngine):
+    """Instead of a container it gives a fork of `process`: for each `train`, which has ended when it is asked for, and
+    for each `serve` of models that load. All other containers are started.
 
-    The folders of the jobs lie below `work`.
+    The folders of jobs and models lie below `work`.
     """
 
     def __init__(self, engine: Engine, process: BaseProcess) -> None:
@@ -128,15 +137,67 @@ class JobsInOneContainer(PatientEngine):
 
     @contextmanager
     def container(self, run: Run) -> Iterator[Container]:
-        if run.command != ("train",):
+        if run.command == ("train",):
+            yield self._trained(run)
+        elif (
+            run.command == ("serve",)
+            and _FOLDER in (model := {m.target: m.source for m in run.mounts})
+            and model[_FOLDER].name != _UNLOADABLE
+        ):
+            yield self._process.start(model[_FOLDER], run.environment)
+        else:
             with super().container(run) as container:
                 yield container
-            return
+
+    def _trained(self, run: Run) -> Container:
         (ml,) = (mount.source for mount in run.mounts if mount.target == "/opt/ml")
         for mount in run.mounts:
             if mount.source != ml:  # inside, the folder is elsewhere: its place beside the job's is the same
                 (ml / mount.target.rpartition("/")[2]).symlink_to(os.path.relpath(mount.source, ml))
-        yield _Ended(self._process.run("train", ml=ml, environment=run.environment))
+        return _Ended(self._process.run("train", ml=ml, environment=run.environment))
+
+
+class Served(Container):
+    """An application in the container of a `BaseProcess`."""
+
+    def __init__(
+        self, container: Container, answer: Callable[[dict[str, Any]], Any], pid: int, port: int, folder: str,
+        streams: Sequence[Path],
+    ) -> None:  # fmt: skip
+        self._container = container
+        self._answer = answer
+        self._pid = pid
+        self.port = port
+        self._folder = folder
+        self._streams = streams
+        self._code: int | None = None
+
+    def address(self, port: int) -> str:
+        return self._container.address(self.port)
+
+    @property
+    def running(self) -> bool:
+        if self._code is None:
+            self._code = self._answer({"poll": self._pid})
+        return self._code is None
+
+    def wait(self, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        while self.running:
+            if time.monotonic() > deadline:
+                raise EngineError(f"the application did not end within {timeout:g} s")
+            time.sleep(0.02)
+        assert self._code is not None
+        return self._code
+
+    def stdout(self) -> str:
+        return self._streams[0].read_text()
+
+    def stderr(self) -> str:
+        return self._streams[1].read_text()
+
+    def execute(self, command: list[str]) -> tuple[int, bytes]:
+        return self._container.execute([self._folder if word == _FOLDER else word for word in command])
 
 
 class _Ended(Container):
