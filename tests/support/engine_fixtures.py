@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -58,11 +58,17 @@ def base_of(engine: Engine) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def builder(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> EngineBuilder:
-    """A builder whose wheels are kept between runs, as a user's would be, and whose facts are not."""
-    cache = tmp_path_factory.mktemp("cache")
+    """A builder whose wheels are kept between runs, as a user's would be, and whose facts are those of this run: its
+    workers look at a base once."""
     wheels = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
-    (cache / "wheels").symlink_to(wheels)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        cache = tmp_path_factory.getbasetemp().parent / "cache"  # of all workers
+        cache.mkdir(exist_ok=True)
+    else:
+        cache = tmp_path_factory.mktemp("cache")
+    with suppress(FileExistsError):
+        (cache / "wheels").symlink_to(wheels)
     return EngineBuilder(engine, lambda reference: None, cache, Silent(), datetime.now(timezone.utc))
 
 
