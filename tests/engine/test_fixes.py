@@ -71,9 +71,8 @@ def test_errors_of_a_multi_model_endpoint_reach_the_client(engine, zoo, native, 
 
 
 HELD_UP = """
-import os, subprocess, types
+import os, runpy, subprocess, types
 from sagemaker_xgboost_container.mms_patch import model_server
-from xgbpatch_overlays import multi_model
 
 launched = []  # Python waits for a process whose object goes after its end; the base's goes before
 
@@ -83,7 +82,7 @@ def launch(command, **_):
 
 model_server.subprocess = types.SimpleNamespace(run=launch, Popen=launch, check_call=subprocess.check_call)
 model_server._add_sigterm_handler = lambda process: print("its server is", *process.cmdline(), flush=True)
-multi_model.main()
+runpy.run_path("/opt/xgbpatch/bin/serve", run_name="__main__")
 """
 
 

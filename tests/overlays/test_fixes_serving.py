@@ -394,7 +394,7 @@ class Children(object):
     def __getattr__(self, name): return getattr(subprocess, name)
     def Popen(self, command, **more): return subprocess.Popen([sys.executable, "-c", {child!r}])
 module.subprocess = Children()
-from xgbpatch_overlays.multi_model import main
+from xgbpatch_overlays.bin_serve import main
 sys.exit(main())
 """
 

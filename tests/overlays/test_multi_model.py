@@ -258,7 +258,7 @@ import sys
 from sagemaker_xgboost_container import serving, serving_mms
 serving.start_mxnet_model_server = lambda: print("model server:", serving_mms.ALGO_HANDLER_SERVICE)
 serving.server.start = lambda module: print("gunicorn:", module)
-from xgbpatch_overlays.multi_model import main
+from xgbpatch_overlays.bin_serve import main
 sys.exit(main())
 """
 MANY = {"SAGEMAKER_MULTI_MODEL": "true"}

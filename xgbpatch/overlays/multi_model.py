@@ -1,4 +1,4 @@
-"""Multi-model endpoints: `serve` hands the model server our handler, and the handler explains its answers."""
+"""Multi-model endpoints: the handler that `serve` (bin_serve.py) hands the model server, which explains its answers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import http.client
 import json
 import os
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional
 
-from sagemaker_containers.beta.framework import env
 from sagemaker_inference import content_types
 from sagemaker_inference.errors import BaseInferenceToolkitError
-from sagemaker_xgboost_container import encoder, serving, serving_mms
+from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import handler_service, serve_utils
 
 from . import fixes, json_input, settings
@@ -23,25 +21,7 @@ from .model import booster, version_guard
 from .shap import response, values
 
 RESPONSE_SIZE, RESPONSE_BYTES = "max_response_size", 6553500  # of the model server, and what it is without a line
-HANDLER = __name__.rpartition(".")[0] + ".handler"
 BaseInferenceHandler: Any = handler_service.HandlerService.DefaultXGBoostAlgoModeInferenceHandler
-
-
-def main() -> Any:
-    """The command `serve`: the base's, with our handler where a feature is on in a multi-model endpoint."""
-    try:
-        config = settings.read(os.environ)
-    except settings.SettingsError as error:
-        sys.exit(str(error))
-    fixes.install(config.fixes, fixes.COMMAND)
-    ours = config.active or config.fixes or config.guarded
-    if ours and serving.is_multi_model() and env.ServingEnv().module_name is None:
-        serving_mms.ALGO_HANDLER_SERVICE = HANDLER
-    if config.fast:
-        from .fast import command  # an image without the feature never loads it
-
-        command.install()
-    return serving.serving_entrypoint()
 
 
 def server_limit(environment: Mapping[str, str]) -> int:

@@ -1,0 +1,1 @@
+from xgbpatch.overlays.fast import command as command

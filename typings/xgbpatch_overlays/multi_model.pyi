@@ -1,1 +1,0 @@
-from xgbpatch.overlays.multi_model import main as main
