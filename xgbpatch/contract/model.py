@@ -24,7 +24,7 @@ class Options:
     against_base: bool = False
     base: str = ""
     logs: Path = Path("xgbpatch-logs")
-    ready: float = 120  # SageMaker gives 480; a busy laptop is no reason to fail, and nobody waits that long
+    ready: float = 480  # what SageMaker gives; a server that ends is noticed at once, one that hangs is rare
     grace: float = 30
     progress: Progress = field(default_factory=Silent)
 

@@ -93,7 +93,7 @@ def in_process(cloud, folder, monkeypatch, capfd):
             for name, value in cloud.items():
                 patch.setenv(name, value)
             patch.chdir(folder)
-            patch.setattr(contract, "Options", partial(contract.Options, checks=checks, ready=600))
+            patch.setattr(contract, "Options", partial(contract.Options, checks=checks))
             capfd.readouterr()
             with pytest.raises(SystemExit) as ended:
                 cli.main(list(arguments), standalone_mode=False)

@@ -61,8 +61,9 @@ def report_on(engine, derived, tmp_path_factory):
     def results(breakage, checks, **options):
         if breakage.name not in made:
             image = derived(breakage)
-            ready = 30 if breakage.name == "forgets" else 240  # seconds; it is never ready for a multi-model endpoint
-            check_options = Options(checks=checks, ready=ready, logs=tmp_path_factory.mktemp("logs"), **options)
+            if breakage.name == "forgets":
+                options["ready"] = 30  # seconds; it is never ready for a multi-model endpoint
+            check_options = Options(checks=checks, logs=tmp_path_factory.mktemp("logs"), **options)
             made[breakage.name] = contract.check(engine, image, check_options)
         return {result.name: result for result in made[breakage.name].results}
 
