@@ -89,9 +89,9 @@ def columns_of(path: Path, reading: Reading) -> Columns:
                 raise ConfigurationError(f'"{reading.shown}" has two columns "{twice[0]}"')
             places = {name: place + reading.label_first for place, name in enumerate(own)}
             return Columns(tuple(places[name] for name in known), len(names), True, known)
-    wanted = reading.model_names or reading.names
-    missing = [name for name in wanted if name not in own]
-    if missing and (reading.model_names or len(missing) < len(wanted)):
+    expected = reading.model_names or reading.names
+    missing = [name for name in expected if name not in own]
+    if missing and (reading.model_names or len(missing) < len(expected)):
         raise ConfigurationError(
             f'"{reading.shown}" has no column "{missing[0]}", a feature of the model: it has {", ".join(own[:8])}'
             f"{', …' if len(own) > 8 else ''}",

@@ -95,16 +95,16 @@ def check(settings, folder, answer):
             file.write(content)
         try:
             _, booster = load(path, False)
-            found = compare(reading, booster)
+            unequal = compare(reading, booster)
         except Exception as error:
             if score is None:
                 raise
-            found = [str(error).partition("\n")[0]]
-        differences = found if differences is None else differences
-        if not found:
+            unequal = [str(error).partition("\n")[0]]
+        differences = unequal if differences is None else differences
+        if not unequal:
             differences, scores = [], score
             break
-        if "from zero" in found[0]:  # it is not the base score
+        if "from zero" in unequal[0]:  # it is not the base score
             break
     best = json.loads(reading.read("about.json").decode("utf-8"))["best"] if settings["best"] else 0
     if best and not differences:
