@@ -77,6 +77,11 @@ class LateDMatrix(RecordedDMatrix):
     def handle(self, handle: Any) -> None:
         self._handle = handle
 
+    @handle.deleter
+    def handle(self) -> None:
+        """As xgboost's `__del__` does from 3.2 on; without the handle, it would be made once more."""
+        self._handle = None
+
     def __getattr__(self, name: str) -> Any:
         """What the constructor would have set."""
         if "_handle" in self.__dict__ or name.startswith("__"):
