@@ -32,7 +32,7 @@ CONFIGURATION = """
 version = "3.2-0"
 features = ["shap"]
 [images.fraud]
-repository = "team/fraud"
+repository = "team/reference"
 """
 
 

@@ -139,4 +139,4 @@ def test_the_example_of_the_documentation_runs():
     names: dict[str, Any] = {}
     exec(code, names)
     assert names["explanation"].values.shape == (200, 5)
-    assert names["pairs"].values.shape == (10, 5, 5)
+    assert names["explainer"].interactions(names["rows"][:10]).values.shape == (10, 5, 5)
