@@ -139,4 +139,4 @@ def test_commit_hooks_run_what_the_lint_step_runs():
         "lint-imports",
     }
     for entry in entries.values():
-        assert re.search(rf"^\s*{re.escape(entry.removeprefix('.venv/bin/'))}$", lint, re.M), entry
+        assert re.search(rf"^\s*check {re.escape(entry.removeprefix('.venv/bin/'))}$", lint, re.M), entry
