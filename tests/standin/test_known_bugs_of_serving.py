@@ -23,6 +23,7 @@ from sagemaker_xgboost_container.algorithm_mode import (
 from sagemaker_xgboost_container.data_utils import get_content_type, get_dmatrix
 from sagemaker_xgboost_container.mms_patch import model_server
 
+from support.overlays.training_jobs import keep_to_own_folder
 from support.standin.known_bugs import CLASSES, CSV, ROWS, libsvm, shows
 
 
@@ -60,6 +61,7 @@ def post(client, accept="text/csv"):
 
 
 def test_libsvm_skew(tmp_path):
+    keep_to_own_folder(tmp_path)
     text = libsvm(CLASSES, ROWS, 1)
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "rows.libsvm").write_text(text)
