@@ -237,8 +237,9 @@ def test_an_image_built_on_ours_is_refused_under_its_name_and_stays(
 ):
     image = foreign(builder, patched, version, instruction)
     name = named(image)
-    label = f"{provenance.SPEC_DIGEST}={definition.provenance.spec_digest}"
+    label = f"{provenance.CREATED}={definition.provenance.created}"  # not those of another run on this engine
     before = {each.id for each in builder.engine.images(label)}
+    assert image.id in before
     with pytest.raises(BuildError, match="has the labels of the image that is to be built, and is another"):
         builder.build(definition, name)
     assert builder.engine.image(name).id == image.id
