@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/test"
+from xgbpatch.sandbox import hosts, state
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts/test"
 ENDS = f"source <(sed -n '/^failed=/,/^trap finish/p' {SCRIPT})"
 FUNCTIONS = f"source <(sed -n '/^process()/,/^}}/p; /^remove_abandoned()/,/^}}/p' {SCRIPT}); set -euo pipefail\n"
 
@@ -16,7 +20,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="
 
 
 def shell(words: str) -> str:
-    return subprocess.run(["bash", "-c", FUNCTIONS + words], capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(["bash", "-c", FUNCTIONS + words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def test_folders_of_runs_that_ended_go_and_those_of_others_stay(tmp_path):
@@ -37,6 +42,33 @@ def test_folders_of_runs_that_ended_go_and_those_of_others_stay(tmp_path):
     shell(f"remove_abandoned {tmp_path}")
     left = {path.name.removeprefix("xgbpatch-") for path in tmp_path.iterdir()}
     assert left == {"runs", "elsewhere", "begins", "other", "somebody-elses"}
+
+
+@pytest.mark.skipif(not (ROOT / ".venv/bin/xgbpatch").exists(), reason="scripts/setup comes before it in scripts/test")
+def test_its_sandboxes_and_programs_end_with_it(tmp_path):
+    """Else its registries hold port 443, and its names stay in the hosts file: the next run's sandboxes fail."""
+    abandoned = tmp_path / "xgbpatch-killed"
+    directory = abandoned / "pytest-of-root/state0/sandbox"
+    directory.mkdir(parents=True)
+    (abandoned / ".owner").write_text(shell("process $$") + "\n")
+    hosts_file = tmp_path / "hosts"
+    hosts_file.write_text("127.0.0.1 localhost\n")
+    registry = state.RegistryHost("1.dkr.ecr.eu-west-3.amazonaws.com", "127.100.16.2", "1", "eu-west-3")
+    waits = "import time; time.sleep(3600)"
+    listens = state.start("registry", [sys.executable, "-c", waits], os.environ, tmp_path / "log")
+    state.Journal(
+        state.SandboxState("1", directory, hosts_file, registries=(registry,), processes=(listens,), complete=True)
+    )
+    hosts.write(hosts_file, directory, (registry,))
+    other = state.start("other", [sys.executable, "-c", waits, f"{abandoned}/config.yml"], os.environ, tmp_path / "log")
+    try:
+        shell(f"remove_abandoned {tmp_path}")
+        assert not state.running(listens)
+        assert not state.running(other)
+    finally:
+        state.stop([listens, other])
+    assert hosts_file.read_text() == "127.0.0.1 localhost\n"
+    assert not abandoned.exists()
 
 
 def test_nothing_is_there_to_remove(tmp_path):
