@@ -1,5 +1,6 @@
 """`xgbpatch bench` on a real engine."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from support.bases import chosen
 from xgbpatch.bench import cases, runner
 from xgbpatch.bench.cases import BATCH, MULTI_MODEL
 from xgbpatch.bench.runner import Pace, Subject
+from xgbpatch.errors import XgbpatchError
 from xgbpatch.progress import Silent
 
 pytestmark = pytest.mark.parametrize("version", chosen(), scope="session")
@@ -29,6 +31,12 @@ def test_an_interrupted_run_leaves_no_container(engine, base_of, version, tmp_pa
     assert begun
     assert process.returncode == 130
     assert engine.leftovers(process.pid) == []
+
+
+def test_an_image_that_cannot_train_the_models_is_named(engine, make_image, version, tmp_path):
+    image = make_image()
+    with pytest.raises(XgbpatchError, match=re.escape(image.tags[0])):
+        runner.models(engine, image, ["tiny"], tmp_path, Silent())
 
 
 def test_a_batch_job_and_a_multi_model_endpoint_are_measured(

@@ -102,9 +102,9 @@ def models(engine: Engine, maker: LocalImage, names: Sequence[str], root: Path, 
                 _TRAIN_SECONDS,
             )  # fmt: skip
             if result.exit_code:
-                raise ContractError(
-                    f"the models could not be trained: {(result.stdout + result.stderr).strip()[-500:]}"
-                )
+                name = next(iter(maker.tags), maker.id)
+                output = (result.stdout + result.stderr).strip()[-500:]
+                raise ContractError(f'"{name}" could not train the models: {output}')
             for name in missing:
                 part = folder / f"{name}.{os.getpid()}.part"  # a model of that name is whole, whatever ends this
                 shutil.copytree(directory / name, part, dirs_exist_ok=True)

@@ -55,23 +55,32 @@ class Input(Protocol):
 
 @dataclass(frozen=True)
 class LocalInput:
-    """A file of this machine."""
+    """A file of this machine. `changed` is when it last was, in nanoseconds, as it was named."""
 
     path: Path
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> LocalInput:
+        state = path.stat()
+        return cls(path, state.st_size, state.st_mtime_ns)
 
     @property
     def shown(self) -> str:
         return str(self.path)
 
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size
-
     def identity(self) -> dict[str, object]:
         return {"name": self.path.name, "bytes": self.size, "sha256": sha256_of(self.path)}
 
-    def opened(self) -> AbstractContextManager[Path]:
-        return nullcontext(self.path)
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        yield self.path
+        if LocalInput.of(self.path) != self:
+            raise FileError(
+                f'"{self.path}" changed while its rows were read: its parts hold rows of more than one file',
+                "Give a file that nobody writes to, and a new output folder.",
+            )
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ def inputs_of(places: Sequence[Place], s3: S3) -> list[Input]:
     inputs: list[Input] = []
     for place in places:
         if isinstance(place, Path):
-            inputs += map(LocalInput, files_of([place]))
+            inputs += map(LocalInput.of, files_of([place]))
         else:
             inputs += [S3Input(s3, item) for item in objects_of(place, s3)]
     return inputs

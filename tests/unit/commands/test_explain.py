@@ -22,7 +22,7 @@ from pyarrow import parquet
 from support import explaining_process
 from support.explained import NAMES, abalone
 from xgbpatch import cli
-from xgbpatch.explanation import files
+from xgbpatch.explanation import files, places
 from xgbpatch.report.explanations import Explanations, Hints
 
 ROWS = abalone("validation.libsvm")[:, 1:]
@@ -361,6 +361,24 @@ def test_categories_are_refused(run, tmp_path):
     parquet.write_table(table, tmp_path / "rows.parquet")
     code, _, stderr = run("model.json", "rows.parquet", "--output", "out")
     assert (code, 'the column "sex" of "rows.parquet" has categories' in stderr) == (2, True)
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(run, tmp_path, monkeypatch):
+    """Its parts would hold rows of both, under the digest of the first."""
+    write = places.LocalOutput.write
+
+    def write_and_change(output, name, content, sha256):
+        write(output, name, content, sha256)
+        if name == "part-00000.csv":
+            with (tmp_path / "rows.csv").open("a") as rows:
+                rows.write(",".join(["0"] * len(NAMES)) + "\n")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(places.LocalOutput, "write", write_and_change)
+        code, _, stderr = run("model.json", "rows.csv", "--output", "out")
+    assert (code, 'rows.csv" changed while its rows were read' in stderr) == (16, True)
+    code, _, stderr = run("model.json", "rows.csv", "--output", "out")
+    assert (code, "holds parts of another run: other inputs" in stderr) == (2, True)
 
 
 def test_a_pipe_is_refused(run, tmp_path):
