@@ -1,4 +1,7 @@
-"""Tables and labelled lines for people: as wide as the terminal, else COLUMNS, else 80. Nothing is ever cut off."""
+"""Tables and labelled lines for people: as wide as the terminal or COLUMNS. Nothing is ever cut off.
+
+In a file or a pipe they are 80 columns wide, and no word is broken, so that `grep` finds names.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,9 @@ def table(rows: Sequence[Sequence[str]], colours: Mapping[str, str] | None = Non
     columns = list(zip(*rows, strict=True))
     widths = [max(1, *map(len, column)) for column in columns]
     words = [[max(map(len, cell.split()), default=0) for cell in column] for column in columns]
+    narrowest = [_NARROWEST if _asked_width() else max(_NARROWEST, *lengths) for lengths in words]
     while sum(widths) > _width() - len(_GAP) * (len(widths) - 1):
-        wide = [number for number, width in enumerate(widths) if width > _NARROWEST]
+        wide = [number for number, width in enumerate(widths) if width > narrowest[number]]
         if not wide:
             break
         broken = {number: sum(word >= widths[number] for word in words[number]) for number in wide}
@@ -50,4 +54,9 @@ def _lines(row: Sequence[str], widths: Sequence[int], colours: Mapping[str, str]
 
 
 def _width() -> int:
-    return shutil.get_terminal_size((80, 24)).columns
+    return _asked_width() or 80
+
+
+def _asked_width() -> int:
+    """That of COLUMNS, else of the terminal; 0 where there is neither."""
+    return shutil.get_terminal_size((0, 0)).columns
