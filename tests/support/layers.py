@@ -28,12 +28,13 @@ Content = bytes | Link | None  # None: a folder
 WHITEOUT = b""
 
 
-def tar_of(members: Sequence[tuple[str, Content]], mode: int = 0o644) -> bytes:
-    """A layer's tar, members in that order; executable where the name lies in a `bin`."""
+def tar_of(members: Sequence[tuple[str, Content]], mode: int = 0o644, mtime: int = 0) -> bytes:
+    """A tar with these members in that order; executable where the name lies in a `bin`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, content in members:
             member = tarfile.TarInfo(name)
+            member.mtime = mtime
             member.mode = 0o755 if "bin/" in name or content is None else mode
             if content is None:
                 member.type = tarfile.DIRTYPE

@@ -170,18 +170,18 @@ def lose_all(tree: Path) -> None:
 
 @pytest.mark.parametrize("damage", [lose, empty, change, add, make_executable, lose_digest, lose_all])
 def test_a_tree_is_made_again_only_where_it_is_not_as_it_was(tmp_path, damage):
-    made = []
+    folders = []
 
     def make(folder: Path) -> None:
-        made.append(folder)
+        folders.append(folder)
         fill(folder)
 
     tree = cache.keep_tree(tmp_path / "packages/a", make)
     assert cache.keep_tree(tmp_path / "packages/a", make) == tree
-    assert len(made) == 1
+    assert len(folders) == 1
     damage(tree)
     assert cache.keep_tree(tmp_path / "packages/a", make) == tree
-    assert len(made) == 2
+    assert len(folders) == 2
     assert (tree / "lib/a.so").read_bytes() == b"machine code"
     assert [entry.name for entry in (tmp_path / "packages").iterdir()] == ["a"]
 

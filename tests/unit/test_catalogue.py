@@ -112,8 +112,8 @@ def test_an_image_without_labels_holds_the_xgboost_of_its_version():
     [("3.0-5", datetime.date(2026, 11, 17)), ("3.2-0", datetime.date(2027, 5, 13)), ("1.7-1", None)],
 )
 def test_end_of_patch_dates(number, date):
-    (found,) = (info for info in catalogue.versions() if info.version == number)
-    assert found.end_of_patch == date
+    (version,) = (info for info in catalogue.versions() if info.version == number)
+    assert version.end_of_patch == date
 
 
 @pytest.mark.parametrize(

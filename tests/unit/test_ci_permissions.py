@@ -57,47 +57,47 @@ def modules() -> dict[str, ast.Module]:
 
 @cache
 def imported(tree: ast.Module) -> set[str]:
-    found = set()
+    imports = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [alias.name for alias in node.names if not alias.name.isupper()]
-            found |= {node.module} if names else set()
-            found |= {f"{node.module}.{name}" for name in names}
-    return found & set(modules())
+            imports |= {node.module} if names else set()
+            imports |= {f"{node.module}.{name}" for name in names}
+    return imports & set(modules())
 
 
 def reached(*entries: str, without: tuple[str, ...] = ()) -> set[str]:
     """Those modules and all that they import; the door itself and the package's own front are left out."""
-    seen: set[str] = set()
+    names: set[str] = set()
     todo = [*entries]
     while todo:
         name = todo.pop()
-        if name not in seen and name not in ("xgbpatch", *without) and not name.startswith("xgbpatch.aws"):
-            seen.add(name)
+        if name not in names and name not in ("xgbpatch", *without) and not name.startswith("xgbpatch.aws"):
+            names.add(name)
             todo += imported(modules()[name])
-    return seen
+    return names
 
 
 @cache
 def api() -> dict[str, str]:
     """boto3's method → the action behind it."""
-    found = {}
+    actions = {}
     for service in ("ecr", "sagemaker"):
         client = boto3.client(service, region_name="us-west-2", aws_access_key_id="a", aws_secret_access_key="b")
         methods = client.meta.method_to_api_mapping
-        found |= {method: f"{service}:{action}" for method, action in methods.items()}
-    return found
+        actions |= {method: f"{service}:{action}" for method, action in methods.items()}
+    return actions
 
 
 @cache
 def door() -> dict[str, dict[str, set[str]]]:
     """class of the door → its method → the actions that this asks for, whatever it calls in between."""
-    found = {}
+    actions = {}
     for tree in (tree for name, tree in modules().items() if name.startswith("xgbpatch.aws.")):
         for group in (node for node in tree.body if isinstance(node, ast.ClassDef)):
             bodies = {node.name: words(node) for node in group.body if isinstance(node, ast.FunctionDef)}
-            found[group.name] = {name: asked(name, bodies, set()) for name in bodies}
-    return found
+            actions[group.name] = {name: asked(name, bodies, set()) for name in bodies}
+    return actions
 
 
 def words(node: ast.AST) -> set[str]:
@@ -105,10 +105,10 @@ def words(node: ast.AST) -> set[str]:
     return named | {item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and item.value in api()}
 
 
-def asked(name: str, bodies: dict[str, set[str]], seen: set[str]) -> set[str]:
-    seen.add(name)
+def asked(name: str, bodies: dict[str, set[str]], visited: set[str]) -> set[str]:
+    visited.add(name)
     own = {api()[word] for word in bodies[name] & set(api())}
-    return own.union(*(asked(other, bodies, seen) for other in bodies[name] & set(bodies) - seen))
+    return own.union(*(asked(other, bodies, visited) for other in bodies[name] & set(bodies) - visited))
 
 
 def calls(names: set[str]) -> set[str]:
@@ -175,10 +175,10 @@ def test_the_policies_for_people_add_push_usage_and_prune():
 
 
 def test_every_call_of_the_door_is_some_commands():
-    made = set().union(*(actions for group in door().values() for actions in group.values()))
+    all_actions = set().union(*(actions for group in door().values() for actions in group.values()))
     rows = (ROOT.parent / "docs/explain.md").read_text(encoding="utf-8").partition("## IAM")[2]
     explain = {f"sagemaker:{name}" for name in re.findall(r"`(?:sagemaker:)?([A-Z]\w+)`", rows)}
-    assert made - explain - set().union(*table().values()) == set()
+    assert all_actions - explain - set().union(*table().values()) == set()
 
 
 def test_what_looks_at_sagemaker_changes_nothing():

@@ -119,9 +119,9 @@ def test_no_pipeline_asks_for_a_stored_key(kind, word):
 
 def test_a_role_is_taken_for_as_long_as_the_job_may_take():
     job = yaml.safe_load(render(PipelineKind.GITHUB, REQUIREMENT))["jobs"]["keep-current"]
-    (taken,) = [step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})]
-    assert taken["role-duration-seconds"] == 60 * job["timeout-minutes"]
-    assert f"MaxSessionDuration: {taken['role-duration-seconds']}" in render(PipelineKind.STARTER, REQUIREMENT)
+    (options,) = [step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})]
+    assert options["role-duration-seconds"] == 60 * job["timeout-minutes"]
+    assert f"MaxSessionDuration: {options['role-duration-seconds']}" in render(PipelineKind.STARTER, REQUIREMENT)
 
 
 def test_the_image_that_gitlab_runs_is_pinned():

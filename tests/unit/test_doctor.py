@@ -47,9 +47,9 @@ def late_aws():
 
 
 def test_missing_engine_region_and_credentials_exit_1_with_a_way_out():
-    ended = run_doctor({"DOCKER_HOST": "unix:///nonexistent.sock"}, "--json")
-    findings = findings_of(ended)
-    assert ended.returncode == 1
+    completed = run_doctor({"DOCKER_HOST": "unix:///nonexistent.sock"}, "--json")
+    findings = findings_of(completed)
+    assert completed.returncode == 1
     for name, way_out in (("engine", "docs.docker.com"), ("region", "--region"), ("credentials", "aws configure")):
         assert findings[name]["level"] == "missing"
         assert way_out in findings[name]["fix"]

@@ -85,8 +85,8 @@ def test_the_table_names_blocks_that_there_are_and_tests_that_run_them():
             if verdict.startswith("tests/"):
                 test = (ROOT / verdict).read_text(encoding="utf-8")
                 assert f'"{page}"' in test or "run_by(__file__)" in test, f"{verdict} does not run {page}"
-        given = [verdict for block in SCRIPTS if block.of == page for verdict in verdicts(block)]
-        assert set(given) == set(table.values()), f"{page}: an entry that no block has"
+        entries = [verdict for block in SCRIPTS if block.of == page for verdict in verdicts(block)]
+        assert set(entries) == set(table.values()), f"{page}: an entry that no block has"
 
 
 def parse(words: list[str]) -> None:
@@ -130,8 +130,8 @@ def check_files(words: list[str]) -> None:
 @pytest.mark.parametrize("block", SCRIPTS, ids=ids)
 def test_every_block_is_sound_shell(block):
     text = re.sub(r"<[\w ]+>", "PLACEHOLDER", block.script)
-    done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    completed = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (0, "")
 
 
 def test_what_is_checked_would_be_noticed():

@@ -126,7 +126,7 @@ def test_xgboost_explains_what_the_library_cannot():
 
 def test_xgboost_explains_a_model_that_is_not_understood(booster, monkeypatch):
     forest = model_booster.forest
-    monkeypatch.setattr(model_booster, "forest", lambda *given: replace(forest(*given), base=(np.float32(9),)))
+    monkeypatch.setattr(model_booster, "forest", lambda *arguments: replace(forest(*arguments), base=(np.float32(9),)))
     explainer = Explainer(booster)
     assert "predicts otherwise" in explainer.reason
     theirs = booster.predict(xgboost.DMatrix(rows_of()), pred_contribs=True)

@@ -31,10 +31,10 @@ def test_ruff_and_mypy_check_every_python_script():
 def test_checks_of_the_code_run_as_the_page_says():
     (checks,) = run_by(__file__, "CONTRIBUTING.md")
     programs = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-euc", checks.script], cwd=ROOT, env={**os.environ, **programs}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 broken" in done.stdout
-    assert "in root" in done.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert "0 broken" in completed.stdout
+    assert "in root" in completed.stdout

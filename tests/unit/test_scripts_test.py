@@ -20,18 +20,18 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="
 
 
 def shell(words: str) -> str:
-    done = subprocess.run(["bash", "-c", FUNCTIONS + words], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    completed = subprocess.run(["bash", "-c", FUNCTIONS + words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return completed.stdout.strip()
 
 
 def test_folders_of_runs_that_ended_go_and_those_of_others_stay(tmp_path):
-    ended = shell("process $$")
+    ended_owner = shell("process $$")
     namespace, number, start = shell(f"process {os.getpid()}").split()
     owners = {
-        "ended": ended,
+        "ended": ended_owner,
         "followed": f"{namespace} {number} {int(start) - 1}",  # of a process that had our number
         "runs": f"{namespace} {number} {start}",
-        "elsewhere": f"pid:[1] {ended.partition(' ')[2]}",  # in another container: nobody can tell
+        "elsewhere": f"pid:[1] {ended_owner.partition(' ')[2]}",  # in another container: nobody can tell
         "begins": "",
     }
     for name, owner in owners.items():
@@ -77,7 +77,7 @@ def test_nothing_is_there_to_remove(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("commands", "code", "said"),
+    ("commands", "code", "words"),
     [
         ("stage=lint; check true; stage=unit; check true", 0, "All passed"),
         (
@@ -89,11 +89,11 @@ def test_nothing_is_there_to_remove(tmp_path):
     ],
     ids=("none fails", "two fail", "what the rest needs fails"),
 )
-def test_every_stage_runs_and_the_last_line_names_those_that_failed(tmp_path, commands, code, said):
-    made = f"set -euo pipefail; step() {{ :; }}; records=$(mktemp -d); scratch=$(mktemp -d); {ENDS}\n{commands}"
-    ended = subprocess.run(["bash", "-c", made], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ended.returncode == code
-    last = ended.stdout.splitlines()[-1]
+def test_every_stage_runs_and_the_last_line_names_those_that_failed(tmp_path, commands, code, words):
+    program = f"set -euo pipefail; step() {{ :; }}; records=$(mktemp -d); scratch=$(mktemp -d); {ENDS}\n{commands}"
+    completed = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert completed.returncode == code
+    last = completed.stdout.splitlines()[-1]
     assert last.startswith("FAILED" if code else "All passed")
-    assert said in last
-    assert ("ran" in ended.stdout) == ("echo ran" in commands)
+    assert words in last
+    assert ("ran" in completed.stdout) == ("echo ran" in commands)

@@ -78,9 +78,9 @@ def calls(checkout):
 
 
 def test_it_says_what_it_needs_before_it_does_anything(checkout):
-    ended = run(checkout, "3.2-0")
-    assert ended.returncode == 0, ended.stderr
-    announced = ended.stderr.partition("\n== ")[0]
+    completed = run(checkout, "3.2-0")
+    assert completed.returncode == 0, completed.stderr
+    announced = completed.stderr.partition("\n== ")[0]
     for words in (
         "minutes", " GB of free disk", "root on Debian (bullseye bookworm trixie)", "docker.io", "debootstrap",
         "Docker Engine", "/etc/hosts: four lines", "/etc/docker/certs.d", "until", ".venv and the folder abalone",
@@ -105,10 +105,10 @@ NO_DEBIAN = 'this is "ubuntu noble"'
 )
 def test_what_cannot_be_is_refused_before_anything_is_installed(checkout, path, text, version, message, next_step):
     program(checkout.parent / path, text)
-    ended = run(checkout, version)
-    assert ended.returncode == 1
-    assert f"try: {message}" in ended.stderr
-    assert next_step in ended.stderr.splitlines()[-1]
+    completed = run(checkout, version)
+    assert completed.returncode == 1
+    assert f"try: {message}" in completed.stderr
+    assert next_step in completed.stderr.splitlines()[-1]
     assert calls(checkout) == []
 
 
@@ -119,9 +119,9 @@ def test_the_engine_is_looked_for_before_anything_is_installed(checkout):
 
 
 def test_the_summary_names_what_exists_and_commands_that_work_as_printed(checkout):
-    ended = run(checkout)
-    assert ended.returncode == 0, ended.stderr
-    summary, _, commands = ended.stderr.partition("\n== done in ")[2].partition("goes on.")
+    completed = run(checkout)
+    assert completed.returncode == 0, completed.stderr
+    summary, _, commands = completed.stderr.partition("\n== done in ")[2].partition("goes on.")
     named = dict(re.findall(r"^(base|image|report) +(.*)$", summary, re.M))
     assert named == {"base": BASE, "image": PUSHED, "report": str(checkout / "abalone/report.html")}
     assert (checkout / "abalone/report.html").exists()
@@ -131,8 +131,8 @@ def test_the_summary_names_what_exists_and_commands_that_work_as_printed(checkou
     lines = [line for line in commands.splitlines()[1:] if line]
     assert [line.split()[-1] for line in lines] == ['env)"', PUSHED, "shap", "--images"]
     before = len(calls(checkout))
-    ended = run(checkout, command=("bash", "-euc", "\n".join([*lines, 'test "$POINTED" = yes'])))
-    assert ended.returncode == 0, ended.stderr
+    completed = run(checkout, command=("bash", "-euc", "\n".join([*lines, 'test "$POINTED" = yes'])))
+    assert completed.returncode == 0, completed.stderr
     assert len(calls(checkout)) == before + len(lines)
 
 

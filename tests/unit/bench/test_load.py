@@ -42,20 +42,20 @@ def server():
 
 @pytest.mark.parametrize("way", ["wrk", "aiohttp", "open loop"])
 def test_answers_that_differ_are_counted_as_wrong_and_no_requests(server, way):
-    url, asked = server
+    url, requests = server
     if way == "wrk" and not shutil.which("wrk"):
         pytest.skip("wrk is not installed")
     if way == "open loop":
-        done = load.opened(url, b"1,2", GOOD, rate=50, seconds=0.3)
+        figures = load.opened(url, b"1,2", GOOD, rate=50, seconds=0.3)
     else:
-        done = load.closed(
+        figures = load.closed(
             url, b"1,2", GOOD, clients=1, seconds=1, one=0.1, wrk=load.client_of(0.001 if way == "wrk" else 1.0)
         )
-    assert done.requests > 0
-    assert done.wrong > 0
-    assert abs(done.requests - 2 * done.wrong) <= 3
-    assert abs(done.requests + done.wrong - len(asked)) <= 1  # wrk's last may be under way at its end
-    assert set(asked) == {("/invocations", "text/csv", b"1,2")}
+    assert figures.requests > 0
+    assert figures.wrong > 0
+    assert abs(figures.requests - 2 * figures.wrong) <= 3
+    assert abs(figures.requests + figures.wrong - len(requests)) <= 1  # wrk's last may be under way at its end
+    assert set(requests) == {("/invocations", "text/csv", b"1,2")}
 
 
 @pytest.mark.parametrize("explained", [False, True])
@@ -65,9 +65,9 @@ def test_predictions_are_told_from_values(explained):
 
 
 def test_a_job_sends_its_requests_one_after_the_other_and_no_more(server):
-    url, asked = server
-    done = load.job(url, b"1,2", GOOD, 7)
-    assert (done.requests, done.wrong, len(asked)) == (5, 2, 7)
+    url, requests = server
+    figures = load.job(url, b"1,2", GOOD, 7)
+    assert (figures.requests, figures.wrong, len(requests)) == (5, 2, 7)
 
 
 def test_a_batch_is_cut_into_payloads_of_six_megabytes():

@@ -33,12 +33,12 @@ GOLDEN_DIGEST = "sha256:0cb440c81a175a0553100f62a100fcd5c0a34fcc3d79368e6c2298bf
 
 
 def blob_of(patch: Patch) -> bytes:
-    with layer.packed_layer(patch) as made, made.opened() as stream:
+    with layer.packed_layer(patch) as blob, blob.opened() as stream:
         content = stream.read()
-        assert made.descriptor.size == len(content)
-        assert made.descriptor.media_type == DOCKER_LAYER
-        assert made.descriptor.digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
-        assert made.diff_id == f"sha256:{hashlib.sha256(gzip.decompress(content)).hexdigest()}"
+        assert blob.descriptor.size == len(content)
+        assert blob.descriptor.media_type == DOCKER_LAYER
+        assert blob.descriptor.digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+        assert blob.diff_id == f"sha256:{hashlib.sha256(gzip.decompress(content)).hexdigest()}"
     return content
 
 
@@ -49,15 +49,15 @@ def members_of(blob: bytes) -> list[tarfile.TarInfo]:
 
 def test_the_layer_of_a_fixed_patch_has_fixed_digests():
     """Should this fail after a change of ours, every user's images change digest: say so in the changelog."""
-    with layer.packed_layer(Patch(FILES, {})) as made:
-        assert (made.diff_id, made.descriptor.digest) == (GOLDEN_DIFF_ID, GOLDEN_DIGEST)
+    with layer.packed_layer(Patch(FILES, {})) as blob:
+        assert (blob.diff_id, blob.descriptor.digest) == (GOLDEN_DIFF_ID, GOLDEN_DIGEST)
 
 
 def test_a_layer_too_large_to_be_stored_has_a_fixed_diff_id_and_is_compressed():
     large = (PatchFile("/opt/xgbpatch/lib/large", b"0123456789abcdef" * (layer.STORED_BYTES // 16 + 1)),)
-    with layer.packed_layer(Patch(large, {})) as made:
-        assert made.diff_id == "sha256:5584992e58fad09e336ca927c0eae1a0a5401f651d94861d03e4f26636480c06"
-        assert made.descriptor.size < layer.STORED_BYTES / 10
+    with layer.packed_layer(Patch(large, {})) as blob:
+        assert blob.diff_id == "sha256:5584992e58fad09e336ca927c0eae1a0a5401f651d94861d03e4f26636480c06"
+        assert blob.descriptor.size < layer.STORED_BYTES / 10
 
 
 def test_members_are_the_folders_below_opt_and_the_files_without_traces_of_this_machine():
@@ -75,8 +75,8 @@ def test_members_are_the_folders_below_opt_and_the_files_without_traces_of_this_
         ("opt/xgbpatch/lib/xgbpatch_overlays/__init__.py", False, "0o644"),
         (f"{packages}/{LONG}/{LONG}/f\u00fcnf.py", False, "0o644"),
     ]
-    seen = {(member.uid, member.gid, member.uname, member.gname, member.mtime) for member in members}
-    assert seen == {(0, 0, "", "", 0)}
+    attributes = {(member.uid, member.gid, member.uname, member.gname, member.mtime) for member in members}
+    assert attributes == {(0, 0, "", "", 0)}
 
 
 def test_the_layer_holds_what_the_build_context_holds():
@@ -106,10 +106,10 @@ def test_times_modes_and_epoch_of_this_machine_do_not_show(tmp_path: Path, monke
 
 
 def test_a_layer_can_be_read_again():
-    with layer.packed_layer(Patch(FILES, {})) as made:
-        with made.opened() as stream:
+    with layer.packed_layer(Patch(FILES, {})) as blob:
+        with blob.opened() as stream:
             first = stream.read()
-        with made.opened() as stream:
+        with blob.opened() as stream:
             assert stream.read() == first
 
 

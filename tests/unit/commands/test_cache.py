@@ -46,11 +46,11 @@ def test_it_is_deleted_with_apply_and_only_said_without(folder, names, left):
     def kept():
         return sorted(kind.name for kind in folder.iterdir() if any(kind.iterdir()))
 
-    said = xgbpatch("cache", "clear", *names)
-    assert "--apply does it" in said.stdout
+    preview = xgbpatch("cache", "clear", *names)
+    assert "--apply does it" in preview.stdout
     assert kept() == ["packages", "wheels", "zoo"]
-    done = xgbpatch("cache", "clear", *names, "--apply")
-    assert (done.returncode, kept()) == (0, left)
+    completed = xgbpatch("cache", "clear", *names, "--apply")
+    assert (completed.returncode, kept()) == (0, left)
     assert "Nothing to delete." in xgbpatch("cache", "clear", *names).stdout
 
 
@@ -60,10 +60,10 @@ def test_what_a_running_process_uses_stays_and_is_named(folder):
         [sys.executable, "-c", program, folder / "packages"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline()
-        done = xgbpatch("cache", "clear", "--apply")
+        completed = xgbpatch("cache", "clear", "--apply")
         process.communicate(b"\n")
-    assert done.returncode == 2
-    assert "uses packages" in done.stderr
+    assert completed.returncode == 2
+    assert "uses packages" in completed.stderr
     assert (folder / "packages/0/files/a.so").exists()
     assert not list((folder / "wheels").iterdir())
     assert xgbpatch("cache", "clear", "--apply").returncode == 0
@@ -71,9 +71,9 @@ def test_what_a_running_process_uses_stays_and_is_named(folder):
 
 
 def test_a_kind_that_is_none_is_named_with_the_nearest(folder):
-    done = xgbpatch("cache", "clear", "wheel", "--apply")
-    assert done.returncode == 2
-    assert 'Did you mean "wheels"?' in done.stderr
+    completed = xgbpatch("cache", "clear", "wheel", "--apply")
+    assert completed.returncode == 2
+    assert 'Did you mean "wheels"?' in completed.stderr
 
 
 def test_a_cache_that_is_not_there_holds_nothing(tmp_path, monkeypatch):

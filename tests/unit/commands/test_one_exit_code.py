@@ -85,5 +85,5 @@ def test_a_registry_that_does_not_answer_exits_5():
         subprocess.Popen([sys.executable, "-m", "xgbpatch", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for command in commands
     ]
-    ended = [process.communicate(timeout=300) and process.returncode for process in running]
-    assert dict(zip(commands, ended, strict=True)) == dict.fromkeys(commands, 5)
+    codes = [process.communicate(timeout=300) and process.returncode for process in running]
+    assert dict(zip(commands, codes, strict=True)) == dict.fromkeys(commands, 5)

@@ -49,8 +49,8 @@ def test_options_become_flags(arguments, expected):
 
 
 def test_every_setting_but_replace_has_an_option():
-    given = {parameter.name for parameter in command.params}
-    assert set(KEYS) - {"replace"} <= given
+    options = {parameter.name for parameter in command.params}
+    assert set(KEYS) - {"replace"} <= options
 
 
 @pytest.mark.parametrize("parameter", command.params, ids=lambda parameter: parameter.name)

@@ -148,10 +148,10 @@ def test_a_working_folder_that_can_be_written_is_not_spoken_of(run):
 
 @pytest.mark.parametrize("command", [BUILD, ("usage",), ("init",)], ids=lambda command: command[0])
 def test_a_working_folder_that_was_deleted_is_named(run, tmp_path, monkeypatch, command):
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
     code, stderr = run(*command)
     monkeypatch.chdir(tmp_path)
     assert (code, stderr) == (

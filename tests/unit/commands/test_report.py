@@ -22,19 +22,22 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """`run(*arguments)`: exit code, stdout, stderr of `xgbpatch report` in a folder of abalone's explanations."""
-    made = explain()
+    explained = explain()
     text = {
-        "explained.csv": made.lines(), "headed.csv": made.lines(header=True), "joined.csv": made.lines(joined=True),
-        "data.csv": made.inputs(), "short.csv": made.inputs()[:-1], "labels.csv": map(str, made.labels),
+        "explained.csv": explained.lines(), "headed.csv": explained.lines(header=True),
+        "joined.csv": explained.lines(joined=True),
+        "data.csv": explained.inputs(), "short.csv": explained.inputs()[:-1], "labels.csv": map(str, explained.labels),
         "names.txt": NAMES,
-        "with-labels.csv": [f"{label},{line}" for label, line in zip(made.labels, made.inputs(), strict=True)],
+        "with-labels.csv": [f"{label},{line}"
+                            for label, line in zip(explained.labels, explained.inputs(), strict=True)],
         "data.libsvm": [f"{label} " + " ".join(f"{place}:{cell}" for place, cell in enumerate(row, 1))
-                        for label, row in zip(made.labels, made.data, strict=True)],
+                        for label, row in zip(explained.labels, explained.data, strict=True)],
         "shuffled-names.txt": NAMES[::-1], "two-names.txt": NAMES[:2],
-        "shuffled.csv": made.lines(header=True, names=NAMES[::-1]),
-        "partly.csv": [",".join([*NAMES[:0:-1], "other"]), *made.inputs()],
-        "some-labels.csv": ["rings", *(str(label) if place % 3 else "nan" for place, label in enumerate(made.labels))],
-        "empty-labels.csv": ["1", "", *map(str, made.labels[2:])],
+        "shuffled.csv": explained.lines(header=True, names=NAMES[::-1]),
+        "partly.csv": [",".join([*NAMES[:0:-1], "other"]), *explained.inputs()],
+        "some-labels.csv": ["rings", *(str(label) if place % 3 else "nan"
+                                       for place, label in enumerate(explained.labels))],
+        "empty-labels.csv": ["1", "", *map(str, explained.labels[2:])],
         "classes.csv": explain("multi:softprob").lines(), "one-to-three.csv": ["1", "2", "3"] * 20,
         "moved.csv": explain(rows=90).lines(), "binary.csv": explain("binary:logistic").lines(),
     }  # fmt: skip
@@ -64,13 +67,13 @@ def test_a_page_with_everything(run, tmp_path):
         "--title", "Abalone <1>",
     )  # fmt: skip
     assert code == 0, stderr
-    made = explain()
+    explained = explain()
     document = json.loads(stdout)
     assert (document["rows"], document["not_additive"], document["output"]) == (60, 0, "report.html")
-    means = np.abs(made.values[:, 0]).mean(axis=0)
+    means = np.abs(explained.values[:, 0]).mean(axis=0)
     assert document["importance"] == pytest.approx(dict(zip(NAMES, means, strict=True)), rel=1e-5)
     assert list(document["importance"]) == [NAMES[place] for place in np.argsort(-means)]
-    assert document["quality"]["MAE"] == pytest.approx(np.abs(made.predictions[:, 0] - made.labels).mean())
+    assert document["quality"]["MAE"] == pytest.approx(np.abs(explained.predictions[:, 0] - explained.labels).mean())
 
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert len(page.encode()) < 3_000_000
@@ -181,10 +184,10 @@ def test_refusals(run, tmp_path, case):
 def test_rows_without_a_label_are_left_out_of_what_is_said_of_labels(run, tmp_path):
     code, stdout, stderr = run("binary.csv", "--labels", "some-labels.csv", "--json")
     assert code == 0, stderr
-    made = explain("binary:logistic")
+    explained = explain("binary:logistic")
     known = np.arange(60) % 3 > 0
     labels = explain().labels[known]  # rings, of which none is 0 or 1
-    error = np.abs(made.predictions[known, 0] - labels).mean()
+    error = np.abs(explained.predictions[known, 0] - labels).mean()
     assert json.loads(stdout)["quality"]["MAE"] == pytest.approx(error)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "40 of 60 rows have one" in page

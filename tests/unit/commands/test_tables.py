@@ -72,8 +72,8 @@ def test_listings_are_as_wide_as_asked_and_break_no_word_in_a_pipe(command):
 
 def listing(command, **variables):
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "xgbpatch", *command], capture_output=True, text=True, check=True,
         env={**environment, **variables},
     )  # fmt: skip
-    return done.stdout
+    return completed.stdout

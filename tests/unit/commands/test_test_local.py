@@ -12,11 +12,11 @@ def run(*arguments, **options):
 
 
 def test_list_names_every_check_without_an_engine():
-    done = run("--list", env={**os.environ, "DOCKER_HOST": "unix:///no/such/socket"})
-    assert done.returncode == 0
-    assert "multi-model.double-load" in done.stdout
+    completed = run("--list", env={**os.environ, "DOCKER_HOST": "unix:///no/such/socket"})
+    assert completed.returncode == 0
+    assert "multi-model.double-load" in completed.stdout
 
 
 def test_no_engine_exits_3():
-    done = run("any/image:tag", env={**os.environ, "DOCKER_HOST": "unix:///no/such/socket"})
-    assert done.returncode == 3
+    completed = run("any/image:tag", env={**os.environ, "DOCKER_HOST": "unix:///no/such/socket"})
+    assert completed.returncode == 3

@@ -22,7 +22,7 @@ def test_what_differs_by_nature_is_no_difference(base, patched):
 
 
 @pytest.mark.parametrize(
-    ("patched", "said"),
+    ("patched", "pattern"),
     [
         (Answer(200, HEADERS, b"1.6\n"), r"body from byte 2: base b'1\.5"),
         (Answer(200, HEADERS, b"1.5"), "body from byte 3"),
@@ -33,10 +33,10 @@ def test_what_differs_by_nature_is_no_difference(base, patched):
     ],
     ids=["one byte", "shorter", "longer", "status", "header", "new header"],
 )
-def test_a_difference_is_named(patched, said):
+def test_a_difference_is_named(patched, pattern):
     import re
 
-    assert re.search(said, difference(Answer(200, HEADERS, b"1.5\n"), patched))
+    assert re.search(pattern, difference(Answer(200, HEADERS, b"1.5\n"), patched))
 
 
 def test_an_address_in_a_successful_body_counts():
@@ -45,7 +45,7 @@ def test_an_address_in_a_successful_body_counts():
 
 def test_a_header_that_was_asked_for_is_no_difference_but_only_in_the_patched_answer():
     plain, announced = Answer(200, {}, b""), Answer(200, {"x-xgbpatch-engine": "daal4py"}, b"")
-    asked = frozenset({"x-xgbpatch-engine"})
-    assert not difference(plain, announced, asked)
+    names = frozenset({"x-xgbpatch-engine"})
+    assert not difference(plain, announced, names)
     assert difference(plain, announced)
-    assert difference(announced, plain, asked)
+    assert difference(announced, plain, names)

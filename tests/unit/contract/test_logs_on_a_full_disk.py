@@ -18,9 +18,9 @@ class Lines(Silent):
 
 def test_a_folder_that_cannot_be_made_costs_the_logs_alone(tmp_path):
     (tmp_path / "file").write_text("")
-    told = Lines()
+    progress = Lines()
     image = LocalImage("sha256:1", ("a:1",), (), {}, {}, (), 0, "", "amd64")
-    session = Session(None, image, Options(logs=tmp_path / "file" / "logs", progress=told))
+    session = Session(None, image, Options(logs=tmp_path / "file" / "logs", progress=progress))
     session._used["serve"] = None  # its folder fails before it is asked
     assert session.save_logs() == ""
-    assert told.lines == [f'the logs could not be kept in "{tmp_path}/file/logs/a_1": Not a directory']
+    assert progress.lines == [f'the logs could not be kept in "{tmp_path}/file/logs/a_1": Not a directory']

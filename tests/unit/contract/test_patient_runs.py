@@ -7,7 +7,7 @@ from xgbpatch.engine.types import LocalImage, Run
 
 
 @pytest.mark.parametrize(
-    ("of_image", "asked", "expected"),
+    ("of_image", "environment", "expected"),
     [
         ({}, {"A": "1"}, {"A": "1", "OMP_WAIT_POLICY": "passive"}),
         ({"OMP_WAIT_POLICY": "active"}, {"A": "1"}, {"A": "1"}),
@@ -15,6 +15,6 @@ from xgbpatch.engine.types import LocalImage, Run
     ],
     ids=["", "image", "asked"],
 )
-def test_threads_wait_as_the_image_says_or_without_spinning(of_image, asked, expected):
+def test_threads_wait_as_the_image_says_or_without_spinning(of_image, environment, expected):
     image = LocalImage("sha256:1", (), (), {}, of_image, (), 0, "", "amd64")
-    assert patient(Run(image.id, ("train",), environment=asked), image).environment == expected
+    assert patient(Run(image.id, ("train",), environment=environment), image).environment == expected

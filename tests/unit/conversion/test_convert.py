@@ -1,6 +1,6 @@
 """Models of old xgboosts are converted to JSON and UBJSON: the newest predicts the same, or nothing is written."""
 
-import io
+import gzip
 import json
 import tarfile
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 from support import old_models
 from support.commands import xgbpatch
 from support.documentation import commands, run_by
+from support.layers import tar_of
 from xgbpatch.commands.convert_model import require_same_kind
 from xgbpatch.conversion import source
 from xgbpatch.conversion.convert import convert, converted_name
@@ -51,20 +52,20 @@ def converted(path, to, folder, reader, target="3.2.0", best=False):
     ],
 )
 def test_a_model_of_an_old_xgboost_is_the_same_in_the_newest(files, tmp_path, version, name, to, note):
-    done = converted(files[version, name], to, tmp_path / "work", version)
-    assert (done.read_by, done.proved_by) == (version, "3.2.0")
-    assert done.reached == done.leaves
-    assert done.rows >= max(64, done.leaves)
-    assert note in " ".join(done.notes)
-    assert bool(note) is bool(done.notes)
+    conversion = converted(files[version, name], to, tmp_path / "work", version)
+    assert (conversion.read_by, conversion.proved_by) == (version, "3.2.0")
+    assert conversion.reached == conversion.leaves
+    assert conversion.rows >= max(64, conversion.leaves)
+    assert note in " ".join(conversion.notes)
+    assert bool(note) is bool(conversion.notes)
 
 
 def test_the_best_rounds_alone_predict_as_the_old_server_did(files, tmp_path):
-    done = converted(files["1.5.2", "early-stopping"], "json", tmp_path / "work", "1.5.2", best=True)
-    learner = json.loads(done.content)["learner"]
+    conversion = converted(files["1.5.2", "early-stopping"], "json", tmp_path / "work", "1.5.2", best=True)
+    learner = json.loads(conversion.content)["learner"]
     best = int(learner["attributes"]["best_iteration"]) + 1
-    assert len(learner["gradient_booster"]["model"]["trees"]) == best < done.leaves
-    assert f"what is kept is the best {best} of" in done.notes[0]
+    assert len(learner["gradient_booster"]["model"]["trees"]) == best < conversion.leaves
+    assert f"what is kept is the best {best} of" in conversion.notes[0]
 
 
 def test_what_another_xgboost_would_predict_otherwise_is_refused_with_the_difference(files, tmp_path):
@@ -87,11 +88,7 @@ def test_an_environment_that_was_used_is_whole_and_keeps_its_byte_code(files):
 
 
 def archive(path, members):
-    with tarfile.open(path, "w:gz") as made:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mtime, member.mode = len(content), 5, 0o640
-            made.addfile(member, io.BytesIO(content))
+    path.write_bytes(gzip.compress(tar_of([*members.items()], mode=0o640, mtime=5)))
     return path
 
 
@@ -106,11 +103,11 @@ def test_the_commands_of_the_page_convert_a_file_an_archive_and_a_folder(files, 
         path.write_bytes(model.read_bytes())
     ((first, *more),) = ([*commands(block.script)] for block in run_by(__file__, "docs/convert-model.md"))
     for words in (first, *more):
-        done = xgbpatch(*words[1:], *([] if "--json" in words else ["--json"]))
-        assert done.returncode == 0, done.stderr
-        (about,) = json.loads(done.stdout)["models"]
+        completed = xgbpatch(*words[1:], *([] if "--json" in words else ["--json"]))
+        assert completed.returncode == 0, completed.stderr
+        (about,) = json.loads(completed.stdout)["models"]
         assert (about["format"], about["written_by"], about["read_by"]) == ("binary", "1.5", "1.5.2")
-        assert "bit for bit" in done.stderr
+        assert "bit for bit" in completed.stderr
     learner = json.loads((tmp_path / "model.json").read_text())["learner"]
     assert (
         learner["gradient_booster"]["model"]["boosted_rounds"] == 8
@@ -119,9 +116,9 @@ def test_the_commands_of_the_page_convert_a_file_an_archive_and_a_folder(files, 
     with tarfile.open("model.tar.gz") as before, tarfile.open("converted.tar.gz") as after:
         assert [member.name for member in after] == [member.name for member in before]
         assert {(member.mtime, member.mode) for member in after} == {(5, 0o640)}
-        kept = {name: after.extractfile(name).read() for name in ("xgboost-model", *besides)}
-    assert format_of(kept.pop("xgboost-model")) is Format.UBJSON
-    assert kept == besides
+        contents = {name: after.extractfile(name).read() for name in ("xgboost-model", *besides)}
+    assert format_of(contents.pop("xgboost-model")) is Format.UBJSON
+    assert contents == besides
     again = xgbpatch(*first[1:])
     assert (again.returncode, "--force" in again.stderr) == (2, True)
 
@@ -162,9 +159,9 @@ def test_what_holds_no_model_is_refused_with_what_it_holds(tmp_path, kind):
     archive(tmp_path / "archive", {"model/xgboost-model": b"x", "README.md": b"y"})
     (tmp_path / "damaged").write_bytes((tmp_path / "archive").read_bytes()[:60])
     says = {"text": "holds: text", "archive": "holds: model/xgboost-model, README.md", "missing": "there is no file"}
-    done = xgbpatch("convert-model", str(tmp_path / kind), str(tmp_path / "out"))
-    assert done.returncode == 2, done.stderr
-    assert says.get(kind, '"') in done.stderr
+    completed = xgbpatch("convert-model", str(tmp_path / kind), str(tmp_path / "out"))
+    assert completed.returncode == 2, completed.stderr
+    assert says.get(kind, '"') in completed.stderr
     assert not Path(tmp_path / "out").exists()
 
 

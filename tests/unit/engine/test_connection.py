@@ -127,7 +127,7 @@ def test_a_build_asks_no_store_of_logins(docker_files, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("credentials", "sent"),
+    ("credentials", "login"),
     [
         (None, {}),
         (Credentials("me", "x"), {"username": "me", "password": "x"}),
@@ -135,11 +135,11 @@ def test_a_build_asks_no_store_of_logins(docker_files, monkeypatch):
     ],
     ids=["anonymous", "a password", "an identity token"],
 )
-def test_a_push_carries_the_login_of_its_registry(docker_files, monkeypatch, credentials, sent):
+def test_a_push_carries_the_login_of_its_registry(docker_files, monkeypatch, credentials, login):
     docker_files({"auths": {"registry.example.com": {"auth": base64.b64encode(b"a:stale").decode()}}})
     with scripted(*GREETING, PUSHED) as server:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://{server.host}")
         with Engine.connect() as engine:
             engine.push(PLACE, credentials, Silent())
         header = server.seen[-1][2]["X-Registry-Auth"]
-    assert json.loads(base64.urlsafe_b64decode(header)) == sent
+    assert json.loads(base64.urlsafe_b64decode(header)) == login

@@ -75,13 +75,13 @@ def test_process_is_judged_by_boot_namespaces_number_and_start(change, life):
 
 
 def test_nobody_is_gone_for_a_system_without_proc(monkeypatch, tmp_path):
-    seen = ownership.current()
+    owner_of_this = ownership.current()
     monkeypatch.setattr(ownership, "_PROC", tmp_path)
     assert (ownership.current().boot, ownership.current().start) == ("", "")
     for owner in (
-        seen,
+        owner_of_this,
         ownership.current(),
-        replace(seen, pid=999_999_999),
+        replace(owner_of_this, pid=999_999_999),
         replace(ownership.current(), pid=999_999_999),
     ):
         assert ownership.life(str(owner)) is Life.UNKNOWN

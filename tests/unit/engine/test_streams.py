@@ -28,9 +28,9 @@ def frame(stream, text):
 def answers_of_an_engine(started):
     """To a client that starts a container, runs a command in it by the reply `started`, and removes it."""
     container = Reply(200, json.dumps({"Id": "c" * 64, "State": {}}).encode())
-    execution, ended = Reply(201, b'{"Id": "e1"}'), Reply(200, b'{"Running": false, "ExitCode": 3}')
+    execution, exit_state = Reply(201, b'{"Id": "e1"}'), Reply(200, b'{"Running": false, "ExitCode": 3}')
     greeting = [Reply(200, b'{"ApiVersion": "1.44"}'), Reply(200, b"OK"), Reply(200, b"[]")]
-    return [*greeting, container, container, Reply(204, b""), execution, started, ended, Reply(204, b"")]
+    return [*greeting, container, container, Reply(204, b""), execution, started, exit_state, Reply(204, b"")]
 
 
 @pytest.mark.parametrize("type_", ["raw", "multiplexed"])

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import gzip
 import hashlib
-import io
 import json
-import tarfile
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from support.layers import WHITEOUT, Link, tar_of
 from xgbpatch.inspection import container, facts, layers
 from xgbpatch.oci.manifest import DOCKER_LAYER, Descriptor
 from xgbpatch.progress import Silent
@@ -33,10 +32,10 @@ FACTS: dict[str, Any] = {
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path to every value of a document, itself included."""
-    found = [path]
+    paths = [path]
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
-        found += places(inner, (*path, key))
-    return found
+        paths += places(inner, (*path, key))
+    return paths
 
 
 def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
@@ -85,16 +84,9 @@ class OneLayer:
     """A repository with one layer, which counts how often it is fetched."""
 
     def __init__(self) -> None:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for name, content in {"a/link": None, "var/lib/dpkg/status": b"Package: libc6\nVersion: 2.36-9\n"}.items():
-                member = tarfile.TarInfo(name)
-                member.type, member.linkname = (tarfile.SYMTYPE, "b") if content is None else (tarfile.REGTYPE, "")
-                member.size = len(content or b"")
-                archive.addfile(member, io.BytesIO(content or b""))
-            archive.addfile(tarfile.TarInfo("a/.wh.gone"))
-            archive.addfile(tarfile.TarInfo("c/.wh..wh..opq"))
-        self.blob = gzip.compress(buffer.getvalue())
+        status = b"Package: libc6\nVersion: 2.36-9\n"
+        files = ("a/link", Link("b")), ("var/lib/dpkg/status", status)
+        self.blob = gzip.compress(tar_of([*files, ("a/.wh.gone", WHITEOUT), ("c/.wh..wh..opq", WHITEOUT)]))
         self.reference = ImageReference.parse("registry.example/base:1")
         self.fetched = 0
 

@@ -39,7 +39,7 @@ def test_what_a_conda_base_holds():
     base = Base([OS, PYTHON, [distribution(SITE, "NumPy", "1.24.1")], PACKAGE])
     facts = inspected(base)
     assert facts.python == PythonFacts("3.8.13", "/miniconda3/bin/python", "/miniconda3", f"/{SITE}", "x86_64", "2.36")
-    assert {name: held.version for name, held in facts.distributions.items()} == {
+    assert {name: entry.version for name, entry in facts.distributions.items()} == {
         "numpy": "1.24.1", "pip": "24.0", "xgboost": "1.5.2",
     }  # fmt: skip
     assert facts.top_levels == {"pip", "xgboost", "sagemaker_xgboost_container", "sagemaker_algorithm_toolkit"}
@@ -218,12 +218,12 @@ def test_layers_that_a_newer_base_shares_are_not_read_again(tmp_path: Path):
 def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: bytes):
     base = Base([OS, PYTHON, PACKAGE])
     first = inspected(base, tmp_path)
-    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(kept) == 4
-    for path in kept:
+    paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(paths) == 4
+    for path in paths:
         path.write_bytes(damage)
     assert inspected(base, tmp_path) == first
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == sorted(path.name for path in kept)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == sorted(path.name for path in paths)
 
 
 def test_a_cache_with_a_byte_changed_is_made_anew(tmp_path: Path):

@@ -10,6 +10,7 @@ import zipfile
 import pytest
 from click.testing import CliRunner
 
+from support.layers import tar_of
 from xgbpatch.commands.inspect import command
 from xgbpatch.contract.payloads import npy_float32
 from xgbpatch.errors import ConfigurationError
@@ -34,13 +35,7 @@ def zipped(files):
 
 
 def tarred(files, prefix=""):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(prefix + name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return content.getvalue()
+    return gzip.compress(tar_of([(prefix + name, data) for name, data in files.items()]))
 
 
 HIDDEN = {"xgboost-model": b"model", model_archive.HIDDEN: zipped(BESIDE)}
@@ -116,8 +111,8 @@ def test_a_zip_that_claims_more_than_it_may_is_not_unpacked(archive):
 def test_inspect_shows_it_without_an_engine(archive, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
     archive.write_bytes(tarred(HIDDEN))
-    done = CliRunner().invoke(command, [str(archive)], catch_exceptions=False)
-    lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
+    result = CliRunner().invoke(command, [str(archive)], catch_exceptions=False)
+    lines = dict(line.split(maxsplit=1) for line in result.output.splitlines())
     assert lines["models"] == "xgboost-model (5 bytes)"
     assert lines["xgboost"] == "3.2.0"
     assert lines["names"] == "a, b"

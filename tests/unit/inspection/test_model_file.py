@@ -61,7 +61,7 @@ def test_the_measured_table_holds_every_xgboost_of_the_images():
     versions = [release.version for release in releases()]
     assert list(model_file.measured()) == versions
     for forms in model_file.measured().values():
-        assert all(list(read) == versions for read in forms.values())
+        assert all(list(verdicts) == versions for verdicts in forms.values())
         assert {"json", "pickle"} <= set(forms)
 
 

@@ -37,7 +37,7 @@ def test_the_same_bytes_from_another_folder(tmp_path, monkeypatch):
 def test_another_checkout_takes_what_the_cache_keeps_where_it_is_whole(tmp_path, monkeypatch, damage):
     compiled = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "_compile", lambda machine, made: compiled.append(made.write_bytes(b"library" * 9)))
+    monkeypatch.setattr(build, "_compile", lambda machine, target: compiled.append(target.write_bytes(b"library" * 9)))
     for checkout in ("first", "second"):
         (tmp_path / checkout).mkdir()
         build.build(tmp_path / checkout)

@@ -35,10 +35,10 @@ def test_the_newest_file_counts():
 
 
 def test_a_whiteout_hides_what_is_older_and_not_what_is_newer():
-    gone = tree_of((("a/b/c", b""), ("a/d", b"")), (("a/.wh.b", b""),))
-    assert gone.list("/a") == ("d",)
-    assert gone.entry("/a/b") is None
-    assert gone.entry("/a/b/c") is None
+    tree = tree_of((("a/b/c", b""), ("a/d", b"")), (("a/.wh.b", b""),))
+    assert tree.list("/a") == ("d",)
+    assert tree.entry("/a/b") is None
+    assert tree.entry("/a/b/c") is None
     back = tree_of((("a/b/c", b""),), (("a/.wh.b", b""),), (("a/b/e", b""),))
     assert back.list("/a/b") == ("e",)
 
@@ -168,9 +168,9 @@ def _applied(layers: list[list[tuple[str, Content]]]) -> dict[str, EntryKind]:
             if name == ".wh..wh..opq":
                 _remove_below(state, folder)
             elif name.startswith(".wh."):
-                gone = posixpath.join(folder, name.removeprefix(".wh."))
-                _remove_below(state, gone)
-                state.pop(gone, None)
+                hidden = posixpath.join(folder, name.removeprefix(".wh."))
+                _remove_below(state, hidden)
+                state.pop(hidden, None)
         for path, content in members:
             folder, name = posixpath.split(path)
             _make_folders(state, folder)
@@ -197,14 +197,14 @@ def _put(state: dict[str, EntryKind], path: str, kind: EntryKind) -> None:
 
 
 def _walked(tree: FileTree, folder: str = "/") -> dict[str, EntryKind]:
-    found: dict[str, EntryKind] = {}
+    kinds: dict[str, EntryKind] = {}
     for name in tree.list(folder):
         path = posixpath.join(folder, name)
         entry = tree.entry(path)
         assert entry is not None
-        found[path[1:]] = entry.kind
-        found.update(_walked(tree, path) if entry.kind is EntryKind.FOLDER else {})
-    return found
+        kinds[path[1:]] = entry.kind
+        kinds.update(_walked(tree, path) if entry.kind is EntryKind.FOLDER else {})
+    return kinds
 
 
 @settings(max_examples=300, deadline=None)

@@ -99,14 +99,17 @@ VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size
 
 
 @given(st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, VALUES))
-def test_whatever_base_and_patch_hold_the_promise_is_kept(held, added, labels):
-    document = {**DOCUMENT, "config": {"Env": [f"{name}={value}" for name, value in held.items()], "Labels": labels}}
+def test_whatever_base_and_patch_hold_the_promise_is_kept(variables, added, labels):
+    document = {
+        **DOCUMENT,
+        "config": {"Env": [f"{name}={value}" for name, value in variables.items()], "Labels": labels},
+    }
     base = image(document)
     addition = {"diff_ids": ["sha256:c"], "environment": added, "labels": {"io.xgbpatch.x": "y"}, "created": ""}
     content = oci_image.patched_config(base, **addition)
-    made = RemoteImage(base.reference, base.manifest, json.loads(content))
-    assert list(made.summary.differences(base.summary, added, addition["labels"])) == []
-    assert set(made.environment) == set(held) | set(added)
+    patched = RemoteImage(base.reference, base.manifest, json.loads(content))
+    assert list(patched.summary.differences(base.summary, added, addition["labels"])) == []
+    assert set(patched.environment) == set(variables) | set(added)
     assert oci_image.patched_config(base, **addition) == content
 
 
@@ -158,8 +161,8 @@ SECTIONS = {
 
 @pytest.mark.parametrize(("section", "says"), SECTIONS.values(), ids=SECTIONS)
 def test_a_broken_promise_is_found(section, says):
-    (found,) = findings({**WHOLE, "config": {**WHOLE["config"], **section}})
-    assert says in found
+    (finding,) = findings({**WHOLE, "config": {**WHOLE["config"], **section}})
+    assert says in finding
 
 
 def test_names_that_an_engine_takes_for_one_are_found():
@@ -177,5 +180,5 @@ def test_names_that_an_engine_takes_for_one_are_found():
     ],
 )
 def test_a_broken_promise_outside_the_section_is_found(change, says):
-    (found,) = findings({**WHOLE, **change})
-    assert says in found
+    (finding,) = findings({**WHOLE, **change})
+    assert says in finding

@@ -132,13 +132,13 @@ def test_what_is_no_gzip_tar_is_refused_with_a_way_out(blob: bytes, reason: str)
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "content",
     [SMALL[:-1], SMALL[:40], b"", SMALL + b"x", SMALL[:30] + b"\0" + SMALL[31:], b"<html>"],
     ids=["one-short", "cut", "nothing", "one-more", "damaged", "other"],
 )
-def test_bytes_that_are_not_the_announced_ones_are_the_registrys_fault(sent: bytes):
+def test_bytes_that_are_not_the_announced_ones_are_the_registrys_fault(content: bytes):
     with pytest.raises(RegistryError):
-        index_layer(pieces_of(sent), described(SMALL))
+        index_layer(pieces_of(content), described(SMALL))
 
 
 def test_a_wrong_digest_is_found_when_all_bytes_are_a_fine_tar():

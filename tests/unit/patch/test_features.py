@@ -8,11 +8,11 @@ from xgbpatch.patch.features import FEATURES, feature, features_of
 
 
 def base(python: str, xgboost: str, sklearn: str, glibc: str = "2.31", machine: str = "x86_64") -> Facts:
-    held = {"xgboost": xgboost, "scikit-learn": sklearn}
+    versions = {"xgboost": xgboost, "scikit-learn": sklearn}
     return Facts(
         digest="sha256:0",
         python=PythonFacts(python, "/p/bin/python", "/p", "/p/lib", machine, glibc),
-        distributions={name: Distribution(name, version) for name, version in held.items() if version},
+        distributions={name: Distribution(name, version) for name, version in versions.items() if version},
         modules={},
         top_levels=frozenset(),
         commands={},
@@ -75,7 +75,7 @@ def test_a_wrong_name_is_answered_with_the_nearest():
 
 
 def test_versions_take_what_their_xgboost_can():
-    assert [found.name for found in features_of("3.2-0")] == [
+    assert [feature.name for feature in features_of("3.2-0")] == [
         "shap",
         "daal4py",
         "shap-probability",
@@ -90,7 +90,7 @@ def test_what_a_feature_sets_is_a_variable_of_the_overlays():
     from xgbpatch.overlays import settings
 
     known = {variable.name for variable in settings.VARIABLES}
-    for found in FEATURES.values():
-        carried = {"XGBPATCH_FEATURES": found.name, **found.environment}
+    for entry in FEATURES.values():
+        carried = {"XGBPATCH_FEATURES": entry.name, **entry.environment}
         assert set(carried) <= known
         settings.read(carried)

@@ -33,7 +33,7 @@ def one(tmp_path, *names, **flags):
 
 
 def names(*fixes):
-    return tuple(sorted(found.name for found in fixes))
+    return tuple(sorted(fix.name for fix in fixes))
 
 
 def test_all_means_what_is_known_of_the_version(tmp_path):
@@ -43,8 +43,8 @@ def test_all_means_what_is_known_of_the_version(tmp_path):
 
 
 def test_names_may_stand_together_and_twice(tmp_path):
-    wanted = one(tmp_path, "mme-errors,libsvm-skew", "mme-errors", version="3.2-0")
-    assert wanted == ("libsvm-skew", "mme-errors")
+    fix_names = one(tmp_path, "mme-errors,libsvm-skew", "mme-errors", version="3.2-0")
+    assert fix_names == ("libsvm-skew", "mme-errors")
     assert one(tmp_path, "all,mme-errors", version="3.2-0") == names(*fixes_of("3.2-0"))
 
 
@@ -118,14 +118,14 @@ def test_the_command_says_what_each_bug_looks_like_and_where_its_page_is(name):
     (paragraph,) = (part for part in run().stdout.split("\n\n") if part.startswith(f"{name}\n"))
     fix = FIXES[name]
     assert paragraph.rstrip("\n").endswith(f" {fix.page}"), "an address stays in one piece"
-    for said in (fix.symptom, fix.summary, ", ".join(fix.versions)):
-        assert said in " ".join(paragraph.split())
+    for text in (fix.symptom, fix.summary, ", ".join(fix.versions)):
+        assert text in " ".join(paragraph.split())
 
 
 @pytest.mark.parametrize("number", [info.version for info in catalogue.versions()])
 def test_a_version_is_shown_its_own_bugs(number):
     document = json.loads(run("--version", number, "--json").stdout)
-    assert [entry["name"] for entry in document["fixes"]] == [found.name for found in fixes_of(number)]
+    assert [entry["name"] for entry in document["fixes"]] == [fix.name for fix in fixes_of(number)]
     assert all(number in entry["versions"] for entry in document["fixes"])
 
 
@@ -140,8 +140,8 @@ def test_an_unknown_version_is_refused():
 
 def test_versions_are_versions_of_the_official_image():
     known = [info.version for info in catalogue.versions()]
-    for found in FIXES.values():
-        assert list(found.versions) == [version for version in known if version in found.versions]
+    for fix in FIXES.values():
+        assert list(fix.versions) == [version for version in known if version in fix.versions]
 
 
 def test_every_fix_has_a_module_and_every_module_a_fix():
@@ -153,9 +153,9 @@ def test_a_module_holds_what_the_installer_asks_for(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     names = [name.replace("-", "_") for name, fix in fixes.FIXES.items() if fix.module == path.stem]
-    asked = {f"{name}_not_needed" for name in names} | {f"install_{name}" for name in names}
-    assert functions >= asked
-    assert asked == {name for name in functions if name.endswith("_not_needed") or name.startswith("install_")}
+    expected = {f"{name}_not_needed" for name in names} | {f"install_{name}" for name in names}
+    assert functions >= expected
+    assert expected == {name for name in functions if name.endswith("_not_needed") or name.startswith("install_")}
 
 
 def test_where_every_fix_acts_is_known_without_importing_it():

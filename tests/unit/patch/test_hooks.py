@@ -41,11 +41,11 @@ def module(text: str, path: str = "/m.py", sha256: str = "a" * 64) -> UpstreamMo
 
 @cache
 def standin() -> dict[str, UpstreamModule]:
-    root, found = ROOT / "standin" / "source", {}
+    root, modules = ROOT / "standin" / "source", {}
     for path in sorted(root.rglob("*.py")):
         parts = [part for part in path.relative_to(root).with_suffix("").parts if part != "__init__"]
-        found[".".join(parts)] = module(path.read_text())
-    return found
+        modules[".".join(parts)] = module(path.read_text())
+    return modules
 
 
 class Touches(ast.NodeVisitor):
@@ -165,12 +165,12 @@ def test_the_table_has_everything_that_an_overlay_touches(file):
 
 
 def test_the_scan_sees_each_way_to_touch_the_base():
-    seen = {file: Touches(file).found for file in FILES}
+    touches = {file: Touches(file).found for file in FILES}
     serve_utils = f"{BASE[0]}.algorithm_mode.serve_utils"
-    assert (serve_utils, "predict") in seen["predictor.py"]  # a parameter
-    assert (serve_utils, "xgb") in seen["request_data.py"]  # by getattr, and set
-    assert (f"{BASE[0]}.algorithm_mode.train", "add_debugging") in seen["fixes/_train_job.py"]  # a name in text
-    assert (f"{BASE[0]}.mms_patch.mms_transformer", "XGBMMSTransformer") in seen["fixes/mme_errors.py"]  # imported
+    assert (serve_utils, "predict") in touches["predictor.py"]  # a parameter
+    assert (serve_utils, "xgb") in touches["request_data.py"]  # by getattr, and set
+    assert (f"{BASE[0]}.algorithm_mode.train", "add_debugging") in touches["fixes/_train_job.py"]  # a name in text
+    assert (f"{BASE[0]}.mms_patch.mms_transformer", "XGBMMSTransformer") in touches["fixes/mme_errors.py"]  # imported
     assert Touches("fixes/_loading.py").named_modules == {
         serve_utils,
         serve_utils.replace("serve_utils", "handler_service"),
@@ -182,14 +182,14 @@ def test_the_scan_sees_each_way_to_touch_the_base():
 
 def followed(files: tuple[str, ...]) -> set[str]:
     """`files` and what they import of the overlay, and so on."""
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = list(files)
     while waiting:
         file = waiting.pop()
-        if file not in found:
-            found.add(file)
+        if file not in reached:
+            reached.add(file)
             waiting += imports(file)
-    return found
+    return reached
 
 
 def imports(file: str) -> Iterator[str]:

@@ -153,12 +153,12 @@ def test_a_package_comes_from_a_private_index_and_its_credentials_stay_there(
     )
     (pin,) = definition.pins
     assert pin.url.startswith(private)
-    kept = [path.read_text(errors="replace") for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    said = [
-        *kept, *progress.lines, str(pin), repr(definition), json.dumps(provenance.write(definition.provenance)),
+    cache_files = [path.read_text(errors="replace") for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    texts = [
+        *cache_files, *progress.lines, str(pin), repr(definition), json.dumps(provenance.write(definition.provenance)),
         *capfd.readouterr(), sbom.document(definition).decode(),
     ]  # fmt: skip
-    assert not re.search(r"s3cr.{1,3}t|someone", "\n".join(said))
+    assert not re.search(r"s3cr.{1,3}t|someone", "\n".join(texts))
 
 
 @pytest.mark.parametrize("user", ["", "someone:wrong@", "TOKEN@"], ids=["none", "wrong ones", "a token as user"])
@@ -207,9 +207,9 @@ def test_settings_of_the_working_directory_and_of_others_folders_do_not_count(pr
 def test_an_override_of_uv_moves_no_distribution_of_the_base(private, tmp_path, monkeypatch):
     monkeypatch.setenv("UV_DEFAULT_INDEX", with_user(private))
     write(tmp_path / "config/uv/uv.toml", 'override-dependencies = ["apackage==1.0"]\n')
-    held = replace(FACTS, distributions={"apackage": Distribution("apackage", "0.9")})
+    facts = replace(FACTS, distributions={"apackage": Distribution("apackage", "0.9")})
     with pytest.raises(PackageError, match="unsatisfiable"):
-        resolve(("apackage",), held)
+        resolve(("apackage",), facts)
 
 
 def test_a_broken_pip_conf_is_named_and_not_quoted(private, tmp_path, monkeypatch):

@@ -43,6 +43,6 @@ def test_an_image_with_the_feature_knows_its_base_and_the_xgbpatch_that_made_it(
 
 
 def test_an_image_without_it_does_not_name_them():
-    for told in (environment(), environment("shap")):
-        assert not {"XGBPATCH_BASE", "XGBPATCH_RELEASE"} & set(told)
-        assert not settings.read(told).guarded
+    for variables in (environment(), environment("shap")):
+        assert not {"XGBPATCH_BASE", "XGBPATCH_RELEASE"} & set(variables)
+        assert not settings.read(variables).guarded

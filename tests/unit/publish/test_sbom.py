@@ -68,9 +68,9 @@ def components(image_definition):
 
 
 def digest_in(entry):
-    (found,) = entry["hashes"]
-    assert found["alg"] == "SHA-256"
-    return found["content"]
+    (checksum,) = entry["hashes"]
+    assert checksum["alg"] == "SHA-256"
+    return checksum["content"]
 
 
 def properties(entry):

@@ -26,51 +26,52 @@ def read(path, hints=None):
     return Rows.joined(list(explanations)), explanations
 
 
-def keys(made):
+def keys(explained):
     """Selected keys as the base writes them into CSV: lists in quotes."""
     return [
-        f'{p[0]},{b[0]},"{v[0]}"' for p, b, v in zip(made.predictions, made.base, made.values.tolist(), strict=True)
+        f'{p[0]},{b[0]},"{v[0]}"'
+        for p, b, v in zip(explained.predictions, explained.base, explained.values.tolist(), strict=True)
     ]
 
 
-def parquet(folder, made):
+def parquet(folder, explained):
     import pyarrow
     from pyarrow import parquet as files
 
     names = ("prediction", "base_value", *NAMES)
-    columns = [made.predictions[:, 0], made.base[:, 0], *made.values[:, 0].T]
+    columns = [explained.predictions[:, 0], explained.base[:, 0], *explained.values[:, 0].T]
     files.write_table(pyarrow.table(dict(zip(names, columns, strict=True))), folder / "explained.parquet")
     return folder / "explained.parquet"
 
 
-def layouts(folder, made):
-    lines, records = made.lines(), [json.dumps(record) for record in made.records()]
+def layouts(folder, explained):
+    lines, records = explained.lines(), [json.dumps(record) for record in explained.records()]
     packed = folder / "explained.gz"
     packed.write_bytes(gzip.compress("\n".join(lines).encode()))
-    whole = json.dumps({"predictions": made.records()})
+    whole = json.dumps({"predictions": explained.records()})
     folder_of_parts = folder / "parts"
     folder_of_parts.mkdir()
     written(folder_of_parts, "a.out", lines[:7])
     written(folder_of_parts, "b.out", lines[7:])
     written(folder_of_parts, "_SUCCESS", [])
-    headed = made.lines(header=True)
+    headed = explained.lines(header=True)
     return {
         "csv": written(folder, "plain.csv", lines),
         "csv, gzip": packed,
         "csv, header": written(folder, "headed.csv", headed),
         "csv, answers one after the other": written(folder, "again.csv", [*headed[:4], headed[0], *headed[4:]]),
-        "csv, keys": written(folder, "keys.csv", keys(made)),
-        "csv, keys, header": written(folder, "keyed.csv", ["predicted_score,base_value,shap_values", *keys(made)]),
+        "csv, keys": written(folder, "keys.csv", keys(explained)),
+        "csv, keys, header": written(folder, "keyed.csv", ["predicted_score,base_value,shap_values", *keys(explained)]),
         "folder of parts": folder_of_parts,
         "json": written(folder, "whole.json", [whole]),
         "json, batch transform": written(folder, "batch.json", [whole.replace("}, {", '}]}{"predictions": [{')]),
         "json lines": written(folder, "lines.jsonl", records),
-        "parquet": parquet(folder, made),
+        "parquet": parquet(folder, explained),
         "capture, csv": written(folder, "a.capture", [
-            capture(made.inputs()[:4], "\n".join(lines[:4])),
-            capture(made.inputs()[4:], "\n".join(lines[4:]), encoding="BASE64"),
+            capture(explained.inputs()[:4], "\n".join(lines[:4])),
+            capture(explained.inputs()[4:], "\n".join(lines[4:]), encoding="BASE64"),
         ]),
-        "capture, json": written(folder, "b.capture", [capture(made.inputs(), whole, "application/json", "JSON")]),
+        "capture, json": written(folder, "b.capture", [capture(explained.inputs(), whole, "application/json", "JSON")]),
     }  # fmt: skip
 
 
@@ -88,17 +89,17 @@ def test_every_layout_is_read_to_the_same_numbers(tmp_path):
 
 @pytest.mark.parametrize("objective", ["multi:softprob", "multi:softmax"])
 def test_several_classes(tmp_path, objective):
-    made = explain(objective, rows=10)
-    plain = written(tmp_path, "plain.csv", made.lines())
-    lines = written(tmp_path, "lines.jsonl", map(json.dumps, made.records()))
-    predicted = ["prediction"] if made.predictions.shape[1] == 1 else [f"prediction_{place}" for place in range(3)]
+    explained = explain(objective, rows=10)
+    plain = written(tmp_path, "plain.csv", explained.lines())
+    lines = written(tmp_path, "lines.jsonl", map(json.dumps, explained.records()))
+    predicted = ["prediction"] if explained.predictions.shape[1] == 1 else [f"prediction_{place}" for place in range(3)]
     header = [*predicted, *(f"{name}_{place}" for place in range(3) for name in ("base_value", *NAMES))]
-    headed = written(tmp_path, "headed.csv", [",".join(header), *made.lines()])
+    headed = written(tmp_path, "headed.csv", [",".join(header), *explained.lines()])
     for path, hints in ((plain, Hints(classes=3)), (plain, Hints(features=8)), (lines, Hints()), (headed, Hints())):
         rows, explanations = read(path, hints)
-        np.testing.assert_allclose(rows.values, made.values, rtol=1e-6)
-        np.testing.assert_allclose(rows.base, made.base, rtol=1e-6)
-        np.testing.assert_allclose(rows.predictions, made.predictions, rtol=1e-6)
+        np.testing.assert_allclose(rows.values, explained.values, rtol=1e-6)
+        np.testing.assert_allclose(rows.base, explained.base, rtol=1e-6)
+        np.testing.assert_allclose(rows.predictions, explained.predictions, rtol=1e-6)
     assert explanations.layout.names == NAMES
 
 
@@ -169,9 +170,9 @@ def test_files_of_two_models_are_refused(tmp_path):
 
 
 def test_classes_in_csv_and_in_json_are_read_one_behind_the_other(tmp_path):
-    made = explain("multi:softprob", rows=10)
-    written(tmp_path, "a.csv", made.lines())
-    written(tmp_path, "b.jsonl", map(json.dumps, made.records()))
+    explained = explain("multi:softprob", rows=10)
+    written(tmp_path, "a.csv", explained.lines())
+    written(tmp_path, "b.jsonl", map(json.dumps, explained.records()))
     rows, _ = read(tmp_path, Hints(classes=3))
     np.testing.assert_allclose(rows.values[:10], rows.values[10:], rtol=1e-6)
     np.testing.assert_allclose(rows.base[:10], rows.base[10:], rtol=1e-6)

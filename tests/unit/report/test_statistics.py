@@ -10,9 +10,9 @@ from xgbpatch.report.explanations import Rows
 from xgbpatch.report.statistics import Additivity, Quality, Sample, Totals, distance, strongest_interaction
 
 
-def rows_of(made, begin=1):
-    numbers = np.arange(begin, begin + len(made.predictions))
-    parts = (made.predictions, made.base, made.values, made.data, made.labels)
+def rows_of(explained, begin=1):
+    numbers = np.arange(begin, begin + len(explained.predictions))
+    parts = (explained.predictions, explained.base, explained.values, explained.data, explained.labels)
     return Rows(numbers, *(part.astype(float) for part in parts))
 
 
@@ -22,14 +22,14 @@ def rows_of(made, begin=1):
      ("multi:softprob", "softmax"), ("multi:softmax", "class")],
 )  # fmt: skip
 def test_the_link_of_an_objective_is_found_and_a_row_that_misses_it_is_named(objective, link):
-    made = explain(objective)
+    explained = explain(objective)
     additivity = Additivity()
-    additivity.add(rows_of(made))
+    additivity.add(rows_of(explained))
     assert (additivity.link, additivity.misses[link]) == (link, 0)
 
     if link != "class":
-        made.values[7, 0, 3] += 0.5
-        additivity.add(rows_of(made, begin=101))
+        explained.values[7, 0, 3] += 0.5
+        additivity.add(rows_of(explained, begin=101))
         assert (additivity.link, additivity.misses[link], additivity.worst[link][1]) == (link, 1, 108)
 
 
@@ -48,15 +48,15 @@ def test_totals_and_sample_do_not_depend_on_the_blocks():
     rows = Rows(
         np.arange(1, count + 1), base + values.sum(axis=2), base, values, cohort=rng.integers(0, 3, count) * 1.0
     )
-    found = []
+    pairs = []
     for size in (count, 7):
         totals, sample = Totals((17,)), Sample(4)
         sample.limit = 300
         for begin in range(0, count, size):
             totals.add(rows.take(slice(begin, begin + size)))
             sample.add(rows.take(slice(begin, begin + size)))
-        found.append((totals, sample))
-    (one, first), (two, second) = found
+        pairs.append((totals, sample))
+    (one, first), (two, second) = pairs
     np.testing.assert_allclose(one.importance, np.abs(values).mean(axis=0))
     np.testing.assert_allclose(two.importance, one.importance)
     np.testing.assert_array_equal(first.rows.numbers, second.rows.numbers)
@@ -77,12 +77,12 @@ def test_a_column_with_many_values_makes_no_cohorts_of_all_rows():
 
 
 def test_measures_of_probabilities_are_those_by_definition():
-    made = explain("binary:logistic")
+    explained = explain("binary:logistic")
     quality = Quality()
     for part in (slice(0, 20), slice(20, None)):
-        quality.add(rows_of(made).take(part))
+        quality.add(rows_of(explained).take(part))
     measures = {name: value for name, value, _ in quality.measures()}
-    scores, labels = made.predictions[:, 0].astype(float), made.labels
+    scores, labels = explained.predictions[:, 0].astype(float), explained.labels
     pairs = [(x > y) + 0.5 * (x == y) for x in scores[labels == 1].round(4) for y in scores[labels == 0].round(4)]
     assert measures["AUC"] == pytest.approx(np.mean(pairs))
     assert measures["log loss"] == pytest.approx(-np.mean(np.log(np.where(labels == 1, scores, 1 - scores))))
@@ -90,16 +90,18 @@ def test_measures_of_probabilities_are_those_by_definition():
 
 
 def test_measures_of_numbers_and_of_classes():
-    made, quality = explain(), Quality()
-    quality.add(rows_of(made))
+    explained, quality = explain(), Quality()
+    quality.add(rows_of(explained))
     measures = {name: value for name, value, _ in quality.measures()}
-    off = made.predictions[:, 0].astype(float) - made.labels
+    off = explained.predictions[:, 0].astype(float) - explained.labels
     assert measures["RMSE"] == pytest.approx(np.sqrt(np.mean(off**2)))
-    assert measures["R²"] == pytest.approx(1 - np.sum(off**2) / np.sum((made.labels - made.labels.mean()) ** 2))
+    assert measures["R²"] == pytest.approx(
+        1 - np.sum(off**2) / np.sum((explained.labels - explained.labels.mean()) ** 2)
+    )
 
-    made, quality = explain("multi:softprob"), Quality()
-    quality.add(rows_of(made))
-    assert quality.measures()[0][1] == pytest.approx(np.mean(made.predictions.argmax(axis=1) != made.labels))
+    explained, quality = explain("multi:softprob"), Quality()
+    quality.add(rows_of(explained))
+    assert quality.measures()[0][1] == pytest.approx(np.mean(explained.predictions.argmax(axis=1) != explained.labels))
 
 
 def test_the_strongest_interaction_is_the_one_that_is_there():

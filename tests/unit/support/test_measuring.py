@@ -90,7 +90,7 @@ def test_no_second_engine_on_the_machine_s_own_network(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "missed"),
+    ("changes", "texts"),
     [
         ({}, []),
         ({"nothing to do": {"seconds": 1.5}}, ["nothing to do under 1 s, registry builder"]),
@@ -100,11 +100,11 @@ def test_no_second_engine_on_the_machine_s_own_network(tmp_path):
     ],
     ids=["all-met", "slow", "hardly-faster", "memory", "bytes"],
 )  # fmt: skip
-def test_aims_are_met_or_missed(changes, missed):
+def test_aims_are_met_or_missed(changes, texts):
     steps = []
     for name in ("second patch", "nothing to do", "rebase"):
         figures = replace(FIGURES, **changes.get(name, {}))
         steps.append(Step("registry builder", name, figures, figures.sent or 100, 100))
         slower = 0.9 if name == "nothing to do" else 20.0
         steps.append(Step("docker builder", name, replace(FIGURES, seconds=slower), 0, 100))
-    assert [aim.text for aim in report.aims(steps) if not aim.met] == missed
+    assert [aim.text for aim in report.aims(steps) if not aim.met] == texts

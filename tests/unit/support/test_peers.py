@@ -25,11 +25,11 @@ def test_a_peer_answers_as_the_bench_reads_it(explains):
 
     client = peer_worker.application(answer).test_client()
     assert client.get("/ping").status_code == 200
-    answered = client.post("/invocations", data=cases.body(CASE), content_type="text/csv")
+    response = client.post("/invocations", data=cases.body(CASE), content_type="text/csv")
     rows = np.loadtxt(cases.body(CASE).splitlines(), delimiter=",", dtype=np.float32)
-    wanted = [str(number).encode() for number in booster.predict(xgboost.DMatrix(rows)).tolist()]
-    assert runner.near(cases.predictions(answered.data, explains), wanted)
-    assert {len(line.split(b",")) for line in answered.data.splitlines()} == {10 if explains else 1}
+    predictions = [str(number).encode() for number in booster.predict(xgboost.DMatrix(rows)).tolist()]
+    assert runner.near(cases.predictions(response.data, explains), predictions)
+    assert {len(line.split(b",")) for line in response.data.splitlines()} == {10 if explains else 1}
 
 
 def test_each_image_has_its_server():

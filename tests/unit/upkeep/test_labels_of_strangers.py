@@ -112,8 +112,8 @@ def test_a_configuration_that_is_no_images_is_refused(document):
 
 @pytest.mark.parametrize("document", [{}, {"config": None, "rootfs": None}, {"config": {"Env": None, "Labels": None}}])
 def test_a_configuration_may_leave_out_everything(document):
-    found = RemoteImage(image({}).reference, image({}).manifest, configuration(document))
-    assert (found.labels, found.environment, found.diff_ids, found.provenance) == ({}, {}, (), None)
+    stranger = RemoteImage(image({}).reference, image({}).manifest, configuration(document))
+    assert (stranger.labels, stranger.environment, stranger.diff_ids, stranger.provenance) == ({}, {}, (), None)
 
 
 def configuration(document):

@@ -35,7 +35,7 @@ def test_right_values_pass():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (answer((-2.0, 0.5, 0.25)), "SHAP values, base value last, are -2 at 1, and the booster says 0.5"),
         (answer((0.51, -2.0, 0.25)), "sum to 8.76 at 1, and the booster says 8.75"),
@@ -47,8 +47,8 @@ def test_right_values_pass():
     ],
     ids=["two in each other's place", "one off by a little", "base value", "prediction", "one too few", "NaN", "none"],
 )
-def test_a_wrong_explanation_is_found(wrong, said):
-    with pytest.raises(Violation, match=said.replace(".", r"\.").replace("-", r"\-")):
+def test_a_wrong_explanation_is_found(wrong, message):
+    with pytest.raises(Violation, match=message.replace(".", r"\.").replace("-", r"\-")):
         shap.hold_records(wrong, TRUTH)
 
 
