@@ -232,7 +232,7 @@ class EcrRepositoryApi:
         last = first + len(part) - 1
         with translated("ecr:UploadLayerPart", self._name):
             try:
-                taken = self._ecr.upload_layer_part(
+                answer = self._ecr.upload_layer_part(
                     uploadId=upload, partFirstByte=first, partLastByte=last, layerPartBlob=part, **self._place
                 )  # fmt: skip
             except self._ecr.exceptions.InvalidLayerPartException as error:
@@ -240,7 +240,7 @@ class EcrRepositoryApi:
                 return int(refusal.get("lastValidByteReceived", -1)) + 1
             except self._ecr.exceptions.UploadNotFoundException:
                 return None
-            return taken["lastByteReceived"] + 1
+            return answer["lastByteReceived"] + 1
 
     def finish(self, upload: str, digest: str) -> bool:
         """Make the layer visible; False where ECR knows no such upload. That the layer exists already is fine."""

@@ -75,13 +75,13 @@ def clear_(names: tuple[str, ...], applied: bool) -> None:
             raise ConfigurationError(f'the cache has no kind "{name}"', did_you_mean(name, known))
     chosen = [kinds[name] for name in dict.fromkeys(names or cache.KINDS) if name in kinds and kinds[name].entries]
     used = [kind for kind in chosen if applied and not cache.clear(kind)]
-    gone = [kind for kind in chosen if kind not in used]
+    deleted = [kind for kind in chosen if kind not in used]
     if not chosen:
         click.echo("Nothing to delete.")
         return
-    if gone:
-        click.echo(_table(gone))
-    size = f"{sum(kind.size for kind in gone) / 1e6:.1f} MB"
+    if deleted:
+        click.echo(_table(deleted))
+    size = f"{sum(kind.size for kind in deleted) / 1e6:.1f} MB"
     click.echo(f"Deleted: {size}." if applied else f"{size} would be deleted; --apply does it.")
     if used:
         raise ConfigurationError(

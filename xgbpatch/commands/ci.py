@@ -55,8 +55,8 @@ def init_(kind: str, directory: Path, force: bool, role_arn: str, region: str, r
     service = PipelineKind(kind)
     path, configuration = directory.resolve() / service.path, directory.resolve() / FILE_NAME
     requirement = requirement or installed_requirement()
-    done = "written" if write(path, render(service, requirement, role_arn, region), force) else "up to date"
-    click.echo(f"{done}; it installs {requirement}", err=True)
+    outcome = "written" if write(path, render(service, requirement, role_arn, region), force) else "up to date"
+    click.echo(f"{outcome}; it installs {requirement}", err=True)
     if service is not PipelineKind.STARTER and not configuration.exists():
         click.echo(f'warning: there is no "{configuration}": the job would find nothing to keep', err=True)
     click.echo(str(path))

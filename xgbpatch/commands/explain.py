@@ -124,11 +124,11 @@ def command(
     s3 = S3()
     if output is not None:
         places.require_apart(inputs, output)
-    given = read_names(names) if names else ()
+    user_names = read_names(names) if names else ()
     with progress.shown(quiet) as shown, places.fetched(model, s3) as path:
         watcher, sources = _Lines(shown), places.inputs_of(inputs, s3)
         with _engine(path, image if where == "here" else None, threads, shown) as (engine, digest):
-            known = given or (() if engine.names else _names_beside(path))
+            known = user_names or (() if engine.names else _names_beside(path))
             options = files.ExplainOptions(known, form == "parquet", on_error == "skip", label_first)
             if estimate or output is None:
                 measured = estimates.estimate(engine, sources, options, watcher, rows or 0)
@@ -239,10 +239,10 @@ def _transform(
         remote.reference, model, source, output, role, instance_type, instances, label_first
     )  # fmt: skip
     job = transform.prepare(request, s3)
-    ended = transform.run(job, TransformJobs(region), s3, _Files(shown), wait=wait)
+    transform_job = transform.run(job, TransformJobs(region), s3, _Files(shown), wait=wait)
     if not wait:
         shown.line("the same command waits for it, and removes the model that it made")
-    return {"job": ended.name, "status": ended.status}
+    return {"job": transform_job.name, "status": transform_job.status}
 
 
 def document(output: str, parts: list[Part]) -> dict[str, object]:

@@ -119,8 +119,8 @@ class Environment:
             (part / _SIZES).write_text(json.dumps(_sizes(part)), encoding="utf-8")
 
         # Half a gigabyte is not hashed at each use: what it answers is compared with the answer of another.
-        kept = cache.keep(path, install, lambda site: json.loads((site / _SIZES).read_text()) == _sizes(site))
-        return cls(chosen, kept, interpreter)
+        site_folder = cache.keep(path, install, lambda site: json.loads((site / _SIZES).read_text()) == _sizes(site))
+        return cls(chosen, site_folder, interpreter)
 
     def ask(self, model: Path | None, reading: Path | None, settings: Mapping[str, Any], answer: Path) -> None:
         known = {"site": str(self.folder), "model": _text(model), "reading": _text(reading), "answer": str(answer)}

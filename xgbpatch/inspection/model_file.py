@@ -145,8 +145,10 @@ def border(version: str, before: Version | None, now: Version | None) -> str:
     for verdict, words in ((REFUSED, "does not load"), (OTHER, "predicts other numbers with")):
         spans: dict[str, list[str]] = {}
         for form in Format:
-            read = {wrote: forms.get(form.value, {}) for wrote, forms in measured().items() if Version(wrote) <= before}
-            wrote = [each for each in read if _is_lost(read[each], nearest(before), nearest(now), verdict)]
+            forms_of = {
+                wrote: forms.get(form.value, {}) for wrote, forms in measured().items() if Version(wrote) <= before
+            }
+            wrote = [each for each in forms_of if _is_lost(forms_of[each], nearest(before), nearest(now), verdict)]
             if wrote:
                 span = wrote[0] if len(wrote) == 1 else f"{wrote[0]} to {wrote[-1]}"
                 spans.setdefault(span, []).append(form.plural)
@@ -162,8 +164,8 @@ def border(version: str, before: Version | None, now: Version | None) -> str:
     )
 
 
-def _is_lost(read: Mapping[str, str], before: str, now: str, verdict: str) -> bool:
-    return read.get(before, "").startswith(EQUAL) and read.get(now, "").startswith(verdict)
+def _is_lost(verdicts: Mapping[str, str], before: str, now: str, verdict: str) -> bool:
+    return verdicts.get(before, "").startswith(EQUAL) and verdicts.get(now, "").startswith(verdict)
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -84,7 +84,7 @@ def sign(signer: Signer, image: ImageReference, keychain: Callable[[ImageReferen
     command = [signer.program, "sign", "--yes", *(["--key", signer.key] if signer.key else []), str(image.pinned)]
     with _login(image, keychain(image)) as environment:
         try:
-            ended = subprocess.run(
+            completed = subprocess.run(
                 command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS,
                 check=False,
             )  # fmt: skip
@@ -92,9 +92,11 @@ def sign(signer: Signer, image: ImageReference, keychain: Callable[[ImageReferen
             raise SigningError(f'cosign did not sign "{image.pinned}" in {_SECONDS} s', _next(signer)) from error
         except OSError as error:
             raise SigningError(f'"{signer.program}" cannot be run: {error.strerror}', _INSTALL) from error
-    if ended.returncode != 0:
-        output = (ended.stderr.strip() or ended.stdout.strip() or "it said nothing")[-2000:]
-        raise SigningError(f'cosign did not sign "{image.pinned}", exit {ended.returncode}:\n{output}', _next(signer))
+    if completed.returncode != 0:
+        output = (completed.stderr.strip() or completed.stdout.strip() or "it said nothing")[-2000:]
+        raise SigningError(
+            f'cosign did not sign "{image.pinned}", exit {completed.returncode}:\n{output}', _next(signer)
+        )
 
 
 @contextmanager

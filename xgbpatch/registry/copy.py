@@ -74,13 +74,13 @@ class CopyWatch:
 
 def run_jobs(jobs: Sequence[Callable[[], None]], watch: CopyWatch) -> None:
     """Do all jobs with up to four threads; raises what the first one that failed had met."""
-    waiting, ended = deque(jobs), SimpleQueue[BaseException | None]()
-    threads = [Thread(target=_work, args=(waiting, ended), daemon=True) for _ in range(min(_WORKERS, len(jobs)))]
+    waiting, results = deque(jobs), SimpleQueue[BaseException | None]()
+    threads = [Thread(target=_work, args=(waiting, results), daemon=True) for _ in range(min(_WORKERS, len(jobs)))]
     try:
         for thread in threads:
             thread.start()
         for _ in threads:
-            error = ended.get()
+            error = results.get()
             if error:
                 raise error
     except BaseException:  # also an interrupt, which Python gives to the main thread alone
@@ -94,7 +94,7 @@ def run_jobs(jobs: Sequence[Callable[[], None]], watch: CopyWatch) -> None:
         raise
 
 
-def _work(waiting: deque[Callable[[], None]], ended: SimpleQueue[BaseException | None]) -> None:
+def _work(waiting: deque[Callable[[], None]], results: SimpleQueue[BaseException | None]) -> None:
     try:
         while True:
             try:
@@ -103,9 +103,9 @@ def _work(waiting: deque[Callable[[], None]], ended: SimpleQueue[BaseException |
                 break
             job()
     except BaseException as error:  # raised again by `run_jobs`
-        ended.put(error)
+        results.put(error)
     else:
-        ended.put(None)
+        results.put(None)
 
 
 # Blobs on their way from one repository to another, or from here into one: in parallel, verified, in little memory.

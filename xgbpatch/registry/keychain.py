@@ -105,8 +105,10 @@ def _from_helper(helper: str, key: str) -> Credentials | None:
     """Ask `docker-credential-<helper>` (github.com/docker/docker-credential-helpers); one that fails has nothing."""
     command = [f"docker-credential-{helper}", "get"]
     try:
-        ended = subprocess.run(command, input=key.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=True)
-        login = document.parse(ended.stdout, "its answer", {"Username": str, "Secret": str})
+        completed = subprocess.run(
+            command, input=key.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=True
+        )
+        login = document.parse(completed.stdout, "its answer", {"Username": str, "Secret": str})
     except (OSError, subprocess.SubprocessError, ValueError, RegistryError):
         return None
     username, secret = login.get("Username") or "", login.get("Secret") or ""

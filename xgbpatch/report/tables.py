@@ -238,9 +238,9 @@ def parquet_blocks(path: Path, rows: int = PARQUET_ROWS, places: Sequence[int] |
                 raise ConfigurationError(f'the column "{field.name}" of "{path}" has categories',
                                          "Write their codes, which the model was trained on.")  # fmt: skip
         for batch in file.iter_batches(rows):
-            taken = [batch.columns[place] for place in places]
+            arrays = [batch.columns[place] for place in places]
             try:
-                columns = [column.cast("float64").to_numpy(zero_copy_only=False) for column in taken]
+                columns = [column.cast("float64").to_numpy(zero_copy_only=False) for column in arrays]
             except (ValueError, NotImplementedError) as error:
                 raise ConfigurationError(f'"{path}" has a column that holds no numbers: {error}') from error
             lines = range(before + 1, before + batch.num_rows + 1)

@@ -68,8 +68,8 @@ class StoredRepository:
 
     def remove(self, tags: Collection[str], digests: Collection[str]) -> None:
         """Take tags and manifests away. Layers stay, as the registry itself leaves them."""
-        gone = [*(f"tags/{tag}" for tag in tags), *(f"revisions/{digest.replace(':', '/')}" for digest in digests)]
-        for path in gone:
+        links = [*(f"tags/{tag}" for tag in tags), *(f"revisions/{digest.replace(':', '/')}" for digest in digests)]
+        for path in links:
             shutil.rmtree(self._manifests / path, ignore_errors=True)
 
     def drop(self) -> None:

@@ -100,8 +100,10 @@ def decide(
 def freed(verdicts: Sequence[PruneVerdict]) -> int:
     """Bytes of blobs that nothing needs after the deletion; layers that a kept image shares stay."""
     needed = {digest for verdict in verdicts if not verdict.deleted for digest in _blobs(verdict.item.manifest)}
-    gone = {key: size for verdict in verdicts if verdict.deleted for key, size in _blobs(verdict.item.manifest).items()}
-    return sum(size for digest, size in gone.items() if digest not in needed)
+    sizes = {
+        key: size for verdict in verdicts if verdict.deleted for key, size in _blobs(verdict.item.manifest).items()
+    }
+    return sum(size for digest, size in sizes.items() if digest not in needed)
 
 
 def delete(where: Repository, verdicts: Sequence[PruneVerdict]) -> Iterator[tuple[str, str]]:

@@ -55,9 +55,9 @@ def models(names: list[str]) -> dict[str, Path]:
     folder = Path(maker.folder).with_name("bench-models")
     folder.mkdir(exist_ok=True)
     script = Path(recipes.__file__)
-    kept = folder / f"{MAKER}-{sha256_of(script)[:12]}"
+    target = folder / f"{MAKER}-{sha256_of(script)[:12]}"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command = [str(maker.python), "-W", "ignore", str(script), str(kept), *names]
+        command = [str(maker.python), "-W", "ignore", str(script), str(target), *names]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return {name: kept / name for name in names}
+    return {name: target / name for name in names}

@@ -149,12 +149,12 @@ def _lent(name: str) -> Iterator[None]:
 
 def _docker(host: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     more = {"DOCKER_BUILDKIT": "0", **({"DOCKER_HOST": host} if host else {})}
-    ended = subprocess.run(
+    completed = subprocess.run(
         ["docker", *arguments], env={**os.environ, **more}, capture_output=True, text=True, check=False
     )
-    if check and ended.returncode:
-        raise RuntimeError(f"docker {' '.join(arguments)}: {ended.stderr[-2000:]}")
-    return ended
+    if check and completed.returncode:
+        raise RuntimeError(f"docker {' '.join(arguments)}: {completed.stderr[-2000:]}")
+    return completed
 
 
 def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:

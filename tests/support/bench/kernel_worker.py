@@ -107,13 +107,13 @@ def features_of(file):
         return int(json.load(opened)["learner"]["learner_model_param"]["num_feature"])
 
 
-def answer(engines, made, question):
+def answer(engines, loaded_models, question):
     """Processor seconds a call, and how the values differ from nothing: the first row's, without the base value."""
     file = question["model"]
-    if file not in made:
+    if file not in loaded_models:
         begun = time.process_time()
-        made[file] = (engines(file), features_of(file), time.process_time() - begun)
-    explain, features, loaded = made[file]
+        loaded_models[file] = (engines(file), features_of(file), time.process_time() - begun)
+    explain, features, loaded = loaded_models[file]
     data = batch(question["rows"], features)
     if "threads" in question:
         explain.__self__.threads = question["threads"]
@@ -153,9 +153,9 @@ def load(file):
     _, _, writer, _ = peak(lambda: booster.save_raw("ubj"))
     accelerator, seconds, most, before = peak(lambda: engine.explaining(booster, {}))
     models.give_back()
-    kept = _resident("VmRSS") - before
+    remaining = _resident("VmRSS") - before
     return {
-        "seconds": seconds, "peak": most, "kept": kept, "writer": writer, "model": accelerator.model._forest.bytes,
+        "seconds": seconds, "peak": most, "kept": remaining, "writer": writer, "model": accelerator.model._forest.bytes,
     }  # fmt: skip
 
 
@@ -167,16 +167,18 @@ def _resident(name):
 def main():
     """Answer what comes on standard input."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    made = {}
+    loaded_models = {}
     answers.write(json.dumps("ready") + "\n")
     answers.flush()
     for line in iter(sys.stdin.readline, ""):
         try:
             question = json.loads(line)
-            said = load(question["load"]) if "load" in question else answer(ENGINES[sys.argv[1]], made, question)
+            reply = (
+                load(question["load"]) if "load" in question else answer(ENGINES[sys.argv[1]], loaded_models, question)
+            )
         except Exception as error:  # an engine that cannot is named in the report
-            said = {"reason": "{}: {}".format(type(error).__name__, str(error).split("\n")[0][:200])}
-        answers.write(json.dumps(said) + "\n")
+            reply = {"reason": "{}: {}".format(type(error).__name__, str(error).split("\n")[0][:200])}
+        answers.write(json.dumps(reply) + "\n")
         answers.flush()
 
 

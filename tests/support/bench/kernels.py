@@ -50,15 +50,15 @@ class Case:
 
 
 @contextmanager
-def engines(wanted: Sequence[str] = ()) -> Iterator[tuple[Rivals, dict[str, str]]]:
-    """A process for each engine that can be had, and why the others cannot; `wanted` empty: all of them."""
+def engines(names: Sequence[str] = ()) -> Iterator[tuple[Rivals, dict[str, str]]]:
+    """A process for each engine that can be had, and why the others cannot; `names` empty: all of them."""
     missing: dict[str, str] = {}
     with TemporaryDirectory(prefix="xgbpatch-bench-") as scratch, Rivals() as rivals:
-        for name, made in _commands(Path(scratch)).items():
-            if wanted and name not in wanted:
+        for name, make_command in _commands(Path(scratch)).items():
+            if names and name not in names:
                 continue
             try:
-                command, variables = made()
+                command, variables = make_command()
                 log = Path(scratch, f"{len(rivals.workers)}.log")
                 rivals.add(name, Worker(command, {**variables, "OMP_NUM_THREADS": "1"}, log))
             except (RuntimeError, SystemExit, OSError, subprocess.TimeoutExpired) as error:
@@ -92,9 +92,9 @@ def environment(python: str, pins: Sequence[str]) -> Path:
     if not (folder / "complete").exists():
         subprocess.run([str(base.executable), "-m", "venv", "--clear", str(folder / "venv")], check=True)
         command = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
-        if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+        if completed.returncode:
+            errors = [line for line in completed.stderr.splitlines() if line.startswith("ERROR")]
             raise RuntimeError(f"cannot be installed on Python {base.version}: {(errors or ['pip failed'])[-1]}")
         (folder / "complete").touch()
     return interpreter
@@ -125,10 +125,10 @@ def measure(rivals: Rivals, model: str, file: Path, rows: Sequence[int], rounds:
 
 
 def _seconds(worker: Worker, file: Path, rows: int, calls: int) -> float:
-    said: dict[str, Any] = worker.ask({"model": str(file / "xgboost-model"), "rows": rows, "calls": calls})
-    if "reason" in said:
-        raise Unanswered(said["reason"])
-    return float(said["seconds"])
+    reply: dict[str, Any] = worker.ask({"model": str(file / "xgboost-model"), "rows": rows, "calls": calls})
+    if "reason" in reply:
+        raise Unanswered(reply["reason"])
+    return float(reply["seconds"])
 
 
 QUIET = 0.9  # of a processor, that a thread has to get where wall time is to say something
@@ -141,16 +141,16 @@ def two_threads(worker: Worker, model: str, file: Path, rows: int, rounds: int =
 
     def ask(threads: int, calls: int) -> dict[str, float]:
         question = {"model": str(file / "xgboost-model"), "rows": rows, "calls": calls, "threads": threads}
-        said: dict[str, float] = worker.ask(question)
-        return said
+        reply: dict[str, float] = worker.ask(question)
+        return reply
 
     ask(2, 1)
     calls = max(1, round(0.1 / ask(1, 1)["seconds"]))
     pairs, shares = [], []
     for number in range(rounds):
-        said = {threads: ask(threads, calls) for threads in ((1, 2) if number % 2 else (2, 1))}
-        pairs.append(said[1]["wall"] / said[2]["wall"])
-        shares.append(said[1]["seconds"] / said[1]["wall"])
+        replies = {threads: ask(threads, calls) for threads in ((1, 2) if number % 2 else (2, 1))}
+        pairs.append(replies[1]["wall"] / replies[2]["wall"])
+        shares.append(replies[1]["seconds"] / replies[1]["wall"])
     share = median(shares)
     busy = "" if share >= QUIET else ": BUSY, this says little"
     ratios = (f"{ratio:.2f}" for ratio in (median(pairs), min(pairs), max(pairs)))
@@ -159,9 +159,9 @@ def two_threads(worker: Worker, model: str, file: Path, rows: int, rounds: int =
 
 def load(worker: Worker, model: str, file: Path) -> tuple[str, ...]:
     """What loading takes beside the booster; a line below LOAD."""
-    said = worker.ask({"load": str(file / "xgboost-model")})
-    megabytes = (f"{said[name] / 1e6:.1f}" for name in ("model", "peak", "writer", "kept"))
-    return (model, f"{said['seconds']:.2f}", *megabytes)
+    figures = worker.ask({"load": str(file / "xgboost-model")})
+    megabytes = (f"{figures[name] / 1e6:.1f}" for name in ("model", "peak", "writer", "kept"))
+    return (model, f"{figures['seconds']:.2f}", *megabytes)
 
 
 def rows_of(cases: Sequence[Case], missing: Mapping[str, str]) -> list[tuple[str, ...]]:

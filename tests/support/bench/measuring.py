@@ -110,10 +110,11 @@ class Meter:
             begun = time.monotonic()
             costs = [self._run(command) for command in commands]
             seconds = time.monotonic() - begun
-        moved = [(proxy.sent - sent, proxy.received - got) for proxy, (sent, got) in zip(self.proxies, before)]  # noqa: B905
+        pairs = zip(self.proxies, before)  # noqa: B905
+        moved = [(proxy.sent - sent, proxy.received - received) for proxy, (sent, received) in pairs]
         return Figures(
-            seconds, sum(sent for sent, _ in moved), sum(got for _, got in moved), max(cost[0] for cost in costs),
-            sum(cost[1] for cost in costs), engine.memory, engine.written,
+            seconds, sum(sent for sent, _ in moved), sum(received for _, received in moved),
+            max(cost[0] for cost in costs), sum(cost[1] for cost in costs), engine.memory, engine.written,
         )  # fmt: skip
 
     def _run(self, command: Command) -> tuple[int, int]:
@@ -207,8 +208,8 @@ def family(pid: int) -> Iterator[int]:
 def _resident(pid: int) -> tuple[int, int]:
     """Now, and the most so far."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    return tuple(int(found.get(name, "0 kB").split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    fields = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return tuple(int(fields.get(name, "0 kB").split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
 
 
 def _written(pid: int) -> int:

@@ -67,11 +67,11 @@ def build(engine: Engine, name: str, progress: Progress) -> ImageReference:
         return tag
     progress.line(f"building {tag}: {peer.words}")
     labels = {_INPUTS_LABEL: inputs, **({EXPLAINS_LABEL: "1"} if peer.explains else {})}
-    said = " ".join(f'{key}="{value}"' for key, value in labels.items())
+    label_text = " ".join(f'{key}="{value}"' for key, value in labels.items())
     environment = kernels.environment(peer.python, peer.packages).parent.parent
     with TemporaryFile(prefix="xgbpatch-context-") as context:
         with TreeWriter(context) as tree:
-            tree.text("Dockerfile", _DOCKERFILE.format(base=base.id, python=peer.python, labels=said, name=name))
+            tree.text("Dockerfile", _DOCKERFILE.format(base=base.id, python=peer.python, labels=label_text, name=name))
             tree.file("peer/peer_worker.py", SERVER)
             tree.folder("peer/lib", environment / "lib", lambda path: "__pycache__" not in path.parts)
         engine.build(context, "linux/amd64", Silent(), tag=tag)

@@ -27,38 +27,38 @@ REQUESTS = ("shap, nothing asked", "shap", "native")
 def measure(measured: Callable[[str, float], bool]) -> None:
     """Call `measured` with a figure's name and value; where that is False, the figure is measured again."""
     folders = environments.models(sorted({model for model, _ in (*KERNEL_CASES, *REQUEST_CASES)}))
-    wanted = [kernels.REFERENCE, *kernels.VARIANTS]
-    with kernels.engines(wanted) as (rivals, _):
+    names = [kernels.REFERENCE, *kernels.VARIANTS]
+    with kernels.engines(names) as (rivals, _):
         for model, rows in KERNEL_CASES:
             for _ in range(ATTEMPTS):
                 cases = list(kernels.measure(rivals, model, folders[model], [rows], rounds=5))
                 turns = cases[0].turns
-                held = [
+                verdicts = [
                     measured(f"{name}, {model}, rows: {rows}", 1 / turns.ratio(name, kernels.REFERENCE))
                     for name in kernels.VARIANTS
                     if name in turns.seconds  # those that this machine's processor can run
                 ]
-                if all(held):
+                if all(verdicts):
                     break
     for model, rows in REQUEST_CASES:
         with requests.serving(VERSION, model, folders[model], REQUESTS) as rivals:
             for _ in range(ATTEMPTS):
                 turns = requests.turns(rivals, rows)
-                held = [
+                verdicts = [
                     measured(f"{name}, {model}, rows: {rows}", 1 / turns.ratio(name, requests.BASE))
                     for name in REQUESTS
                 ]
-                if all(held):
+                if all(verdicts):
                     break
 
 
-def best_figures(recorded: dict[str, float], said: Callable[[str, float], None]) -> dict[str, float]:
-    """Every figure of this run, the best of its attempts; `said` hears each as it comes."""
+def best_figures(recorded: dict[str, float], report: Callable[[str, float], None]) -> dict[str, float]:
+    """Every figure of this run, the best of its attempts; `report` hears each as it comes."""
     figures: dict[str, float] = {}
 
     def measured(name: str, value: float) -> bool:
         figures[name] = max(value, figures.get(name, 0.0))
-        said(name, value)
+        report(name, value)
         return not fell(figures[name], recorded.get(name))
 
     measure(measured)
@@ -79,9 +79,9 @@ def read() -> dict[str, float]:
 def write(figures: dict[str, float]) -> None:
     """Record the figures of a run that are lower than before, or new."""
     before = read()
-    kept = {name: min(round(value, 2), before.get(name, value)) for name, value in figures.items()}
-    shown = {**before, **kept}
-    RECORDED.write_text(json.dumps(shown, indent=2) + "\n")
+    lowest = {name: min(round(value, 2), before.get(name, value)) for name, value in figures.items()}
+    figures_now = {**before, **lowest}
+    RECORDED.write_text(json.dumps(figures_now, indent=2) + "\n")
 
 
 def rows_of(figures: dict[str, float], recorded: dict[str, float]) -> list[tuple[str, ...]]:

@@ -43,24 +43,24 @@ def table(base: Base, steps: Sequence[Step]) -> str:
         f"base: {base.layers} layers, {base.size / _MB:.0f} MB in the registry "
         f"({base.filler / _MB:.0f} MB of it random bytes added here); {_machine()}"
     )
-    told = [f"- {'met' if aim.met else 'MISSED'}: {aim.text}: {aim.measured}" for aim in aims(steps)]
-    return "\n".join([title, "", *lines, "", *told])
+    verdicts = [f"- {'met' if aim.met else 'MISSED'}: {aim.text}: {aim.measured}" for aim in aims(steps)]
+    return "\n".join([title, "", *lines, "", *verdicts])
 
 
 def aims(steps: Sequence[Step]) -> Iterator[Aim]:
     """Those that the steps measured can tell of."""
-    found = {(step.way, step.name): step for step in steps}
+    by_name = {(step.way, step.name): step for step in steps}
     for way in (_ENGINE_FREE, _WITH_ENGINE):
-        if step := found.get((way, "nothing to do")):
+        if step := by_name.get((way, "nothing to do")):
             seconds = step.figures.seconds
             yield Aim(f"nothing to do under 1 s, {way}", f"{seconds:.2f} s", seconds < 1)
     for name in ("second patch", "rebase"):
-        ours, theirs = found.get((_ENGINE_FREE, name)), found.get((_WITH_ENGINE, name))
+        ours, theirs = by_name.get((_ENGINE_FREE, name)), by_name.get((_WITH_ENGINE, name))
         if ours and theirs:
             times = theirs.figures.seconds / ours.figures.seconds
             yield Aim(f"{name} at least 10 times faster than the docker builder", f"{times:.1f} times", times >= 10)
     for name in ("second patch", "rebase"):
-        if ours := found.get((_ENGINE_FREE, name)):
+        if ours := by_name.get((_ENGINE_FREE, name)):
             excess = ours.sent_to_target / ours.own - 1
             text = f"bytes sent at most 5 % above overlay, configuration and manifest, {name}"
             yield Aim(text, f"{ours.sent_to_target} of {ours.own}: {excess:+.1%}", excess <= 0.05)

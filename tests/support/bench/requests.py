@@ -83,10 +83,10 @@ def turns(rivals: Rivals, rows: int) -> Turns:
         seconds, digests[name] = rivals.workers[name].ask([rows, count])
         return float(seconds)
 
-    taken = take_turns({name: partial(ask, name) for name in rivals.workers})
+    result = take_turns({name: partial(ask, name) for name in rivals.workers})
     for name, digest in digests.items():
         assert name in EXPLAINS or digest == digests[BASE], f"{name}: a fast answer, and not the base's"
-    return taken
+    return result
 
 
 def rows_of(cases: Sequence[Case]) -> list[tuple[str, ...]]:
@@ -108,9 +108,9 @@ def starts_of(cases: Sequence[Case]) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = [START]
     for case in {case.model: case for case in cases}.values():
         base = case.starts[BASE]
-        for name, said in case.starts.items():
-            ratio, more = said["seconds"] / base["seconds"], (said["resident"] - base["resident"]) / 1e6
-            figures = f"{said['seconds']:.2f}", f"{ratio:.2f}", f"{said['resident'] / 1e6:.0f}", f"{more:+.1f}"
+        for name, start in case.starts.items():
+            ratio, more = start["seconds"] / base["seconds"], (start["resident"] - base["resident"]) / 1e6
+            figures = f"{start['seconds']:.2f}", f"{ratio:.2f}", f"{start['resident'] / 1e6:.0f}", f"{more:+.1f}"
             lines.append((case.version, case.model, name, *figures))
     return lines
 

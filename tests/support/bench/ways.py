@@ -121,8 +121,8 @@ def walk(way: Way, site: Site, base: grounds.Base) -> Iterator[Step]:
                 grounds.point(site.source_port, grounds.MOVED)
             commands, before = way.commands(run, number), target.sent
             figures = run.meter.measure(commands)
-            sent = target.sent - before
-            yield Step(way.name, name, figures, sent, _own_bytes(run, number, base))
+            sent_bytes = target.sent - before
+            yield Step(way.name, name, figures, sent_bytes, _own_bytes(run, number, base))
     shutil.rmtree(folder)
 
 
@@ -146,9 +146,9 @@ def _environment(folder: Path, engine: str) -> dict[str, str]:
 
 def _rendered(site: Site, number: int) -> Path:
     """The build context that xgbpatch renders for a step, in a file: who builds by hand has it already."""
-    wanted = ImageReference.parse(site.base)
+    base = ImageReference.parse(site.base)
     files = (UserFile(site.module, site.module.name),) if number else ()
-    spec = Spec("3.2-0", "us-west-2", base_image=wanted, repository=TARGET, features=_FEATURES[number], files=files)
+    spec = Spec("3.2-0", "us-west-2", base_image=base, repository=TARGET, features=_FEATURES[number], files=files)
     with _context.services(quiet=True) as services:
         definition = RegistryBuilder(services).define(spec, resolve(spec, services.registry))
     text = dockerfile.of_definition(definition)

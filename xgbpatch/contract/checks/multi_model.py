@@ -92,8 +92,8 @@ def unload(session: Session) -> str:
     answer = _ask(session, "DELETE", f"/models/{NAME}")
     require(answer.status == 200, f"DELETE answered {answer}, not 200")
     require(NAME not in _listed(session), "the model is still listed after DELETE")
-    gone = _ask(session, "POST", INVOKE)
-    require(gone.status == 404, f"invoke after DELETE answered {gone}, not 404")
+    answer_after = _ask(session, "POST", INVOKE)
+    require(answer_after.status == 404, f"invoke after DELETE answered {answer_after}, not 404")
     return "gone"
 
 

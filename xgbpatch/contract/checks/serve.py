@@ -416,15 +416,15 @@ def ensemble_vote(session: Session) -> str:
 
 def serve_exit_code(session: Session) -> str:
     """serve-exit-code: `serve` of a model that cannot be loaded does not end with 0, as if it had been asked to."""
-    ended = session.ended(server.UNLOADABLE)
-    require(ended.exit_code != 0, "`serve` of a file that is no model ended with exit code 0")
-    return f"exit code {ended.exit_code}"
+    completed = session.ended(server.UNLOADABLE)
+    require(completed.exit_code != 0, "`serve` of a file that is no model ended with exit code 0")
+    return f"exit code {completed.exit_code}"
 
 
 def pickle_refused(session: Session) -> str:
     """pickle-refused: a model file that is a pickle is not loaded, which would run its code, and the log says why."""
-    ended = session.ended(server.UNLOADABLE)
-    log = ended.stdout + ended.stderr
+    completed = session.ended(server.UNLOADABLE)
+    log = completed.stdout + completed.stderr
     require(UNPICKLED not in log, "`serve` unpickled the model file, and so ran the code in it")
     require("pickle" in log, "`serve` did not load the pickle, and its log does not say that it was one")
     return "the pickle was not loaded, and the log says why"

@@ -149,8 +149,8 @@ def own_metrics(session: Session) -> str:
 
 def newer(session: Session) -> str:
     """A model that says that a newer xgboost made it is refused: loaded, it could predict wrongly in silence."""
-    ended = session.ended(NEWER)
-    log = ended.stdout + ended.stderr
+    completed = session.ended(NEWER)
+    log = completed.stdout + completed.stderr
     require("99.0" in log, "`serve` did not load the model, and its log does not name the xgboost that made it")
     return "refused, and the log says why"
 

@@ -119,9 +119,9 @@ def unused(job: Mapping[str, Any], constraints: Iterable[str]) -> FrozenSet[str]
     of the data; they take part where `constraints` names them. Raises RefusedByXgboost.
     """
     left_out = _NO_PART | (_OF_WIDTH - set(constraints))
-    with _listening() as heard:
+    with _listening() as messages:
         _evaluation(dict(_without(job, left_out), disable_default_eval_metric=1), _matrix(np.zeros(_ROWS)))
-    match = _UNUSED.search(heard())
+    match = _UNUSED.search(messages())
     names = match.group(1).split(",") if match else []
     return left_out | {name.strip(' "\n') for name in names}
 
