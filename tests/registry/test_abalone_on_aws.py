@@ -58,14 +58,14 @@ def run(python, tmp_path_factory):
     (folder / "answer").write_text(ANSWER)
     with tarfile.open(folder / "model.tar.gz", "w:gz") as packed:
         packed.add(folder / "answer", "xgboost-model")
-    done = subprocess.run(
+    completed = subprocess.run(
         [python, ROOT / "tests/support/on_sagemaker.py", folder, IMAGE], capture_output=True, text=True, check=False,
         env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), "AWS_REGION": "us-west-2",
              "AWS_DEFAULT_REGION": "us-west-2", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
              "SAGEMAKER_ROLE": "arn:aws:iam::123456789012:role/walkthrough"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    announced, _, document = done.stdout.rpartition("\n\n")
+    assert completed.returncode == 0, completed.stderr
+    announced, _, document = completed.stdout.rpartition("\n\n")
     return {"announced": announced, **json.loads(document)}
 
 

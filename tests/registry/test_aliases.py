@@ -31,9 +31,12 @@ def services(tmp_path):
 @pytest.fixture
 def images(loopback, services):
     """Three small images under version tags."""
-    made = [HandImage([tar({"etc/name": name.encode()})]) for name in ("one", "two", "three")]
+    hand_images = [HandImage([tar({"etc/name": name.encode()})]) for name in ("one", "two", "three")]
     repository = f"a/{secrets.token_hex(4)}"
-    return [put(services, loopback.reference(f"{repository}:{number}"), image) for number, image in enumerate(made, 1)]
+    return [
+        put(services, loopback.reference(f"{repository}:{number}"), image)
+        for number, image in enumerate(hand_images, 1)
+    ]
 
 
 def report(image, **verdicts):
@@ -75,10 +78,10 @@ def test_an_image_with_a_record_is_promoted_without_being_tested_again(services,
 
 
 def test_an_image_without_a_record_is_tested_first_and_gets_one(services, images):
-    seen = Examined()
-    assert aliases.promote(services, images[0], ["prod"], seen.tester()).tested_now
-    aliases.promote(services, images[0], ["other"], seen.tester())
-    assert seen == [images[0].digest]
+    examined = Examined()
+    assert aliases.promote(services, images[0], ["prod"], examined.tester()).tested_now
+    aliases.promote(services, images[0], ["other"], examined.tester())
+    assert examined == [images[0].digest]
     record = test_record.latest_pass(services, images[0])
     assert (record.digest, record.date) == (images[0].digest, "2026-11-21T12:00:00Z")
     assert record.verdicts == {"serve.ping": Verdict.PASSED}

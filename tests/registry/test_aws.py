@@ -40,14 +40,14 @@ def test_credentials_are_those_of_the_registrys_account(aws):
     assert "auth-token" not in repr(credentials)
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [(12 * 3600, 1), (60, 2)], ids=["fresh", "about to expire"])
-def test_token_is_kept_until_shortly_before_it_expires(aws, monkeypatch, seconds, asked):
+@pytest.mark.parametrize(("seconds", "requests"), [(12 * 3600, 1), (60, 2)], ids=["fresh", "about to expire"])
+def test_token_is_kept_until_shortly_before_it_expires(aws, monkeypatch, seconds, requests):
     data = {"authorizationToken": base64.b64encode(b"AWS:x").decode(), "expiresAt": time.time() + seconds}
     with scripted(Reply(200, json.dumps({"authorizationData": [data]}).encode())) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
         door = AwsRegion(REGION)
         assert door.registry_credentials(ACCOUNT) == door.registry_credentials(ACCOUNT)
-        assert len(server.seen) == asked
+        assert len(server.seen) == requests
 
 
 def test_missing_repository_is_created_as_asked(aws):
@@ -112,12 +112,12 @@ def test_another_refusal_to_look_is_an_error_that_names_action_and_repository(aw
     ],
 )
 def test_a_registry_has_a_name_that_answers_over_ipv6_too(region, hosts):
-    found = AwsRegion(region).registry_hosts(ACCOUNT)
+    names = AwsRegion(region).registry_hosts(ACCOUNT)
     dual = "on.aws" if region == "us-west-2" else "on.amazonwebservices.com.cn"
-    assert {host.removeprefix(f"{ACCOUNT}.dkr").lstrip(".-") for host in found} == hosts | {
+    assert {host.removeprefix(f"{ACCOUNT}.dkr").lstrip(".-") for host in names} == hosts | {
         f"ecr.{region}.{dual}", f"ecr-fips.{region}.{dual}",
     }  # fmt: skip
-    assert len(found) == 4
+    assert len(names) == 4
 
 
 def test_unknown_access_key_says_so(aws, monkeypatch):

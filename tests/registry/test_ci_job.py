@@ -79,7 +79,7 @@ class Job:
             "XGBPATCH_TOPIC": "arn:aws:sns:us-west-2:123456789012:xgbpatch",
         }
         shell = ["bash", "-e", "-c"] if kind is PipelineKind.GITHUB else ["sh", "-c"]
-        done = subprocess.run(
+        completed = subprocess.run(
             [*shell, step(kind)],
             cwd=image_repository.folder,
             env=environment,
@@ -87,7 +87,7 @@ class Job:
             text=True,
             check=False,
         )
-        self.code, self.said, self.log = done.returncode, done.stdout, done.stderr
+        self.code, self.said, self.log = completed.returncode, completed.stdout, completed.stderr
         summary, calls = image_repository.folder / "summary.md", programs / "calls"
         self.report = summary.read_text() if summary.exists() else self.said
         self.calls = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []

@@ -55,8 +55,8 @@ def stack(kind: PipelineKind, **parameters: str) -> Iterator[dict[str, str]]:
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
-    (made,) = cloudformation.describe_stacks(StackName="xgbpatch-test")["Stacks"]
-    assert made["StackStatus"] == "CREATE_COMPLETE"
+    (description,) = cloudformation.describe_stacks(StackName="xgbpatch-test")["Stacks"]
+    assert description["StackStatus"] == "CREATE_COMPLETE"
     resources = cloudformation.describe_stack_resources(StackName="xgbpatch-test")["StackResources"]
     yield {
         entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in resources if "LogicalResourceId" in entry
@@ -67,12 +67,12 @@ def stack(kind: PipelineKind, **parameters: str) -> Iterator[dict[str, str]]:
 def statements(role: str) -> dict[str, Any]:
     """Every statement of a role's own policies, by its `Sid`."""
     iam = client("iam")
-    found: dict[str, Any] = {}
+    statements: dict[str, Any] = {}
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         document = literal_eval(document) if isinstance(document, str) else document  # moto answers Python's own text
-        found |= {entry.get("Sid", name): entry for entry in document["Statement"]}
-    return found
+        statements |= {entry.get("Sid", name): entry for entry in document["Statement"]}
+    return statements
 
 
 def managed(arn: str) -> dict[str, Any]:
@@ -149,10 +149,10 @@ def test_the_project_is_one_that_codebuild_takes(aws: str):
         known["BuildRole.Arn"] = client("iam").get_role(RoleName=deployed["BuildRole"])["Role"]["Arn"]
         project = request(resolved(template["Resources"]["Project"]["Properties"], known))
         codebuild.create_project(**project)
-        (found,) = codebuild.batch_get_projects(names=["xgbpatch-test-keep-current"])["projects"]
-        assert found["environment"]["privilegedMode"] is True
-        assert "xgbpatch plan --all" in found["source"]["buildspec"]
-        codebuild.delete_project(name=found["name"])
+        (description,) = codebuild.batch_get_projects(names=["xgbpatch-test-keep-current"])["projects"]
+        assert description["environment"]["privilegedMode"] is True
+        assert "xgbpatch plan --all" in description["source"]["buildspec"]
+        codebuild.delete_project(name=description["name"])
     assert codebuild.list_projects()["projects"] == []
 
 
@@ -160,8 +160,8 @@ def resolved(node: Any, known: dict[str, Any]) -> Any:
     """A property as CloudFormation would hand it over, with the functions that the templates use."""
     if not isinstance(node, dict):
         return [resolved(item, known) for item in node] if isinstance(node, list) else node
-    found = {name: resolved(value, known) for name, value in node.items()}
-    match list(found.items()):
+    properties = {name: resolved(value, known) for name, value in node.items()}
+    match list(properties.items()):
         case [("Ref", name)]:
             return known[name]
         case [("Fn::GetAtt", path)]:
@@ -171,7 +171,7 @@ def resolved(node: Any, known: dict[str, Any]) -> Any:
         case [("Fn::If", (condition, yes, no))]:
             return yes if known[condition] else no
         case _:
-            return found
+            return properties
 
 
 def request(node: Any) -> Any:
@@ -238,10 +238,10 @@ def test_the_bucket_is_private_and_speaks_tls_alone():
 def test_the_notebook_starts_with_a_sound_script_that_knows_its_region(aws: str):
     with stack(PipelineKind.STARTER, Notebook="true") as deployed:
         name = deployed["NotebookSetup"].rsplit("/", 1)[-1]
-        found = client("sagemaker").describe_notebook_instance_lifecycle_config(
+        configuration = client("sagemaker").describe_notebook_instance_lifecycle_config(
             NotebookInstanceLifecycleConfigName=name
         )
-        script = b64decode(found["OnStart"][0]["Content"]).decode()
+        script = b64decode(configuration["OnStart"][0]["Content"]).decode()
     assert f"AWS_REGION={REGION}" in script
     assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
 
@@ -281,7 +281,7 @@ def test_a_provider_needs_a_subject():
 
 
 @pytest.mark.parametrize(
-    ("subject", "taken"),
+    ("subject", "accepted"),
     [
         ("none", True),
         ("repo:example/images:ref:refs/heads/main", True),
@@ -291,18 +291,18 @@ def test_a_provider_needs_a_subject():
         ("", False),
     ],
 )
-def test_a_subject_names_one_repository(subject: str, taken: bool):
+def test_a_subject_names_one_repository(subject: str, accepted: bool):
     pattern = parsed(PipelineKind.STARTER)["Parameters"]["CiSubject"]["AllowedPattern"]
-    assert bool(re.fullmatch(pattern, subject)) is taken
+    assert bool(re.fullmatch(pattern, subject)) is accepted
 
 
 @pytest.mark.parametrize("provider", ["github", "gitlab"])
 def test_the_identity_provider_is_one_that_iam_takes(aws: str, provider: str):
     iam = client("iam")
     properties = parsed(PipelineKind.STARTER)["Resources"]["CiIdentity"]["Properties"]
-    found = resolved(properties, {"ForGithub": provider == "github"})
-    made = iam.create_open_id_connect_provider(Url=found["Url"], ClientIDList=found["ClientIdList"])
-    arn = made["OpenIDConnectProviderArn"]
+    identity = resolved(properties, {"ForGithub": provider == "github"})
+    answer = iam.create_open_id_connect_provider(Url=identity["Url"], ClientIDList=identity["ClientIdList"])
+    arn = answer["OpenIDConnectProviderArn"]
     trusted = parsed(PipelineKind.STARTER)["Resources"]["BuildRole"]["Properties"]
     assert f":oidc-provider/{arn.partition(':oidc-provider/')[2]}'" in str(trusted["AssumeRolePolicyDocument"])
     iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import gzip
 import json
 import re
-import tarfile
 
 import boto3
 import numpy as np
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 
 from support.aws import ACCOUNT, REGION
 from support.documentation import commands, run_by
+from support.layers import tar_of
 from support.moto_sagemaker import sagemaker_door
 from support.patched_images import also, depot_of_user, patched
 from xgbpatch.aws import AwsRegion, RepositoryOptions
@@ -32,26 +32,17 @@ TEXT = "".join(",".join(map(str, row)) + "\n" for row in ROWS.tolist())
 
 
 def run(*arguments):
-    done = CliRunner().invoke(cli, list(map(str, arguments)))
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return done
+    result = CliRunner().invoke(cli, list(map(str, arguments)))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
 
 
 @pytest.fixture(scope="module")
 def model():
     booster = xgboost.train({"nthread": 1, "max_depth": 3}, xgboost.DMatrix(ROWS, label=ROWS[:, 0]), 5)
     return bytes(booster.save_raw("json"))
-
-
-def packed(model):
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        member = tarfile.TarInfo("xgboost-model.json")
-        member.size = len(model)
-        archive.addfile(member, io.BytesIO(model))
-    return stream.getvalue()
 
 
 @pytest.fixture
@@ -72,13 +63,13 @@ def bucket(model, monkeypatch):
             listed = self.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())
             return [item["Key"] for item in listed]
 
-    made = Bucket()
-    made.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    made.put("model.json", model)
-    made.put("model.tar.gz", packed(model))
-    made.put("rows/one.csv", TEXT)
-    made.put("rows/two.csv", TEXT.splitlines(keepends=True)[0])
-    return made
+    new_bucket = Bucket()
+    new_bucket.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    new_bucket.put("model.json", model)
+    new_bucket.put("model.tar.gz", gzip.compress(tar_of([("xgboost-model.json", model)])))
+    new_bucket.put("rows/one.csv", TEXT)
+    new_bucket.put("rows/two.csv", TEXT.splitlines(keepends=True)[0])
+    return new_bucket
 
 
 @pytest.fixture
@@ -92,10 +83,10 @@ def test_model_input_and_output_in_s3_give_the_bytes_of_this_machine(s3, model, 
         (tmp_path / "rows" / name).write_bytes(s3.get(f"rows/{name}"))
     (tmp_path / "model.json").write_bytes(model)
     run("explain", tmp_path / "model.json", tmp_path / "rows", "--output", tmp_path / "out")
-    done = run(
+    result = run(
         "explain", f"s3://{BUCKET}/model.json", f"s3://{BUCKET}/rows/", "--output", f"s3://{BUCKET}/out", "--json"
     )
-    document = json.loads(done.stdout)
+    document = json.loads(result.stdout)
     assert (document["rows"], document["output"]) == (251, f"s3://{BUCKET}/out")
     assert document["parts"] == [f"part-0000{number}.csv" for number in range(4)]
     for name in document["parts"]:
@@ -147,8 +138,8 @@ def test_an_object_that_was_replaced_while_it_was_read_is_refused(s3, tmp_path):
 
 
 @pytest.fixture
-def asked(ecr, bucket, tmp_path, monkeypatch):
-    """`asked(*options)`: the command of the page, whose image is in ECR; `door` stands before moto's SageMaker."""
+def explain_job(ecr, bucket, tmp_path, monkeypatch):
+    """`explain_job(*options)`: the page's command, whose image is in ECR; `door` stands before moto's SageMaker."""
     place = ecr.reference("xgbpatch/sagemaker-xgboost")
     AwsRegion(REGION).ensure_repository(ACCOUNT, place.repository, RepositoryOptions())
     services = depot_of_user(tmp_path)
@@ -159,66 +150,66 @@ def asked(ecr, bucket, tmp_path, monkeypatch):
         monkeypatch.setattr(transform, "_POLL_SECONDS", 0.01)
 
         def call(*options):
-            done = run(*ON_SAGEMAKER, "--json", *options)
-            return json.loads(done.stdout), done.stderr
+            result = run(*ON_SAGEMAKER, "--json", *options)
+            return json.loads(result.stdout), result.stderr
 
         call.door, call.image, call.sagemaker = door, image, boto3.client("sagemaker", REGION)
         yield call
 
 
-def test_a_job_is_made_waited_for_and_its_model_is_removed(asked, bucket):
-    told, said = asked("--no-wait")
-    job = asked.sagemaker.describe_transform_job(TransformJobName=told["job"])
-    made = asked.sagemaker.describe_model(ModelName=told["job"])
-    assert re.fullmatch(r"xgbpatch-explain-[0-9a-f]{16}", told["job"])
-    assert made["PrimaryContainer"]["Image"] == str(asked.image.pinned)
-    assert made["PrimaryContainer"]["Environment"] == {"XGBPATCH_SHAP_LAYOUT": "append"}
-    assert made["ExecutionRoleArn"] == ROLE
+def test_a_job_is_made_waited_for_and_its_model_is_removed(explain_job, bucket):
+    document, stderr = explain_job("--no-wait")
+    job = explain_job.sagemaker.describe_transform_job(TransformJobName=document["job"])
+    sagemaker_model = explain_job.sagemaker.describe_model(ModelName=document["job"])
+    assert re.fullmatch(r"xgbpatch-explain-[0-9a-f]{16}", document["job"])
+    assert sagemaker_model["PrimaryContainer"]["Image"] == str(explain_job.image.pinned)
+    assert sagemaker_model["PrimaryContainer"]["Environment"] == {"XGBPATCH_SHAP_LAYOUT": "append"}
+    assert sagemaker_model["ExecutionRoleArn"] == ROLE
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/rows/"}
     assert job["TransformInput"] == {
         "DataSource": {"S3DataSource": source}, "ContentType": "text/csv", "SplitType": "Line",
         "CompressionType": "None",
     }  # fmt: skip
     assert job["TransformResources"] == {"InstanceType": "ml.m5.xlarge", "InstanceCount": 4}
-    assert "2 of 4 have nothing to do" in said
+    assert "2 of 4 have nothing to do" in stderr
     for name in ("one.csv", "two.csv"):
         bucket.put(f"explained/{name}.out", "1,1\n")
-    asked.door.statuses += ["InProgress", "InProgress"]
-    again, said = asked()
-    assert again == {"output": f"s3://{BUCKET}/explained", "job": told["job"], "status": "Completed"}
-    assert "was started before: InProgress" in said
-    assert "2 of 2 files are explained" in said
-    assert asked.sagemaker.list_models()["Models"] == []
+    explain_job.door.statuses += ["InProgress", "InProgress"]
+    again, stderr = explain_job()
+    assert again == {"output": f"s3://{BUCKET}/explained", "job": document["job"], "status": "Completed"}
+    assert "was started before: InProgress" in stderr
+    assert "2 of 2 files are explained" in stderr
+    assert explain_job.sagemaker.list_models()["Models"] == []
 
 
-def test_a_job_that_fails_is_told_and_made_anew_by_the_same_command(asked, bucket):
-    asked.door.statuses.append("Failed")
+def test_a_job_that_fails_is_told_and_made_anew_by_the_same_command(explain_job, bucket):
+    explain_job.door.statuses.append("Failed")
     with pytest.raises(AwsError, match="has failed: the door says so") as caught:
-        asked()
+        explain_job()
     assert "CloudWatch" in caught.value.next_step
-    assert asked.sagemaker.list_models()["Models"] == []
+    assert explain_job.sagemaker.list_models()["Models"] == []
     bucket.put("explained/one.csv.out", "half")
     bucket.put("explained/two.csv.out", "1,1\n")
-    asked.door.statuses += ["Failed", None]
-    told, _ = asked()
-    assert told["job"].endswith("-2")
+    explain_job.door.statuses += ["Failed", None]
+    document, _ = explain_job()
+    assert document["job"].endswith("-2")
 
 
-def test_a_job_without_all_outputs_is_no_success(asked):
+def test_a_job_without_all_outputs_is_no_success(explain_job):
     with pytest.raises(AwsError, match=f'no output of "s3://{BUCKET}/rows/one.csv"'):
-        asked()
+        explain_job()
 
 
-def test_a_refused_job_leaves_no_model(asked):
-    asked.door.refused.add("CreateTransformJob")
+def test_a_refused_job_leaves_no_model(explain_job):
+    explain_job.door.refused.add("CreateTransformJob")
     with pytest.raises(AwsError, match="sagemaker:CreateTransformJob"):
-        asked("--no-wait")
-    assert asked.sagemaker.list_models()["Models"] == []
+        explain_job("--no-wait")
+    assert explain_job.sagemaker.list_models()["Models"] == []
 
 
-def test_an_interrupt_tells_how_to_stop_and_to_go_on(asked, bucket, monkeypatch):
-    asked.door.statuses += ["InProgress"] * 2
-    wanted = transform.Transform(asked.image, S3Location(BUCKET, "model.tar.gz"), S3Location(BUCKET, "rows/"),
+def test_an_interrupt_tells_how_to_stop_and_to_go_on(explain_job, bucket, monkeypatch):
+    explain_job.door.statuses += ["InProgress"] * 2
+    options = transform.Transform(explain_job.image, S3Location(BUCKET, "model.tar.gz"), S3Location(BUCKET, "rows/"),
                                  S3Location(BUCKET, "explained"), ROLE, "ml.m5.xlarge", 1)  # fmt: skip
 
     class Quiet:
@@ -231,7 +222,7 @@ def test_an_interrupt_tells_how_to_stop_and_to_go_on(asked, bucket, monkeypatch)
 
     jobs = TransformJobs(REGION)
     with pytest.raises(KeyboardInterrupt) as caught:
-        transform.run(transform.prepare(wanted, S3()), jobs, S3(), Quiet(), sleep=interrupted)
+        transform.run(transform.prepare(options, S3()), jobs, S3(), Quiet(), sleep=interrupted)
     assert "the same command waits for it again" in caught.value.__notes__[0]
     assert f"stop-transform-job --region {REGION} --transform-job-name xgbpatch-explain-" in caught.value.__notes__[1]
 
@@ -241,17 +232,17 @@ def test_an_interrupt_tells_how_to_stop_and_to_go_on(asked, bucket, monkeypatch)
     [("rows/h.csv", "a,b,c,d\n1,2,3,4\n", "begins with a header"), ("rows/p.parquet", b"PAR1....", "neither CSV nor"),
      ("rows/j.jsonl", "[1, 2, 3, 4]\n", "neither CSV nor"), ("rows/s.libsvm", "1 0:1 1:2\n", "several kinds")],
 )  # fmt: skip
-def test_what_a_job_would_read_otherwise_is_refused(asked, bucket, key, content, reason):
+def test_what_a_job_would_read_otherwise_is_refused(explain_job, bucket, key, content, reason):
     bucket.put(key, content)
     with pytest.raises(ConfigurationError, match=reason):
-        asked("--no-wait")
-    assert asked.sagemaker.list_models()["Models"] == []
+        explain_job("--no-wait")
+    assert explain_job.sagemaker.list_models()["Models"] == []
 
 
-def test_a_name_that_others_begin_with_and_a_full_output_are_refused(asked, bucket):
+def test_a_name_that_others_begin_with_and_a_full_output_are_refused(explain_job, bucket):
     bucket.put("rows/one.csv.bak", "1,2,3,4\n")
     with pytest.raises(ConfigurationError, match=r"would also read .*one\.csv\.bak"):
         run(*(f"{word}one.csv" if word.endswith("/rows/") else word for word in ON_SAGEMAKER))
     bucket.put("explained/other", "mine")
     with pytest.raises(ConfigurationError, match='is not empty: it holds "explained/other"'):
-        asked("--no-wait")
+        explain_job("--no-wait")

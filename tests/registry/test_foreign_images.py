@@ -84,7 +84,7 @@ def test_a_plan_says_that_a_person_must_look(image_repository, foreign):
 def test_a_rebuild_waits_for_that_person(image_repository, foreign):
     steps = rebuild.RebuildSteps(
         image_repository.services, lambda spec: image_repository.place, lambda plan, place: pytest.fail("made"),
-        lambda made: None, TODAY, accept_drift=True,
+        lambda reference: None, TODAY, accept_drift=True,
     )  # fmt: skip
     assert rebuild.rebuild(steps, image_repository.spec).outcome is rebuild.Outcome.FOREIGN
 

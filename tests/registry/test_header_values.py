@@ -122,12 +122,12 @@ DIGESTS = pytest.mark.parametrize("digest", ["sha256:1234", "latest", f"sha512:{
 
 
 @DIGESTS
-@pytest.mark.parametrize("read", ["head", "find"])
-def test_a_digest_that_is_none_is_an_error_that_names_the_host(digest, read):
+@pytest.mark.parametrize("method", ["head", "find"])
+def test_a_digest_that_is_none_is_an_error_that_names_the_host(digest, method):
     headers = {**HEAD, "Docker-Content-Digest": digest}
     with served(HEAD=Answer(headers), GET=Answer({**TYPE, "Docker-Content-Digest": digest}, CONTENT)) as server:
         with pytest.raises(RegistryError, match="Docker-Content-Digest") as caught:
-            getattr(anonymous(), read)(server.reference)
+            getattr(anonymous(), method)(server.reference)
         assert server.host in caught.value.message
 
 
@@ -267,12 +267,12 @@ def test_a_wheel_is_downloaded_whatever_its_announced_length_says(tmp_path, leng
         assert wheels.fetch(pin, tmp_path, Silent()).read_bytes() == b"a wheel"
 
 
-@pytest.mark.parametrize("read", ["head", "find"])
-def test_two_lengths_at_once_are_an_error_that_names_the_host(read):
+@pytest.mark.parametrize("method", ["head", "find"])
+def test_two_lengths_at_once_are_an_error_that_names_the_host(method):
     answer = Answer({**TYPE, "Content-Length": "12, 13"}, CONTENT)
     with served(HEAD=answer, GET=answer) as server:
         with pytest.raises(RegistryError) as caught:
-            getattr(anonymous(), read)(server.reference)
+            getattr(anonymous(), method)(server.reference)
         assert server.host in caught.value.message
 
 

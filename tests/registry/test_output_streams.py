@@ -38,11 +38,13 @@ COMMANDS = pytest.mark.parametrize(
 
 
 def ended(command: list[str], stdout: int) -> tuple[int, str]:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, *command], stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120, check=False
     )
-    lines = done.stderr.splitlines()
-    return done.returncode, "\n".join(line for line in lines if line != "cleaned" and not line.startswith("Source: "))
+    lines = completed.stderr.splitlines()
+    return completed.returncode, "\n".join(
+        line for line in lines if line != "cleaned" and not line.startswith("Source: ")
+    )
 
 
 @COMMANDS
@@ -67,9 +69,9 @@ def test_a_full_disk_below_stdout_is_a_sentence(command):
 def test_work_that_is_cut_short_cleans_up():
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", MANY_LINES], stdout=writer, stderr=subprocess.PIPE, check=False)
+    completed = subprocess.run([sys.executable, "-c", MANY_LINES], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
-    assert done.stderr == b"cleaned\n"
+    assert completed.stderr == b"cleaned\n"
 
 
 def test_a_reader_of_stderr_that_has_gone_keeps_the_exit_code():
@@ -77,6 +79,6 @@ def test_a_reader_of_stderr_that_has_gone_keeps_the_exit_code():
     os.close(reader)
     command = [sys.executable, "-m", "xgbpatch", "build", "--version", "9.9-9", "--region", "us-west-2"]
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, env=buffered, check=False)
+    completed = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, env=buffered, check=False)
     os.close(writer)
-    assert (done.returncode, done.stdout) == (2, b"")
+    assert (completed.returncode, completed.stdout) == (2, b"")

@@ -46,13 +46,13 @@ def test_looking_at_a_current_image_reads_its_own_layer_once_and_costs_a_handful
     image = image_repository.publish()
     own, *layers = reversed(load_image(image_repository.services.registry, image).layers)
     forget(image_repository)
-    for most, read in ((8, 1), (5, 0)):
+    for most, reads in ((8, 1), (5, 0)):
         lines = len(image_repository.loopback.log.read_text().splitlines())
         image_repository.plan()
-        seen = image_repository.loopback.log.read_text().splitlines()[lines:]
-        calls = [line for line in seen if '"GET /v2/' in line or '"HEAD /v2/' in line]
+        log_lines = image_repository.loopback.log.read_text().splitlines()[lines:]
+        calls = [line for line in log_lines if '"GET /v2/' in line or '"HEAD /v2/' in line]
         assert len(calls) <= most, calls
-        assert sum(own.digest in call for call in calls) == read
+        assert sum(own.digest in call for call in calls) == reads
         assert not any(layer.digest in call for call in calls for layer in layers)
 
 
@@ -183,8 +183,8 @@ def test_an_image_of_a_newer_xgbpatch_is_left_alone_with_a_warning(image_reposit
 def test_a_move_that_leaves_models_behind_is_a_warning(image_repository, published, warned):
     image_repository.publish(replace(image_repository.spec, version=published))
     warnings = image_repository.plan().warnings
-    told = "does not load binary models and pickles of xgboost 1.2.0 to 1.5.2"
-    assert ["convert-model" in warning and told in warning for warning in warnings] == [True] * warned
+    sentence = "does not load binary models and pickles of xgboost 1.2.0 to 1.5.2"
+    assert ["convert-model" in warning and sentence in warning for warning in warnings] == [True] * warned
 
 
 def test_an_image_of_an_xgbpatch_that_kept_less_is_to_be_rebuilt(image_repository):

@@ -40,9 +40,9 @@ def run(place):
     """
 
     def command(*arguments, repository=place.repository):
-        done = CliRunner().invoke(prune, [repository, "--keep", "1", "--json", *arguments], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return json.loads(done.stdout)["repositories"][0]
+        result = CliRunner().invoke(prune, [repository, "--keep", "1", "--json", *arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["repositories"][0]
 
     return command
 
@@ -149,12 +149,12 @@ def test_repository_by_its_dual_stack_name_is_the_same_one(services, place, run)
 
 def test_image_that_a_model_needs_since_the_repository_was_read_stays(services, place, run, monkeypatch):
     old, _ = patched(services, place), patched(services, place)
-    read = repository.list_repository
+    list_repository = repository.list_repository
 
     def slowly(*arguments):
-        found = read(*arguments)
+        items = list_repository(*arguments)
         model("late", old)
-        return found
+        return items
 
     monkeypatch.setattr(repository, "list_repository", slowly)
     assert verdicts(run("--apply"))[old.tag] == ("keep", f'used by model "late" in {REGION}')
@@ -183,11 +183,11 @@ def test_nothing_is_deleted_where_sagemaker_cannot_be_asked(ecr, services, place
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
     requests.post(f"{ecr.endpoint}/moto-api/reset-auth", data="0", timeout=120)
     try:
-        done = xgbpatch("prune", place.repository, "--keep", "1", "--apply")
+        completed = xgbpatch("prune", place.repository, "--keep", "1", "--apply")
     finally:
         requests.post(f"{ecr.endpoint}/moto-api/reset-auth", data="Infinity", timeout=120)
-    assert done.returncode == 6
-    assert 'Allow "sagemaker:ListModels"' in done.stderr
+    assert completed.returncode == 6
+    assert 'Allow "sagemaker:ListModels"' in completed.stderr
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     assert there(services, old)
 
@@ -207,7 +207,7 @@ def test_what_belongs_to_an_image_goes_and_stays_with_it(services, place, run):
         for image, text in ((old, b"[1]"), (new, b"[2]"))
     }
     run("--apply")
-    artifacts = {tag: place.with_digest(found.digest) for tag, found in attached.items()}
+    artifacts = {tag: place.with_digest(artifact.digest) for tag, artifact in attached.items()}
     assert (there(services, artifacts[old.tag]), there(services, artifacts[new.tag])) == (False, True)
     assert services.registry.head(place.with_tag(old.digest.replace(":", "-"))) is None
     assert services.registry.head(place.with_tag(new.digest.replace(":", "-"))) is not None
@@ -225,13 +225,13 @@ def test_plain_registry_is_pruned_too(services, plain, run):
 
 def test_table_says_what_and_why(services, place):
     patched(services, place), patched(services, place)
-    done = xgbpatch("prune", place.repository, "--keep", "1")
-    assert done.returncode == 0, done.stderr
-    assert "delete  sha256:" in done.stdout
-    assert "1 would be deleted" in done.stdout
-    assert "asking SageMaker" in done.stderr
+    completed = xgbpatch("prune", place.repository, "--keep", "1")
+    assert completed.returncode == 0, completed.stderr
+    assert "delete  sha256:" in completed.stdout
+    assert "1 would be deleted" in completed.stdout
+    assert "asking SageMaker" in completed.stderr
 
 
 def test_empty_repository_has_nothing_to_delete(place):
-    done = xgbpatch("prune", place.repository)
-    assert (done.returncode, done.stdout) == (0, f"{place.name}:\nholds nothing\nNothing to delete.\n")
+    completed = xgbpatch("prune", place.repository)
+    assert (completed.returncode, completed.stdout) == (0, f"{place.name}:\nholds nothing\nNothing to delete.\n")

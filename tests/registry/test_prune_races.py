@@ -106,7 +106,7 @@ def test_image_stays_when_what_belongs_to_it_cannot_be_deleted(services, somewhe
 
     class Refusing(Interrupted):
         def delete(self, items):
-            return {held.digest: "no" for held in items}
+            return {item.digest: "no" for item in items}
 
     outcomes = list(deleting(services, somewhere, lambda inner: Refusing(inner, 0, None)))
     assert {why for _, why in outcomes} == {"no", "something that belongs to it could not be deleted"}
@@ -114,11 +114,11 @@ def test_image_stays_when_what_belongs_to_it_cannot_be_deleted(services, somewhe
     assert standing(services, belonging) == [True, True, True]
 
 
-@pytest.mark.parametrize("done", range(1, 5))
-def test_run_that_was_cut_off_is_ended_by_the_next(services, somewhere, done):
+@pytest.mark.parametrize("steps", range(1, 5))
+def test_run_that_was_cut_off_is_ended_by_the_next(services, somewhere, steps):
     _, new, belonging = family(services, somewhere)
     first = deleting(services, somewhere)
-    for _ in range(done):
+    for _ in range(steps):
         next(first)
     first.close()
     assert {why for _, why in deleting(services, somewhere)} == {""}

@@ -177,11 +177,11 @@ PROD = replace(SPEC, aliases=("prod",))
 @pytest.fixture
 def rolled_back(repositories):
     """Digests by age, of images that differ in their packages alone; `prod` went to the second, and back."""
-    found = [repositories.put(tag_of(NEW, f"{number}" * 8), packages=(f"six==1.{number}",)) for number in (1, 2)]
-    for digest in found:
+    digests = [repositories.put(tag_of(NEW, f"{number}" * 8), packages=(f"six==1.{number}",)) for number in (1, 2)]
+    for digest in digests:
         forward(repositories, digest)
     aliases.rollback_alias(repositories.services, repositories.place, "prod")
-    return found
+    return digests
 
 
 def test_after_a_rollback_the_newest_is_what_the_alias_was_taken_away_from(repositories, rolled_back):

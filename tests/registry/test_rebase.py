@@ -31,12 +31,14 @@ def test_the_result_is_byte_for_byte_a_build_on_the_new_base(repositories, every
         base, place=replace(repositories.images, repository=f"{repositories.images.repository}2"), **everything
     )
     assert (rebased.reference.digest, rebased.reference.tag) == (built.digest, built.tag)
-    made = load_image(repositories.services.registry, rebased.reference)
-    assert made.environment["PATH"] == "/opt/xgbpatch/bin:/opt/python/bin:/usr/local/bin:/usr/bin:/bin"
-    assert made.environment["PYTHONPATH"] == "/opt/ml/code:/opt/xgbpatch/lib:/opt/xgbpatch/user"
-    assert made.environment["XGBPATCH_BASE"] == str(base)
-    assert (made.environment["LANG"], made.environment["LD_LIBRARY_PATH"]) == ("C.UTF-8", "/mine"), "the user's own"
-    assert (made.labels["month"], made.provenance.base_digest) == ("november", base.digest)
+    rebased_image = load_image(repositories.services.registry, rebased.reference)
+    assert rebased_image.environment["PATH"] == "/opt/xgbpatch/bin:/opt/python/bin:/usr/local/bin:/usr/bin:/bin"
+    assert rebased_image.environment["PYTHONPATH"] == "/opt/ml/code:/opt/xgbpatch/lib:/opt/xgbpatch/user"
+    assert rebased_image.environment["XGBPATCH_BASE"] == str(base)
+    assert (rebased_image.environment["LANG"], rebased_image.environment["LD_LIBRARY_PATH"]) == ("C.UTF-8", "/mine"), (
+        "the user's own"
+    )
+    assert (rebased_image.labels["month"], rebased_image.provenance.base_digest) == ("november", base.digest)
 
 
 def test_only_the_configuration_is_sent_and_the_bases_new_layers_are_mounted(repositories):
@@ -75,10 +77,10 @@ def test_a_digest_alone_is_one_of_the_old_bases_repository(repositories):
 def test_a_base_of_another_name_is_remembered_by_it(repositories):
     image = repositories.build(repositories.publish(OLD))
     mirrored = put(repositories.services, repositories.base.with_tag("mirrored"), NEW.image)
-    made = load_image(
+    origin = load_image(
         repositories.services.registry, repositories.rebase(image, to=mirrored.with_tag("mirrored")).reference
     ).provenance
-    assert made.base_name == str(repositories.base.with_tag("mirrored"))
+    assert origin.base_name == str(repositories.base.with_tag("mirrored"))
 
 
 def test_a_tag_that_holds_another_image_is_refused(repositories):
@@ -160,10 +162,10 @@ def test_the_old_base_is_not_read_where_its_label_tells_enough(repositories, loo
     repositories.services = replace(repositories.services, cache=tmp_path)
     before = len(loopback.log.read_text())
     repositories.rebase(image)
-    asked = loopback.log.read_text()[before:]
-    unread, read = (digest_of(one.image.layers[0].blob) for one in (OLD, NEW))
-    assert f"GET /v2/{repositories.base.repository}/blobs/{read}" in asked
-    assert f"GET /v2/{repositories.base.repository}/blobs/{unread}" not in asked
+    log = loopback.log.read_text()[before:]
+    old_layer, new_layer = (digest_of(one.image.layers[0].blob) for one in (OLD, NEW))
+    assert f"GET /v2/{repositories.base.repository}/blobs/{new_layer}" in log
+    assert f"GET /v2/{repositories.base.repository}/blobs/{old_layer}" not in log
 
 
 def test_a_change_that_no_hook_touches_is_none(repositories):

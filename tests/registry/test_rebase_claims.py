@@ -16,12 +16,12 @@ from xgbpatch.registry.client import load_image
 def test_an_image_whose_layers_were_compressed_anew_is_still_itself(repositories):
     """`docker push` may do that: other blobs of the same layers."""
     image = repositories.build(repositories.publish(OLD))
-    found = load_image(repositories.services.registry, image)
+    pushed = load_image(repositories.services.registry, image)
     own = plain_layer(repositories.services, image)
     again = repositories.forge(
         image, layers=[*(HandLayer(layer.plain, 9) for layer in OLD.image.layers), HandLayer(own.plain, 1)]
     )
-    assert load_image(repositories.services.registry, again).layers != found.layers
+    assert load_image(repositories.services.registry, again).layers != pushed.layers
     repositories.publish(NEW)
     assert (
         load_image(repositories.services.registry, repositories.rebase(again).reference).layers[-1]

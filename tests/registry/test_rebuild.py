@@ -35,9 +35,9 @@ def image_repository(tmp_path):
 def ended(session, seconds):
     """Whether no process of the session is left; multiprocessing's own tracker ends a moment after the last one."""
     deadline = time.monotonic() + seconds
-    while found := subprocess.run(["pgrep", "--session", str(session)], capture_output=True, check=False).stdout:
+    while ids := subprocess.run(["pgrep", "--session", str(session)], capture_output=True, check=False).stdout:
         if time.monotonic() > deadline:
-            print(found)
+            print(ids)
             return False
         time.sleep(0.1)
     return True
@@ -48,66 +48,68 @@ def outcomes(images):
 
 
 def test_only_what_is_behind_is_made_anew_and_in_the_order_of_the_file(image_repository):
-    done, images = image_repository.run("--no-test")
-    assert (done.returncode, outcomes(images)) == (0, dict.fromkeys(image_repository.names, "renewed")), done.stderr
+    completed, images = image_repository.run("--no-test")
+    assert (completed.returncode, outcomes(images)) == (0, dict.fromkeys(image_repository.names, "renewed")), (
+        completed.stderr
+    )
     image_repository.move("fraud", FIXED)
     before = image_repository.loopback.writes()
-    done, images = image_repository.run("--no-test")
-    assert (done.returncode, outcomes(images)) == (0, {"churn": "current", "fraud": "renewed", "risk": "current"})
+    completed, images = image_repository.run("--no-test")
+    assert (completed.returncode, outcomes(images)) == (0, {"churn": "current", "fraud": "renewed", "risk": "current"})
     assert list(images) == list(image_repository.names)
     assert image_repository.loopback.writes() > before
     image = load_image(image_repository.services.registry, ImageReference.parse(images["fraud"]["image"]))
     assert image.provenance.base_digest == images["fraud"]["base"].partition("@")[2]
     before = image_repository.loopback.writes()
-    done, images = image_repository.run("--no-test")
-    assert (done.returncode, set(outcomes(images).values())) == (0, {"current"})
+    completed, images = image_repository.run("--no-test")
+    assert (completed.returncode, set(outcomes(images).values())) == (0, {"current"})
     assert image_repository.loopback.writes() == before
 
 
 def test_one_failure_and_one_drift_do_not_stop_the_third(image_repository):
-    done, images = image_repository.run("--no-test")
-    assert done.returncode == 0, done.stderr
+    completed, images = image_repository.run("--no-test")
+    assert completed.returncode == 0, completed.stderr
     image_repository.lose("churn")
     image_repository.move("fraud", DRIFTED)
     image_repository.move("risk", FIXED)
-    done, images = image_repository.run("--no-test", "--jobs", "1")
+    completed, images = image_repository.run("--no-test", "--jobs", "1")
     assert outcomes(images) == {"churn": "failed", "fraud": "drifted", "risk": "renewed"}
-    assert done.returncode == images["churn"]["exit_code"] == 4
+    assert completed.returncode == images["churn"]["exit_code"] == 4
     assert "gone" in images["churn"]["error"]
     assert any("predict" in reason for reason in images["fraud"]["reasons"])
-    done, images = image_repository.run("--no-test", "--image", "fraud")
-    assert (done.returncode, outcomes(images)) == (20, {"fraud": "drifted"})
-    done, images = image_repository.run("--no-test", "--image", "fraud", "--accept-drift")
-    assert (done.returncode, outcomes(images)) == (0, {"fraud": "renewed"}), done.stderr
+    completed, images = image_repository.run("--no-test", "--image", "fraud")
+    assert (completed.returncode, outcomes(images)) == (20, {"fraud": "drifted"})
+    completed, images = image_repository.run("--no-test", "--image", "fraud", "--accept-drift")
+    assert (completed.returncode, outcomes(images)) == (0, {"fraud": "renewed"}), completed.stderr
 
 
 def test_what_failed_and_what_drifted_is_told_whole_on_stderr(image_repository):
     assert image_repository.run("--no-test")[0].returncode == 0
     image_repository.lose("churn")
     image_repository.move("fraud", DRIFTED)
-    told = image_repository.text("--no-test", "-q")
-    assert [line.split() for line in told.stdout.partition("\n\n")[0].splitlines()[1:]] == [
+    plain = image_repository.text("--no-test", "-q")
+    assert [line.split() for line in plain.stdout.partition("\n\n")[0].splitlines()[1:]] == [
         ["churn", "failed"], ["fraud", "drifted"], ["risk", "current"],
     ]  # fmt: skip
-    done, images = image_repository.run("--no-test", "-q")
-    assert done.stderr == "", "the document tells it"
-    assert told.stderr.startswith(f"churn: {images['churn']['error']}\n  {images['churn']['next_step']}\n")
-    assert (told.stdout + told.stderr).count(images["churn"]["error"]) == 1
-    assert f"\nrisk: {images['risk']['image']}\n" in told.stdout, "whole, to be copied"
-    assert all(f"fraud: {reason}\n" in told.stderr for reason in images["fraud"]["reasons"])
-    assert "  +def predict(model, more, model_format, dtest, input_content_type" in told.stderr
-    assert told.returncode == 4
+    completed, images = image_repository.run("--no-test", "-q")
+    assert completed.stderr == "", "the document tells it"
+    assert plain.stderr.startswith(f"churn: {images['churn']['error']}\n  {images['churn']['next_step']}\n")
+    assert (plain.stdout + plain.stderr).count(images["churn"]["error"]) == 1
+    assert f"\nrisk: {images['risk']['image']}\n" in plain.stdout, "whole, to be copied"
+    assert all(f"fraud: {reason}\n" in plain.stderr for reason in images["fraud"]["reasons"])
+    assert "  +def predict(model, more, model_format, dtest, input_content_type" in plain.stderr
+    assert plain.returncode == 4
 
 
 def test_build_of_several_images_prints_one_document(image_repository):
-    done = image_repository.text("--json", "-q", command="build")
-    assert done.returncode == 0, done.stderr
-    several = json.loads(done.stdout)["images"]
+    completed = image_repository.text("--json", "-q", command="build")
+    assert completed.returncode == 0, completed.stderr
+    several = json.loads(completed.stdout)["images"]
     assert [ImageReference.parse(image["image"]).repository.rpartition("/")[2] for image in several] == list(
         image_repository.names
     )
-    done = image_repository.text("--json", "-q", "--image", "fraud", command="build")
-    assert json.loads(done.stdout)["digest"] == several[1]["digest"]
+    completed = image_repository.text("--json", "-q", "--image", "fraud", command="build")
+    assert json.loads(completed.stdout)["digest"] == several[1]["digest"]
     (last_build,) = (image_repository.folder / "cache" / "xgbpatch" / "last-build").iterdir()
     assert cache.read(last_build, lambda document: document["images"]) == [], (
         "none is in the engine, where `push` would find it"
@@ -115,17 +117,17 @@ def test_build_of_several_images_prints_one_document(image_repository):
 
 
 def test_build_says_which_models_a_move_leaves_behind(image_repository):
-    for version, told in (("1.5-1", False), ("3.2-0", True), ("3.2-0", False)):
-        done = image_repository.text("--image", "fraud", "--version", version, command="build")
-        assert done.returncode == 0, done.stderr
-        assert ("does not load binary models" in done.stderr) is told
+    for version, warned in (("1.5-1", False), ("3.2-0", True), ("3.2-0", False)):
+        completed = image_repository.text("--image", "fraud", "--version", version, command="build")
+        assert completed.returncode == 0, completed.stderr
+        assert ("does not load binary models" in completed.stderr) is warned
 
 
 def test_build_that_fails_tells_what_stands_already(image_repository):
     image_repository.lose("fraud")
-    done = image_repository.text("--json", "-q", command="build")
-    assert done.returncode == 4
-    assert [image["up_to_date"] for image in json.loads(done.stdout)["images"]] == [False]
+    completed = image_repository.text("--json", "-q", command="build")
+    assert completed.returncode == 4
+    assert [image["up_to_date"] for image in json.loads(completed.stdout)["images"]] == [False]
     assert image_repository.loopback.tags("risk") == []
 
 
@@ -136,9 +138,9 @@ def test_build_whose_image_is_not_signed_tells_that_it_stands(image_repository, 
     cosign.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     options = ("--json",) if as_json else ()
-    done = image_repository.text("--image", "fraud", "--sign", *options, command="build")
-    assert done.returncode == 15, done.stderr
-    reference = ImageReference.parse(json.loads(done.stdout)["image"] if as_json else done.stdout.strip())
+    completed = image_repository.text("--image", "fraud", "--sign", *options, command="build")
+    assert completed.returncode == 15, completed.stderr
+    reference = ImageReference.parse(json.loads(completed.stdout)["image"] if as_json else completed.stdout.strip())
     assert image_repository.services.registry.head(reference.pinned) is not None
 
 
@@ -149,8 +151,8 @@ def test_image_that_is_not_signed_stands_and_is_the_one_that_is_told(image_repos
     cosign.write_text("#!/bin/sh\nexit 1\n")
     cosign.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    done, images = image_repository.run("--image", "fraud", "--no-test", "--sign")
-    assert (done.returncode, images["fraud"]["outcome"]) == (15, "failed"), done.stderr
+    completed, images = image_repository.run("--image", "fraud", "--no-test", "--sign")
+    assert (completed.returncode, images["fraud"]["outcome"]) == (15, "failed"), completed.stderr
     assert images["fraud"]["image"] != first["fraud"]["image"]
     image = load_image(image_repository.services.registry, ImageReference.parse(images["fraud"]["image"]))
     assert image.provenance.base_digest == images["fraud"]["base"].partition("@")[2]
@@ -158,14 +160,16 @@ def test_image_that_is_not_signed_stands_and_is_the_one_that_is_told(image_repos
 
 def test_without_an_engine_nothing_untested_is_put_where_a_test_was_asked_for(image_repository):
     before = image_repository.loopback.writes()
-    done, images = image_repository.run("--image", "fraud")
-    assert (done.returncode, outcomes(images)) == (3, {"fraud": "failed"})
+    completed, images = image_repository.run("--image", "fraud")
+    assert (completed.returncode, outcomes(images)) == (3, {"fraud": "failed"})
     assert image_repository.loopback.writes() == before
 
 
 def test_an_alias_stays_where_it_is_without_a_test(image_repository):
-    done, images = image_repository.run("--no-test", "--image", "fraud", "--alias", "prod")
-    assert (done.returncode, images["fraud"]["aliases"], images["fraud"]["tested"]) == (0, [], False), done.stderr
+    completed, images = image_repository.run("--no-test", "--image", "fraud", "--alias", "prod")
+    assert (completed.returncode, images["fraud"]["aliases"], images["fraud"]["tested"]) == (0, [], False), (
+        completed.stderr
+    )
     image = ImageReference.parse(images["fraud"]["image"])
     assert image_repository.loopback.tags("fraud") == sorted([image.tag, image.digest.replace(":", "-")]), (
         "it, and its SBOM's list"

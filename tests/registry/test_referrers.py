@@ -83,11 +83,11 @@ def test_a_list_that_another_client_overwrote_meanwhile_gets_the_artifact_again(
         overtakes = 1
 
         def put_manifest(self, reference, manifest):
-            found = super().put_manifest(reference, manifest)
+            descriptor = super().put_manifest(reference, manifest)
             if manifest.media_type == OCI_INDEX and self.overtakes:
                 self.overtakes -= 1
                 super().put_manifest(reference, theirs)
-            return found
+            return descriptor
 
     registry = Overtaken(lambda reference: None)
     ours = referrers.attach(registry, services.blobs_of(image), image, REPORT)

@@ -143,9 +143,9 @@ def test_long_retry_after_is_not_waited_for(client, pauses):
 
 def test_registry_that_is_not_there_is_tried_again_and_named(client, pauses):
     with scripted(FINE) as server:
-        gone = at(server)
+        reference = at(server)
     with pytest.raises(RegistryError, match="did not answer 4 times"):
-        client.manifest(gone)
+        client.manifest(reference)
     assert len(pauses) == 3
 
 

@@ -38,7 +38,7 @@ def steps(image_repository, examination):
         return make_in_registry(image_repository.services, plan, place, accept_drift=False)
 
     return RebuildSteps(
-        image_repository.services, lambda spec: image_repository.place, make, lambda made: None, TODAY,
+        image_repository.services, lambda spec: image_repository.place, make, lambda reference: None, TODAY,
         tester=Tester(examination, MOMENT),
     )  # fmt: skip
 

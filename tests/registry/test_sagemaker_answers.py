@@ -63,15 +63,15 @@ def test_model_that_was_deleted_since_it_was_listed_is_left_out(call_sagemaker):
 def test_model_of_a_package_runs_the_packages_image(call_sagemaker):
     package = {"InferenceSpecification": {"Containers": [{"Image": f"{ACCOUNT_IMAGE}:1", "ImageDigest": DIGEST}]}}
     answers = (_listed("Models", "a"), {"PrimaryContainer": {"ModelPackageName": ARN}}, package)
-    (found,) = call_sagemaker("models", *answers)
-    assert (_names(found.images), found.lost) == ([f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}:1@{DIGEST}"], ())
+    (model,) = call_sagemaker("models", *answers)
+    assert (_names(model.images), model.lost) == ([f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}:1@{DIGEST}"], ())
 
 
 def test_model_whose_package_was_deleted_stops_everything(call_sagemaker):
-    gone = Reply(400, b'{"__type": "ValidationException", "message": "ModelPackage arn does not exist."}')
+    refusal = Reply(400, b'{"__type": "ValidationException", "message": "ModelPackage arn does not exist."}')
     containers = [{"Image": f"{ACCOUNT_IMAGE}:1"}, {"ModelPackageName": ARN}]
     with pytest.raises(AwsError, match='which image the model "a"') as caught:
-        call_sagemaker("uses", _listed("Models", "a"), {"Containers": containers}, gone, _listed("Endpoints"), {})
+        call_sagemaker("uses", _listed("Models", "a"), {"Containers": containers}, refusal, _listed("Endpoints"), {})
     assert ARN in caught.value.next_step
 
 
@@ -83,18 +83,18 @@ def test_endpoint_tells_the_digest_that_it_runs(call_sagemaker):
         "PendingDeploymentSummary": {"ProductionVariants": pending},
     }  # fmt: skip
     config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "ModelName": "m"}]}
-    (found,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), described, config)
-    assert _names(found.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}", f"{ACCOUNT_IMAGE}:2"]
-    assert found.models == ("m",)
+    (endpoint,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), described, config)
+    assert _names(endpoint.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}", f"{ACCOUNT_IMAGE}:2"]
+    assert endpoint.models == ("m",)
 
 
 def test_endpoint_without_a_configurations_name_is_no_deleted_one(call_sagemaker):
     deployed = [{"SpecifiedImage": f"{ACCOUNT_IMAGE}:1", "ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}]
     described = {"ProductionVariants": [{"VariantName": "v", "DeployedImages": deployed}]}
     components = _listed("InferenceComponents")
-    (found,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), described, components)
-    assert (found.config, found.request) == ("", {})
-    assert _names(found.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}"]
+    (endpoint,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), described, components)
+    assert (endpoint.config, endpoint.request) == ("", {})
+    assert _names(endpoint.images) == [f"{ACCOUNT_IMAGE}:1", f"{ACCOUNT_IMAGE}@{DIGEST}"]
 
 
 def test_answer_that_lacks_what_it_must_have_is_not_taken_for_a_deleted_thing(call_sagemaker):
@@ -107,8 +107,8 @@ def test_endpoint_without_models_runs_inference_components(call_sagemaker):
     config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v"}]}
     component = {"Specification": {"Container": {"DeployedImage": {"ResolvedImage": f"{ACCOUNT_IMAGE}@{DIGEST}"}}}}
     answers = (described, config, _listed("InferenceComponents", "i"), component)
-    (found,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), *answers)
-    assert _names(found.images) == [f"{ACCOUNT_IMAGE}@{DIGEST}"]
+    (endpoint,) = call_sagemaker("endpoints", _listed("Endpoints", "e"), *answers)
+    assert _names(endpoint.images) == [f"{ACCOUNT_IMAGE}@{DIGEST}"]
 
 
 def test_jobs_in_progress_are_uses(call_sagemaker):

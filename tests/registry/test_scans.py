@@ -88,17 +88,17 @@ def test_image_with_its_bases_findings_passes(services, base, patched):
 def test_base_is_scanned_under_a_tag_of_its_own_beside_the_image(services, base, patched, layers):
     gate(services, base, patched, AT_ONCE)
     tag = BASE_TAG + base.digest.removeprefix("sha256:")[:12]
-    held = {image.tags: image.digest for image in EcrImages(patched).images()}
-    assert set(held) == {("1.0",), (tag,)}
+    digests = {image.tags: image.digest for image in EcrImages(patched).images()}
+    assert set(digests) == {("1.0",), (tag,)}
     twin = services.registry.manifest(patched.with_tag(tag))
     assert services.registry.config(patched, twin)["rootfs"]["diff_ids"] == [layers[0].diff_id]
-    assert EcrImages(patched).scan(held[(tag,)]) is not None
+    assert EcrImages(patched).scan(digests[(tag,)]) is not None
 
 
 def test_base_that_stands_there_already_is_not_put_again(services, base, patched):
     first = named_base(services, base, patched)
-    gone = replace(base, host="127.0.0.1:9")  # its own registry is not asked any more
-    assert named_base(services, gone, patched) == first
+    unreachable = replace(base, host="127.0.0.1:9")  # its own registry is not asked any more
+    assert named_base(services, unreachable, patched) == first
 
 
 def test_finding_that_the_patch_added_fails_and_is_named(ecr, services, base, patched):
@@ -169,7 +169,7 @@ def scripted_gate(aws, monkeypatch, tmp_path):
             try:
                 gate(Services(Remembered(), None, tmp_path, Lines()), IMAGE, IMAGE, patience)
             finally:
-                server.calls = [seen[2]["X-Amz-Target"].rpartition(".")[2] for seen in server.seen]
+                server.calls = [request[2]["X-Amz-Target"].rpartition(".")[2] for request in server.seen]
                 run.calls = server.calls
 
     return run
@@ -249,8 +249,8 @@ def test_finding_may_be_due_to_an_older_list_of_weaknesses(scripted_gate):
 
 
 def test_all_pages_and_both_kinds_of_findings_are_read(aws, monkeypatch):
-    held = [{"name": "zlib", "version": "1"}, {"name": "zlib-dev", "version": "2"}]
-    details = {"vulnerabilityId": "CVE-9", "vulnerablePackages": held}
+    packages = [{"name": "zlib", "version": "1"}, {"name": "zlib-dev", "version": "2"}]
+    details = {"vulnerabilityId": "CVE-9", "vulnerablePackages": packages}
     enhanced = {**answer(announced=3, status="ACTIVE"), "nextToken": "more"}
     enhanced["imageScanFindings"]["enhancedFindings"] = [{"severity": "LOW", "packageVulnerabilityDetails": details}]
     with scripted(Reply(200, json.dumps(enhanced).encode()), ok(A)) as server:

@@ -37,10 +37,10 @@ def test_blobs_are_mounted_within_a_registry(client, plain):
 
 
 def test_registry_is_the_same_one_under_another_spelling_of_its_name(client, plain):
-    (found,) = store(client, plain, SMALL)
+    (blob,) = store(client, plain, SMALL)
     here = plain.host.replace("127.0.0.1", "localhost")
     target = HttpBlobs(ImageReference.parse(f"{here}/c/d"), client.session)
-    assert target.mount(found.digest, ImageReference.parse(f"{here.upper()}/a/b"))
+    assert target.mount(blob.digest, ImageReference.parse(f"{here.upper()}/a/b"))
 
 
 def test_mount_that_the_registry_turns_into_an_upload_leaves_none(client, plain, tmp_path):
@@ -52,8 +52,8 @@ def test_mount_that_the_registry_turns_into_an_upload_leaves_none(client, plain,
 
 
 def test_blob_is_read_from_an_offset_also_where_the_server_knows_no_ranges(client, plain):
-    (found,) = store(client, plain, BIG)
-    assert content(client, plain, found, offset=MIB + 7) == BIG[MIB + 7 :]
+    (blob,) = store(client, plain, BIG)
+    assert content(client, plain, blob, offset=MIB + 7) == BIG[MIB + 7 :]
     with scripted(Reply(200, SMALL)) as server:
         assert content(client, server, descriptor(SMALL), offset=300) == SMALL[300:]
 
@@ -96,8 +96,8 @@ def test_reading_that_is_cut_behind_the_last_byte_is_complete(client):
 
 def test_end_that_the_registry_claims_too_early_is_found_by_the_digest(client, plain, other):
     descriptors = store(client, plain, BIG)
-    cut, ended = Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=9 * MIB), Fault("GET", BLOB, Wrong.REFUSED, status=416)
-    with faulty(plain.host, cut, ended) as proxy, pytest.raises(RegistryError, match="wrong bytes"):
+    cut, refused = Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=9 * MIB), Fault("GET", BLOB, Wrong.REFUSED, status=416)
+    with faulty(plain.host, cut, refused) as proxy, pytest.raises(RegistryError, match="wrong bytes"):
         copy.copy(blobs(client, proxy), blobs(client, other), descriptors, Silent())
     assert not blobs(client, other).has(descriptors[0].digest)
 
@@ -217,7 +217,7 @@ def test_registry_that_takes_its_time_to_finish_a_blob_is_waited_for(client, oth
         upload.send(piece)
         monkeypatch.setattr(transport, "_TIMEOUT_SECONDS", (1.0, 0.3))
         upload.finish(descriptor(piece).digest)
-        assert [seen.method for seen in proxy.seen] == ["POST", "PATCH", "PUT"]
+        assert [request.method for request in proxy.seen] == ["POST", "PATCH", "PUT"]
     assert pauses == []
 
 
@@ -252,11 +252,11 @@ def test_wrong_bytes_from_the_source_are_never_visible(client, plain, other, tmp
 
 
 def test_size_that_the_manifest_did_not_announce_is_refused(client, plain, other):
-    (found,) = store(client, plain, SMALL)
-    lie = Descriptor(found.digest, found.media_type, 10)
+    (blob,) = store(client, plain, SMALL)
+    lie = Descriptor(blob.digest, blob.media_type, 10)
     with pytest.raises(RegistryError, match="wrong bytes"):
         copy.copy(blobs(client, plain), blobs(client, other), [lie], Silent())
-    assert not blobs(client, other).has(found.digest)
+    assert not blobs(client, other).has(blob.digest)
 
 
 def test_layer_that_lies_elsewhere_is_refused(client, plain, other):

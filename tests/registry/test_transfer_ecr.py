@@ -84,10 +84,10 @@ def test_image_goes_to_ecr_in_parts_and_its_manifest_with_its_type(client, plain
 
 
 def test_manifest_without_a_tag_goes_to_ecr_under_its_digest(ecr, registry, target):
-    wanted = manifest(SMALL)
-    registry.put_manifest(PLACE.with_tag("").with_digest(wanted.digest), wanted)
+    small_manifest = manifest(SMALL)
+    registry.put_manifest(PLACE.with_tag("").with_digest(small_manifest.digest), small_manifest)
     (image,) = ecr.describe_images(repositoryName="a/b")["imageDetails"]
-    assert image["imageDigest"] == wanted.digest
+    assert image["imageDigest"] == small_manifest.digest
     assert "imageTags" not in image
 
 
@@ -133,11 +133,11 @@ def test_immutable_tag_that_is_taken_is_told_apart(ecr, door, registry):
 
 
 def test_layer_of_ecr_that_is_cut_goes_on_by_a_new_address(ecr, door, target, client, plain):
-    found = descriptor(BIG)
-    door.layers[found.digest] = BIG
+    layer = descriptor(BIG)
+    door.layers[layer.digest] = BIG
     door.cuts += [5 * MIB]
-    assert copy.copy(target, blobs(client, plain), [found], Silent()).received == len(BIG)
-    assert content(client, plain, found) == BIG
+    assert copy.copy(target, blobs(client, plain), [layer], Silent()).received == len(BIG)
+    assert content(client, plain, layer) == BIG
     assert door.downloads == [("1", ""), ("2", f"bytes={5 * MIB}-")]
 
 
@@ -148,12 +148,12 @@ def test_layer_that_ecr_does_not_give_is_an_error_that_keeps_the_address_secret(
 
 
 def test_mount_into_ecr_is_tried_within_one_registry_and_never_an_error(client, plain, pauses):
-    (found,) = store(client, plain, SMALL)
-    assert EcrBlobs(plain.reference("c/d"), None, client.session).mount(found.digest, plain.reference("a/b"))
+    (blob,) = store(client, plain, SMALL)
+    assert EcrBlobs(plain.reference("c/d"), None, client.session).mount(blob.digest, plain.reference("a/b"))
     with scripted(Reply(500)) as server:
         here = ImageReference.parse(f"{server.host}/a/b")
-        assert not EcrBlobs(here, None, client.session).mount(found.digest, here)
-    assert not EcrBlobs(PLACE, None, client.session).mount(found.digest, plain.reference("a/b"))
+        assert not EcrBlobs(here, None, client.session).mount(blob.digest, here)
+    assert not EcrBlobs(PLACE, None, client.session).mount(blob.digest, plain.reference("a/b"))
 
 
 def test_host_that_only_looks_like_ecr_is_spoken_to_by_http(aws, registry):

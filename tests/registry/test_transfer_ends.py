@@ -76,12 +76,12 @@ def image(client, place, *contents):
 def test_token_that_expires_between_two_pieces_is_replaced(client, plain, other):
     descriptors = store(client, plain, BIG)
     with scripted(Reply(200, b'{"token": "one"}'), Reply(200, b'{"token": "two"}')) as issuer:
-        asked = {"WWW-Authenticate": f'Bearer realm="http://{issuer.host}/token"'}
-        first = Fault("HEAD", BLOB, Wrong.REFUSED, status=401, headers=asked)
-        expired = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=401, headers=asked, skip=1)
+        challenge = {"WWW-Authenticate": f'Bearer realm="http://{issuer.host}/token"'}
+        first = Fault("HEAD", BLOB, Wrong.REFUSED, status=401, headers=challenge)
+        expired = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=401, headers=challenge, skip=1)
         with faulty(other.host, first, expired) as proxy:
             copy.copy(blobs(client, plain), blobs(client, proxy), descriptors, Silent())
-            tokens = [seen.authorization for seen in proxy.seen if seen.method == "PATCH"]
+            tokens = [request.authorization for request in proxy.seen if request.method == "PATCH"]
             assert tokens == ["Bearer one", "Bearer one", "Bearer two", "Bearer two"]
             assert proxy.sent() <= len(BIG) + 8 * MIB
     assert content(client, other, descriptors[0]) == BIG
@@ -90,12 +90,12 @@ def test_token_that_expires_between_two_pieces_is_replaced(client, plain, other)
 def test_token_that_expires_while_a_blob_is_read_is_replaced(client, plain, other):
     descriptors = store(client, plain, BIG)
     with scripted(Reply(200, b'{"token": "fresh"}')) as issuer:
-        asked = {"WWW-Authenticate": f'Bearer realm="http://{issuer.host}/token"'}
+        challenge = {"WWW-Authenticate": f'Bearer realm="http://{issuer.host}/token"'}
         cut = Fault("GET", BLOB, Wrong.CUT_ANSWERING, after=9 * MIB)
-        expired = Fault("GET", BLOB, Wrong.REFUSED, status=401, headers=asked)
+        expired = Fault("GET", BLOB, Wrong.REFUSED, status=401, headers=challenge)
         with faulty(plain.host, cut, expired) as proxy:
             copy.copy(blobs(client, proxy), blobs(client, other), descriptors, Silent())
-            assert [seen.authorization for seen in proxy.seen if seen.method == "GET"][-1] == "Bearer fresh"
+            assert [request.authorization for request in proxy.seen if request.method == "GET"][-1] == "Bearer fresh"
             assert proxy.received() < len(BIG) + MIB
 
 
@@ -107,7 +107,7 @@ def test_password_that_ecr_calls_expired_with_403_is_asked_for_again(plain, othe
     expired = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=403, skip=1)
     with faulty(other.host, first, expired) as proxy:
         copy.copy(blobs(registry, plain), blobs(registry, proxy), descriptors, Silent())
-        used = [seen.authorization for seen in proxy.seen if seen.method == "PATCH"]
+        used = [request.authorization for request in proxy.seen if request.method == "PATCH"]
         assert used[0] == used[1] != used[2] == used[3]
 
 
@@ -161,9 +161,9 @@ def test_store_without_tls_is_not_followed(client):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_interrupt_ends_a_copy_at_once_and_gives_its_upload_up(client, plain, other, number):
-    (found,) = store(client, plain, BIG)
+    (blob,) = store(client, plain, BIG)
     with faulty(other.host, Fault("PATCH", UPLOAD, Wrong.SILENT, skip=1)) as proxy:
-        child = subprocess.Popen(copying(plain, proxy, found), stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(copying(plain, proxy, blob), stderr=subprocess.DEVNULL)
         while proxy.count("PATCH") < 2:
             assert child.poll() is None
             time.sleep(0.02)
@@ -171,7 +171,7 @@ def test_interrupt_ends_a_copy_at_once_and_gives_its_upload_up(client, plain, ot
         child.send_signal(number)
         assert child.wait(120) in (-signal.SIGINT, 143)
         assert time.monotonic() - begun < 30, "a silent registry is waited for twice as long"
-    assert not blobs(client, other).has(found.digest)
+    assert not blobs(client, other).has(blob.digest)
     assert leftovers(Path(other.log).parent) == []
 
 

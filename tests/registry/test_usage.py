@@ -48,9 +48,9 @@ def passing(services, image):
 
 def run(*arguments):
     """In this process, which has loaded boto3."""
-    done = CliRunner().invoke(usage, ["--json", *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
+    result = CliRunner().invoke(usage, ["--json", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 def execute(command):
@@ -92,9 +92,9 @@ def test_command_of_a_model_makes_it_on_the_newest_image(services, place, base):
     (command,) = item["commands"]
     execute(command)
     name = f"fraud-{new.digest[7:15]}"
-    made = boto3.client("sagemaker", REGION).describe_model(ModelName=name)
-    assert made["PrimaryContainer"] == {"Image": str(new.pinned), "ModelDataUrl": "s3://bucket/model.tar.gz"}
-    assert (made["ExecutionRoleArn"], made["VpcConfig"]) == (ROLE, network)
+    sagemaker_model = boto3.client("sagemaker", REGION).describe_model(ModelName=name)
+    assert sagemaker_model["PrimaryContainer"] == {"Image": str(new.pinned), "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    assert (sagemaker_model["ExecutionRoleArn"], sagemaker_model["VpcConfig"]) == (ROLE, network)
 
 
 def test_commands_of_an_endpoint_move_it_to_the_newest_image(services, place, base):
@@ -114,10 +114,14 @@ def test_commands_of_an_endpoint_move_it_to_the_newest_image(services, place, ba
         execute(command)
     client = boto3.client("sagemaker", REGION)
     ending = new.digest[7:15]
-    (made,) = [one for one in client.list_endpoint_configs()["EndpointConfigs"] if ending in one["EndpointConfigName"]]
-    expected = f"--endpoint-name live --endpoint-config-name {made['EndpointConfigName']}"
+    (configuration,) = [
+        one for one in client.list_endpoint_configs()["EndpointConfigs"] if ending in one["EndpointConfigName"]
+    ]
+    expected = f"--endpoint-name live --endpoint-config-name {configuration['EndpointConfigName']}"
     assert item["commands"][2] == f"aws sagemaker update-endpoint --region {REGION} {expected}"
-    variants = client.describe_endpoint_config(EndpointConfigName=made["EndpointConfigName"])["ProductionVariants"]
+    variants = client.describe_endpoint_config(EndpointConfigName=configuration["EndpointConfigName"])[
+        "ProductionVariants"
+    ]
     assert [(one["ModelName"], one["InitialInstanceCount"]) for one in variants] == [
         (f"fraud-{ending}", 2), ("churn", 2),
     ]  # fmt: skip
@@ -318,9 +322,9 @@ def test_table_and_commands_are_for_people(services, place, base):
     stands = base(b"1")
     model("fraud", patched(services, place, **stands))
     passing(services, patched(services, place, **stands))
-    done = xgbpatch("usage", "--region", REGION)
-    assert done.returncode == 0, done.stderr
-    heading, row, blank, title, why, command = done.stdout.splitlines()
+    completed = xgbpatch("usage", "--region", REGION)
+    assert completed.returncode == 0, completed.stderr
+    heading, row, blank, title, why, command = completed.stdout.splitlines()
     assert heading.split() == ["KIND", "NAME", "REGION", "IMAGE"]
     assert row.startswith("model  fraud")
     assert (blank, title) == ("", f"# model fraud ({REGION})")
