@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from support.bases import RUN_ID
+from support.layers import tar_of
 from xgbpatch.engine.client import Engine
 from xgbpatch.progress import Silent
 from xgbpatch.provenance import BASE_DIGEST, BASE_NAME, FEATURES, FIXES, SPEC_DIGEST
@@ -63,8 +63,8 @@ def original(command: str, before: str) -> str:
 
 def claims(base_name: str, base_id: str, features: str = "", fixes: str = "") -> dict[str, str]:
     """The labels of an image that says it was patched from that base."""
-    made = {SPEC_DIGEST: "sha256:" + "0" * 64, BASE_NAME: base_name, BASE_DIGEST: base_id}
-    return made | {FEATURES: features, FIXES: fixes}
+    labels = {SPEC_DIGEST: "sha256:" + "0" * 64, BASE_NAME: base_name, BASE_DIGEST: base_id}
+    return labels | {FEATURES: features, FIXES: fixes}
 
 
 @contextmanager
@@ -87,12 +87,4 @@ def _context(base: str, breakage: Breakage) -> io.BytesIO:
     if breakage.run:
         lines.append(f"RUN {breakage.run}")
     files = {"Dockerfile": "\n".join(lines)} | {f"bin/{name}": text for name, text in breakage.commands.items()}
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, text in files.items():
-            content = text.encode()
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o755
-            archive.addfile(entry, io.BytesIO(content))
-    stream.seek(0)
-    return stream
+    return io.BytesIO(tar_of([(name, text.encode()) for name, text in files.items()]))

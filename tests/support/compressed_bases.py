@@ -47,17 +47,17 @@ def _stored(engine: Engine, base: str, version: str) -> Path:
     assert image is not None
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "test-bases"
     root.mkdir(parents=True, exist_ok=True)
-    kept = root / f"{version}-{image.id[7:19]}"
+    folder = root / f"{version}-{image.id[7:19]}"
     with locked_path(root):
-        if not kept.is_dir():
+        if not folder.is_dir():
             with TemporaryDirectory(dir=root) as scratch, registry(Path(scratch)) as filling:
                 _push(engine, image.id, filling.reference(f"{REPOSITORY}:{version}"))
-                (Path(scratch) / "blobs").rename(kept)
-        os.utime(kept)
+                (Path(scratch) / "blobs").rename(folder)
+        os.utime(folder)
         for other in root.iterdir():
             if other.stat().st_mtime < time.time() - _UNUSED_SECONDS:
                 shutil.rmtree(other)
-    return kept
+    return folder
 
 
 def _push(engine: Engine, image: str, name: ImageReference) -> None:

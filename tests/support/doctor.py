@@ -19,5 +19,5 @@ def run_doctor(variables, *arguments):
     )  # fmt: skip
 
 
-def findings_of(ended):
-    return {finding["name"]: finding for finding in json.loads(ended.stdout)}
+def findings_of(completed):
+    return {finding["name"]: finding for finding in json.loads(completed.stdout)}

@@ -62,29 +62,34 @@ class Block:
 
 def blocks(*languages: str) -> list[Block]:
     """Every fenced block of all pages in one of these languages; an example of the command reference is one too."""
-    found = []
+    all_blocks = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for match in _FENCE.finditer(text):
             if match[1] in languages:
-                found.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]))
+                all_blocks.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]))
         for match in _EXAMPLES.finditer(text) if EXAMPLE in languages else ():
             first = text.count("\n", 0, match.start(1)) + 1
             lines = enumerate(match[1].splitlines(keepends=True), first)
-            found.extend(Block(page, number, EXAMPLE, line.strip(" ")) for number, line in lines)
-    return found
+            all_blocks.extend(Block(page, number, EXAMPLE, line.strip(" ")) for number, line in lines)
+    return all_blocks
 
 
 @cache
 def runs() -> dict[str, dict[str, str]]:
-    """The table: page → words of a block, or "*" for those that no other words are of → test file or reason."""
+    """The table: page, or folder and slash → words of a block, or "*" for the other blocks → test file or reason."""
     table: dict[str, dict[str, str]] = loads(RUNS.read_text(encoding="utf-8"))
     return table
 
 
+def runs_of(page: str) -> dict[str, str]:
+    """The page's own table, or that of its folder."""
+    return runs().get(page, runs().get(page.rpartition("/")[0] + "/", {}))
+
+
 def verdicts(block: Block) -> list[str]:
     """What the table says of a block: one test file, or one reason why it is not run."""
-    table = runs().get(block.of, {})
+    table = runs_of(block.of)
     named = [verdict for words, verdict in table.items() if words != "*" and words in block.text]
     return sorted(set(named)) or [verdict for words, verdict in table.items() if words == "*"]
 
@@ -125,14 +130,14 @@ def commands(script: str) -> Iterator[list[str]]:
 
 
 def _without_comments(script: str) -> str:
-    kept, quote, comment = "", "", False
+    code, quote, comment = "", "", False
     for character in script:
-        comment = character != "\n" and (comment or (character == "#" and not quote and kept[-1:] in {"", " ", "\n"}))
+        comment = character != "\n" and (comment or (character == "#" and not quote and code[-1:] in {"", " ", "\n"}))
         if not comment:
-            kept += character
+            code += character
             if character in {quote, *(() if quote else "'\"")}:
                 quote = "" if quote else character
-    return kept
+    return code
 
 
 def _command(words: list[str]) -> Iterator[list[str]]:

@@ -84,9 +84,9 @@ def told(containers: Mapping[str, Container]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        ended = [f"{name} {end}" for name, container in containers.items() if (end := end_of(container))]
-        if ended:
-            raise AssertionError("\n".join([str(error), *ended])) from error
+        descriptions = [f"{name} {end}" for name, container in containers.items() if (end := end_of(container))]
+        if descriptions:
+            raise AssertionError("\n".join([str(error), *descriptions])) from error
         raise
 
 

@@ -45,13 +45,13 @@ def base_of(engine: Engine) -> Callable[[str], str]:
         return lambda version: TEST_BASE
     from xgbpatch.standin.build import build_standin, standin_reference
 
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
 
     def base(version: str) -> str:
-        if version not in found:
+        if version not in names:
             build_standin(engine, version, Silent())
-            found[version] = str(standin_reference(version))  # a sandbox gives the image other names for a while
-        return found[version]
+            names[version] = str(standin_reference(version))  # a sandbox gives the image other names for a while
+        return names[version]
 
     return base
 
@@ -86,14 +86,14 @@ def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
 @pytest.fixture(scope="session")
 def patched(builder: EngineBuilder, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., EngineBuildResult]]:
     """`patched(version, *features)`: the built image, made once a session and removed with it."""
-    made: dict[tuple[str, ...], EngineBuildResult] = {}
+    results: dict[tuple[str, ...], EngineBuildResult] = {}
 
     def image(version: str, *features: str) -> EngineBuildResult:
         key = (version, *features)
-        if key not in made:
-            made[key] = build_spec(builder, replace(spec_of(version), features=features))
-        return made[key]
+        if key not in results:
+            results[key] = build_spec(builder, replace(spec_of(version), features=features))
+        return results[key]
 
     yield image
-    for built in made.values():
+    for built in results.values():
         builder.engine.remove(built.reference)

@@ -85,15 +85,15 @@ class FaultyProxy(ThreadingHTTPServer):
         return None
 
     def count(self, method: str, path: str = "") -> int:
-        return sum(seen.method == method and re.search(path, seen.path) is not None for seen in self.seen)
+        return sum(request.method == method and re.search(path, request.path) is not None for request in self.seen)
 
     def sent(self) -> int:
         """Bytes of bodies that came from clients."""
-        return sum(seen.sent for seen in self.seen)
+        return sum(request.sent for request in self.seen)
 
     def received(self) -> int:
         """Bytes of bodies that went to clients."""
-        return sum(seen.received for seen in self.seen)
+        return sum(request.received for request in self.seen)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A connection that is cut is what this is for."""

@@ -79,9 +79,9 @@ def image_repository(loopback: LoopbackRegistry, tmp_path: Path) -> ImageReposit
     name = secrets.token_hex(4)
     base = loopback.reference(f"base-{name}:3.2-0")
     spec = Spec("3.2-0", "", "fraud", base_image=base, features=("shap",), repository=f"fraud-{name}")
-    made = ImageRepository(services_on(tmp_path / "cache"), spec, loopback)
-    made.move(OLD)
-    return made
+    repository = ImageRepository(services_on(tmp_path / "cache"), spec, loopback)
+    repository.move(OLD)
+    return repository
 
 
 @pytest.fixture(scope="module")

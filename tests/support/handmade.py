@@ -6,13 +6,13 @@ import gzip
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from support.layers import tar_of
 from xgbpatch.oci import manifest
 from xgbpatch.oci.manifest import Descriptor, Manifest
 from xgbpatch.progress import Silent
@@ -75,15 +75,9 @@ def sha256(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def tar(files: Mapping[str, bytes], executable: Sequence[str] = ()) -> HandLayer:
+def tar(files: Mapping[str, bytes]) -> HandLayer:
     """A layer with these files (path without the leading slash → content)."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, content in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o755 if name in executable else 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    return HandLayer(buffer.getvalue())
+    return HandLayer(tar_of(sorted(files.items())))
 
 
 def put(services: Services, reference: ImageReference, image: HandImage) -> ImageReference:
@@ -107,9 +101,9 @@ def forge(
     layers: Sequence[HandLayer] | None = None, added: Sequence[HandLayer] = (),
 ) -> ImageReference:  # fmt: skip
     """Put the image's tag on one with another configuration, and `layers` in the place of its own, or `added` ones."""
-    found = load_image(services.registry, image)
-    document = json.loads(json.dumps(found.config))
-    entries = list(found.manifest.document["layers"])
+    original = load_image(services.registry, image)
+    document = json.loads(json.dumps(original.config))
+    entries = list(original.manifest.document["layers"])
     if layers is not None:
         document["rootfs"]["diff_ids"], entries = [], []
     blobs = services.blobs_of(image)
@@ -118,8 +112,8 @@ def forge(
         entries.append(_entry(_blob(blobs, layer.blob, manifest.DOCKER_LAYER)))
     change(document)
     config = _entry(_blob(blobs, json.dumps(document).encode(), manifest.DOCKER_CONFIG))
-    content = {**found.manifest.document, "config": config, "layers": entries}
-    forged = Manifest(json.dumps(content).encode(), found.manifest.media_type)
+    content = {**original.manifest.document, "config": config, "layers": entries}
+    forged = Manifest(json.dumps(content).encode(), original.manifest.media_type)
     return services.registry.put_manifest(image.with_tag(image.tag), forged)
 
 

@@ -66,19 +66,18 @@ class HandBase:
                 f"{self.prefix}/lib/{program}/os.py": b"",
                 f"{self.prefix}/include/{program}/patchlevel.h": version,
             },
-            executable=[f"{self.prefix}/bin/{program}"],
         )
 
     def _container(self):
         site = f"{self.prefix}/lib/python{self.minor}/site-packages"
         script = f"#!/{self.prefix}/bin/python{self.minor}\n".encode()
         scripts = [f"{self.prefix}/bin/{name}" for name in ("serve", "train")]
-        found = dict.fromkeys(scripts, script)
-        found |= {f"{site}/{path}": text.encode() for path, text in {**stand_in_modules(), **self.modules}.items()}
+        files = dict.fromkeys(scripts, script)
+        files |= {f"{site}/{path}": text.encode() for path, text in {**stand_in_modules(), **self.modules}.items()}
         for name, version in self.distributions.items():
             metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-            found[f"{site}/{name}-{version}.dist-info/METADATA"] = metadata.encode()
-        return tar(found, executable=scripts)
+            files[f"{site}/{name}-{version}.dist-info/METADATA"] = metadata.encode()
+        return tar(files)
 
 
 @cache

@@ -48,8 +48,8 @@ class _Call(BaseHTTPRequestHandler):
         content = answer.content
         if name == "DescribeTransformJob" and answer.ok and self.server.statuses:
             status = self.server.statuses.pop(0)
-            told = {"TransformJobStatus": status, "FailureReason": "the door says so"} if status else {}
-            content = json.dumps({**answer.json(), **told}).encode()
+            fields = {"TransformJobStatus": status, "FailureReason": "the door says so"} if status else {}
+            content = json.dumps({**answer.json(), **fields}).encode()
         return self._reply(answer.status_code, content)
 
     def _reply(self, status: int, body: bytes) -> None:

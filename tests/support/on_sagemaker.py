@@ -86,11 +86,11 @@ with mock_aws():
         answers["endpoint"] = ask(rows)
     with sagemaker.multi_model_endpoint(model, explained) as ask:
         answers["multi-model"] = ask(rows)
-    asked, remains = list(calls), {"": left()}
+    operations, remains = list(calls), {"": left()}
     for failing[:] in (["CreateEndpointConfig"], ["CreateEndpoint"], ["DescribeEndpoint"], ["InvokeEndpoint"]):
         with suppress(RuntimeError), sagemaker.endpoint(model, explained) as ask:
             ask(rows)
             raise AssertionError(f"{failing} did not fail")
         remains[failing[0]] = left()
     print()
-    print(json.dumps({"calls": asked, "answers": answers, "left": remains}, default=str))
+    print(json.dumps({"calls": operations, "answers": answers, "left": remains}, default=str))

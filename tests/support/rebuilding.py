@@ -50,6 +50,6 @@ class ImageRepository:
         )  # fmt: skip
 
     def run(self, *more):
-        done = self.text("--json", *more)
-        found = {image["name"]: image for image in json.loads(done.stdout)["images"]} if done.stdout else {}
-        return done, found
+        completed = self.text("--json", *more)
+        images = {image["name"]: image for image in json.loads(completed.stdout)["images"]} if completed.stdout else {}
+        return completed, images

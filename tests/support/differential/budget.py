@@ -34,7 +34,7 @@ def hold(requests: SearchStrategy[Request], share: float, check: Callable[[Reque
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink),
     )
-    asked: dict[object, list[Request]] = {}
+    alike: dict[object, list[Request]] = {}
     count = 0
     failed: list[Request] = []
 
@@ -42,7 +42,7 @@ def hold(requests: SearchStrategy[Request], share: float, check: Callable[[Reque
     @given(request=requests)
     def property_(request: Request) -> None:
         nonlocal count
-        like = asked.setdefault((request.method, request.path, request.headers), [])
+        like = alike.setdefault((request.method, request.path, request.headers), [])
         if not failed and (count >= budget or request in like or len(like) > CASES // 500):
             return
         like.append(request)

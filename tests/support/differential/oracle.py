@@ -100,8 +100,8 @@ class Oracle(http.server.BaseHTTPRequestHandler):
         boosters = model if isinstance(model, list) else [model]
         if any(misread(booster, recorder.seen) for booster in boosters):
             return {"misread": True}
-        found = [explain(booster, recorder.seen) for booster in boosters]
-        values, margins = (np.mean(part, axis=0) for part in zip(*found))  # noqa: B905 (Python 3.7)
+        explanations = [explain(booster, recorder.seen) for booster in boosters]
+        values, margins = (np.mean(part, axis=0) for part in zip(*explanations))  # noqa: B905 (Python 3.7)
         return {"values": values.tolist(), "margins": margins.tolist()}
 
     def say(self, status, document):

@@ -49,7 +49,7 @@ def framed(request: Request) -> bytes:
 def read(connection: http.client.HTTPConnection) -> Answer:
     response = connection.getresponse()
     body = response.read()
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     for name, value in response.getheaders():
-        found[name.lower()] = f"{found[name.lower()]}\n{value}" if name.lower() in found else value
-    return Answer(response.status, found, body)
+        headers[name.lower()] = f"{headers[name.lower()]}\n{value}" if name.lower() in headers else value
+    return Answer(response.status, headers, body)

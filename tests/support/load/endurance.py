@@ -38,9 +38,9 @@ class Endurance:
     def __str__(self) -> str:
         record = self.record
         good = record.kinds["200"]
-        said = ", ".join(f"{count} {kind}" for kind, count in self.errors.items()) or "no error"
+        errors = ", ".join(f"{count} {kind}" for kind, count in self.errors.items()) or "no error"
         return (
-            f"{good} requests in {record.seconds:.0f} s ({good / record.seconds:.0f}/s), {said}; "
+            f"{good} requests in {record.seconds:.0f} s ({good / record.seconds:.0f}/s), {errors}; "
             f"p50 {record.percentile(0.5):.0f} ms, p99 {record.percentile(0.99):.0f} ms; "
             f"memory {self.before / 1e6:.0f} to {self.after / 1e6:.0f} MB ({self.growth / 1e6:+.0f})"
         )

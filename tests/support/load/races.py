@@ -52,8 +52,8 @@ def race(servers: Servers, part: str, model: str, clients: int, seconds: float) 
         over.set()
         for thread in threads:
             thread.join()
-        if found := ends.end_of(player.container):
-            races.ends.append(found)
+        if unexpected_end := ends.end_of(player.container):
+            races.ends.append(unexpected_end)
             player.stopped = True  # known now
     return races
 

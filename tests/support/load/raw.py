@@ -58,17 +58,17 @@ UNFINISHED = {"body-cut-off", "large-body-cut-off", "nothing-of-the-body", "chun
 def exchange(address: str, request: bytes, *, unfinished: bool) -> bytes:
     """What the server says until it closes, the clock in its Date left out."""
     host, _, port = address.partition(":")
-    said = b""
+    answer = b""
     with socket.create_connection((host, int(port)), timeout=SECONDS) as connection:
         try:
             connection.sendall(request)
             if unfinished:
                 connection.shutdown(socket.SHUT_WR)
             while part := connection.recv(1 << 16):
-                said += part
+                answer += part
         except (ConnectionResetError, BrokenPipeError):
-            said += RESET if not said else b""
-    return re.sub(rb"Date: [^\r]*", b"Date: now", said.removeprefix(CONTINUE))
+            answer += RESET if not answer else b""
+    return re.sub(rb"Date: [^\r]*", b"Date: now", answer.removeprefix(CONTINUE))
 
 
 def settled(addresses: Mapping[str, str], name: str) -> dict[str, bytes]:
@@ -78,11 +78,11 @@ def settled(addresses: Mapping[str, str], name: str) -> dict[str, bytes]:
     its last words are lost or not as it happens.
     """
     for _ in range(ATTEMPTS):
-        said = {
+        answers = {
             part: exchange(address, REQUESTS[name], unfinished=name in UNFINISHED)
             for part, address in addresses.items()
         }
-        cut = [text for text in said.values() if text in (b"", RESET)]
-        if not cut or (name in UNFINISHED and len(cut) == len(said)):
+        cut = [text for text in answers.values() if text in (b"", RESET)]
+        if not cut or (name in UNFINISHED and len(cut) == len(answers)):
             break
-    return said
+    return answers

@@ -28,8 +28,8 @@ class Endpoint:
         self.client = client
 
     def post(self, body, accept="text/csv", content_type="text/csv", **headers):
-        sent = dict({"Accept": accept}, **headers)
-        return self.client.post("/invocations", data=body, headers=sent, content_type=content_type)
+        all_headers = dict({"Accept": accept}, **headers)
+        return self.client.post("/invocations", data=body, headers=all_headers, content_type=content_type)
 
     def ping(self):
         return self.client.get("/ping")

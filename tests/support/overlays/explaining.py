@@ -39,9 +39,9 @@ class Served:
     def explain(self, x, options=None):
         """(prediction, Explanation) of rows `x`, or of a request's matrix."""
         matrix = request_data.RecordedDMatrix(x) if isinstance(x, np.ndarray) else x
-        with prediction.captured() as seen:
+        with prediction.captured() as predictions:
             predicted = self.predictor.predict(self.model, self.form, matrix, "text/csv")
-        return predicted, self.predictor.explain(seen[-1], options or ShapOptions())
+        return predicted, self.predictor.explain(predictions[-1], options or ShapOptions())
 
     def predict(self, x):
         """The prediction alone."""
@@ -50,12 +50,13 @@ class Served:
     def margins(self, x):
         """The boosters' mean margin, with the base's own options; `x` has the model's width."""
         matrix = request_data.RecordedDMatrix(x)
-        with prediction.captured() as seen:
+        with prediction.captured() as predictions:
             self.predictor.predict(self.model, self.form, matrix, "text/csv")
-        found = [
-            booster.predict(xgboost.DMatrix(x), output_margin=True, **options) for booster, options in seen[-1].calls
+        margins = [
+            booster.predict(xgboost.DMatrix(x), output_margin=True, **options)
+            for booster, options in predictions[-1].calls
         ]
-        return np.mean(found, axis=0)
+        return np.mean(margins, axis=0)
 
 
 def serve(folder, *names, **environment):

@@ -153,8 +153,8 @@ def _serve() -> Optional[Dict[str, Any]]:
 
 
 def _poll(pid: int) -> Optional[int]:
-    ended, status = os.waitpid(pid, os.WNOHANG)
-    if not ended:
+    process, status = os.waitpid(pid, os.WNOHANG)
+    if not process:
         return None
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 

@@ -26,5 +26,5 @@ def beside(model):
     """What was written beside the model, by name: a hidden file, or a folder where the base would load that."""
     hidden, visible = model / folder.FILE, model / folder.FOLDER
     assert not (hidden.exists() and visible.exists())
-    found = {path.name: path.read_bytes() for path in visible.glob("*")}
-    return dict(folder.entries(str(hidden)), **found)
+    contents = {path.name: path.read_bytes() for path in visible.glob("*")}
+    return dict(folder.entries(str(hidden)), **contents)

@@ -20,12 +20,12 @@ def traces_of(options: SandboxOptions) -> list[str]:
 
 def processes_naming(text: str) -> list[str]:
     """Command lines of live processes that contain `text`."""
-    found = []
+    lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if text in line:
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines

@@ -6,8 +6,8 @@ import sys
 
 def model(path):
     booster = loaded(path)
-    kept = {name: getattr(booster, name, None) for name in ("best_iteration", "best_ntree_limit")}
-    return {"trees": len(booster.get_dump()), "attributes": booster.attributes(), "kept": kept}
+    attributes = {name: getattr(booster, name, None) for name in ("best_iteration", "best_ntree_limit")}
+    return {"trees": len(booster.get_dump()), "attributes": booster.attributes(), "kept": attributes}
 
 
 def loaded(path):

@@ -69,8 +69,8 @@ def train_zoo(engine: Engine, image: str, folder: Path) -> Zoo:
     """Run serving_zoo.py inside `image`."""
     script = Path(__file__).with_name("serving_zoo.py")
     mounts = (Mount(folder, "/zoo"), Mount(script, "/serving_zoo.py", read_only=True))
-    done = engine.run(Run(image, ("python", "/serving_zoo.py", "/zoo"), mounts=mounts, network="none"))
-    assert done.exit_code == 0, done.stderr
+    result = engine.run(Run(image, ("python", "/serving_zoo.py", "/zoo"), mounts=mounts, network="none"))
+    assert result.exit_code == 0, result.stderr
     return Zoo(folder, json.loads((folder / "expected.json").read_text()))
 
 

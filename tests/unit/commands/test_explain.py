@@ -12,6 +12,7 @@ import signal
 import sys
 import tarfile
 import time
+from functools import partial
 
 import numpy as np
 import pyarrow
@@ -20,8 +21,8 @@ import xgboost
 from pyarrow import parquet
 
 from support import explaining_process
+from support.commands import in_process
 from support.explained import NAMES, abalone
-from xgbpatch import cli
 from xgbpatch.explanation import files, places
 from xgbpatch.report.explanations import Explanations, Hints
 
@@ -51,17 +52,7 @@ def run(booster, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files.ExplainOptions.__init__, "__defaults__", ((), False, False, False, 100))
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["xgbpatch", "explain", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+    return partial(in_process, capsys, "explain")
 
 
 def values(folder):

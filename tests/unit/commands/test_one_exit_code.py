@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-from xgbpatch import aws, cli
+from support.commands import in_process
+from xgbpatch import aws
 from xgbpatch.errors import ConfigurationError
 
 SPEC = ("--base-image", "registry.example.com/base:3.2-0")  # any region would do for it
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(capsys):
     """`run(*arguments)`: exit code, stdout and stderr."""
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["xgbpatch", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return call
+    return partial(in_process, capsys)
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import sys
 
 import click
 import pytest
 
+from support.commands import in_process
 from xgbpatch import cli
 from xgbpatch.commands import _options, ci, init
 from xgbpatch.commands._options import OutputFile, OutputFolder
@@ -41,10 +41,8 @@ def run(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["xgbpatch", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, capsys.readouterr().err
+        code, _, stderr = in_process(capsys, *arguments)
+        return code, stderr
 
     return call
 

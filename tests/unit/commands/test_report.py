@@ -6,12 +6,13 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
+from support.commands import in_process
 from support.explained import NAMES, explain
-from xgbpatch import cli
 from xgbpatch.errors import ConfigurationError, EngineError, ExtraMissingError, FileError
 
 HOSTILE = ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "datum.shap", "a.b[0]", "\u2028",
@@ -47,17 +48,7 @@ def run(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["xgbpatch", "report", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+    return partial(in_process, capsys, "report")
 
 
 def test_a_page_with_everything(run, tmp_path):

@@ -14,6 +14,13 @@ STUBBORN = (
 )
 
 
+def until(condition):
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def start(code, log):
     return state.start("child", [sys.executable, "-c", code], {}, log)
 
@@ -31,16 +38,14 @@ def test_process_under_a_reused_number_is_let_be(tmp_path):
 def test_process_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "_GRACE_SECONDS", 0.3)
     process = start(STUBBORN, tmp_path / "log")
-    while "ready" not in state.last_lines(tmp_path / "log"):
-        time.sleep(0.02)
+    until(lambda: "ready" in state.last_lines(tmp_path / "log"))
     state.stop([process])
     assert not state.running(process)
 
 
 def test_process_that_ended_by_itself_does_not_run(tmp_path):
     process = start("print('last words')", tmp_path / "log")
-    while state.running(process):
-        time.sleep(0.02)
+    until(lambda: not state.running(process))
     assert state.last_lines(tmp_path / "log") == "last words"
     state.stop([process])
 

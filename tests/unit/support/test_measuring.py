@@ -47,8 +47,24 @@ def test_bytes_are_counted_in_both_directions():
 
 
 @pytest.mark.parametrize("below", [False, True], ids=["itself", "a-child"])
-def test_memory_of_a_command_and_its_children(below):
-    hold = "import time; held = bytearray(120 << 20); held[::4096] = bytes(len(held[::4096])); time.sleep(0.3)"
+def test_memory_of_a_command_and_its_children(below, tmp_path, monkeypatch):
+    """The command ends when a look has come upon its memory."""
+    enough, look = tmp_path / "enough", measuring.Watch.look
+
+    def looks(watch, begin=False):
+        look(watch, begin)
+        if watch.memory > 120 * MIB:
+            enough.touch()
+
+    monkeypatch.setattr(measuring.Watch, "look", looks)
+    hold = f"""
+import os, time
+held = bytearray(120 << 20)
+held[::4096] = bytes(len(held[::4096]))
+end = time.monotonic() + 120
+while not os.path.exists({str(enough)!r}) and time.monotonic() < end:
+    time.sleep(0.02)
+"""
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])" if below else hold
     ours = bytearray(300 << 20)
     ours[::4096] = bytes(len(ours[::4096]))
