@@ -19,6 +19,7 @@ from xgbpatch.engine.types import Run
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
+from xgbpatch.util import locked_path
 
 
 class PatientEngine(Engine):
@@ -58,18 +59,21 @@ def base_of(engine: Engine) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def builder(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> EngineBuilder:
-    """A builder whose wheels are kept between runs, as a user's would be, and whose facts are those of this run: its
-    workers look at a base once."""
-    wheels = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch" / "wheels"
-    wheels.mkdir(parents=True, exist_ok=True)
+    """A builder whose wheels and packages are kept between runs, as a user's would be, and whose facts are those of
+    this run: its workers look at a base once. Their images say that they were made at the same moment, and so are the
+    same: the one that is built first is verified, the engine has the others in its cache."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xgbpatch"
     if "PYTEST_XDIST_WORKER" in os.environ:
         cache = tmp_path_factory.getbasetemp().parent / "cache"  # of all workers
         cache.mkdir(exist_ok=True)
     else:
         cache = tmp_path_factory.mktemp("cache")
-    with suppress(FileExistsError):
-        (cache / "wheels").symlink_to(wheels)
-    return EngineBuilder(engine, lambda reference: None, cache, Silent(), datetime.now(timezone.utc))
+    for name in ("packages", "wheels"):
+        (user / name).mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (cache / name).symlink_to(user / name)
+    moment = datetime.fromtimestamp((cache / "wheels").lstat().st_mtime, timezone.utc)
+    return EngineBuilder(engine, lambda reference: None, cache, Silent(), moment)
 
 
 @pytest.fixture(scope="session")
@@ -85,15 +89,27 @@ def spec_of(base_of: Callable[[str], str]) -> Callable[[str], Spec]:
 
 @pytest.fixture(scope="session")
 def patched(builder: EngineBuilder, spec_of: Callable[[str], Spec]) -> Iterator[Callable[..., EngineBuildResult]]:
-    """`patched(version, *features)`: the built image, made once a session and removed with it."""
+    """`patched(version, *features)`: the built image, made once a session and removed with it.
+
+    Workers take turns: the first verifies the image, and none removes it before another has named it.
+    """
     results: dict[tuple[str, ...], EngineBuildResult] = {}
+
+    @contextmanager
+    def turn(key: tuple[str, ...]) -> Iterator[None]:
+        lock = builder.cache / f"{'-'.join(key)}.lock"
+        lock.touch()
+        with locked_path(lock):
+            yield
 
     def image(version: str, *features: str) -> EngineBuildResult:
         key = (version, *features)
         if key not in results:
-            results[key] = build_spec(builder, replace(spec_of(version), features=features))
+            with turn(key):
+                results[key] = build_spec(builder, replace(spec_of(version), features=features))
         return results[key]
 
     yield image
-    for built in results.values():
-        builder.engine.remove(built.reference)
+    for key, result in results.items():
+        with turn(key):
+            builder.engine.remove(result.reference)

@@ -63,10 +63,10 @@ class EngineBuilder(Builder):
     def build(self, definition: ImageDefinition, name: ImageReference) -> EngineBuildResult:
         """The image under `name`, verified first: a name is never given to an image that differs from its base unasked.
 
-        An image that was built and verified here is not built again. Its labels are inherited by whatever is built on
-        it, so one that this machine does not know is compared with what the engine builds now. Raises `BuildError`,
-        also for another image under that name, `ContractError` and `EngineError`; however it ends, no container and no
-        unverified image is left.
+        An image that was built and verified here is not built again, and not verified again where the engine gives the
+        very same one anew. Its labels are inherited by whatever is built on it, so one that this machine does not know
+        is compared with what the engine builds now. Raises `BuildError`, also for another image under that name,
+        `ContractError` and `EngineError`; however it ends, no container and no unverified image is left.
         """
         existing = self.engine.image(name)
         origin = provenance.read(existing.labels) if existing else None
@@ -92,7 +92,6 @@ class EngineBuilder(Builder):
         if existing and existing.id != image.id:
             self.progress.line(f'"{name}" was "{existing.id}" until now')
         self.engine.tag(image.id, name)
-        verify.remember(self.cache, image)
         return EngineBuildResult(name, up_to_date=False, image=self.engine.require_image(name))
 
     def previous(self, spec: Spec, name: ImageReference) -> Provenance | None:
@@ -119,12 +118,15 @@ class EngineBuilder(Builder):
         with dockerfile.packed_context(dockerfile.of_definition(definition), definition.patch) as stream:
             platform = definition.spec.architecture.platform
             image = self.engine.build(stream, platform, self.progress, no_cache=self.no_cache)
+        if verify.has_passed(self.cache, image):
+            return image
         try:
             self.progress.line("Verifying that nothing of the base changed")
             verify.verify(self.engine, definition, base=base, image=image, folder=self.cache / "facts")
         except BaseException:
             self._discard(image)
             raise
+        verify.remember(self.cache, image)
         return image
 
     def _discard(self, image: LocalImage) -> None:
