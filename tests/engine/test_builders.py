@@ -34,10 +34,11 @@ SECTIONS = ("Entrypoint", "Cmd", "WorkingDir", "User", "ExposedPorts", "Volumes"
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory):
+def services(builder):
+    """Whose cache is that of all workers: test_remote_inspection reads layers of the same base."""
     keychain = Keychain()
     registry = EcrAwareRegistry(keychain)
-    return Services(registry, blob_store_for(registry, keychain), tmp_path_factory.mktemp("services"), Silent())
+    return Services(registry, blob_store_for(registry, keychain), builder.cache, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +126,10 @@ def test_building_again_sends_nothing_and_another_image_is_refused(services, spe
         RegistryBuilder(services).build(other, target.reference(str(definition.reference)))
 
 
-def test_pushing_the_engines_image_to_the_tag_of_the_others_is_up_to_date(
-    engine, services, builder, built, assembled, target
-):
+def test_pushing_the_engines_image_to_the_tag_of_the_others_is_up_to_date(engine, services, built, assembled, target):
     """Its layer has other times and so another digest; both were held to the same labels."""
     before = target.writes()
-    publisher = Publisher(engine, replace(services, cache=builder.cache))
+    publisher = Publisher(engine, services)
     pushed = publisher.push(PushRequest(built.image, assembled.reference.with_digest("")))
     assert (pushed.up_to_date, pushed.reference, target.writes()) == (True, assembled.reference, before)
     assert built.image.layers != load_image(services.registry, assembled.reference).diff_ids

@@ -5,70 +5,31 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from support import compressed_bases
 from support.bases import RUN_ID, chosen
+from support.handmade import services_on
+from support.registries import registry
 from xgbpatch.build import verify
-from xgbpatch.engine.client import Engine
+from xgbpatch.build.engine import EngineBuilder
+from xgbpatch.engine.client import Engine, afterwards
 from xgbpatch.engine.types import LocalImage, Run
 from xgbpatch.inspection import container, layers
-from xgbpatch.inspection import layers as inspection_layers
 from xgbpatch.inspection.container import run_python
 from xgbpatch.inspection.facts import Facts
 from xgbpatch.oci.filesystem import FileTree
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.layer_index import EntryKind
-from xgbpatch.oci.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, Manifest
 from xgbpatch.patch.compose import Patch, PatchFile
 from xgbpatch.progress import Silent
-from xgbpatch.reference import ImageReference
+from xgbpatch.registry import Services
+from xgbpatch.registry.client import Registry, load_image
 
 pytestmark = pytest.mark.parametrize("version", chosen(), scope="session")
-DOCKER_PLAIN_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-
-
-@dataclass(frozen=True)
-class Saved:
-    """An image as `docker save` writes it: its layers are plain tars, whose digests the configuration has."""
-
-    folder: Path
-    reference: ImageReference
-
-    @property
-    def listed(self) -> dict[str, Any]:
-        return dict(json.loads((self.folder / "manifest.json").read_text())[0])
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return dict(json.loads((self.folder / self.listed["Config"]).read_text()))
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """Digest → file, base first."""
-        paths = [self.folder / name for name in self.listed["Layers"]]
-        return dict(zip(self.config["rootfs"]["diff_ids"], paths, strict=True))
-
-    @property
-    def image(self) -> RemoteImage:
-        layers = [
-            {"digest": digest, "mediaType": DOCKER_PLAIN_LAYER, "size": path.stat().st_size}
-            for digest, path in self.files.items()
-        ]
-        config = {"digest": "sha256:" + "0" * 64, "mediaType": DOCKER_CONFIG, "size": 1}
-        manifest = Manifest(json.dumps({"config": config, "layers": layers}).encode(), DOCKER_MANIFEST)
-        return RemoteImage(self.reference.with_digest(manifest.digest), manifest, self.config)
-
-    @contextmanager
-    def opened(self, digest: str, offset: int = 0) -> Iterator[Iterator[bytes]]:
-        with self.files[digest].open("rb") as stream:
-            stream.seek(offset)
-            yield iter(lambda: stream.read(1 << 18), b"")
 
 
 CHANGED = r"""
@@ -98,22 +59,33 @@ def image(engine: Engine, base_of: Callable[[str], str], version: str) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def saved(image: LocalImage) -> Iterator[Saved]:
-    """A push would compress a gigabyte first, which takes minutes: these are the same layers."""
-    with TemporaryDirectory(prefix="xgbpatch-test-") as folder:
-        with subprocess.Popen(["docker", "save", image.id], stdout=subprocess.PIPE) as save:
-            subprocess.run(["tar", "-x", "-C", folder], stdin=save.stdout, check=True)
-        yield Saved(Path(folder), ImageReference("registry.example", "saved", "1"))
+def pushed(
+    engine: Engine,
+    image: LocalImage,
+    base_of: Callable[[str], str],
+    version: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RemoteImage]:
+    """In a registry that has the base's layers already, of which no push compresses a gigabyte."""
+    folder = tmp_path_factory.mktemp("registry")
+    compressed_bases.add_layers(engine, base_of(version), version, folder / "blobs", "layers")
+    with registry(folder) as started:
+        name = started.reference(f"layers:{version}")
+        engine.tag(image.id, name)
+        with afterwards(lambda: engine.remove(name)):
+            engine.push(name, None, Silent())
+        yield load_image(Registry(lambda reference: None), name)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def services(builder: EngineBuilder) -> Services:
+    """Whose cache is that of all workers: test_builders reads layers of the same base."""
+    return services_on(builder.cache)
 
 
 @pytest.fixture(scope="module")
-def from_layers(saved: Saved, cache: Path) -> Facts:
-    return layers.inspect(saved.image, saved, cache, Silent())
+def from_layers(pushed: RemoteImage, services: Services) -> Facts:
+    return layers.inspect(pushed, services.blobs_of(pushed.reference), services.cache, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +104,12 @@ def test_layers_tell_what_running_tells(field: str, from_layers: Facts, from_run
 
 
 def test_layers_tell_the_tree_that_a_container_has(
-    engine: Engine, image: LocalImage, saved: Saved, from_layers: Facts, cache: Path
+    engine: Engine, image: LocalImage, pushed: RemoteImage, from_layers: Facts, services: Services
 ):
     listing = engine.run(Run(image.id, ("-c", "find /t -printf '%p %y %m %l\\n'"), entrypoint=("/bin/sh",))).stdout
-    layers = [
-        inspection_layers.load_layer(saved, layer, cache / "layers", Silent()) for layer in reversed(saved.image.layers)
-    ]
-    assert sorted(_lines(FileTree(tuple(layers)), "/t")) == sorted(line.rstrip() for line in listing.splitlines())
+    blobs, folder = services.blobs_of(pushed.reference), services.cache / "layers"
+    tree = FileTree(tuple(layers.load_layer(blobs, layer, folder, Silent()) for layer in reversed(pushed.layers)))
+    assert sorted(_lines(tree, "/t")) == sorted(line.rstrip() for line in listing.splitlines())
 
 
 def _lines(tree: FileTree, path: str) -> Iterator[str]:
