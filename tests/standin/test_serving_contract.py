@@ -58,9 +58,15 @@ def application(process: BaseProcess, zoo: Zoo) -> Serve:
 
 
 @pytest.fixture(scope="module")
-def poisson(serve: Serve) -> Endpoint:
-    """A pickled model whose objective has no selectable output, behind a limit of 1 MiB."""
-    return serve("pickled-poisson", MAX_CONTENT_LENGTH="1048576", SAGEMAKER_INFERENCE_OUTPUT="predicted_score")
+def logistic(serve: Serve) -> Endpoint:
+    """One binary model, behind a limit of 1 MiB."""
+    return serve("logistic", MAX_CONTENT_LENGTH="1048576")
+
+
+@pytest.fixture(scope="module")
+def poisson(application: Serve) -> Endpoint:
+    """A pickled model whose objective has no selectable output."""
+    return application("pickled-poisson", SAGEMAKER_INFERENCE_OUTPUT="predicted_score")
 
 
 def lines(scores: list[float]) -> str:
@@ -95,9 +101,9 @@ def one_based(version: str) -> str:
         pytest.param("recordio-protobuf", RECORDIO, "rows", id="recordio-short-name"),
     ],
 )
-def test_input_is_read_as_its_type(serve, zoo, version, content_type, body, matrix):
+def test_input_is_read_as_its_type(logistic, zoo, version, content_type, body, matrix):
     headers = {"content_type": content_type} if content_type else {}
-    answer = serve("logistic").invoke(body, **headers)
+    answer = logistic.invoke(body, **headers)
     expected = zoo.scores("logistic", one_based(version) if matrix == "one-based" else matrix)
     assert (answer.status_code, answer.text) == (200, lines(expected))
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
@@ -157,8 +163,8 @@ def test_input_is_read_as_its_type(serve, zoo, version, content_type, body, matr
         ),
     ],
 )
-def test_refused_input_has_its_status(serve, content_type, body, status, text):
-    answer = serve("logistic").invoke(body, content_type=content_type)
+def test_refused_input_has_its_status(logistic, content_type, body, status, text):
+    answer = logistic.invoke(body, content_type=content_type)
     assert answer.status_code == status
     assert text in answer.text if text else answer.content == b""
 
@@ -203,50 +209,52 @@ def test_selection_of_an_unsupported_objective_is_500_after_the_prediction(poiss
     assert (answer.status_code, answer.text) == (500, expected)
 
 
-def test_a_body_over_the_limit_is_413(poisson):
-    assert poisson.settled("1" * 1048577, content_type="text/csv") == 413
-    assert poisson.request("GET", "/execution-parameters").json()["MaxPayloadInMB"] == 1
+def test_a_body_over_the_limit_is_413(logistic):
+    assert logistic.settled("1" * 1048577, content_type="text/csv") == 413
 
 
 @pytest.mark.parametrize("accept", ["text/csv", "TEXT/CSV", "text/csv;x=1", "*/*", ""])
-def test_csv_is_a_row_a_record(serve, zoo, accept):
+def test_csv_is_a_row_a_record(logistic, zoo, accept):
     headers = {"accept": accept} if accept else {}
-    answer = serve("logistic").invoke(CSV, content_type="text/csv", **headers)
+    answer = logistic.invoke(CSV, content_type="text/csv", **headers)
     assert (answer.status_code, answer.text) == (200, lines(zoo.scores("logistic", "rows")))
 
 
-def test_json_is_a_list_of_scores(serve, zoo):
-    answer = serve("logistic").invoke(CSV, content_type="text/csv", accept="application/json; a=b")
+def test_json_is_a_list_of_scores(logistic, zoo):
+    answer = logistic.invoke(CSV, content_type="text/csv", accept="application/json; a=b")
     expected = {"predictions": [{"score": score} for score in zoo.scores("logistic", "rows")]}
     assert (answer.status_code, answer.text) == (200, json.dumps(expected))
     assert answer.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "text/csv, application/json", "application/*"])
-def test_other_accepts_are_406_after_the_prediction(serve, accept):
-    answer = serve("logistic").invoke(CSV, content_type="text/csv", accept=accept)
+def test_other_accepts_are_406_after_the_prediction(logistic, accept):
+    answer = logistic.invoke(CSV, content_type="text/csv", accept=accept)
     expected = f"Accept type {accept} is not supported. Please use supported accept types: {KNOWN_ACCEPTS}."
     assert (answer.status_code, answer.text) == (406, expected)
-    assert serve("logistic").invoke("1,2,3,4,5", content_type="text/csv", accept=accept).status_code == 400
+    assert logistic.invoke("1,2,3,4,5", content_type="text/csv", accept=accept).status_code == 400
 
 
 @pytest.mark.parametrize("accept", ["application/jsonlines", "application/x-recordio-protobuf"])
-def test_accepts_without_an_encoder_are_500(serve, accept):
-    answer = serve("logistic").invoke(CSV, content_type="text/csv", accept=accept)
+def test_accepts_without_an_encoder_are_500(logistic, accept):
+    answer = logistic.invoke(CSV, content_type="text/csv", accept=accept)
     assert (answer.status_code, "Internal Server Error" in answer.text) == (500, True)
 
 
-def test_routes(serve):
-    endpoint = serve("logistic")
-    ping = endpoint.request("GET", "/ping")
-    parameters = endpoint.request("GET", "/execution-parameters").json()
+def test_routes(logistic):
+    ping = logistic.request("GET", "/ping")
     assert (ping.status_code, ping.content) == (200, b"")
     assert "nginx" in ping.headers["Server"]
-    assert parameters.pop("MaxConcurrentTransforms") >= 1
-    assert parameters == {"BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
-    assert endpoint.request("GET", "/invocations").status_code == 405
-    assert endpoint.request("GET", "/models").text == "{}"
-    assert endpoint.request("GET", "/elsewhere").status_code == 404
+    assert logistic.request("GET", "/invocations").status_code == 405
+    assert logistic.request("GET", "/models").text == "{}"
+    assert logistic.request("GET", "/elsewhere").status_code == 404
+
+
+def test_execution_parameters_have_the_limit_which_is_6_mb_by_default(logistic, application):
+    for endpoint, megabytes in ((logistic, 1), (application("ensemble"), 6)):
+        parameters = endpoint.request("GET", "/execution-parameters").json()
+        assert parameters.pop("MaxConcurrentTransforms") >= 1
+        assert parameters == {"BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": megabytes}
 
 
 def softprob_selection(scores: list[float]) -> dict[str, object]:
