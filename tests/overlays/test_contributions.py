@@ -241,10 +241,10 @@ def test_more_values_than_memory_are_refused_with_the_number_that_fits(tmp_path,
 
 def test_interactions_too_dear_to_be_timed_are_bounded_by_the_values(tmp_path, monkeypatch):
     served = explaining.serve(tmp_path, "thousand-features")
-    asked = shap_values.PredictCall(served.model, {})
+    call = shap_values.PredictCall(served.model, {})
     monkeypatch.setattr(values, "DEAR", 1e-6)
     monkeypatch.setattr(shap_values, "interactions", lambda *_: pytest.fail("they were timed"))
-    assert values.booster_cost(asked, INTERACTIONS).row > values.DEAR * 1000
+    assert values.booster_cost(call, INTERACTIONS).row > values.DEAR * 1000
     assert booster.width(served.model) == 1000
 
 

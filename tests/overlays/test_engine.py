@@ -64,9 +64,9 @@ def test_requests_at_the_thresholds_keep_the_bases_bytes(server, monkeypatch, na
     body = zoo.csv(np.random.RandomState(1).permutation(rows))
     ours = server(name, **ENGINE)
     calls = counted(monkeypatch)
-    answered = ours.post(body).data
+    answer = ours.post(body).data
     assert calls
-    assert answered == server(name).post(body).data
+    assert answer == server(name).post(body).data
 
 
 @pytest.mark.parametrize("name", sorted(BOOSTER_ONLY))
@@ -79,12 +79,12 @@ def test_other_models_stay_with_the_booster(server, name):
     assert BOOSTER_ONLY[name] in endpoint.ping().headers["X-Xgbpatch-Engine"]
 
 
-@pytest.mark.parametrize("wanted", ["auto", "daal4py"])
-def test_ping_names_the_engine_and_its_proof(server, wanted):
-    header = server("binary", **dict(FEATURES, XGBPATCH_ENGINE=wanted)).ping().headers["X-Xgbpatch-Engine"]
+@pytest.mark.parametrize("engine_name", ["auto", "daal4py"])
+def test_ping_names_the_engine_and_its_proof(server, engine_name):
+    header = server("binary", **dict(FEATURES, XGBPATCH_ENGINE=engine_name)).ping().headers["X-Xgbpatch-Engine"]
     assert header.startswith("daal4py; converted in ")
     assert "proved equal on" in header
-    assert ("faster from" in header) == (wanted == "auto")
+    assert ("faster from" in header) == (engine_name == "auto")
 
 
 def test_engine_named_booster_is_shown_and_converts_nothing(server, monkeypatch):
@@ -253,8 +253,8 @@ def test_the_booster_is_left_as_it_was(server):
 
 def test_importing_daal4py_leaves_the_root_logger_alone():
     program = "import logging; from xgbpatch_overlays.onedal import engine; engine.load(); print(logging.root.handlers)"
-    done = forks.run(program)
-    assert done.stdout.strip() == "[]", done.stderr
+    completed = forks.run(program)
+    assert completed.stdout.strip() == "[]", completed.stderr
 
 
 def test_a_model_is_forgotten_when_it_is_unloaded(server):

@@ -51,16 +51,16 @@ async def asked(app, scope, body):
     """(status, headers, body) by ASGI."""
     parts = [{"type": "http.request", "body": body[:7], "more_body": True}]
     parts.append({"type": "http.request", "body": body[7:], "more_body": False})
-    sent = []
+    messages = []
 
     async def receive():
         return parts.pop(0)
 
     async def send(message):
-        sent.append(message)
+        messages.append(message)
 
     await app.asgi(scope, receive, send)
-    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+    return messages[0]["status"], dict(messages[0]["headers"]), messages[1]["body"]
 
 
 def ask(app, scope, body=b""):
@@ -99,14 +99,14 @@ SCENES += [(("regression",), {"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "applicati
 @pytest.mark.parametrize(("models", "environment"), SCENES, ids=str)
 def test_every_request_is_answered_as_the_base_does(server, models, environment):
     app, way = started(server, *models, **environment)
-    taken = 0
+    count = 0
     for content_type, text in SHORT + OTHER:
         for accept in ACCEPTS:
             scope = scope_of(content_type=content_type, accept=accept)
             body = text.encode("latin-1")
             same_as_the_base(app, scope, body)
-            taken += way.answer(scope["headers"], body) is not None
-    assert taken >= 3 * len(SHORT), "the short way is hardly taken"
+            count += way.answer(scope["headers"], body) is not None
+    assert count >= 3 * len(SHORT), "the short way is hardly taken"
 
 
 def test_a_body_of_megabytes_is_answered_as_the_base_does(server):
@@ -170,7 +170,7 @@ def test_explained_requests_are_answered_as_the_base_does(server, monkeypatch, m
     if fixed:
         monkeypatch.setattr(serve, "encoders", encoders._Encoders(serve.encoders))
     app, way = started(server, *models, **environment)
-    taken, refused = set(), 0
+    cases, refused = set(), 0
     accepts = (None, "text/csv", "application/json", "application/jsonlines", "text/csv;shap=on;top_k=1", "text/plain")
     for attributes in ATTRIBUTES:
         for accept in accepts:
@@ -184,12 +184,12 @@ def test_explained_requests_are_answered_as_the_base_does(server, monkeypatch, m
                 assert ours == theirs, (scope, text[:80])
                 proved(app)
                 if way_takes and way_takes[0] == 200:
-                    taken.add((attributes, accept))
+                    cases.add((attributes, accept))
                 refused += bool(way_takes and way_takes[0] == 413)
     for accept in (None, "text/csv", "application/json", "application/jsonlines")[: 4 if fixed else 3]:
         for attributes in (None, "shap=on", "shap=on;interactions=on", "shap=off", "trace=1"):
-            assert (attributes, accept) in taken or refused, (attributes, accept)
-    assert ("shap=on;approximate=on", "text/csv") not in taken
+            assert (attributes, accept) in cases or refused, (attributes, accept)
+    assert ("shap=on;approximate=on", "text/csv") not in cases
     assert bool(refused) == ("XGBPATCH_SHAP_MEGABYTES" in environment)
 
 
@@ -197,7 +197,7 @@ def test_values_that_differ_are_not_taken(server, monkeypatch):
     from xgbpatch_overlays.fast import explained
 
     exact = explained.Explained.behind
-    monkeypatch.setattr(explained.Explained, "behind", lambda *given: exact(*given) + b" ")
+    monkeypatch.setattr(explained.Explained, "behind", lambda *arguments: exact(*arguments) + b" ")
     _, way = started(server, "regression", **ON_REQUEST)
     headers = scope_of(content_type="text/csv", **{CUSTOM: "shap=on"})["headers"]
     assert way.unproved(headers) == (None, "shap=on")
@@ -217,7 +217,9 @@ def test_kinds_that_are_proved_have_an_end(server):
 
 def test_predictions_that_differ_in_one_bit_are_not_taken(server, monkeypatch):
     exact = short.ProvedModel.predictions
-    monkeypatch.setattr(short.ProvedModel, "predictions", lambda *given: np.nextafter(exact(*given), np.float32(9)))
+    monkeypatch.setattr(
+        short.ProvedModel, "predictions", lambda *arguments: np.nextafter(exact(*arguments), np.float32(9))
+    )
     with pytest.raises(Unsuitable, match="not the base's"):
         started(server, "binary")
 
@@ -229,10 +231,10 @@ def test_ping_is_answered_while_a_request_is_computed(server, monkeypatch, short
     goes_on, runs = threading.Event(), threading.Event()
 
     def slowly(call):
-        def slow(*given):
+        def slow(*arguments):
             runs.set()
             assert goes_on.wait(120)
-            return call(*given)
+            return call(*arguments)
 
         return slow
 
@@ -252,7 +254,7 @@ def test_ping_is_answered_while_a_request_is_computed(server, monkeypatch, short
         goes_on.set()
         return ping[0], (await long)[0]
 
-    assert asyncio.new_event_loop().run_until_complete(both()) == (200, 200)
+    assert asyncio.new_event_loop().run_until_complete(asyncio.wait_for(both(), 300)) == (200, 200)
 
 
 def test_the_command_of_the_base_gets_another_worker_and_application(monkeypatch):
@@ -366,8 +368,8 @@ def test_requests_one_after_the_other_on_one_connection(server, monkeypatch, tmp
         monkeypatch.setitem(config, "MAX_CONTENT_LENGTH", limit)
         started(server, "regression", **ON_REQUEST)
         connection = socket.create_connection(("127.0.0.1", port), 120)
-        sent = [on_wire(each, body.encode(), bool(body) and at % 2 > 0) for at, (each, body) in enumerate(requests)]
-        connection.sendall(b"".join(sent))  # pipelined
+        wire = [on_wire(each, body.encode(), bool(body) and at % 2 > 0) for at, (each, body) in enumerate(requests)]
+        connection.sendall(b"".join(wire))  # pipelined
         stream = connection.makefile("rb")
         for scope, body in requests:
             status, headers, answer = read(stream, scope["method"] == "HEAD")
@@ -384,9 +386,9 @@ def test_requests_one_after_the_other_on_one_connection(server, monkeypatch, tmp
 def test_a_client_that_stops_is_hung_up_on_and_a_request_that_takes_too_long_is_504(tmp_path):
     with served(tmp_path / "lean", HANGS, timeout=3) as (process, port):
         begun = b"POST /invocations HTTP/1.1\r\nContent-Length: 9\r\n"
-        for sent in (b"", begun, begun + b"\r\n1,"):
+        for beginning in (b"", begun, begun + b"\r\n1,"):
             silent = socket.create_connection(("127.0.0.1", port), 120)
-            silent.sendall(sent)
+            silent.sendall(beginning)
             assert silent.recv(100) == b"", "as nginx, it closes without an answer"
             silent.close()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
@@ -428,7 +430,8 @@ def test_a_request_that_waits_too_long_is_504_and_is_never_computed(server):
         goes_on.set()
         return waiting[0], (await long)[0], (await asked(app, scopes[2], CSV.encode()))[0]
 
-    answers = asyncio.new_event_loop().run_until_complete(all_three(application.Application(slow, None)))
+    work = all_three(application.Application(slow, None))
+    answers = asyncio.new_event_loop().run_until_complete(asyncio.wait_for(work, 300))
     assert answers == (504, 200, 200)
     assert computed == ["1", "3"]
 
@@ -454,5 +457,5 @@ def test_the_server_keeps_connections_and_finishes_what_is_in_flight(tmp_path):
 
 
 def test_nothing_of_the_feature_is_loaded_where_it_is_off():
-    done = forks.run("import sys, xgbpatch_overlays.multi_model\nprint([n for n in sys.modules if 'fast' in n])")
-    assert "xgbpatch_overlays.fast" not in done.stdout, sys.version
+    completed = forks.run("import sys, xgbpatch_overlays.multi_model\nprint([n for n in sys.modules if 'fast' in n])")
+    assert "xgbpatch_overlays.fast" not in completed.stdout, sys.version

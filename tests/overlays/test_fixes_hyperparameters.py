@@ -123,16 +123,16 @@ def job(**hyperparameters):
 
 def test_jobs_in_either_form_train_the_same_model_and_a_wrong_value_is_the_bases_error(tmp_path):
     plain = {"num_round": "3", "objective": "reg:squarederror", "eval_metric": "rmse,mae", "eta": "0.5", "seed": "1"}
-    sent = [{name: json.dumps(text) for name, text in plain.items()}, dict(plain, eval_metric="['rmse', 'mae']")]
+    forms = [{name: json.dumps(text) for name, text in plain.items()}, dict(plain, eval_metric="['rmse', 'mae']")]
     with Trainer(tmp_path) as trainer:
         expected = trainer.run(job(**plain))
-        assert [trainer.run(job(**hyperparameters)).code for hyperparameters in sent] == [1, 1]
-        for hyperparameters in sent:
+        assert [trainer.run(job(**hyperparameters)).code for hyperparameters in forms] == [1, 1]
+        for hyperparameters in forms:
             outcome = trainer.run(job(**hyperparameters), "hyperparameter-encoding", "eval-metric-without-objective")
             assert outcome.code == 0, outcome.output
             assert outcome.models[0].read_bytes() == expected.models[0].read_bytes()
             assert outcome.rounds == expected.rounds
-        wrong = trainer.run(job(**dict(sent[0], eta='"2"')), "hyperparameter-encoding")
+        wrong = trainer.run(job(**dict(forms[0], eta='"2"')), "hyperparameter-encoding")
     assert (wrong.code, "eta" in wrong.output) == (1, True)
 
 

@@ -273,8 +273,8 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("make", "said"), KINDS.values(), ids=KINDS)
-def test_model_missing(tmp_path, monkeypatch, make, said):
+@pytest.mark.parametrize(("make", "message"), KINDS.values(), ids=KINDS)
+def test_model_missing(tmp_path, monkeypatch, make, message):
     folder = tmp_path / "model"
     folder.mkdir()
     make(folder)
@@ -283,7 +283,7 @@ def test_model_missing(tmp_path, monkeypatch, make, said):
         monkeypatch.setattr(files, "open", _refused, raising=False)  # root, who runs the tests, reads everything
     with pytest.raises(files.ModelRefused) as refused:
         serve_utils.get_loaded_booster(str(folder), True)
-    assert re.search(said.replace("{folder}", re.escape(str(folder))), str(refused.value)), str(refused.value)
+    assert re.search(message.replace("{folder}", re.escape(str(folder))), str(refused.value)), str(refused.value)
     assert PACK in str(refused.value)
     assert 'save_model("model.json")' in str(refused.value)
     assert "Stack trace" not in str(refused.value)
@@ -327,9 +327,9 @@ def test_the_log_of_a_worker_that_finds_no_model_says_so_last(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     _down(folder)
-    with pytest.raises(RuntimeError) as ended, gunicorn("ours", folder, XGBPATCH_FIXES="model-files,model-missing"):
+    with pytest.raises(RuntimeError) as caught, gunicorn("ours", folder, XGBPATCH_FIXES="model-files,model-missing"):
         pass
-    last = [line for line in str(ended.value).splitlines() if "ModelRefused" in line][-1]
+    last = [line for line in str(caught.value).splitlines() if "ModelRefused" in line][-1]
     assert '"model/xgboost-model" is deeper' in last
 
 
@@ -341,26 +341,26 @@ def test_a_multi_model_worker_ends_when_it_loads_a_refused_model(model_server, t
     model = {"model-missing": (), "model-files": [other]}[name]
     with pytest.raises(SystemExit):
         model_server(name, "mme-errors", model=model)
-    said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert [line.startswith("The model is not loaded: ") for line in said] == [True]
-    assert said[0].count("Unable to load model") == 0
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [line.startswith("The model is not loaded: ") for line in messages] == [True]
+    assert messages[0].count("Unable to load model") == 0
 
 
 def test_a_worker_that_ends_waits_until_the_model_server_has_read_why():
     """It drops what it has not read when the worker is gone."""
-    read, write = os.pipe()
-    kept = os.dup(2)
-    os.dup2(write, 2)
+    reader, writer = os.pipe()
+    stderr = os.dup(2)
+    os.dup2(writer, 2)
     try:
         os.write(2, b"why")
         waiting = threading.Thread(target=_loading._wait_until_read)
         waiting.start()
         waiting.join(1)
         assert waiting.is_alive()
-        os.read(read, 100)
+        os.read(reader, 100)
         waiting.join(60)
         assert not waiting.is_alive()
     finally:
-        os.dup2(kept, 2)
-        for each in (read, write, kept):
+        os.dup2(stderr, 2)
+        for each in (reader, writer, stderr):
             os.close(each)

@@ -125,15 +125,15 @@ def test_a_linear_model_that_does_not_say_its_rounds(tmp_path, objective):
     document = json.loads(path.read_text())
     document["learner"]["learner_model_param"].pop("boost_from_average", None)
     needed("model-formats", LOADING)
-    for said in (3, None, 0):
+    for rounds in (3, None, 0):
         model = document["learner"]["gradient_booster"]["model"]
         model.pop("boosted_rounds", None)
-        model.update({} if said is None else {"boosted_rounds": said})
+        model.update({} if rounds is None else {"boosted_rounds": rounds})
         path.write_text(json.dumps(document))
         loaded = xgboost.Booster()
         loaded.load_model(str(path))
         misread = not np.allclose(predicted(loaded), predicted(booster), atol=1e-5)
-        assert misread == (zoo.XGBOOST >= (3, 1) and not said and objective != "reg:squarederror")
+        assert misread == (zoo.XGBOOST >= (3, 1) and not rounds and objective != "reg:squarederror")
         if misread:
             refused = refusal(tmp_path)
             assert "does not say how many rounds it has" in refused

@@ -44,11 +44,11 @@ def trainer(tmp_path_factory):
         yield started
 
 
-def job(label, rounds=3, validation=True, checkpoints=False, **asked):
+def job(label, rounds=3, validation=True, checkpoints=False, **hyperparameters):
     """A job on the issue's rows; without a validation channel on all of them."""
     table = np.column_stack([label, X])
     channels = {"train": table[TRAINED], "validation": table[HELD_OUT]} if validation else {"train": table}
-    return Job(dict({"num_round": str(rounds)}, **asked), channels, checkpoints)
+    return Job(dict({"num_round": str(rounds)}, **hyperparameters), channels, checkpoints)
 
 
 def matrix(label, rows):
@@ -123,7 +123,7 @@ def test_metrics_that_the_base_refuses_are_xgboosts(trainer, objective):
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("hyperparameters", "says"),
     [
         ({"eval_metric": "rmse,foo"}, "foo"),
         ({"eval_metric": "auc"}, "auc"),  # amounts have none
@@ -135,8 +135,8 @@ def test_metrics_that_the_base_refuses_are_xgboosts(trainer, objective):
     ],
     ids=["unknown", "amounts", "no-threshold", "no-number", "tuned", "segment", "lifetimes"],
 )
-def test_what_xgboost_does_not_compute_is_the_users_error(trainer, asked, says):
-    refused(trainer.run(job(AMOUNTS, objective="reg:squarederror", **asked), "metrics"), says)
+def test_what_xgboost_does_not_compute_is_the_users_error(trainer, hyperparameters, says):
+    refused(trainer.run(job(AMOUNTS, objective="reg:squarederror", **hyperparameters), "metrics"), says)
 
 
 DIRECTIONS = {
@@ -191,8 +191,8 @@ STOPPING = {
 @pytest.mark.parametrize("name", STOPPING)
 def test_early_stopping_goes_by_a_metric_that_xgboost_knows(trainer, name):
     """It ends two rounds after the best one; the line of the last is printed or not, up to 1.7-1 and by chance."""
-    asked, metric, maximize = STOPPING[name]
-    stopping = dict(asked, early_stopping_rounds="2", max_depth="2", objective="binary:logistic")
+    hyperparameters, metric, maximize = STOPPING[name]
+    stopping = dict(hyperparameters, early_stopping_rounds="2", max_depth="2", objective="binary:logistic")
     outcome = done(trainer.run(job(DOUBTFUL, rounds=25, **stopping), "metrics", "custom-metrics"))
     values = np.array(printed(outcome, "validation-" + metric)) * (1 if maximize else -1)
     best = int(np.argmax(values))
@@ -241,12 +241,12 @@ KNOWN = {  # what the base refuses, of every version and of some
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_hyperparameters_that_xgboost_knows_reach_it(trainer, name):
-    label, asked, since = KNOWN[name]
-    outcome = trainer.run(job(label, **asked), "objectives")
+    label, hyperparameters, since = KNOWN[name]
+    outcome = trainer.run(job(label, **hyperparameters), "objectives")
     if since > XGBOOST:
         refused(outcome)
         return
-    own, _ = alone(label, asked)
+    own, _ = alone(label, hyperparameters)
     rows = matrix(label, HELD_OUT)
     np.testing.assert_allclose(booster(done(outcome)).predict(rows), own.predict(rows), rtol=1e-4, atol=1e-6)
 
@@ -255,9 +255,9 @@ CONSTRAINTS = {"monotone_constraints": "(-1, 0, 0, 1)", "interaction_constraints
 
 
 def test_constraints_are_handed_on_as_xgboost_reads_them(trainer):
-    asked = dict(CONSTRAINTS, objective="reg:squarederror", tree_method="hist", max_depth="3")
-    outcome = done(trainer.run(job(AMOUNTS, **asked), "objectives"))
-    own, _ = alone(AMOUNTS, asked)
+    hyperparameters = dict(CONSTRAINTS, objective="reg:squarederror", tree_method="hist", max_depth="3")
+    outcome = done(trainer.run(job(AMOUNTS, **hyperparameters), "objectives"))
+    own, _ = alone(AMOUNTS, hyperparameters)
     free, _ = alone(AMOUNTS, {"tree_method": "hist", "max_depth": "3"})
     rows = matrix(AMOUNTS, HELD_OUT)
     ours, alike, unlike = (each.predict(rows) for each in (booster(outcome), own, free))
@@ -266,7 +266,7 @@ def test_constraints_are_handed_on_as_xgboost_reads_them(trainer):
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("hyperparameters", "says"),
     [
         ({"foo": "1"}, "Extraneous hyperparameter found: foo"),
         ({"foo": "1", "random_state": "7"}, "Extraneous hyperparameter found: foo"),
@@ -278,8 +278,10 @@ def test_constraints_are_handed_on_as_xgboost_reads_them(trainer):
     ],
     ids=["unknown", "one-unknown", "objective", "value", "range", "own-range", "rounds"],
 )
-def test_what_xgboost_refuses_too_is_the_users_error(trainer, asked, says):
-    outcome = refused(trainer.run(job(AMOUNTS, **dict({"objective": "reg:squarederror"}, **asked)), "objectives"), says)
+def test_what_xgboost_refuses_too_is_the_users_error(trainer, hyperparameters, says):
+    outcome = refused(
+        trainer.run(job(AMOUNTS, **dict({"objective": "reg:squarederror"}, **hyperparameters)), "objectives"), says
+    )
     assert "Stack trace" not in outcome.output.partition("UserError: ")[2]
 
 
@@ -330,8 +332,8 @@ def test_selectable_inference_of_any_objective(server, monkeypatch, tmp_path, na
     frame = next(_read_recordio(io.BytesIO(answer[RECORDIO])))
     first = Record()
     first.ParseFromString(frame)
-    sent = first.label["predicted_score"].float32_tensor.values
-    assert list(sent) == np.ravel(scores[0]).tolist()
+    values = first.label["predicted_score"].float32_tensor.values
+    assert list(values) == np.ravel(scores[0]).tolist()
     assert server("binary", **hyperparameters).post(zoo.csv(x)).data == binary
 
 

@@ -141,9 +141,9 @@ def test_row_width_on_the_model_server(model_server, monkeypatch, fixes, feature
     for name, value in dict(features, XGBPATCH_FIXES=",".join(fixes)).items():
         monkeypatch.setenv(name, value)
     worker = model_server(*fixes)
-    for body, said in ((zoo.csv(X[:, :4]), both(4)), (zoo.csv(X) + "\n1,2", both(2, "record 5 has"))):
+    for body, message in ((zoo.csv(X[:, :4]), both(4)), (zoo.csv(X) + "\n1,2", both(2, "record 5 has"))):
         status, text = worker.post(body)
-        assert (status, said in text) == (400, True)
+        assert (status, message in text) == (400, True)
         assert worker.headers["content-type"].startswith("text/plain")
     assert worker.post(zoo.csv(X))[0] == 200
     assert worker.post("a,b")[0] == (415 if "mme-errors" in fixes else 503)
@@ -232,10 +232,10 @@ def test_empty_rows_refuses_what_has_neither_features_nor_a_label(server, body):
 def test_empty_rows_leaves_other_bodies_alone(server):
     endpoint = server("missing")
     body = zoo.libsvm(X)
-    asked = [(body, LIBSVM), (body + "\n", None), ("\n" + zoo.csv(X) + "\n\n", "text/csv"), ("", LIBSVM)]
-    before = [endpoint.post(body, content_type=kind) for body, kind in asked]
+    requests = [(body, LIBSVM), (body + "\n", None), ("\n" + zoo.csv(X) + "\n\n", "text/csv"), ("", LIBSVM)]
+    before = [endpoint.post(body, content_type=kind) for body, kind in requests]
     needed("empty-rows")
-    for old, (body, kind) in zip(before, asked):
+    for old, (body, kind) in zip(before, requests):
         new = endpoint.post(body, content_type=kind)
         assert (new.status_code, new.data) == (old.status_code, old.data)
 

@@ -66,13 +66,13 @@ def needed(name, stage=overlays_fixes.SERVING):
 
 def frames(body):
     """The payloads of recordio frames."""
-    found, rest = [], body
+    payloads, rest = [], body
     while rest:
         magic, length = np.frombuffer(rest[:8], dtype="<u4")
         assert magic == _recordio._kmagic
-        found.append(rest[8 : 8 + length])
+        payloads.append(rest[8 : 8 + length])
         rest = rest[8 + (length + 3) // 4 * 4 :]
-    return found
+    return payloads
 
 
 def labels(payload):
@@ -204,16 +204,18 @@ def test_jsonlines_accept(server, name):
     assert [json.loads(line) for line in lines.data.decode().splitlines()] == expected
     records = endpoint.post(body, accept=RECORDIO)
     assert (records.status_code, records.mimetype) == (200, RECORDIO)
-    found = [labels(payload)["score"] for payload in frames(records.data)]
-    assert np.array_equal(np.squeeze(found), np.float32([entry["score"] for entry in expected]))
+    scores = [labels(payload)["score"] for payload in frames(records.data)]
+    assert np.array_equal(np.squeeze(scores), np.float32([entry["score"] for entry in expected]))
 
 
 def test_jsonlines_accept_changes_no_other_type(server):
     endpoint, body = server("binary"), zoo.csv(zoo.inputs(rows=3))
     kinds = ["text/csv", "application/json", "text/plain", "*/*", ""]
-    before = [(found.status_code, found.data) for found in (endpoint.post(body, accept=kind) for kind in kinds)]
+    before = [(answer.status_code, answer.data) for answer in (endpoint.post(body, accept=kind) for kind in kinds)]
     needed("jsonlines-accept")
-    assert [(found.status_code, found.data) for found in (endpoint.post(body, accept=kind) for kind in kinds)] == before
+    assert [
+        (answer.status_code, answer.data) for answer in (endpoint.post(body, accept=kind) for kind in kinds)
+    ] == before
 
 
 def test_recordio_growth(server):
@@ -280,8 +282,8 @@ ERRORS = [
 def test_mme_errors(model_server, request_, status, message):
     assert model_server().post(**request_)[0] == 503
     assert not_needed("mme-errors") == ""
-    found, text = model_server("mme-errors").post(**request_)
-    assert found == status
+    code, text = model_server("mme-errors").post(**request_)
+    assert code == status
     assert message in text
     assert text or not message
     assert not_needed("mme-errors")
@@ -346,9 +348,9 @@ def test_pickle_refused_on_the_model_server(model_server, caplog):
     assert model_server(model="pickled").post("1,2,3,4,5,6")[0] == 200
     with pytest.raises(SystemExit):
         model_server("pickle-refused", "mme-errors", model="pickled")
-    (said,) = [record.getMessage() for record in caplog.records if "is a pickle" in record.getMessage()]
-    assert said.startswith("The model is not loaded: the model file")
-    assert 'save_model("model.json")' in said
+    (message,) = [record.getMessage() for record in caplog.records if "is a pickle" in record.getMessage()]
+    assert message.startswith("The model is not loaded: the model file")
+    assert 'save_model("model.json")' in message
 
 
 def test_pickle_refused_before_the_base_loads_the_model_whatever_else_is_fixed(tmp_path):

@@ -173,9 +173,9 @@ def test_eval_metric_without_objective(trainer):
     assert (base.code, "KeyError: 'objective'" in base.output) == (1, True)
     fixed = trainer.run(Job(hyperparameters, channels(0)), "eval-metric-without-objective")
     assert installed(fixed, "eval-metric-without-objective")
-    said = trainer.run(Job({**hyperparameters, "objective": "reg:squarederror"}, channels(0)))
-    assert fixed.rounds == said.rounds
-    assert booster(fixed).get_dump() == booster(said).get_dump()
+    plain = trainer.run(Job({**hyperparameters, "objective": "reg:squarederror"}, channels(0)))
+    assert fixed.rounds == plain.rounds
+    assert booster(fixed).get_dump() == booster(plain).get_dump()
 
 
 def test_a_metric_that_does_not_go_with_the_default_objective_is_the_users_error(trainer):
@@ -233,11 +233,11 @@ needs_fix = pytest.mark.skipif(RESUMES, reason="1.2-2 resumes by itself")
 def test_an_interrupted_job_ends_as_if_it_had_not_been(trainer, name):
     job = resumable(name)
     whole = trainer.run(job)
-    before, kept, after = run_twice(trainer, job, "checkpoint-resume")
+    before, rounds, after = run_twice(trainer, job, "checkpoint-resume")
     assert (len(whole.rounds) < ROUNDS) == (name == "early stopping")
     lost = int(name == "early stopping")  # the line of the last round, up to 1.7-1 and by chance
     assert after.code == 0, after.output
-    assert kept == [0, 1, 2, 3, 4]
+    assert rounds == [0, 1, 2, 3, 4]
     assert [number for number, _ in after.rounds][:1] == [5]
     lines = before + after.rounds
     assert lines[: len(whole.rounds)] == whole.rounds
@@ -299,13 +299,13 @@ def test_the_newest_checkpoints_stay_and_so_does_what_is_being_uploaded(tmp_path
     model = xgboost.train({}, matrix(rows(0)), num_boost_round=1)
     (tmp_path / "xgboost-checkpoint.0").write_text("of an earlier process")
     (tmp_path / "xgboost-checkpoint.1.sagemaker-uploading").touch()
-    kept = checkpoint_resume.Checkpoints(str(tmp_path))
+    checkpoints = checkpoint_resume.Checkpoints(str(tmp_path))
     for number in range(1, 8):
-        kept.keep(model, number)
-    assert kept.rounds() == [7, 6, 5, 4, 3, 1, 0]
+        checkpoints.keep(model, number)
+    assert checkpoints.rounds() == [7, 6, 5, 4, 3, 1, 0]
     (tmp_path / "xgboost-checkpoint.1.sagemaker-uploaded").touch()
-    kept.keep(model, 8)
-    assert kept.rounds() == [8, 7, 6, 5, 4, 0]
+    checkpoints.keep(model, 8)
+    assert checkpoints.rounds() == [8, 7, 6, 5, 4, 0]
 
 
 # all together

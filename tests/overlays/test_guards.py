@@ -179,21 +179,21 @@ def test_requests_are_guarded_and_get_the_boosters_bytes(tmp_path, counted):
     unknown = xgboost.DMatrix(x)
     for matrix, engine_answers in [(request_data.RecordedDMatrix(x), True), (margin, False), (unknown, False)]:
         del counted[:]
-        answered = served.predictor.predict(served.model, served.form, matrix, "text/csv")
+        predictions = served.predictor.predict(served.model, served.form, matrix, "text/csv")
         assert (11 in counted) == engine_answers
         again = xgboost.DMatrix(x)
         again.set_base_margin(matrix.get_base_margin())
-        assert answered.tobytes() == served.model.predict(again).tobytes()
+        assert predictions.tobytes() == served.model.predict(again).tobytes()
 
 
 def test_sparse_requests_are_made_dense_with_absent_cells_missing(tmp_path, counted):
     served = explaining.serve(tmp_path, "missing", **explaining.ONEDAL)
     cells = scipy.sparse.csr_matrix((np.zeros(6, dtype=np.float32), range(6), [0, 6, 6]), shape=(2, 6))
     matrix = request_data.RecordedDMatrix(cells)
-    answered = served.predictor.predict(served.model, served.form, matrix, "text/libsvm")
+    predictions = served.predictor.predict(served.model, served.form, matrix, "text/libsvm")
     assert 2 in counted
-    assert answered.tobytes() == served.model.predict(xgboost.DMatrix(cells)).tobytes()
-    assert answered[0] != answered[1]  # zeros that are there, and cells that are not
+    assert predictions.tobytes() == served.model.predict(xgboost.DMatrix(cells)).tobytes()
+    assert predictions[0] != predictions[1]  # zeros that are there, and cells that are not
 
 
 def test_requests_wider_than_the_model_are_the_boosters(tmp_path):

@@ -17,9 +17,9 @@ with Stage(pathlib.Path(tempfile.mkdtemp(dir=sys.argv[1]))) as stage:
 
 
 def loaded(folder, *variables):
-    done = forks.run(PROGRAM, str(folder), "XGBPATCH_SHAP_LAYOUT=append", *variables)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    completed = forks.run(PROGRAM, str(folder), "XGBPATCH_SHAP_LAYOUT=append", *variables)
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.split()
 
 
 def test_a_request_with_shap_alone_loads_nothing_of_onedal_or_training(tmp_path):

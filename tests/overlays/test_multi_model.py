@@ -32,8 +32,8 @@ class Worker:
         from mms.context import RequestProcessor
 
         context = self._service.context
-        sent = dict({"Content-Type": content_type, "Accept": accept}, **headers)
-        context.request_processor = [RequestProcessor(sent)]
+        all_headers = dict({"Content-Type": content_type, "Accept": accept}, **headers)
+        context.request_processor = [RequestProcessor(all_headers)]
         try:
             answer = self._service._entry_point([{"body": None if body is None else body.encode()}], context)
         except Exception as error:  # the model server makes its 503 of it
@@ -66,8 +66,8 @@ def worker(server, tmp_path, monkeypatch):
 def test_the_model_server_finds_one_class_and_no_handle():
     module = importlib.import_module(OURS)
     base = importlib.import_module(BASES).HandlerService
-    (found,) = ModelLoader.list_model_services(module)
-    assert issubclass(found, base)
+    (service,) = ModelLoader.list_model_services(module)
+    assert issubclass(service, base)
     assert not hasattr(module, "handle")
 
 
@@ -278,16 +278,16 @@ MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
     ids=["one model", "nothing on", "carried but off", "requests may ask", "requests may be JSON", "on", "script mode"],
 )
 def test_serve_starts_the_bases_server_with_the_right_handler(environment, started):
-    done = serve(environment)
-    assert done.returncode == 0, done.stderr
-    assert started in done.stdout
+    completed = serve(environment)
+    assert completed.returncode == 0, completed.stderr
+    assert started in completed.stdout
 
 
 def test_serve_ends_at_once_on_a_bad_setting():
-    done = serve(dict(MANY, XGBPATCH_SHAP_LAYOUT="append"))
-    assert done.returncode == 1
-    assert "--feature shap" in done.stderr
-    assert "model server" not in done.stdout
+    completed = serve(dict(MANY, XGBPATCH_SHAP_LAYOUT="append"))
+    assert completed.returncode == 1
+    assert "--feature shap" in completed.stderr
+    assert "model server" not in completed.stdout
 
 
 def serve(environment):

@@ -155,8 +155,8 @@ def assert_same(data, content_type):
 def test_the_library_is_there_and_proved_on_this_base(kind):
     assert native.available()
     assert body.proved.__wrapped__(kind)
-    read = [body.rows(sample, kind) is not None for sample in body.SAMPLES[kind]]
-    assert sum(read) > len(read) / 2
+    native_reads = [body.rows(sample, kind) is not None for sample in body.SAMPLES[kind]]
+    assert sum(native_reads) > len(native_reads) / 2
 
 
 def test_a_base_that_reads_something_else_reads_all_of_it(monkeypatch, caplog):
@@ -247,8 +247,8 @@ def test_halfway_cells_beyond_the_few_that_python_reads_are_the_bases():
 
 
 def test_a_fix_of_libsvm_is_followed(monkeypatch):
-    read = serve_utils._get_sparse_matrix_from_libsvm
-    unshifted = lambda payload: read("0 0:0\n" + payload)[1:]  # noqa: E731 - as the fix libsvm-skew does
+    parse = serve_utils._get_sparse_matrix_from_libsvm
+    unshifted = lambda payload: parse("0 0:0\n" + payload)[1:]  # noqa: E731 - as the fix libsvm-skew does
     monkeypatch.setattr(serve_utils, "_get_sparse_matrix_from_libsvm", unshifted)
     body._counts_from_one.cache_clear()
     assert body.rows(b"1 1:5 2:1\n0 2:3", LIBSVM).shape == (2, 3)

@@ -25,16 +25,16 @@ def choice():
 
 
 @pytest.fixture
-def made(monkeypatch):
+def matrices(monkeypatch):
     """A list of what became a matrix of xgboost's."""
-    made = []
+    calls = []
     make = request_data.LateDMatrix._make
-    monkeypatch.setattr(request_data.LateDMatrix, "_make", lambda self: made.append(1) or make(self))
-    return made
+    monkeypatch.setattr(request_data.LateDMatrix, "_make", lambda self: calls.append(1) or make(self))
+    return calls
 
 
 @pytest.mark.parametrize("name", NATIVE)
-def test_native_answers_with_the_bases_bytes(server, made, name):
+def test_native_answers_with_the_bases_bytes(server, matrices, name):
     x = zoo.inputs(zoo.ZOO[name].missing, rows=40)
     bodies = [(getattr(zoo, form)(x), "text/" + form) for form in ("csv", "libsvm")]
     plain = server(name)
@@ -42,7 +42,7 @@ def test_native_answers_with_the_bases_bytes(server, made, name):
     endpoint = server(name, **ENGINE)
     assert choice().engine == "native", choice().reason
     assert [endpoint.post(body, content_type=kind).data for body, kind in bodies] == expected
-    assert not made or name in PICKLED
+    assert not matrices or name in PICKLED
     assert endpoint.ping().headers["X-Xgbpatch-Engine"].startswith("native; converted in ")
 
 
@@ -94,11 +94,11 @@ def test_the_library_reads_plain_csv_and_the_base_all_else(server, monkeypatch):
     plain, more = zoo.csv(zoo.inputs(missing=True, rows=20)), "1;2;3;4;5;6\n1;2;3;4;5;6"
     base = server("binary")
     expected = [base.post(body).data for body in (plain, more)]
-    endpoint, read, parse = server("binary", **ENGINE), [], encoder.csv_to_dmatrix
+    endpoint, texts, parse = server("binary", **ENGINE), [], encoder.csv_to_dmatrix
     endpoint.post("1,2,3,4,5,6")  # the proof of the parser
-    monkeypatch.setattr(encoder, "csv_to_dmatrix", lambda text, **named: read.append(text) or parse(text, **named))
+    monkeypatch.setattr(encoder, "csv_to_dmatrix", lambda text, **named: texts.append(text) or parse(text, **named))
     assert [endpoint.post(body).data for body in (plain, more)] == expected
-    assert read == [more]
+    assert texts == [more]
 
 
 @pytest.mark.parametrize("name", ["binary", "poisson", "softprob"])

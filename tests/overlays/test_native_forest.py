@@ -129,11 +129,11 @@ def test_rows_with_base_margins(name):
     specimen = zoo.SPECIMENS[name]
     booster, rows = zoo.train(specimen), rows_of(specimen)
     bases = np.random.RandomState(0).standard_normal((len(rows), specimen.classes)).astype(np.float32)
-    given = {"base_margin": bases if specimen.classes > 1 and zoo.XGBOOST >= (1, 6) else bases.ravel()}
+    margin_option = {"base_margin": bases if specimen.classes > 1 and zoo.XGBOOST >= (1, 6) else bases.ravel()}
     native = native_of(booster)
-    margins = booster.predict(matrix(booster, rows, **given), output_margin=True)
+    margins = booster.predict(matrix(booster, rows, **margin_option), output_margin=True)
     assert_equal_bytes(native.margins(rows, bases), margins)
-    theirs = booster.predict(matrix(booster, rows, **given), pred_contribs=True)
+    theirs = booster.predict(matrix(booster, rows, **margin_option), pred_contribs=True)
     assert_near(native.contributions(rows, bases), theirs, margins)
 
 

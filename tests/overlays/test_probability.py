@@ -31,10 +31,10 @@ EXACT = [
 def with_background(folder, name, rows=30):
     """Background rows of that model beside it, some cells missing; returns them."""
     specimen = zoo.SPECIMENS[name]
-    found = zoo.inputs_of(specimen, rows=rows, seed=21).astype(np.float32)
-    found[::7, 0] = np.nan
-    np.save(explaining.beside(folder, model_folder.BACKGROUND), found)
-    return found
+    background = zoo.inputs_of(specimen, rows=rows, seed=21).astype(np.float32)
+    background[::7, 0] = np.nan
+    np.save(explaining.beside(folder, model_folder.BACKGROUND), background)
+    return background
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -63,13 +63,13 @@ def test_values_are_those_of_the_definition(tmp_path, name):
 def _shapley(served, row, other):
     """float64 (features,): by the sum over all 2^features hybrids of the two rows."""
     features = len(row)
-    taken = (np.arange(2**features)[:, None] >> np.arange(features)) & 1
-    margins = served.margins(np.where(taken, row, other)).astype(float)
-    sizes = taken.sum(axis=1)
+    masks = (np.arange(2**features)[:, None] >> np.arange(features)) & 1
+    margins = served.margins(np.where(masks, row, other)).astype(float)
+    sizes = masks.sum(axis=1)
     weights = np.array([1.0 / (features * _choose(features - 1, size)) for size in range(features)])
     values = np.zeros(features)
     for feature in range(features):
-        without = np.flatnonzero(taken[:, feature] == 0)
+        without = np.flatnonzero(masks[:, feature] == 0)
         values[feature] = np.sum(weights[sizes[without]] * (margins[without + 2**feature] - margins[without]))
     whole, nothing = margins[-1], margins[0]
     scale = 1.0 if whole == nothing else (_logistic(whole) - _logistic(nothing)) / (whole - nothing)
@@ -221,5 +221,5 @@ def test_loading_it_loads_no_compiler_and_leaves_the_root_logger_alone():
         "import logging, sys, threading; from xgbpatch_overlays.shap import probability; probability.compiled();"
         "print(logging.root.handlers, 'numba' in sys.modules, 'shap' in sys.modules, threading.active_count())"
     )
-    done = forks.run(program)
-    assert done.stdout.split() == ["[]", "False", "False", "1"], done.stderr
+    completed = forks.run(program)
+    assert completed.stdout.split() == ["[]", "False", "False", "1"], completed.stderr

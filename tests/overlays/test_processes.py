@@ -107,9 +107,9 @@ def run(program):
     return words(forks.run(START + program))
 
 
-def words(done):
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1].split()
+def words(completed):
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.splitlines()[-1].split()
 
 
 def test_large_predictions_and_contributions_start_no_thread():

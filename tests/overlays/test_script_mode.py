@@ -121,12 +121,12 @@ def test_a_base_margin_is_explained_or_refused(boosters, name, columns, sparse):
         for more in ({}, {"approximate": True}, {"interactions": True}):
             predicted = booster.predict(matrix, output_margin=True, validate_features=False)
             try:
-                found = script_mode.explain(each, matrix, **more).values
+                shap_values = script_mode.explain(each, matrix, **more).values
             except values.NotExplained as refused:
                 reason = refused.reason
             else:
                 reason = ""
-                assert np.allclose(found.sum(axis=-1), predicted, atol=1e-4)
+                assert np.allclose(shap_values.sum(axis=-1), predicted, atol=1e-4)
             # xgboost 3 predicts narrower rows without a missing cell by another rule, which shows where a split has one
             misread = columns == 5 and zoo.XGBOOST >= (3, 0)
             assert not reason or (misread and "they have 5 columns, and the model has 6" in reason)
@@ -314,7 +314,7 @@ def numbers(text, accept):
     """Of each record the prediction, the base value and the SHAP values, as float32."""
     if accept == "application/json":
         records = json.loads(text)["predictions"]
-        found = [[record["score"], record["base_value"], *record["shap_values"]] for record in records]
+        rows = [[record["score"], record["base_value"], *record["shap_values"]] for record in records]
     else:
-        found = [line.split(",") for line in text.splitlines()]
-    return np.array(found, dtype=np.float32).tolist()
+        rows = [line.split(",") for line in text.splitlines()]
+    return np.array(rows, dtype=np.float32).tolist()

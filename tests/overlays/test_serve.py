@@ -49,11 +49,11 @@ def answer(port, path="/invocations", body=None, accept="text/csv"):
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body and body.encode(), headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=300) as response:
-            found = response
+            answer = response
             text = response.read()
     except urllib.error.HTTPError as error:
-        found, text = error, error.read()
-    return found.getcode(), {key: value for key, value in found.headers.items() if key != "Date"}, text
+        answer, text = error, error.read()
+    return answer.getcode(), {key: value for key, value in answer.headers.items() if key != "Date"}, text
 
 
 @pytest.fixture

@@ -25,12 +25,12 @@ RECORDIO = "application/x-recordio-protobuf"
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """The model file of a name, trained once."""
-    folder, made = tmp_path_factory.mktemp("models"), {}
+    folder, paths = tmp_path_factory.mktemp("models"), {}
 
     def path(name):
-        if name not in made:
-            made[name] = zoo.save(zoo.ZOO[name], folder, name)
-        return made[name]
+        if name not in paths:
+            paths[name] = zoo.save(zoo.ZOO[name], folder, name)
+        return paths[name]
 
     return path
 
@@ -54,12 +54,12 @@ def margins(x):
 
 def decoded(body):
     """The records of a recordio-protobuf body, each a dict of lists, as the base's own readers see them."""
-    found = []
+    records = []
     for frame in _read_recordio(io.BytesIO(body)):
         record = Record()
         record.ParseFromString(frame)
-        found.append({key: list(record.label[key].float32_tensor.values) for key in record.label})
-    return found
+        records.append({key: list(record.label[key].float32_tensor.values) for key in record.label})
+    return records
 
 
 def same(one, other):
@@ -106,8 +106,8 @@ def assert_theirs_first(plain, ours):
         assert after.startswith(before[:-1] + b", ")
     for before, after in zip(plain["text/csv"].splitlines(), ours["text/csv"].splitlines()):
         assert after.startswith(before + b",")
-    kept = [{key: record[key] for key in THEIRS.split(",")} for record in decoded(ours[RECORDIO])]
-    assert same(kept, [{key: record[key] for key in THEIRS.split(",")} for record in decoded(plain[RECORDIO])])
+    own_keys = [{key: record[key] for key in THEIRS.split(",")} for record in decoded(ours[RECORDIO])]
+    assert same(own_keys, [{key: record[key] for key in THEIRS.split(",")} for record in decoded(plain[RECORDIO])])
 
 
 def check_sums(records, expected):
@@ -136,9 +136,9 @@ def pairs(top):
 
 
 def check_recordio(body, records):
-    found = decoded(body)
-    assert len(found) == len(records)
-    for frame, record in zip(found, records):
+    frames = decoded(body)
+    assert len(frames) == len(records)
+    for frame, record in zip(frames, records):
         assert frame["base_value"] == np.ravel(np.float32(record["base_value"])).tolist()
         assert frame["shap_values"] == np.ravel(np.float32(record["shap_values"])).tolist()
         top = [each for vector in _vectors(record["shap_top_k"]) for each in vector]
@@ -154,10 +154,10 @@ def _vectors(top):
 def test_interactions_add_up_to_the_values(models, server, name):
     x = zoo.inputs(rows=4)
     endpoint = server(models(name), **selecting("shap_interactions,base_value,shap_values"))
-    found = {accept: body for accept, (status, body) in answers(endpoint, x).items() if status == 200}
-    records = [json.loads(line) for line in found[JSON_LINES].splitlines()]
+    bodies = {accept: body for accept, (status, body) in answers(endpoint, x).items() if status == 200}
+    records = [json.loads(line) for line in bodies[JSON_LINES].splitlines()]
     for record, frame, line in zip(
-        records, decoded(found[RECORDIO]), csv.reader(found["text/csv"].decode().split("\n"))
+        records, decoded(bodies[RECORDIO]), csv.reader(bodies["text/csv"].decode().split("\n"))
     ):
         matrix = np.array(record["shap_interactions"])
         vector = np.concatenate([record["shap_values"], np.array(record["base_value"])[..., None]], axis=-1)
@@ -234,10 +234,15 @@ def test_keys_win_over_the_layout_append(models, server):
 
 def test_the_bases_refusals_pass(models, server):
     plain = server(models("regression"), SAGEMAKER_INFERENCE_OUTPUT=THEIRS)
-    asked = [("", "text/csv"), ("a,b", "text/csv"), (zoo.csv(zoo.inputs(rows=1)), "text/plain"), ("1,2\n3", "text/csv")]
-    expected = [_status_and_text(plain.post(body, accept=accept)) for body, accept in asked]
+    requests = [
+        ("", "text/csv"),
+        ("a,b", "text/csv"),
+        (zoo.csv(zoo.inputs(rows=1)), "text/plain"),
+        ("1,2\n3", "text/csv"),
+    ]
+    expected = [_status_and_text(plain.post(body, accept=accept)) for body, accept in requests]
     ours = server(models("regression"), **selecting(OURS))
-    assert [_status_and_text(ours.post(body, accept=accept)) for body, accept in asked] == expected
+    assert [_status_and_text(ours.post(body, accept=accept)) for body, accept in requests] == expected
     assert {status for status, _ in expected} >= {204, 406, 415}
 
 

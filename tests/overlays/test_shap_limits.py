@@ -142,7 +142,7 @@ def test_an_explanation_that_takes_much_longer_ends_before_nobody_waits(monkeypa
 
 
 @pytest.mark.parametrize(
-    ("cpus", "taken", "used", "seconds"),
+    ("cpus", "wall", "processor", "seconds"),
     [
         (math.inf, 0.03, 0.02, 0.03),
         (math.inf, 0.02, 0.04, 0.02),
@@ -154,10 +154,10 @@ def test_an_explanation_that_takes_much_longer_ends_before_nobody_waits(monkeypa
     ],
     ids=["free", "free-threads", "within-a-period", "stopped", "threads", "one-of-two", "threads-on-two"],
 )
-def test_a_timed_run_is_what_the_limit_allows_in_the_long_run(monkeypatch, cpus, taken, used, seconds):
+def test_a_timed_run_is_what_the_limit_allows_in_the_long_run(monkeypatch, cpus, wall, processor, seconds):
     """At 0.4 CPU 20 ms of work are done at once or take a period and more: only in the long run they are 50 ms."""
     monkeypatch.setattr(values, "cpus", lambda root: cpus)
-    monkeypatch.setattr(values, "time", clock(wall=(0.0, taken), processor=(0.0, used)))
+    monkeypatch.setattr(values, "time", clock(wall=(0.0, wall), processor=(0.0, processor)))
     assert values._seconds(lambda: None) == pytest.approx(seconds)
 
 

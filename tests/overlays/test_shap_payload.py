@@ -33,8 +33,8 @@ def test_a_response_above_the_limit_is_refused_with_what_fits(server, layout, ro
     endpoint = server("regression", XGBPATCH_SHAP_MEGABYTES=str(limit / 1024**2), **environment)
     response = endpoint.post(zoo.csv(x), accept=accept)
     assert response.status_code == 413
-    sent, size, stated, fit = map(int, REFUSAL.match(response.data.decode()).groups())
-    assert (sent, stated, size > limit) == (rows, limit, True)
+    records, size, stated, fit = map(int, REFUSAL.match(response.data.decode()).groups())
+    assert (records, stated, size > limit) == (rows, limit, True)
     assert 0 < fit < rows
     inside = endpoint.post(zoo.csv(x[:fit]), accept=accept)
     assert (inside.status_code, len(inside.data) <= limit) == (200, True)

@@ -264,8 +264,8 @@ def test_names_are_quoted_as_csv_wants_it(server, tmp_path):
     names = next(csv.reader([asked(endpoint, "shap=on;header=on").data.decode().split("\n")[0]]))
     assert names == ["prediction", "base_value", *named]
     (cells,) = csv.reader([asked(endpoint, "shap=on;top_k=6", zoo.csv(zoo.inputs(rows=1))).data.decode().strip()])
-    found = {cell.partition("=")[0] for cell in cells[2:]}
-    assert found == {"age", "income%2C gross", "so %22called%22", "a%3Db", "line", "é"}
+    cell_names = {cell.partition("=")[0] for cell in cells[2:]}
+    assert cell_names == {"age", "income%2C gross", "so %22called%22", "a%3Db", "line", "é"}
 
 
 @pytest.mark.parametrize("options", ["shap=on;header=on", "shap=on;header=on;top_k=2"])

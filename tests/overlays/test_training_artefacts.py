@@ -98,16 +98,16 @@ def test_importance_is_the_mean_of_native_contributions_with_the_bases_tree_cut(
     values = member.booster.predict(xgboost.DMatrix(rows), pred_contribs=True, **member.options)
     mean = np.abs(values.reshape(len(rows), -1, FEATURES + 1)[:, :, :-1]).mean(axis=0, dtype=np.float64)
     about = written(outcome, "importance.json")
-    found = {row["name"]: row for row in about["features"]}
+    by_name = {row["name"]: row for row in about["features"]}
     for number in range(FEATURES):
-        row = found[f"f{number}"]
+        row = by_name[f"f{number}"]
         assert row["importance"] == pytest.approx(mean[:, number].sum(), rel=1e-4, abs=1e-6)
         assert row.get("classes", [row["importance"]]) == pytest.approx(list(mean[:, number]), rel=1e-4, abs=1e-6)
     assert [row["importance"] for row in about["features"]] == sorted(r["importance"] for r in about["features"])[::-1]
     assert (about["split"], about["rows"], about["rows_of_split"], about["models"]) == (split, len(rows), len(rows), 1)
     assert about["features"][0]["name"] == "f0"
     cut = {key: value for key, value in member.options.items() if key != "validate_features" and np.any(value)}
-    assert [{key: np.ravel(value).tolist() for key, value in found.items()} for found in about["tree_cuts"]] == [
+    assert [{key: np.ravel(value).tolist() for key, value in cuts.items()} for cuts in about["tree_cuts"]] == [
         {key: np.ravel(value).tolist() for key, value in cut.items()}
     ]
 
@@ -217,11 +217,11 @@ def test_the_record_names_what_the_model_was_trained_with(outcomes):
 
 def test_the_background_is_rows_of_the_train_channel(outcomes):
     outcome = outcomes("regression")[1]
-    found = folder.background(str(outcome.folder / "model"))
+    background = folder.background(str(outcome.folder / "model"))
     train = {tuple(row) for row in CASES["regression"].channels["train"][:, 1:].astype(np.float32).tolist()}
-    assert found.shape == (100, FEATURES)
-    assert len({tuple(row) for row in found.tolist()}) == 100
-    assert {tuple(row) for row in found.tolist()} <= train
+    assert background.shape == (100, FEATURES)
+    assert len({tuple(row) for row in background.tolist()}) == 100
+    assert {tuple(row) for row in background.tolist()} <= train
 
 
 def test_what_is_asked_for_by_hyperparameter(trainer, tmp_path):
@@ -256,7 +256,7 @@ def test_no_importance_where_none_is_asked_for(trainer):
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("hyperparameters", "message"),
     [
         ({"xgbpatch_feature_name": "a"}, 'did you mean "xgbpatch_feature_names"?'),
         ({"xgbpatch_feature_names": "a,b"}, "xgbpatch_feature_names has 2 names, the train channel 4 columns"),
@@ -275,8 +275,8 @@ def test_no_importance_where_none_is_asked_for(trainer):
     ],
     ids=lambda value: next(iter(value.items()))[1][:30] if isinstance(value, dict) else "",
 )
-def test_a_bad_hyperparameter_ends_the_job_before_it_trains(trainer, asked, message):
-    outcome = trainer.run(job(**asked))
+def test_a_bad_hyperparameter_ends_the_job_before_it_trains(trainer, hyperparameters, message):
+    outcome = trainer.run(job(**hyperparameters))
     assert outcome.code == 1
     assert "UserError: " in outcome.output
     assert message in outcome.output
@@ -298,8 +298,8 @@ def test_folds_share_one_importance(trainer):
         member = artifacts._explained(model, form)
         rows = xgboost.DMatrix(CASES["dart"].channels["validation"][:, 1:])
         means.append(np.abs(model.predict(rows, pred_contribs=True, **member.options))[:, :-1].mean(axis=0))
-    found = {row["name"]: row["importance"] for row in written(outcome, "importance.json")["features"]}
-    assert [found[f"f{i}"] for i in range(FEATURES)] == pytest.approx(list(np.mean(means, axis=0)), rel=1e-4)
+    importances = {row["name"]: row["importance"] for row in written(outcome, "importance.json")["features"]}
+    assert [importances[f"f{i}"] for i in range(FEATURES)] == pytest.approx(list(np.mean(means, axis=0)), rel=1e-4)
     assert written(outcome, "record.json")["models"] == 3
 
 

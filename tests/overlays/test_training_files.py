@@ -47,7 +47,7 @@ def test_a_header_is_a_line_of_names_that_all_files_share(tmp_path, files, weigh
 
 def test_the_columns_of_parquet_name_the_features(tmp_path, monkeypatch):
     """pyarrow is in every official base and in no stand-in: what is asked of it is answered here by hand."""
-    read = []
+    files_read = []
 
     class Columns:
         columns = ("rings", "length", "height", "weight")
@@ -58,7 +58,7 @@ def test_the_columns_of_parquet_name_the_features(tmp_path, monkeypatch):
         to_pandas = empty_table
 
     parquet = types.ModuleType("pyarrow.parquet")
-    parquet.read_schema = lambda file: read.append(file) or Columns()
+    parquet.read_schema = lambda file: files_read.append(file) or Columns()
     package = types.ModuleType("pyarrow")
     package.parquet = parquet
     monkeypatch.setitem(sys.modules, "pyarrow", package)
@@ -67,7 +67,7 @@ def test_the_columns_of_parquet_name_the_features(tmp_path, monkeypatch):
         (tmp_path / name).touch()
     names = column_names.of_channel(str(tmp_path), {"ContentType": "application/x-parquet"}, {"csv_weights": "1"})
     assert names == ("length", "height", "weight")
-    assert read == [str(tmp_path / "part-0.parquet")]
+    assert files_read == [str(tmp_path / "part-0.parquet")]
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_old_folders_are_read_and_what_stands_in_one_counts_first(tmp_path):
 @pytest.mark.parametrize("name", [folder.RECORD, folder.BACKGROUND, folder.FEATURE_NAMES])
 def test_a_hidden_file_that_is_damaged_is_named(tmp_path, content, name):
     (tmp_path / folder.FILE).write_bytes(content)
-    read = {folder.RECORD: folder.record, folder.BACKGROUND: folder.background}.get(name, folder.feature_names)
+    reader = {folder.RECORD: folder.record, folder.BACKGROUND: folder.background}.get(name, folder.feature_names)
     if content.startswith(b"PK\5"):  # an archive of nothing
-        assert not read(str(tmp_path))
+        assert not reader(str(tmp_path))
         return
     with pytest.raises(folder.ModelFolderError, match=f"{re.escape(folder.FILE)}/{name}"):
-        read(str(tmp_path))
+        reader(str(tmp_path))
 
 
 def test_a_hidden_file_that_announces_too_much_is_not_unpacked(tmp_path, monkeypatch):
@@ -163,9 +163,9 @@ def test_the_plot_is_a_picture_where_the_base_draws(tmp_path):
     names = ["$a^b$", "Länge" * 20, "_c", ""] + [str(number) for number in range(21)]
     files.write_importance(str(tmp_path), {}, names, values)
     files.write_importance(str(tmp_path), {}, names[:1], values[:1, :1])
-    found = beside(tmp_path)
-    assert ("importance.png" in found) == DRAWS
-    assert not DRAWS or found["importance.png"].startswith(b"\x89PNG\r\n")
+    contents = beside(tmp_path)
+    assert ("importance.png" in contents) == DRAWS
+    assert not DRAWS or contents["importance.png"].startswith(b"\x89PNG\r\n")
     assert "matplotlib.pyplot" not in sys.modules
     assert not list(tmp_path.rglob("*.partial"))
 
@@ -191,9 +191,9 @@ def test_rows_come_back_as_they_were(width):
     data[random.rand(50, 5) < 0.4] = np.nan
     data[random.rand(50, 5) < 0.2] = 0
     numbers = files.sample(50, 20)
-    found = files.dense(files.read_rows(xgboost.DMatrix(data), numbers, width))
+    rows = files.dense(files.read_rows(xgboost.DMatrix(data), numbers, width))
     expected = np.column_stack([data[list(numbers)], np.full((20, width - 5), np.nan, dtype=np.float32)])
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(rows, expected)
 
 
 def test_a_sample_is_the_same_at_every_call():

@@ -37,8 +37,8 @@ def logged(outcome):
 
 def values(outcome, name, segment="validation"):
     """What the printed regex of that metric finds, a number a line."""
-    found = [re.search(regex(name, segment), line) for line in logged(outcome)]
-    return [float(match.group(1)) for match in found if match]
+    matches = [re.search(regex(name, segment), line) for line in logged(outcome)]
+    return [float(match.group(1)) for match in matches if match]
 
 
 def regex(name, segment="validation"):
@@ -47,17 +47,17 @@ def regex(name, segment="validation"):
 
 
 def test_every_metric_of_the_table_is_tried():
-    tried = {name for names in OBJECTIVES.values() for name in names.split()}
-    assert tried | set(UNTRAINABLE) == {row["name"] for row in TABLE["metrics"]}
+    metric_names = {name for names in OBJECTIVES.values() for name in names.split()}
+    assert metric_names | set(UNTRAINABLE) == {row["name"] for row in TABLE["metrics"]}
 
 
 @pytest.mark.parametrize("objective", sorted(OBJECTIVES))
 def test_each_regex_finds_its_metric_in_every_line(trainer, objective):
     names = [name for name in OBJECTIVES[objective].split() if name in KNOWN]
-    asked = (
+    hyperparameters = (
         {} if objective == "reg:tweedie" else {"eval_metric": ",".join(names)}
     )  # its default; xgboost 1.x refuses it
-    outcome = trainer.run(job(objective, num_round="3", **asked))
+    outcome = trainer.run(job(objective, num_round="3", **hyperparameters))
     assert outcome.code == 0, outcome.output
     for name in names:
         for segment in ("train", "validation"):
