@@ -1,6 +1,7 @@
 """The documents say what the program does: its tables, its promise, its variables; their links lead somewhere."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -54,6 +55,16 @@ def test_the_site_is_not_built_with_a_link_that_leads_nowhere(tmp_path):
     assert len(warnings) == 1 + len(wrong), warnings
     for target in wrong:
         assert any(f" {target!r}" in line or f" {target}, " in line for line in warnings), target
+
+
+def test_the_python_api_names_what_there_is():
+    """The site leaves out what it does not find, and says nothing."""
+    page = (ROOT / "docs/python-api.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^::: (\S+)\n(?:    options:\n      members: \[(.*)\])?", page, re.M)
+    assert len(entries) == page.count("\n::: ")
+    for path, members in entries:
+        subject = pkgutil.resolve_name(path)
+        assert [name for name in members.split(", ") if name and not hasattr(subject, name)] == [], path
 
 
 def test_every_runtime_variable_has_its_row():
