@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import secrets
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 
 import docker
@@ -15,6 +13,7 @@ from support.differential import scenes, stage
 from support.differential.budget import WHOLE_ZOO
 from support.differential.scenes import NATIVE
 from support.differential.stage import Part, Player, Servers, Zoo
+from support.layers import tar_of
 from support.registries import LoopbackRegistry, registry
 from xgbpatch.build.engine import EngineBuildResult
 from xgbpatch.engine.client import Engine
@@ -29,33 +28,26 @@ MakeImage = Callable[..., LocalImage]
 def make_image(engine: Engine) -> Iterator[MakeImage]:
     """Makes images of one small layer by `docker import`, and removes them afterwards."""
     client = docker.APIClient()
-    made: list[str] = []
+    names: list[str] = []
     images: list[LocalImage] = []
 
     def make(labels: Mapping[str, str] | None = None, content: bytes = b"", tag: str = "1.0") -> LocalImage:
         name = f"xgbpatch-test/{secrets.token_hex(4)}:{tag}"
         changes = [f'LABEL {key}="{value}"' for key, value in (labels or {}).items()]
-        client.import_image_from_data(_tar(content or name.encode()), *name.split(":"), changes=changes)
-        made.append(name)
+        client.import_image_from_data(
+            tar_of([("content", content or name.encode())]), *name.split(":"), changes=changes
+        )
+        names.append(name)
         image = engine.image(name)
         assert image is not None
         images.append(image)
         return image
 
     yield make
-    for name in made:
+    for name in names:
         client.remove_image(name, force=True)
     assert [image.id for image in images if engine.image(image.id)] == [], "a push left another name behind"
     client.close()
-
-
-def _tar(content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo("content")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")

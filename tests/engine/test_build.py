@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from support.bases import RUN_ID, chosen
+from support.layers import tar_of
 from support.pipeline import build_spec
 from xgbpatch import cache, layout, provenance
 from xgbpatch.build import dockerfile, verify
@@ -79,10 +81,10 @@ def test_the_same_spec_is_not_built_twice(builder, patched, spec_of, version):
 def test_facts_are_kept_by_digest(builder, base_of, version, tmp_path):
     base = builder.engine.image(base_of(version))
     container.inspect(builder.engine, base, builder.cache / "facts")
-    (kept,) = (builder.cache / "facts").glob(f"{base.id[7:]}-????????.json.gz")
-    changed = json.loads(gzip.decompress(kept.read_bytes()))
+    (facts_file,) = (builder.cache / "facts").glob(f"{base.id[7:]}-????????.json.gz")
+    changed = json.loads(gzip.decompress(facts_file.read_bytes()))
     changed["python"]["prefix"] = "/from/the/cache"
-    cache.write(tmp_path / kept.name, changed)
+    cache.write(tmp_path / facts_file.name, changed)
     assert container.inspect(builder.engine, base, tmp_path).python.prefix == "/from/the/cache"
 
 
@@ -141,11 +143,11 @@ def test_a_replacement_for_another_base_stops_the_build(builder, spec_of, defini
 
 
 def test_a_package_that_would_move_the_base_stops_the_build_and_names_both(builder, spec_of, definition, version):
-    held = definition.facts.distributions["numpy"].version
+    numpy = definition.facts.distributions["numpy"].version
     with pytest.raises(PackageError) as caught:
-        build_spec(builder, replace(spec_of(version), packages=("numpy!=" + held,)))
-    assert f"numpy=={held}" in caught.value.message
-    assert f"numpy!={held}" in caught.value.message
+        build_spec(builder, replace(spec_of(version), packages=("numpy!=" + numpy,)))
+    assert f"numpy=={numpy}" in caught.value.message
+    assert f"numpy!={numpy}" in caught.value.message
 
 
 @pytest.mark.parametrize("version", chosen(), scope="session")
@@ -351,14 +353,5 @@ def test_containers_are_removed_however_they_end(builder, base_of, version):
 
 def derived(engine, base, instruction):
     """An image with one instruction on top of `base`."""
-    import io
-    import tarfile
-
-    text = f"FROM {base}\n{instruction}\n".encode()
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(text)
-        archive.addfile(member, io.BytesIO(text))
-    stream.seek(0)
-    return engine.build(stream, "linux/amd64", Silent(), no_cache=True)
+    context = tar_of([("Dockerfile", f"FROM {base}\n{instruction}\n".encode())])
+    return engine.build(io.BytesIO(context), "linux/amd64", Silent(), no_cache=True)

@@ -92,9 +92,9 @@ def test_the_same_bytes_in_every_added_file(engine, pulled, built):
     words = "cd /opt/xgbpatch && find . -type f -exec sha256sum {} + | sort"
     sums = []
     for image in (pulled, built.image):
-        done = engine.run(Run(image.id, ("-c", words), entrypoint=("/bin/sh",), network="none"))
-        assert done.exit_code == 0, done.stderr
-        sums.append(done.stdout)
+        completed = engine.run(Run(image.id, ("-c", words), entrypoint=("/bin/sh",), network="none"))
+        assert completed.exit_code == 0, completed.stderr
+        sums.append(completed.stdout)
     assert sums[0] == sums[1]
     assert len(sums[0].splitlines()) > 50
 
@@ -102,8 +102,8 @@ def test_the_same_bytes_in_every_added_file(engine, pulled, built):
 def test_the_same_variables_labels_and_start(pulled, built):
     assert pulled.environment == built.image.environment
     moment = provenance.CREATED
-    kept = [{name: value for name, value in one.labels.items() if name != moment} for one in (pulled, built.image)]
-    assert kept[0] == kept[1]
+    labels = [{name: value for name, value in one.labels.items() if name != moment} for one in (pulled, built.image)]
+    assert labels[0] == labels[1]
     assert built.image.labels[moment] == "2026-11-01T02:03:04Z"
     client = docker.APIClient()
     sections = [client.inspect_image(image.id)["Config"] for image in (pulled, built.image)]
@@ -137,11 +137,11 @@ def test_pushing_the_engines_image_to_the_tag_of_the_others_is_up_to_date(engine
 
 def test_a_second_patch_sends_the_overlay_and_the_manifest_only(services, spec, base, target, assembled):
     other = RegistryBuilder(services).define(replace(spec, environment=(("A", "1"),), files=()), base)
-    sent = RegistryBuilder(services).build(other, target.reference(str(other.reference)))
-    image = load_image(services.registry, sent.reference)
-    assert sent.traffic.present == len(image.layers) - 1
-    assert sent.traffic.sent == image.layers[-1].size + image.manifest.config.size
-    assert sent.traffic.received == 0
+    result = RegistryBuilder(services).build(other, target.reference(str(other.reference)))
+    image = load_image(services.registry, result.reference)
+    assert result.traffic.present == len(image.layers) - 1
+    assert result.traffic.sent == image.layers[-1].size + image.manifest.config.size
+    assert result.traffic.received == 0
 
 
 def test_it_keeps_sagemakers_contract(engine, pulled, tmp_path):
@@ -160,12 +160,12 @@ def test_the_command_line_makes_the_same_digest_elsewhere(spec, assembled, targe
         **os.environ, "XDG_CACHE_HOME": str(tmp_path), "DOCKER_HOST": "unix:///no/such/socket",
         "TZ": "Pacific/Auckland", "PYTHONHASHSEED": "7", "AWS_DEFAULT_REGION": spec.region,
     }  # fmt: skip
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "xgbpatch", *words, "--registry", target.host, "--json"],
         env=environ, cwd=tmp_path, umask=0o077, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    assert completed.returncode == 0, completed.stderr
+    document = json.loads(completed.stdout)
     image = ImageReference.parse(document["image"])
     assert [tag for tag in target.tags("elsewhere/image") if not tag.startswith("sha256-")] == [image.tag]
     assert (image.digest, document["digest"]) == (assembled.reference.digest, assembled.reference.digest)

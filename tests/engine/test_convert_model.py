@@ -45,9 +45,9 @@ def test_a_pickled_wrapper_is_refused_until_asked_for_and_keeps_its_names(engine
     refused = xgbpatch(*(word for word in page[1 : page.index("--image")] if word != "--unpickle"))
     assert refused.returncode == 2
     assert "--unpickle" in refused.stderr
-    done = xgbpatch(*page[1:-1], base, "--json")
-    assert done.returncode == 0, done.stderr
-    (model,) = json.loads(done.stdout)["models"]
+    completed = xgbpatch(*page[1:-1], base, "--json")
+    assert completed.returncode == 0, completed.stderr
+    (model,) = json.loads(completed.stdout)["models"]
     assert (model["format"], model["written_by"], model["read_by"]) == ("pickle", "1.5.2", "1.5.2")
     assert model["reached"] == model["leaves"] > 40
     assert "XGBClassifier" in model["notes"][0]
@@ -57,7 +57,7 @@ def test_a_pickled_wrapper_is_refused_until_asked_for_and_keeps_its_names(engine
 
 def test_the_code_of_a_pickle_can_do_nothing_but_answer(base_of, tmp_path):
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(Looks(), protocol=4))
-    done = xgbpatch(
+    completed = xgbpatch(
         "convert-model",
         str(tmp_path / "model.pkl"),
         str(tmp_path / "out.json"),
@@ -65,14 +65,16 @@ def test_the_code_of_a_pickle_can_do_nothing_but_answer(base_of, tmp_path):
         "--image",
         base_of("1.5-1"),
     )
-    assert done.returncode == 17, done.stderr
-    document = json.loads(done.stderr[done.stderr.index("{") : done.stderr.index("}") + 1])
+    assert completed.returncode == 17, completed.stderr
+    document = json.loads(completed.stderr[completed.stderr.index("{") : completed.stderr.index("}") + 1])
     assert document == {"user": 65534, "interfaces": ["lo"], "written": [], "capabilities": ["0" * 16]}
     assert not (tmp_path / "out.json").exists()
 
 
 def test_a_binary_model_may_be_read_in_a_container_too(base_of, tmp_path):
     model = old_models.write("1.5.2", tmp_path, "binary")["binary"]
-    done = xgbpatch("convert-model", str(model), str(tmp_path / "model.ubj"), "--image", base_of("1.5-1"), "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["models"][0]["read_by"] == "1.5.2"
+    completed = xgbpatch(
+        "convert-model", str(model), str(tmp_path / "model.ubj"), "--image", base_of("1.5-1"), "--json"
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert json.loads(completed.stdout)["models"][0]["read_by"] == "1.5.2"

@@ -144,14 +144,14 @@ def way_of(part: str, request: Request, base: Answer) -> str:
     contributions stand behind the predictions. "options": something of them does, or 400 says which option is wrong.
     "no method": it is refused.
     """
-    asked = dict(request.headers).get(CUSTOM, "")
+    options = dict(request.headers).get(CUSTOM, "")
     if part == "off":
         return "base"
     if part == FAST and request.method in NO_METHODS:
         return "no method"
-    if asked.startswith("shap=") and asked not in ("shap=on", "shap=off"):
+    if options.startswith("shap=") and options not in ("shap=on", "shap=off"):
         return "options"
-    explained = scores(request, base) and asked != "shap=off" and (part in ("append", "both") or asked == "shap=on")
+    explained = scores(request, base) and options != "shap=off" and (part in ("append", "both") or options == "shap=on")
     return "explained" if explained else "plain"
 
 

@@ -33,8 +33,8 @@ def test_an_end_has_its_exit_code_its_words_apart_and_whole_and_what_the_engine_
     assert (end.exit_code, end.stdout, end.stderr) == (1, "o" * 9000 + " last word\n", "an error\n")
     assert end.crash == "SIGSEGV in a model"
     assert "die exitCode=1" in end.events[-1]
-    for said in ("exit code 1", "last word", "an error", "SIGSEGV in a model", "die exitCode=1", str(end.folder)):
-        assert said in str(end)
+    for words in ("exit code 1", "last word", "an error", "SIGSEGV in a model", "die exitCode=1", str(end.folder)):
+        assert words in str(end)
     assert (end.folder / "stdout").read_text() == end.stdout
     with (
         pytest.raises(AssertionError, match="no answer\nthe server has ended with exit code 1"),

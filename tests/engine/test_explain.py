@@ -21,11 +21,11 @@ OBJECTIVES = {"binary:logistic": {}, "multi:softmax": {"num_class": 3}}  # of a 
 
 
 def run(*arguments):
-    done = CliRunner().invoke(cli, [*map(str, arguments), "--json"])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
+    result = CliRunner().invoke(cli, [*map(str, arguments), "--json"])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 @pytest.fixture

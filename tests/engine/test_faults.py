@@ -115,8 +115,8 @@ def test_a_full_disk_under_the_context_exits_7_and_says_where(engine, command, t
 def test_a_base_that_vanished_exits_4(command):
     arguments, environment = command
     place = arguments.index("--base-image") + 1
-    gone = [*arguments[:place], str(ImageReference.parse("xgbpatch-tests/none:1")), *arguments[place + 1 :]]
-    result = subprocess.run(gone, env=environment, capture_output=True, text=True, check=False)
+    other_base = [*arguments[:place], str(ImageReference.parse("xgbpatch-tests/none:1")), *arguments[place + 1 :]]
+    result = subprocess.run(other_base, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 4
     assert '"xgbpatch-tests/none:1"' in result.stderr
 

@@ -57,12 +57,12 @@ def test_errors_of_a_multi_model_endpoint_reach_the_client(engine, zoo, native, 
         address = players["fixed"].address
         document = json.dumps({"model_name": PICKLE, "url": f"{MODELS}/{PICKLE}"}).encode()
         refused = send(address, Request("POST", "/models", (("Content-Type", JSON),), document))
-        found = {name: invoke(address, MODEL, *asked) for name, (asked, _, _) in ASKED.items()}
+        answers = {name: invoke(address, MODEL, *case) for name, (case, _, _) in ASKED.items()}
         answer, unknown = invoke(address, MODEL, ROW), invoke(address, PICKLE, ROW)
         log = players["fixed"].container.stdout() + players["fixed"].container.stderr()
-    assert {name: answer.status for name, answer in found.items()} == {name: asked[1] for name, asked in ASKED.items()}
+    assert {name: answer.status for name, answer in answers.items()} == {name: case[1] for name, case in ASKED.items()}
     for name, (_, _, message) in ASKED.items():
-        assert message in found[name].text, name
+        assert message in answers[name].text, name
     truth = native["base"].ask(Request("POST", "/invocations", (("Content-Type", "text/csv"), ("Accept", JSON)), ROW))
     assert answer.status == truth.status == 200
     assert answer.text == json.dumps([record["score"] for record in truth.json()["predictions"]])

@@ -20,7 +20,7 @@ def image(engine, base_of):
 
 
 @pytest.fixture(scope="module", params=TAKERS)
-def taken(request, engine, image, tmp_path_factory):
+def inspection(request, engine, image, tmp_path_factory):
     """A function that inspects, its first answer, and the cache folder that it left."""
     folder = tmp_path_factory.mktemp(request.param) / "cache"
     take = TAKERS[request.param]
@@ -28,45 +28,45 @@ def taken(request, engine, image, tmp_path_factory):
 
 
 @pytest.fixture
-def folder(taken, tmp_path):
+def folder(inspection, tmp_path):
     """A copy of the cache folder, to be spoilt."""
-    return shutil.copytree(taken[2], tmp_path / "cache")
+    return shutil.copytree(inspection[2], tmp_path / "cache")
 
 
-def test_a_cache_that_cannot_be_written_is_no_failure(engine, image, taken, tmp_path):
-    take, answer, _ = taken
+def test_a_cache_that_cannot_be_written_is_no_failure(engine, image, inspection, tmp_path):
+    take, answer, _ = inspection
     (tmp_path / "cache").write_text("in the way")
     assert take(engine, image, tmp_path / "cache" / "facts") == answer
 
 
-def test_a_damaged_file_is_found_out_again_and_mended(engine, image, taken, folder):
-    take, answer, _ = taken
-    (kept,) = folder.iterdir()
-    whole = kept.read_bytes()
-    kept.write_bytes(b'{"python": 5}')
+def test_a_damaged_file_is_found_out_again_and_mended(engine, image, inspection, folder):
+    take, answer, _ = inspection
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(b'{"python": 5}')
     assert take(engine, image, folder) == answer
-    assert kept.read_bytes() == whole
+    assert path.read_bytes() == whole
 
 
-def test_what_is_kept_is_read(engine, image, taken, folder):
-    take, answer, _ = taken
-    (kept,) = folder.iterdir()
-    before = kept.stat().st_ino
+def test_what_is_kept_is_read(engine, image, inspection, folder):
+    take, answer, _ = inspection
+    (path,) = folder.iterdir()
+    before = path.stat().st_ino
     assert take(engine, image, folder) == answer
-    assert kept.stat().st_ino == before
+    assert path.stat().st_ino == before
 
 
-def test_another_probe_is_asked_anew(engine, image, taken, folder, monkeypatch):
+def test_another_probe_is_asked_anew(engine, image, inspection, folder, monkeypatch):
     source = container.probe_source
     monkeypatch.setattr(container, "probe_source", lambda script: f"{source(script)}\n# another one\n")
-    taken[0](engine, image, folder)
+    inspection[0](engine, image, folder)
     assert len(list(folder.iterdir())) == 2
 
 
-def test_a_python_that_prints_at_its_start_is_named(engine, image, taken, tmp_path, monkeypatch):
+def test_a_python_that_prints_at_its_start_is_named(engine, image, inspection, tmp_path, monkeypatch):
     source = container.probe_source
     monkeypatch.setattr(container, "probe_source", lambda script: f"print('Welcome!')\n{source(script)}")
     with pytest.raises(BaseImageError, match='printed "Welcome!" on stdout') as refused:
-        taken[0](engine, image, tmp_path)
+        inspection[0](engine, image, tmp_path)
     assert "stderr" in refused.value.next_step
     assert not list(tmp_path.iterdir())

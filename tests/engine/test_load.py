@@ -34,18 +34,18 @@ def players(native) -> dict[str, Player]:
 
 @pytest.mark.parametrize("name", raw.REQUESTS)
 def test_broken_requests_end_as_at_the_base(players, name):
-    said = raw.settled({part: player.address for part, player in players.items()}, name)
-    assert said["base"] or name in raw.UNFINISHED
+    answers = raw.settled({part: player.address for part, player in players.items()}, name)
+    assert answers["base"] or name in raw.UNFINISHED
     if name == "length-too-short":  # the base predicts the cells that came, which have no explanation
-        assert said["base"].startswith(b"HTTP/1.1 200")
-        assert said["on"].startswith(b"HTTP/1.1 400")
-        assert b"the records have 3 columns, the model has 6" in said["on"]
-    elif said["base"].startswith(b"HTTP/1.1 200"):
-        head, _, body = said["base"].rstrip().partition(b"\r\n\r\n")
-        assert said["on"].startswith(head.partition(b"\r\n")[0])
-        assert said["on"].partition(b"\r\n\r\n")[2].startswith(body + b",")
+        assert answers["base"].startswith(b"HTTP/1.1 200")
+        assert answers["on"].startswith(b"HTTP/1.1 400")
+        assert b"the records have 3 columns, the model has 6" in answers["on"]
+    elif answers["base"].startswith(b"HTTP/1.1 200"):
+        head, _, body = answers["base"].rstrip().partition(b"\r\n\r\n")
+        assert answers["on"].startswith(head.partition(b"\r\n")[0])
+        assert answers["on"].partition(b"\r\n\r\n")[2].startswith(body + b",")
     else:
-        assert said["on"] == said["base"]
+        assert answers["on"] == answers["base"]
     assert {player.ask(Request(path="/ping")).status for player in players.values()} == {200}
 
 
@@ -72,7 +72,7 @@ def test_a_body_of_20_mb_is_answered_as_at_the_base(players):
 def test_a_body_above_the_limit_is_refused_as_at_the_base(players):
     request = Request("POST", "/invocations", (("Content-Type", "text/csv"),), b"1" * (PAYLOAD_LIMIT + 1))
     statuses = {part: {player.ask(request).status for _ in range(3)} for part, player in players.items()}
-    assert all(found <= {413, 502, 0} for found in statuses.values()), statuses  # the races of gunicorn and nginx
+    assert all(codes <= {413, 502, 0} for codes in statuses.values()), statuses  # the races of gunicorn and nginx
 
 
 @pytest.mark.parametrize("version", chosen(), scope="session")
@@ -110,7 +110,7 @@ def test_sigterm_lets_requests_in_flight_finish(players):
     """
     ends = {name: terminated(player) for name, player in players.items()}
     print(ends)
-    assert all(found.total() for found in ends.values())
+    assert all(counts.total() for counts in ends.values())
     assert set(ends["on"]) <= {"200", *ends["base"]}
 
 

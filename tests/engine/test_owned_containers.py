@@ -1,7 +1,6 @@
 """Containers and the processes that started them: several processes, PID namespaces and a real engine."""
 
 import contextlib
-import io
 import json
 import os
 import select
@@ -10,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 
@@ -18,6 +16,7 @@ import docker
 import pytest
 
 from support.bases import RUN_ID
+from support.layers import tar_of
 from xgbpatch.engine import ownership
 from xgbpatch.engine.client import Engine, EngineGoneError, is_gone
 from xgbpatch.engine.types import Run
@@ -77,19 +76,11 @@ def client():
 @pytest.fixture(scope="module")
 def image(client):
     """An image whose /bin/sh waits for a signal, whatever it is asked to do."""
-    client.api.import_image_from_data(_root(), repository=IMAGE.partition(":")[0], tag=IMAGE.partition(":")[2])
+    client.api.import_image_from_data(
+        tar_of([("bin/sh", _pausing_program())]), repository=IMAGE.partition(":")[0], tag=IMAGE.partition(":")[2]
+    )
     yield IMAGE
     client.images.remove(IMAGE, force=True)
-
-
-def _root():
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        program = _pausing_program()
-        member = tarfile.TarInfo("bin/sh")
-        member.mode, member.size = 0o755, len(program)
-        tar.addfile(member, io.BytesIO(program))
-    return content.getvalue()
 
 
 def _pausing_program():
@@ -199,12 +190,12 @@ def test_containers_of_a_killed_run_that_nobody_waited_for_are_removed(client, i
 
 def test_containers_of_a_killed_run_are_removed_though_its_number_is_taken(client, image):
     command = [sys.executable, "-c", REUSED_NUMBER, HOLDER, image, "1", SWEEPER]
-    done = subprocess.run(
+    completed = subprocess.run(
         [*NAMESPACES["PID namespace"], *command], capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
     )
-    ids = done.stdout.split()
+    ids = completed.stdout.split()
     try:
-        assert done.returncode == 0, done.stderr
+        assert completed.returncode == 0, completed.stderr
         assert len(ids) == 1
         until_gone(client, ids)
     finally:
@@ -213,9 +204,9 @@ def test_containers_of_a_killed_run_are_removed_though_its_number_is_taken(clien
 
 def test_containers_of_an_older_xgbpatch_are_left_alone(client, image):
     """It named its process `host:number`, which a process of another PID namespace may have as well."""
-    with subprocess.Popen(["true"]) as ended:
+    with subprocess.Popen(["true"]) as process:
         pass
-    label = {ownership.OWNER_LABEL: f"{socket.gethostname()}:{ended.pid}"}
+    label = {ownership.OWNER_LABEL: f"{socket.gethostname()}:{process.pid}"}
     container = client.containers.create(image, ["/bin/sh"], labels=label)
     try:
         sweep()
@@ -257,7 +248,9 @@ def test_image_that_several_remove_at_once_is_removed_for_all_of_them(client):
                 errors.append(error)
 
     for number in range(10):
-        client.api.import_image_from_data(_archive(number), repository=reference.name, tag=reference.tag)
+        client.api.import_image_from_data(
+            tar_of([(f"number-{number}", b"")]), repository=reference.name, tag=reference.tag
+        )
         target = client.images.get(str(reference)).id if number % 2 else reference
         ready = threading.Barrier(3)
         threads = [threading.Thread(target=remove, args=(target, ready)) for _ in range(3)]
@@ -283,13 +276,6 @@ def test_container_that_a_busy_engine_does_not_remove_at_once_is_removed(client,
 def test_image_in_use_is_not_taken_for_removed(image):
     with Engine.connect() as engine, pytest.raises(EngineError, match="using its referenced image"):
         engine.remove(image)
-
-
-def _archive(number):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo(f"number-{number}"))
-    return content.getvalue()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
@@ -416,10 +402,10 @@ def doctor(client, image, living):
     environment = {**os.environ, "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "xgbpatch", "doctor", "--json", "--region", "us-west-2"]
     with held(client, image, *NAMESPACES["PID namespace"]) as (_, ids):
-        done = subprocess.run(
+        completed = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
         )
-    (finding,) = [one for one in json.loads(done.stdout) if one["name"] == "containers"]
+    (finding,) = [one for one in json.loads(completed.stdout) if one["name"] == "containers"]
     return finding, ids[0]
 
 

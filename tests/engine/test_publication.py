@@ -51,12 +51,12 @@ class ContainerdStoreEngine(Engine):
     def push(self, reference, credentials, progress):
         digest = super().push(reference, credentials, progress)
         client = Registry(lambda _: credentials)
-        sent = client.manifest(reference.with_digest(digest))
+        original = client.manifest(reference.with_digest(digest))
         twin = {
             "schemaVersion": 2,
             "mediaType": manifest.OCI_MANIFEST,
-            "config": {**sent.document["config"], "mediaType": manifest.OCI_CONFIG},
-            "layers": [{**layer, "mediaType": self.layer_type} for layer in sent.document["layers"]],
+            "config": {**original.document["config"], "mediaType": manifest.OCI_CONFIG},
+            "layers": [{**layer, "mediaType": self.layer_type} for layer in original.document["layers"]],
         }
         self.landed = reference
         return client.put_manifest(reference, Manifest(json.dumps(twin).encode(), manifest.OCI_MANIFEST)).digest
@@ -115,13 +115,13 @@ def test_push_leaves_the_local_names_as_they_were(engine, plain, make_image, ser
 
 def test_name_that_the_user_gave_another_image_comes_back(engine, plain, make_image, publisher):
     image, other = make_image(), make_image()
-    taken = plain.reference("team/model:1.0")
-    engine.tag(other.id, taken)
+    name = plain.reference("team/model:1.0")
+    engine.tag(other.id, name)
     try:
         publisher.push(push_request(image, plain))
-        assert engine.image(taken).id == other.id
+        assert engine.image(name).id == other.id
     finally:
-        engine.remove(taken)
+        engine.remove(name)
 
 
 def test_same_image_again_sends_nothing(plain, make_image, publisher, lines):

@@ -36,16 +36,16 @@ def named(image):
 
 def test_digest_alone_is_on_stdout_and_progress_on_stderr(plain, make_image):
     image = make_image()
-    done = xgbpatch("push", named(image), "--registry", plain.host, "--repository", "team/model", "--tag", "1")
-    assert done.returncode == 0, done.stderr
+    completed = xgbpatch("push", named(image), "--registry", plain.host, "--repository", "team/model", "--tag", "1")
+    assert completed.returncode == 0, completed.stderr
     there = Registry(Keychain()).head(plain.reference("team/model:1"))
-    assert done.stdout == f"{plain.host}/team/model@{there.digest}\n"
-    assert "was pushed" in done.stderr
+    assert completed.stdout == f"{plain.host}/team/model@{there.digest}\n"
+    assert "was pushed" in completed.stderr
 
 
 def test_quiet_says_nothing_on_stderr(plain, make_image):
-    done = xgbpatch("push", named(make_image()), "--registry", plain.host, "--quiet")
-    assert (done.returncode, done.stderr) == (0, "")
+    completed = xgbpatch("push", named(make_image()), "--registry", plain.host, "--quiet")
+    assert (completed.returncode, completed.stderr) == (0, "")
 
 
 def test_second_push_is_up_to_date_and_exits_0(plain, make_image):
@@ -72,9 +72,9 @@ def test_without_an_image_it_is_the_one_that_was_built_last_in_this_folder(plain
     image = make_image(OURS)
     _context.remember_build(Selection(Flags()), [BuiltImage(named(image), image.id)])
     make_image(OURS)  # newer, and somebody else's
-    done = xgbpatch("push", "--registry", plain.host, "--json")
-    assert json.loads(done.stdout)["image"] == image.id
-    assert done.stderr.startswith(f'Image: {named(image)}, the last build of "{folder}"')
+    completed = xgbpatch("push", "--registry", plain.host, "--json")
+    assert json.loads(completed.stdout)["image"] == image.id
+    assert completed.stderr.startswith(f'Image: {named(image)}, the last build of "{folder}"')
     repository, tag = named(image).split(":")
     assert plain.tags(repository) == [tag]
 
@@ -82,26 +82,26 @@ def test_without_an_image_it_is_the_one_that_was_built_last_in_this_folder(plain
 @pytest.mark.parametrize("built", ["elsewhere", "gone", "two"])
 def test_without_an_image_and_a_build_it_says_what_there_is_and_pushes_nothing(plain, make_image, folder, built):
     images = [make_image(OURS), make_image(OURS)]
-    made = [BuiltImage(named(image), image.id) for image in images]
+    records = [BuiltImage(named(image), image.id) for image in images]
     if built == "elsewhere":
         (folder / "xgbpatch.toml").write_text("")
-        _context.remember_build(Selection(Flags()), made[:1])
+        _context.remember_build(Selection(Flags()), records[:1])
         (folder / "xgbpatch.toml").unlink()
     else:
         _context.remember_build(
-            Selection(Flags()), [BuiltImage("a:1", "sha256:" + "0" * 64)] if built == "gone" else made
+            Selection(Flags()), [BuiltImage("a:1", "sha256:" + "0" * 64)] if built == "gone" else records
         )
-    done = xgbpatch("push", "--registry", plain.host)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "no IMAGE is named" in done.stderr
-    assert {named(image) for image in images} <= set(done.stderr.split())
+    completed = xgbpatch("push", "--registry", plain.host)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert "no IMAGE is named" in completed.stderr
+    assert {named(image) for image in images} <= set(completed.stderr.split())
     assert plain.writes() == 0
 
 
 def test_json_document_tells_all(plain, make_image):
     image = make_image()
-    done = xgbpatch("push", named(image), "--registry", plain.host, "--alias", "prod", "--json")
-    document = json.loads(done.stdout)
+    completed = xgbpatch("push", named(image), "--registry", plain.host, "--alias", "prod", "--json")
+    document = json.loads(completed.stdout)
     assert document["image"] == image.id
     assert document["failed"] == []
     (pushed,) = document["pushed"]
@@ -118,10 +118,10 @@ def test_image_that_cosign_does_not_sign_stands_and_is_told(plain, make_image, m
     cosign.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     image = make_image()
-    done = xgbpatch("push", named(image), "--registry", plain.host, "--sign", *(["--json"] if as_json else []))
-    assert done.returncode == 15
-    assert "no identity" in done.stderr
-    printed = json.loads(done.stdout)["pushed"][0]["reference"] if as_json else done.stdout.strip()
+    completed = xgbpatch("push", named(image), "--registry", plain.host, "--sign", *(["--json"] if as_json else []))
+    assert completed.returncode == 15
+    assert "no identity" in completed.stderr
+    printed = json.loads(completed.stdout)["pushed"][0]["reference"] if as_json else completed.stdout.strip()
     there = Registry(Keychain()).head(plain.reference(named(image)))
     assert printed == f"{plain.host}/{named(image).split(':')[0]}@{there.digest}"
 
@@ -131,36 +131,36 @@ def test_registry_with_tls_and_dockers_login(guarded, make_image, tmp_path, monk
     (tmp_path / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": auth}}}))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(guarded.ca))
-    done = xgbpatch("push", named(make_image()), "--registry", guarded.host)
-    assert done.returncode == 0, done.stderr
-    assert USER.password not in done.stderr
+    completed = xgbpatch("push", named(make_image()), "--registry", guarded.host)
+    assert completed.returncode == 0, completed.stderr
+    assert USER.password not in completed.stderr
 
 
 def test_push_without_a_login_exits_5(guarded, make_image, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(guarded.ca))
-    done = xgbpatch("push", named(make_image()), "--registry", guarded.host)
-    assert (done.returncode, done.stdout) == (5, "")
-    assert "docker login" in done.stderr
+    completed = xgbpatch("push", named(make_image()), "--registry", guarded.host)
+    assert (completed.returncode, completed.stdout) == (5, "")
+    assert "docker login" in completed.stderr
 
 
 def test_push_refused_by_registry_exits_5(engine, tmp_path, make_image):
     image = make_image()
     with registry(tmp_path, Kind(readonly=True)) as readonly:
-        done = xgbpatch("push", named(image), "--registry", readonly.host, "--alias", "prod")
+        completed = xgbpatch("push", named(image), "--registry", readonly.host, "--alias", "prod")
         assert readonly.tags(named(image).split(":")[0]) == []
-    assert (done.returncode, done.stdout) == (5, "")
-    assert "could not push" in done.stderr
+    assert (completed.returncode, completed.stdout) == (5, "")
+    assert "could not push" in completed.stderr
     assert engine.image(image.id).tags == image.tags
 
 
 def test_tag_of_another_image_exits_5_and_names_the_way_out(plain, make_image):
     target = ("--registry", plain.host, "--repository", "team/model", "--tag", "1")
     assert xgbpatch("push", named(make_image()), *target).returncode == 0
-    done = xgbpatch("push", named(make_image()), *target)
-    assert done.returncode == 5
-    assert "already holds another image" in done.stderr
-    assert "--alias" in done.stderr
+    completed = xgbpatch("push", named(make_image()), *target)
+    assert completed.returncode == 5
+    assert "already holds another image" in completed.stderr
+    assert "--alias" in completed.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
@@ -228,56 +228,56 @@ def test_interrupted_push_succeeds_when_it_is_run_again(engine, plain, make_imag
     ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
 )
 def test_flag_that_cannot_be_accepted_exits_2(arguments, words):
-    done = xgbpatch("push", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert words in done.stderr
+    completed = xgbpatch("push", *arguments)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert words in completed.stderr
 
 
 @pytest.mark.parametrize("flags", [("--tag", "no/tag"), ("--repository", "Upper"), ("--alias", "-x")], ids="=".join)
 def test_name_that_no_registry_takes_exits_2(plain, make_image, flags):
-    done = xgbpatch("push", named(make_image()), "--registry", plain.host, *flags)
-    assert done.returncode == 2
-    assert flags[1] in done.stderr
+    completed = xgbpatch("push", named(make_image()), "--registry", plain.host, *flags)
+    assert completed.returncode == 2
+    assert flags[1] in completed.stderr
 
 
 def test_alias_in_an_immutable_repository_exits_2(plain, make_image):
-    done = xgbpatch("push", named(make_image()), "--registry", plain.host, "--immutable", "--alias", "prod")
-    assert done.returncode == 2
-    assert 'alias "prod" could not move' in done.stderr
+    completed = xgbpatch("push", named(make_image()), "--registry", plain.host, "--immutable", "--alias", "prod")
+    assert completed.returncode == 2
+    assert 'alias "prod" could not move' in completed.stderr
     assert plain.writes() == 0
 
 
 def test_no_region_at_all_exits_2(aws, make_image):
-    done = xgbpatch("push", named(make_image()))
-    assert done.returncode == 2
-    assert "--region" in done.stderr
+    completed = xgbpatch("push", named(make_image()))
+    assert completed.returncode == 2
+    assert "--region" in completed.stderr
 
 
 def test_no_credentials_exits_6(aws, make_image, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    done = xgbpatch("push", named(make_image()), "--region", "us-west-2")
-    assert done.returncode == 6
-    assert "aws configure" in done.stderr
+    completed = xgbpatch("push", named(make_image()), "--region", "us-west-2")
+    assert completed.returncode == 6
+    assert "aws configure" in completed.stderr
 
 
 def test_several_regions_are_tried_each_and_told(aws, make_image):
     image = make_image()
-    done = xgbpatch("push", named(image), "--region", "eu-north-1", "--region", "cn-north-1", "--json")
-    failed = json.loads(done.stdout)["failed"]  # no registry answers under these names
-    assert done.returncode == 5
+    completed = xgbpatch("push", named(image), "--region", "eu-north-1", "--region", "cn-north-1", "--json")
+    failed = json.loads(completed.stdout)["failed"]  # no registry answers under these names
+    assert completed.returncode == 5
     assert [failure["destination"] for failure in failed] == [
         f"{ACCOUNT}.dkr.ecr.eu-north-1.amazonaws.com/{named(image)}",
         f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn/{named(image)}",
     ]
-    told = done.stderr.partition("xgbpatch: 2 of 2 pushes failed\n")[2]
+    summary = completed.stderr.partition("xgbpatch: 2 of 2 pushes failed\n")[2]
     for failure in failed:
-        assert told.count(f"  {failure['destination']}: {failure['message']}\n") == 1
+        assert summary.count(f"  {failure['destination']}: {failure['message']}\n") == 1
 
 
 def test_unknown_image_exits_4():
-    done = xgbpatch("push", "absent:1")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert 'no image "absent:1"' in done.stderr
+    completed = xgbpatch("push", "absent:1")
+    assert (completed.returncode, completed.stdout) == (4, "")
+    assert 'no image "absent:1"' in completed.stderr
 
 
 def test_region_of_the_command_line_is_that_of_the_file_s_images(aws, make_image, monkeypatch, tmp_path):
@@ -286,16 +286,16 @@ def test_region_of_the_command_line_is_that_of_the_file_s_images(aws, make_image
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AWS_REGION", raising=False)
     image = make_image(BUILT)
-    done = xgbpatch("push", named(image), "--region", "eu-north-1", "--json")
-    assert [one["region"] for one in json.loads(done.stdout)["failed"]] == ["eu-north-1"], done.stderr
+    completed = xgbpatch("push", named(image), "--region", "eu-north-1", "--json")
+    assert [one["region"] for one in json.loads(completed.stdout)["failed"]] == ["eu-north-1"], completed.stderr
 
 
 def test_registry_outside_ecr_needs_no_region(aws, plain, make_image, monkeypatch, tmp_path):
     (tmp_path / "xgbpatch.toml").write_text('[images.fraud]\nversion = "3.2-0"\nfeatures = ["shap"]\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AWS_REGION", raising=False)
-    done = xgbpatch("push", named(make_image(BUILT)), "--registry", plain.host)
-    assert done.returncode == 0, done.stderr
+    completed = xgbpatch("push", named(make_image(BUILT)), "--registry", plain.host)
+    assert completed.returncode == 0, completed.stderr
 
 
 def test_all_regions_are_those_of_the_callers_partition(aws, monkeypatch):
@@ -317,8 +317,8 @@ def test_aliases_of_the_variable_move_for_what_the_variables_ask_for(plain, make
     image = make_image({**BUILT, IMAGE: spec.name, ASKED_DIGEST: asked_digest(spec)})
     monkeypatch.setenv("XGBPATCH_REPOSITORY", named(image).split(":")[0])
     verify.remember(cache_folder(), image)
-    done = xgbpatch("push", named(image), "--registry", plain.host)
-    assert done.returncode == 0, done.stderr
+    completed = xgbpatch("push", named(image), "--registry", plain.host)
+    assert completed.returncode == 0, completed.stderr
     assert plain.tags(named(image).split(":")[0]) == ["1.0", "next", "prod"]
 
 
@@ -334,8 +334,8 @@ def test_aliases_of_the_variable_move_for_what_the_variables_ask_for(plain, make
 def test_aliases_of_the_configuration_file_move_for_the_image_that_it_asks_for(
     plain, make_image, folder, labels, tags, words
 ):
-    asked = asked_digest(Spec("3.2-0", "us-west-2", features=("shap",)))
-    image = make_image({**BUILT, IMAGE: "fraud", ASKED_DIGEST: asked, **labels})
+    digest = asked_digest(Spec("3.2-0", "us-west-2", features=("shap",)))
+    image = make_image({**BUILT, IMAGE: "fraud", ASKED_DIGEST: digest, **labels})
     repository = named(image).split(":")[0]
     (folder / "xgbpatch.toml").write_text(
         f"""
@@ -348,7 +348,7 @@ aliases = ["fraud"]
 """
     )
     verify.remember(cache_folder(), image)
-    done = xgbpatch("push", named(image), "--registry", plain.host)
-    assert done.returncode == 0, done.stderr
+    completed = xgbpatch("push", named(image), "--registry", plain.host)
+    assert completed.returncode == 0, completed.stderr
     assert plain.tags(repository) == tags
-    assert words in done.stderr
+    assert words in completed.stderr

@@ -98,9 +98,9 @@ FIELDS = [name for name in Facts.__dataclass_fields__ if name != "digest"]  # an
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_layers_tell_what_running_tells(field: str, from_layers: Facts, from_running: Facts):
-    told, seen = _comparable(getattr(from_layers, field)), _comparable(getattr(from_running, field))
-    assert told == seen
-    assert told, "a base has all of it: an empty answer would compare nothing"
+    by_layers, by_running = _comparable(getattr(from_layers, field)), _comparable(getattr(from_running, field))
+    assert by_layers == by_running
+    assert by_layers, "a base has all of it: an empty answer would compare nothing"
 
 
 def test_layers_tell_the_tree_that_a_container_has(
@@ -154,9 +154,9 @@ def test_packages_beside_the_base_are_complained_of_as_pip_does(engine: Engine, 
     complaints = json.loads(run_python(engine, image.id, _CHECK % json.dumps(files)))
     site = "/opt/xgbpatch/packages/lib/python3.12/site-packages"
     patch = Patch(tuple(PatchFile(f"{site}/{name}/METADATA", text.encode()) for name, text in files.items()), {})
-    told = verify.added_complaints(from_running, patch)
-    assert sorted({*told, *(from_running.complaints or ())}) == complaints
-    assert len(told) >= 3, "pandas, the missing thing and slicer"
+    added = verify.added_complaints(from_running, patch)
+    assert sorted({*added, *(from_running.complaints or ())}) == complaints
+    assert len(added) >= 3, "pandas, the missing thing and slicer"
 
 
 def _metadata(name: str, requires: list[str]) -> str:

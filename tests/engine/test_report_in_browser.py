@@ -38,9 +38,9 @@ FIRST_FEATURE = "document.querySelector('#features tbody tr:not([hidden]) td').t
 
 
 def test_the_page_works_at_two_widths_and_without_scripts(tmp_path):
-    made = explain()
-    files = {"explained.csv": made.lines(), "moved.csv": explain(rows=90).lines(), "data.csv": made.inputs(),
-             "labels.csv": map(str, made.labels)}  # fmt: skip
+    explained = explain()
+    files = {"explained.csv": explained.lines(), "moved.csv": explain(rows=90).lines(), "data.csv": explained.inputs(),
+             "labels.csv": map(str, explained.labels)}  # fmt: skip
     for name, lines in files.items():
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     names = ("</script><b>shell weight</b>", *NAMES[1:])
@@ -71,14 +71,14 @@ def test_the_page_works_at_two_widths_and_without_scripts(tmp_path):
             "input = document.getElementById('row'); input.value = 7; input.dispatchEvent(new Event('change'))"
         )
         assert tab.evaluate("document.getElementById('row-title').textContent") == "Row 7"
-        cell = f"{made.data[6, 3]:.4g} = height"
+        cell = f"{explained.data[6, 3]:.4g} = height"
         tab.wait_for(f"document.querySelector('#any-row svg').textContent.includes('{cell}')")
         assert tab.pdf().startswith(b"%PDF")
 
         tab.open(page, 1200, scripts=False)
         figures = "[...document.querySelectorAll('figure img')].filter(image => image.naturalWidth > 400)"
-        seen = f"{figures}.filter(image => image.offsetHeight > 100).length"
-        assert tab.evaluate(seen) == len(made_page.figures)
+        count = f"{figures}.filter(image => image.offsetHeight > 100).length"
+        assert tab.evaluate(count) == len(made_page.figures)
         assert tab.problems == []
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import secrets
-import tarfile
 from dataclasses import dataclass
 
 import docker
@@ -14,6 +12,7 @@ import pytest
 import requests
 
 from support import registries
+from support.layers import tar_of
 from xgbpatch.build.resolve import resolve
 from xgbpatch.catalogue import image_uri
 from xgbpatch.errors import BaseImageError, ConfigurationError, RegistryError
@@ -82,11 +81,9 @@ def registry():
 @pytest.fixture
 def local_image():
     """A tiny image of the engine's own, by name."""
-    buffer, client = io.BytesIO(), docker.APIClient()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("empty"))
+    client = docker.APIClient()
     name = f"xgbpatch-test/{secrets.token_hex(4)}:1.5-1"
-    client.import_image_from_data(buffer.getvalue(), *name.split(":"))
+    client.import_image_from_data(tar_of([("empty", b"")]), *name.split(":"))
     yield name
     client.remove_image(name, force=True)
     client.close()

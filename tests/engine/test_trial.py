@@ -33,11 +33,11 @@ def test_the_image_is_tested_by_digest_and_removed_again(engine, services, image
 
 
 def test_an_image_that_the_engine_held_already_stays_there(engine, services, image, tmp_path):
-    held = engine.pull(image.pinned, None, services.progress)
+    local_image = engine.pull(image.pinned, None, services.progress)
     try:
         options = Options(checks=("image.labels",), logs=tmp_path / "logs")
         test_record.run_test_local(engine, services.registry, image, options)
-        assert engine.image(image.pinned) == held
+        assert engine.image(image.pinned) == local_image
     finally:
         engine.remove(image.pinned)
 

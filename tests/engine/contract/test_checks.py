@@ -42,13 +42,13 @@ def base(base_of):
 @pytest.fixture(scope="module")
 def derived(engine, base):
     """`derived(breakage)`: the name of the broken image, made once and removed with the module."""
-    made = {}
+    names = {}
     with ExitStack() as images:
 
         def image(breakage):
-            if breakage.name not in made:
-                made[breakage.name] = images.enter_context(broken.built(engine, base, breakage))
-            return made[breakage.name]
+            if breakage.name not in names:
+                names[breakage.name] = images.enter_context(broken.built(engine, base, breakage))
+            return names[breakage.name]
 
         yield image
 
@@ -56,16 +56,16 @@ def derived(engine, base):
 @pytest.fixture(scope="module")
 def report_on(engine, derived, tmp_path_factory):
     """`report_on(breakage, *checks)`: the results by name; each broken image is checked once."""
-    made = {}
+    reports = {}
 
     def results(breakage, checks, **options):
-        if breakage.name not in made:
+        if breakage.name not in reports:
             image = derived(breakage)
             if breakage.name == "forgets":
                 options["ready"] = 30  # seconds; it is never ready for a multi-model endpoint
             check_options = Options(checks=checks, logs=tmp_path_factory.mktemp("logs"), **options)
-            made[breakage.name] = contract.check(engine, image, check_options)
-        return {result.name: result for result in made[breakage.name].results}
+            reports[breakage.name] = contract.check(engine, image, check_options)
+        return {result.name: result for result in reports[breakage.name].results}
 
     return results
 
@@ -108,12 +108,14 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize(("name", "check", "said"), [pytest.param(*case, id=f"{case[0]}-{case[1]}") for case in CASES])
-def test_a_broken_image_fails_the_check(report_on, model, name, check, said):
-    asked = tuple(dict.fromkeys(case[1] for case in CASES if case[0] == name))
-    result = report_on(BREAKAGES[name], asked, grace=5, model=None if name == "bare" else model)[check]
+@pytest.mark.parametrize(
+    ("name", "check", "reason"), [pytest.param(*case, id=f"{case[0]}-{case[1]}") for case in CASES]
+)
+def test_a_broken_image_fails_the_check(report_on, model, name, check, reason):
+    checks = tuple(dict.fromkeys(case[1] for case in CASES if case[0] == name))
+    result = report_on(BREAKAGES[name], checks, grace=5, model=None if name == "bare" else model)[check]
     assert result.verdict is Verdict.FAILED, result.reason
-    assert said in result.reason
+    assert reason in result.reason
     if name == "deaf" and check == "serve.stop":
         assert "serve.plain.log" in result.log
 
@@ -128,8 +130,8 @@ def test_one_different_byte_shows_against_the_base(engine, derived, model, repor
     """Of servers that answer anything, which start in no time: what is compared is no matter. One answer differs, which
     only the longest table asks for."""
     base = derived(BREAKAGES["lies"])
-    read = "self.rfile.read(length)"
-    other = ANSWERS_ANYTHING.replace(f"rows = {read}", f"sent = {read}\n        rows = sent")
+    expression = "self.rfile.read(length)"
+    other = ANSWERS_ANYTHING.replace(f"rows = {expression}", f"sent = {expression}\n        rows = sent")
     other = other.replace('b"1.5\\n"', 'b"1.%d\\n" % (5 + sent.startswith(b"a,b,c"))')
     breakage = Breakage("one-byte", {"serve": other}, labels=claims(base, engine.image(base).id))
     checks = ("base.plain", "base.selected", "base.batch")

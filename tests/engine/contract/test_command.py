@@ -38,38 +38,40 @@ def unlabelled(engine, base):
 
 
 def test_an_unknown_check_exits_2_and_names_the_nearest(base):
-    done = run(base, "--check", "serve.pong")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert '"serve.pong"; did you mean "serve.ping"?' in done.stderr
+    completed = run(base, "--check", "serve.pong")
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert '"serve.pong"; did you mean "serve.ping"?' in completed.stderr
 
 
 def test_an_unknown_image_exits_4():
-    done = run("no/such:image")
-    assert done.returncode == 4
-    assert '"no/such:image"' in done.stderr
+    completed = run("no/such:image")
+    assert completed.returncode == 4
+    assert '"no/such:image"' in completed.stderr
 
 
 def test_an_unknown_base_exits_4_before_anything_runs(base):
-    done = run(base, "--base", "no/such:image")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert '"no/such:image"' in done.stderr
-    assert "[1/" not in done.stderr
+    completed = run(base, "--base", "no/such:image")
+    assert (completed.returncode, completed.stdout) == (4, "")
+    assert '"no/such:image"' in completed.stderr
+    assert "[1/" not in completed.stderr
 
 
 def test_an_empty_model_directory_exits_2(base, tmp_path):
-    done = run(base, "--model", str(tmp_path))
-    assert done.returncode == 2
-    assert "holds no model file" in done.stderr
+    completed = run(base, "--model", str(tmp_path))
+    assert completed.returncode == 2
+    assert "holds no model file" in completed.stderr
 
 
 def test_a_passing_run_exits_0_with_json_on_stdout_and_progress_on_stderr(base, tmp_path):
-    done = run(base, "--check", "image.labels", "--check", "image.size", "--json", "--logs", str(tmp_path / "logs"))
-    document = json.loads(done.stdout)
-    assert done.returncode == 0
+    completed = run(
+        base, "--check", "image.labels", "--check", "image.size", "--json", "--logs", str(tmp_path / "logs")
+    )
+    document = json.loads(completed.stdout)
+    assert completed.returncode == 0
     assert document["passed"]
     assert [check["name"] for check in document["checks"]] == ["image.labels", "image.size"]
-    assert "[1/2] image.labels" in done.stderr
-    assert "2 passed, 0 failed, 0 skipped" in done.stderr
+    assert "[1/2] image.labels" in completed.stderr
+    assert "2 passed, 0 failed, 0 skipped" in completed.stderr
     assert not (tmp_path / "logs").exists()
 
 
@@ -77,9 +79,9 @@ def test_without_an_image_it_is_that_of_the_last_build_with_this_configuration(e
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "other.toml").write_text("")
     _context.remember_build(Selection(Flags(config=tmp_path / "other.toml")), [BuiltImage(base, engine.image(base).id)])
-    done = run("--config", "other.toml", "--check", "image.size", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["image"] == base
-    assert done.stderr.startswith(f'Image: {base}, the last build of "{tmp_path / "other.toml"}"')
+    completed = run("--config", "other.toml", "--check", "image.size", "--json", cwd=tmp_path)
+    assert json.loads(completed.stdout)["image"] == base
+    assert completed.stderr.startswith(f'Image: {base}, the last build of "{tmp_path / "other.toml"}"')
     nothing = run("--check", "image.size", cwd=tmp_path)
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert f'no build of "{tmp_path}" is known' in nothing.stderr
@@ -87,11 +89,11 @@ def test_without_an_image_it_is_that_of_the_last_build_with_this_configuration(e
 
 def test_a_failing_run_exits_8_with_lines_on_stdout_and_junit_in_its_file(unlabelled, tmp_path):
     report = tmp_path / "reports" / "contract.xml"
-    done = run(unlabelled, "--check", "image", "--junit", str(report), "--quiet")
-    assert done.returncode == 8
-    assert ["failed", "image.labels"] in [line.split()[:2] for line in done.stdout.splitlines()]
-    assert "image.labels" in done.stderr
-    assert "[1/" not in done.stderr
+    completed = run(unlabelled, "--check", "image", "--junit", str(report), "--quiet")
+    assert completed.returncode == 8
+    assert ["failed", "image.labels"] in [line.split()[:2] for line in completed.stdout.splitlines()]
+    assert "image.labels" in completed.stderr
+    assert "[1/" not in completed.stderr
     assert ElementTree.parse(report).find("testsuite").get("failures") == "1"
 
 
