@@ -94,11 +94,11 @@ def image(engine, name) -> LocalImage:
 @pytest.fixture(scope="module")
 def facts(engine, image, name) -> dict:
     """What one run of the image's own Python tells."""
-    done = engine.run(
+    result = engine.run(
         Run(image.id, ("python", "-W", "ignore", "-c", f"FILES, SITE = {FILES}, {SITE[name]!r}\n{SEEN}")), timeout=120
     )
-    assert done.exit_code == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def test_environment_is_the_official_one(image, name):

@@ -234,9 +234,9 @@ def test_pickle_runs_code(tmp_path):
 def test_serve_exit_code(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "README").write_text("no model")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     settings = {
         "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
         "SM_MODEL_DIR": str(tmp_path / "model"),
@@ -247,7 +247,7 @@ def test_serve_exit_code(tmp_path):
         "SAGEMAKER_USE_NGINX": "false",
     }
     code = "from sagemaker_xgboost_container import serving; serving.serving_entrypoint()"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code],
         env=dict(os.environ, **settings),
         stdout=subprocess.PIPE,
@@ -255,8 +255,8 @@ def test_serve_exit_code(tmp_path):
         timeout=120,
         check=False,
     )
-    assert b"Worker failed to boot" in done.stdout
-    assert (done.returncode == 0) == shows("serve-exit-code")
+    assert b"Worker failed to boot" in completed.stdout
+    assert (completed.returncode == 0) == shows("serve-exit-code")
 
 
 def test_mme_start(monkeypatch):
@@ -267,10 +267,10 @@ def test_mme_start(monkeypatch):
     monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process(launcher.pid), java]))
     search = inspect.unwrap(model_server._retrieve_mms_server_process)  # once, not for ten seconds
     try:
-        found = search()
+        process = search()
     except psutil.ZombieProcess:
-        found = None
+        process = None
     finally:
         launcher.wait()
-    assert (found is None) == shows("mme-start")
-    assert found in (None, java)
+    assert (process is None) == shows("mme-start")
+    assert process in (None, java)

@@ -109,12 +109,12 @@ def test_what_xgboost_knows_is_refused(bug, named):
 def test_early_stopping_of_a_linear_model(tmp_path, job):
     """It is lost when the best round is cut out: at the end of the training, or in 1.2-2 when it is served."""
     named = {"objective": "reg:squarederror", "booster": "gblinear", "eval_metric": "rmse"}
-    asked = dict(named, num_round="2", early_stopping_rounds="1")
+    hyperparameters = dict(named, num_round="2", early_stopping_rounds="1")
     if shows("early-stopping") and VERSION != "1.2-2":
         with pytest.raises(exc.AlgorithmError, match="save_best"):
-            job(**asked)
+            job(**hyperparameters)
         return
-    job(**asked)
+    job(**hyperparameters)
     booster, form = serve_utils.get_loaded_booster(str(tmp_path / "model"))
     if shows("early-stopping"):
         with pytest.raises(xgb.core.XGBoostError, match="ntrees is only valid for gbtree"):
@@ -169,18 +169,18 @@ def test_kfold_checkpoint(job):
 
 def test_model_kept_for_termination_is_of_the_versions_format(job, tmp_path):
     """SIGTERM leaves what the last round wrote: seen here before the job overwrites it."""
-    seen = []
+    beginnings = []
     real = os.rename
 
     def spy(source, target):
         real(source, target)
-        seen.append(Path(target).read_bytes()[:2])
+        beginnings.append(Path(target).read_bytes()[:2])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "rename", spy)
         job(num_round="2", objective="reg:squarederror", save_model_on_termination="true")
     expected = {"1.2-2": b"\x80\x04", "3.0-5": b"{L", "3.2-0": b"{L"}.get(VERSION, b"bi")
-    assert seen == [expected] * 2
+    assert beginnings == [expected] * 2
 
 
 def test_checkpoint_resume(job, tmp_path):

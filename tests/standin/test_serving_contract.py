@@ -278,10 +278,10 @@ def selected(application: Serve, accept: str) -> requests.Response:
 def test_selected_output_as_json(application, zoo, accept):
     answer = selected(application, accept)
     rows = [json.loads(line) for line in answer.text.splitlines()]
-    found = rows[0]["predictions"] if accept == "application/json" else rows
+    records = rows[0]["predictions"] if accept == "application/json" else rows
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, accept)
-    assert all(math.isnan(row.pop("foo")) for row in found)
-    assert found == [softprob_selection(scores) for scores in zoo.scores("softprob", "rows")]
+    assert all(math.isnan(row.pop("foo")) for row in records)
+    assert records == [softprob_selection(scores) for scores in zoo.scores("softprob", "rows")]
 
 
 def test_selected_output_as_csv_has_the_keys_in_request_order_and_no_last_newline(application, zoo):
@@ -325,8 +325,8 @@ def test_an_ensemble_answers_the_mean_and_skips_folders_and_dotfiles(application
     members = [member["rows"] for member in zoo.expected["ensemble"]]
     assert answer.status_code == 200
     assert members[0] != members[1]
-    found = [float(line) for line in answer.text.splitlines()]
-    assert found == pytest.approx([sum(scores) / 2 for scores in zip(*members, strict=True)], abs=1e-6)
+    predictions = [float(line) for line in answer.text.splitlines()]
+    assert predictions == pytest.approx([sum(scores) / 2 for scores in zip(*members, strict=True)], abs=1e-6)
 
 
 def test_an_ensemble_is_one_of_its_members_unless_the_setting_is_exactly_true(application, zoo):

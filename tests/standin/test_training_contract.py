@@ -138,8 +138,8 @@ def train(process: BaseProcess, work: Path) -> Callable[[Job], Outcome]:
 
     def trained(job: Job) -> Outcome:
         prepare(work / "algo-1", job)
-        done = process.run("train", ml=work / "algo-1")
-        return Outcome(done.exit_code, done.stdout, done.stderr, work / "algo-1")
+        result = process.run("train", ml=work / "algo-1")
+        return Outcome(result.exit_code, result.stdout, result.stderr, work / "algo-1")
 
     return trained
 
@@ -174,16 +174,16 @@ def test_metric_lines_match_what_a_tuning_job_reads(train):
     outcome = train(Job(dict(REGRESSION, eval_metric="mae", _tuning_objective_metric="validation:rmse")))
     rounds = outcome.metrics()
     assert [number for number, _ in rounds] == [0, 1, 2, 3]
-    assert {name for _, found in rounds for name in found} == {
+    assert {name for _, metrics in rounds for name in metrics} == {
         "train-mae", "train-rmse", "validation-mae", "validation-rmse",
     }  # fmt: skip
     in_cloudwatch = outcome.stdout.replace("\t", "#011")
     for metric in ("rmse", "mae"):
-        read = re.findall(rf".*\[[0-9]+\].*#011validation-{metric}:(\S+)", in_cloudwatch)
-        assert [re.sub(r"#011.*", "", value) for value in read] == [
-            f"{found[f'validation-{metric}']:.5f}" for _, found in rounds
+        printed = re.findall(rf".*\[[0-9]+\].*#011validation-{metric}:(\S+)", in_cloudwatch)
+        assert [re.sub(r"#011.*", "", value) for value in printed] == [
+            f"{metrics[f'validation-{metric}']:.5f}" for _, metrics in rounds
         ]
-    errors = [found["validation-rmse"] for _, found in rounds]
+    errors = [metrics["validation-rmse"] for _, metrics in rounds]
     assert errors == sorted(errors, reverse=True)
 
 
@@ -228,13 +228,13 @@ def test_other_failures_of_xgboost_are_the_algorithms(train):
 
 def test_custom_accuracy_is_right_up_to_1_7_and_cuts_probabilities_at_0_in_3(train, version):
     outcome = train(Job(dict(BINARY, eval_metric="error,accuracy"), write=write_old_or_young))
-    found = outcome.metrics()[-1][1]
+    metrics = outcome.metrics()[-1][1]
     if is_modern(version):
         share = sum(line.startswith("1 ") for line in labels_of("validation")) / len(labels_of("validation"))
-        assert found["validation-accuracy"] == pytest.approx(share, abs=1e-5)  # every row counts as class 1
-        assert found["validation-accuracy"] != pytest.approx(1 - found["validation-error"], abs=0.1)
+        assert metrics["validation-accuracy"] == pytest.approx(share, abs=1e-5)  # every row counts as class 1
+        assert metrics["validation-accuracy"] != pytest.approx(1 - metrics["validation-error"], abs=0.1)
     else:
-        assert found["validation-accuracy"] == pytest.approx(1 - found["validation-error"], abs=2e-5)
+        assert metrics["validation-accuracy"] == pytest.approx(1 - metrics["validation-error"], abs=2e-5)
 
 
 def labels_of(channel: str) -> list[str]:
@@ -248,11 +248,11 @@ def test_early_stopping_keeps_the_best_trees_or_their_number(process, train, ver
     best = min(rounds, key=lambda numbered: numbered[1]["validation-rmse"])[0]
     printed = {best + 3} if version == "3.2-0" else {best + 2, best + 3}  # before 3.2 callbacks have no certain order
     assert rounds[-1][0] in printed
-    seen = ask(process, {"model": "/opt/ml/model/xgboost-model"}, outcome.ml)
+    model = ask(process, {"model": "/opt/ml/model/xgboost-model"}, outcome.ml)
     trees = best + 4 if version == "1.2-2" else best + 1  # 1.2-2 keeps all trees, and serving cuts them
-    assert (seen["trees"], seen["attributes"]["best_iteration"]) == (trees, str(best))
+    assert (model["trees"], model["attributes"]["best_iteration"]) == (trees, str(best))
     if version == "1.2-2":
-        assert seen["kept"] == {"best_iteration": best, "best_ntree_limit": best + 1}
+        assert model["kept"] == {"best_iteration": best, "best_ntree_limit": best + 1}
 
 
 def test_early_stopping_without_metric_does_nothing_from_1_3_on(train, version):
@@ -269,7 +269,7 @@ def test_folds_give_a_model_each_and_out_of_fold_predictions(train):
     assert len(rows) == len(abalone("train")) + len(abalone("validation"))
     assert {row.count(",") for row in rows} == {1}
     means = [
-        sum(found["validation-rmse"] for number, found in outcome.metrics() if number == 3) / 3,
+        sum(metrics["validation-rmse"] for number, metrics in outcome.metrics() if number == 3) / 3,
         outcome.metrics()[-1][1]["validation-rmse"],
     ]
     assert means[0] == pytest.approx(means[1], abs=1e-5)

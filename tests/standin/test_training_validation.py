@@ -78,9 +78,9 @@ def ask(process: BaseProcess, work: Path) -> Callable[..., Any]:
 
 def test_hyperparameters_are_accepted_and_refused_as_documented(ask, version):
     pair = tuple(int(part) for part in version.replace("-", ".").split(".")[:2])
-    jobs = {f"accepted {name}": PLAIN | given for name, given in ACCEPTED.items()}
-    jobs |= {f"refused {name}": PLAIN | given for name, (given, _) in REFUSED.items()}
-    jobs |= {f"version {name}": PLAIN | given for name, (given, _, _) in BY_VERSION.items()}
+    jobs = {f"accepted {name}": PLAIN | hyperparameters for name, hyperparameters in ACCEPTED.items()}
+    jobs |= {f"refused {name}": PLAIN | hyperparameters for name, (hyperparameters, _) in REFUSED.items()}
+    jobs |= {f"version {name}": PLAIN | hyperparameters for name, (hyperparameters, _, _) in BY_VERSION.items()}
     jobs["refused no-rounds"] = {"eta": "0.1"}
     verdicts = dict(zip(jobs, ask({"hyperparameters": list(jobs.values())}), strict=True))
 
@@ -100,8 +100,13 @@ def test_hyperparameters_are_accepted_and_refused_as_documented(ask, version):
 
 
 def test_hyperparameters_are_typed_under_their_own_names(ask):
-    given = {"learning_rate": "0.2", "eval_metric": "rmse,mae", "objective": "reg:squarederror", "tree_method": "hist"}
-    (typed,) = ask({"hyperparameters": [PLAIN | given | {"interaction_constraints": "[[1,2],[3]]"}]})
+    hyperparameters = {
+        "learning_rate": "0.2",
+        "eval_metric": "rmse,mae",
+        "objective": "reg:squarederror",
+        "tree_method": "hist",
+    }
+    (typed,) = ask({"hyperparameters": [PLAIN | hyperparameters | {"interaction_constraints": "[[1,2],[3]]"}]})
     assert typed["num_round"] == 4
     assert typed["eta"] == 0.2
     assert "learning_rate" not in typed
@@ -124,7 +129,7 @@ CHANNELS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def test_channels_are_accepted_and_refused_as_documented(ask):
-    verdicts = dict(zip(CHANNELS, ask({"channels": [given for given, _ in CHANNELS.values()]}), strict=True))
+    verdicts = dict(zip(CHANNELS, ask({"channels": [channels for channels, _ in CHANNELS.values()]}), strict=True))
     wrong = {
         name: verdict
         for name, verdict in verdicts.items()
@@ -162,14 +167,14 @@ def test_files_are_read_as_documented(ask, work, version):
         "text": {"path": "/opt/ml/text", "type": "libsvm"},
         "pipe": {"path": "/opt/ml/pipe", "type": "csv", "pipe": True},
     }
-    read = dict(zip(questions, ask({"data": list(questions.values())}), strict=True))
-    assert read["csv"] == {"shape": [2, 2], "labels": [1, 0], "weights": []}
-    assert read["weighted"] == {"shape": [2, 2], "labels": [1, 0], "weights": [2, 3]}
-    assert read["header"]["shape"] == [3, 2]  # the header is taken for a row
-    assert read["libsvm"] == {"shape": [2, 3], "labels": [1, 0], "weights": []}
+    answers = dict(zip(questions, ask({"data": list(questions.values())}), strict=True))
+    assert answers["csv"] == {"shape": [2, 2], "labels": [1, 0], "weights": []}
+    assert answers["weighted"] == {"shape": [2, 2], "labels": [1, 0], "weights": [2, 3]}
+    assert answers["header"]["shape"] == [3, 2]  # the header is taken for a row
+    assert answers["libsvm"] == {"shape": [2, 3], "labels": [1, 0], "weights": []}
     links_all = version.split("-")[0] not in ("1.2", "1.3", "1.5")
-    assert sorted(read["deep"]["labels"]) == ([0, 1, 1, 1, 1] if links_all else [1, 1, 1])
-    assert read["hidden"].startswith("UserError")
-    assert read["text"].startswith("UserError")
+    assert sorted(answers["deep"]["labels"]) == ([0, 1, 1, 1, 1] if links_all else [1, 1, 1])
+    assert answers["hidden"].startswith("UserError")
+    assert answers["text"].startswith("UserError")
     if version.startswith("3.2"):
-        assert read["pipe"].startswith("UserError")
+        assert answers["pipe"].startswith("UserError")
