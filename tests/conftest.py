@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -22,6 +23,11 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A docker-registry of a few megabytes spends half of its time on collecting garbage.
 os.environ.setdefault("GOGC", "1000")
+# So does a worker that collects four thousand tests.
+gc.set_threshold(20_000, 20, 20)
+# xgboost imports scikit-learn where that is installed (the group "notebook" brings it), which imports scipy.stats and
+# pandas: 1.5 s of processor time in every worker. No test here has a use for it.
+sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
 
 # By default hypothesis fails an example of 200 ms, or examples that it is slow to draw: a busy machine does that.
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,8 +1,19 @@
-"""`xgbpatch explain` in a process that may be killed; a process of a fork server imports this module by its name."""
+"""`xgbpatch explain` in a process that may be killed; a process of a fork server imports this module by its name.
 
+The fork server imports it too, so that its forks find all that `engines` imports late.
+"""
+# ruff: noqa: E402, F401
+
+import sys
 from pathlib import Path
 
+sys.modules.setdefault("sklearn", None)  # as in conftest.py
+import xgboost
+
 from xgbpatch.explanation import engines, files, places
+from xgbpatch.overlays.model import booster
+from xgbpatch.overlays.native import engine
+from xgbpatch.overlays.shap import values
 
 
 def explain(model: Path, rows: Path, folder: Path, part_rows: int) -> None:

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 from support import handmade
-from support.commands import command_line
+from support.commands import command_line, completed_in_process
 from support.handmade_bases import HandBase
 
 OLD = HandBase()
@@ -37,19 +37,31 @@ class ImageRepository:
     def move(self, name, base):
         return handmade.put(self.services, self.loopback.reference(f"base-{name}:3.2-0"), base.image)
 
-    def words(self, *more, command="rebuild"):
-        return command_line(command, "--builder", "registry", "--registry", self.loopback.host, *more)
+    def arguments(self, *more, command="rebuild"):
+        return [command, "--builder", "registry", "--registry", self.loopback.host, *more]
+
+    def variables(self):
+        return {"XDG_CACHE_HOME": str(self.folder / "cache"), "DOCKER_HOST": "unix:///no/such/socket"}
 
     def environ(self):
-        return {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "DOCKER_HOST": "unix:///no/such/socket"}
+        return {**os.environ, **self.variables()}
 
     def text(self, *more, command="rebuild"):
+        """What the command answers. A `rebuild` of several images, which starts processes, is the installed one."""
+        arguments = self.arguments(*more, command=command)
+        if command != "rebuild" or "--image" in more:
+            return completed_in_process(*arguments, folder=self.folder, environment=self.variables())
         return subprocess.run(
-            self.words(*more, command=command), cwd=self.folder, env=self.environ(), capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+            command_line(*arguments), cwd=self.folder, env=self.environ(), capture_output=True, text=True, check=False
+        )
 
     def run(self, *more):
         completed = self.text("--json", *more)
-        images = {image["name"]: image for image in json.loads(completed.stdout)["images"]} if completed.stdout else {}
-        return completed, images
+        images = json.loads(completed.stdout)["images"] if completed.stdout else []
+        return completed, {image["name"]: image for image in images}
+
+    def publish(self):
+        """Every image is current afterwards."""
+        for name in self.names:
+            completed = self.text("--no-test", "--image", name)
+            assert completed.returncode == 0, completed.stderr

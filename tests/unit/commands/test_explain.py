@@ -13,6 +13,7 @@ import sys
 import tarfile
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -150,9 +151,11 @@ def test_a_pickle_is_not_opened(run, tmp_path, booster):
     assert "is a pickle, which runs code" in stderr
 
 
-def test_a_run_killed_20_times_gives_the_bytes_of_an_undisturbed_one(booster, tmp_path):
-    processes = multiprocessing.get_context("forkserver")  # which has imported xgboost, and computed nothing
-    processes.set_forkserver_preload(["support.explaining_process", "xgboost", "xgbpatch.explanation"])
+def test_a_run_killed_20_times_gives_the_bytes_of_an_undisturbed_one(booster, tmp_path, monkeypatch):
+    processes = multiprocessing.get_context("forkserver")  # which has imported all of it, and computed nothing
+    processes.set_forkserver_preload(["support.explaining_process"])
+    tests = Path(explaining_process.__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", str(tests))  # it has not the sys.path of this process
     booster.save_model(tmp_path / "model.json")
     lines = [",".join(map(str, row)) for row in ROWS.tolist()] * 8
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
