@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
-from xgbpatch_overlays import request_data
+from xgbpatch_overlays import onedal, request_data
 from xgbpatch_overlays.model import accelerator, booster
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.onedal import engine
 
 from support.overlays import forks, zoo
 from support.overlays.endpoint import FEATURES
@@ -33,13 +32,13 @@ def choice():
 def counted(monkeypatch):
     """The list of row counts that oneDAL is asked for."""
     calls = []
-    margins = engine.OnedalModel.margins
+    margins = onedal.OnedalModel.margins
 
     def counting(self, rows):
         calls.append(len(rows))
         return margins(self, rows)
 
-    monkeypatch.setattr(engine.OnedalModel, "margins", counting)
+    monkeypatch.setattr(onedal.OnedalModel, "margins", counting)
     return calls
 
 
@@ -88,7 +87,7 @@ def test_ping_names_the_engine_and_its_proof(server, engine_name):
 
 
 def test_engine_named_booster_is_shown_and_converts_nothing(server, monkeypatch):
-    monkeypatch.setattr(engine, "load", lambda: pytest.fail("daal4py was imported"))
+    monkeypatch.setattr(onedal, "load", lambda: pytest.fail("daal4py was imported"))
     header = server("binary", **dict(FEATURES, XGBPATCH_ENGINE="booster")).ping().headers["X-Xgbpatch-Engine"]
     assert header == "booster; XGBPATCH_ENGINE=booster"
 
@@ -103,7 +102,7 @@ def test_the_header_of_ping_stays_short_whatever_the_reasons_of_200_members(serv
             raise answer
         return answer
 
-    monkeypatch.setattr(engine, "accelerate", accelerate)
+    monkeypatch.setattr(onedal, "accelerate", accelerate)
     caplog.set_level("INFO")
     header = server(*["one-stump"] * 200, **ENGINE).ping().headers["X-Xgbpatch-Engine"]
     assert re.fullmatch(r"booster 100, daal4py 100; RuntimeError: frame 0 File \?\?\? frame 1 [ -~]+\.\.\.", header)
@@ -252,7 +251,7 @@ def test_the_booster_is_left_as_it_was(server):
 
 
 def test_importing_daal4py_leaves_the_root_logger_alone():
-    program = "import logging; from xgbpatch_overlays.onedal import engine; engine.load(); print(logging.root.handlers)"
+    program = "import logging; from xgbpatch_overlays import onedal; onedal.load(); print(logging.root.handlers)"
     completed = forks.run(program)
     assert completed.stdout.strip() == "[]", completed.stderr
 

@@ -16,7 +16,7 @@ from sagemaker_xgboost_container import encoder
 from sagemaker_xgboost_container.algorithm_mode import serve, serve_utils
 from xgbpatch_overlays import settings
 from xgbpatch_overlays.fast import application, command, short, wsgi
-from xgbpatch_overlays.fixes import encoders
+from xgbpatch_overlays.fixes import answers
 from xgbpatch_overlays.model.booster import Unsuitable
 
 from support.overlays import forks, zoo
@@ -168,7 +168,7 @@ def proved(app):
 def test_explained_requests_are_answered_as_the_base_does(server, monkeypatch, models, environment):
     fixed = hasattr(encoder, "json_to_jsonlines")
     if fixed:
-        monkeypatch.setattr(serve, "encoders", encoders._Encoders(serve.encoders))
+        monkeypatch.setattr(serve, "encoders", answers._Encoders(serve.encoders))
     app, way = started(server, *models, **environment)
     cases, refused = set(), 0
     accepts = (None, "text/csv", "application/json", "application/jsonlines", "text/csv;shap=on;top_k=1", "text/plain")

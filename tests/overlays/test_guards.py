@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import scipy.sparse
 import xgboost
-from xgbpatch_overlays import request_data
+from xgbpatch_overlays import onedal, request_data
 from xgbpatch_overlays.model import accelerator
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.onedal import engine
 
 from support.overlays import explaining, zoo
 
-RELEASE = engine.year(engine.load())
+RELEASE = onedal.year(onedal.load())
 MODELS = {
     "gblinear": 'the booster is "gblinear"',
     "two-targets": "the model has several targets",
@@ -29,9 +28,9 @@ MODELS = {
 def counted(monkeypatch):
     """The list of row counts that oneDAL predicts, from now on."""
     calls = []
-    margins = engine.OnedalModel.margins
+    margins = onedal.OnedalModel.margins
     monkeypatch.setattr(
-        engine.OnedalModel, "margins", lambda self, rows: calls.append(len(rows)) or margins(self, rows)
+        onedal.OnedalModel, "margins", lambda self, rows: calls.append(len(rows)) or margins(self, rows)
     )
     return calls
 
@@ -77,7 +76,7 @@ def chain(folder, depth=30):
 def test_deep_trees_are_refused_under_the_old_layout(tmp_path):
     x = chain(tmp_path)
     served = explaining.serve(tmp_path, **explaining.ONEDAL)
-    if RELEASE < engine.LINEAR_LAYOUT:
+    if RELEASE < onedal.LINEAR_LAYOUT:
         assert "MiB for its deep trees, the limit is 256" in served.member.choice.reason
     else:
         assert served.member.choice.engine == "daal4py", served.member.choice.reason
@@ -85,7 +84,7 @@ def test_deep_trees_are_refused_under_the_old_layout(tmp_path):
 
 
 def test_a_model_above_the_bound_is_refused_with_the_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "NODES", 100)
+    monkeypatch.setattr(onedal, "NODES", 100)
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     assert served.member.choice.reason.endswith(" nodes, the limit is 100")
 
@@ -166,7 +165,7 @@ def test_a_model_for_which_memory_is_short_stays_with_the_booster_and_is_not_rea
 
 
 def test_another_machine_stays_with_the_booster(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(onedal.platform, "machine", lambda: "aarch64")
     served = explaining.serve(tmp_path, "regression", **explaining.ONEDAL)
     assert served.member.choice.reason == "oneDAL is not built for aarch64"
 

@@ -5,15 +5,14 @@ import re
 import numpy as np
 import pytest
 import xgboost
-from xgbpatch_overlays import request_data
+from xgbpatch_overlays import onedal, request_data
 from xgbpatch_overlays.native import engine as native_engine
-from xgbpatch_overlays.onedal import engine
 from xgbpatch_overlays.settings import ShapOptions
 from xgbpatch_overlays.shap import values
 
 from support.overlays import explaining, zoo
 
-EXPLAINS = engine.keeps_cover(engine.load())
+EXPLAINS = onedal.keeps_cover(onedal.load())
 INTERACTIONS = ShapOptions(interactions=True)
 KINDS = sorted(set(zoo.ZOO) - {"gblinear"} | {"aft", "dart-softprob", "named", "missing-softprob", "one-feature"})
 needs_contributions = pytest.mark.skipif(not EXPLAINS, reason="daal4py has contributions from 2024.0.1 on, not on 3.7")
@@ -23,13 +22,13 @@ needs_contributions = pytest.mark.skipif(not EXPLAINS, reason="daal4py has contr
 def counted(monkeypatch):
     """A list of what oneDAL is asked to explain: (rows, interactions)."""
     calls = []
-    explain = engine.OnedalModel.explain
+    explain = onedal.OnedalModel.explain
 
     def counting(self, rows, interactions):
         calls.append((len(rows), interactions))
         return explain(self, rows, interactions)
 
-    monkeypatch.setattr(engine.OnedalModel, "explain", counting)
+    monkeypatch.setattr(onedal.OnedalModel, "explain", counting)
     return calls
 
 
@@ -69,9 +68,9 @@ def test_values_and_interactions_are_xgboosts_and_add_up(tmp_path, counted, name
 @pytest.mark.parametrize("name", ["binary", "softprob"])
 def test_damaged_contributions_are_found_by_the_proof(tmp_path, monkeypatch, name):
     x = zoo.inputs(rows=5).astype(np.float32)
-    explain = engine.OnedalModel.explain
+    explain = onedal.OnedalModel.explain
     monkeypatch.setattr(
-        engine.OnedalModel, "explain", lambda self, rows, interactions: explain(self, rows, interactions) * 1.01
+        onedal.OnedalModel, "explain", lambda self, rows, interactions: explain(self, rows, interactions) * 1.01
     )
     served = explaining.serve(tmp_path, name, **explaining.ONEDAL)
     assert served.member.choice.engine == "daal4py"
@@ -80,9 +79,9 @@ def test_damaged_contributions_are_found_by_the_proof(tmp_path, monkeypatch, nam
 
 @needs_contributions
 def test_contributions_that_only_move_between_features_are_found_by_the_proof(tmp_path, monkeypatch):
-    explain = engine.OnedalModel.explain
+    explain = onedal.OnedalModel.explain
     monkeypatch.setattr(
-        engine.OnedalModel,
+        onedal.OnedalModel,
         "explain",
         lambda self, rows, interactions: explain(self, rows, interactions)[:, [1, 0, 2, 3, 4, 5, 6]],
     )
@@ -140,9 +139,9 @@ def test_a_daal4py_without_contributions_leaves_them_to_the_booster(tmp_path, co
 
 def test_a_model_is_converted_once(tmp_path, monkeypatch):
     built = []
-    create = engine.OnedalModel.__init__
+    create = onedal.OnedalModel.__init__
     monkeypatch.setattr(
-        engine.OnedalModel, "__init__", lambda self, *arguments: built.append(1) or create(self, *arguments)
+        onedal.OnedalModel, "__init__", lambda self, *arguments: built.append(1) or create(self, *arguments)
     )
     served = explaining.serve(tmp_path, "binary", **explaining.ONEDAL)
     for _ in range(3):

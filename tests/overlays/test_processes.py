@@ -3,18 +3,18 @@
 import subprocess
 import sys
 
-from xgbpatch_overlays.onedal import engine
+from xgbpatch_overlays import onedal
 
 from support.overlays import forks
 
-EXPLAINS = engine.keeps_cover(engine.load())
+EXPLAINS = onedal.keeps_cover(onedal.load())
 START = """
 import os, sys
 import numpy as np, xgboost
 from support.overlays import zoo
 from xgbpatch_overlays import request_data
 from xgbpatch_overlays.model import accelerator
-from xgbpatch_overlays.onedal import engine
+from xgbpatch_overlays import onedal
 
 def threads():
     return len(os.listdir("/proc/self/task"))
@@ -62,7 +62,7 @@ def several():
     daal4py.daalinit(2)
     return daal4py
 
-engine.load = several
+onedal.load = several
 xgboost.DMatrix(rows())
 before = threads()
 booster, choice = ready()

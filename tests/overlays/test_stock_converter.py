@@ -12,15 +12,14 @@ import daal4py.mb
 import numpy as np
 import pytest
 import xgboost
-from xgbpatch_overlays import request_data
+from xgbpatch_overlays import onedal, request_data
 from xgbpatch_overlays.model import accelerator
 from xgbpatch_overlays.model import booster as model_booster
-from xgbpatch_overlays.onedal import engine
 
 from support.overlays import explaining, zoo
 
 TOLERANCE = 2e-5
-RELEASE = engine.year(engine.load())
+RELEASE = onedal.year(onedal.load())
 RIGHT = ["regression", "regression-base-score", "binary", "softprob", "softprob-base-score", "missing", "deep"]
 WRONG = ["reg-logistic", "logitraw", "poisson", "poisson-base-score", "gamma", "tweedie", "cox", "aft"]
 WRONG += ["softprob-two-classes", "forest-softprob", "early-stopping-forest"]

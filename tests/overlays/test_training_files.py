@@ -12,7 +12,7 @@ import pytest
 import xgboost
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from xgbpatch_overlays.model import folder
-from xgbpatch_overlays.training import artifacts, column_names, files, options
+from xgbpatch_overlays.training import artifacts, files, options
 
 from support.overlays.training_files import DRAWS, FEATURES, FILES, XGBOOST, beside, table
 
@@ -21,7 +21,7 @@ CSV_CHANNEL = {"ContentType": "text/csv; label_size=1", "TrainingInputMode": "Fi
 
 
 @pytest.mark.parametrize(
-    ("files", "weights", "expected"),
+    ("texts", "weights", "expected"),
     [
         ({"a.csv": "rings,length\n1,2\n"}, "0", ("length",)),
         ({"a.csv": "\ufeffrings\tlength\r\n1\t2\r\n"}, "0", ("length",)),
@@ -36,13 +36,13 @@ CSV_CHANNEL = {"ContentType": "text/csv; label_size=1", "TrainingInputMode": "Fi
         ({}, "0", ()),
     ],
 )
-def test_a_header_is_a_line_of_names_that_all_files_share(tmp_path, files, weights, expected):
-    for name, text in files.items():
+def test_a_header_is_a_line_of_names_that_all_files_share(tmp_path, texts, weights, expected):
+    for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert column_names.of_channel(str(tmp_path), CSV_CHANNEL, {"csv_weights": weights}) == expected
-    assert column_names.of_channel(str(tmp_path), {"ContentType": "text/libsvm"}, {}) == ()
-    assert column_names.of_channel(str(tmp_path), dict(CSV_CHANNEL, TrainingInputMode="Pipe"), {}) == ()
+    assert files.names_of_channel(str(tmp_path), CSV_CHANNEL, {"csv_weights": weights}) == expected
+    assert files.names_of_channel(str(tmp_path), {"ContentType": "text/libsvm"}, {}) == ()
+    assert files.names_of_channel(str(tmp_path), dict(CSV_CHANNEL, TrainingInputMode="Pipe"), {}) == ()
 
 
 def test_the_columns_of_parquet_name_the_features(tmp_path, monkeypatch):
@@ -65,7 +65,7 @@ def test_the_columns_of_parquet_name_the_features(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
     for name in ("_SUCCESS", ".crc", "part-1.parquet", "part-0.parquet"):
         (tmp_path / name).touch()
-    names = column_names.of_channel(str(tmp_path), {"ContentType": "application/x-parquet"}, {"csv_weights": "1"})
+    names = files.names_of_channel(str(tmp_path), {"ContentType": "application/x-parquet"}, {"csv_weights": "1"})
     assert names == ("length", "height", "weight")
     assert files_read == [str(tmp_path / "part-0.parquet")]
 

@@ -36,7 +36,7 @@ SHARED = {  # reading and writing are in the same modules, and these commands re
     "prune": {*WRITES, *REPOSITORY},
 }
 OTHER_BUILDER = {  # than the one that the command is allowed without a word more
-    "build": ("xgbpatch.build.registry", "xgbpatch.publish.destination", "xgbpatch.publish.attachments"),
+    "build": ("xgbpatch.build.registry", "xgbpatch.publish", "xgbpatch.publish.attachments"),
     "rebuild": ("xgbpatch.build.engine", "xgbpatch.publish.push"),
 }
 
@@ -60,9 +60,9 @@ def imported(tree: ast.Module) -> set[str]:
     imports = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [alias.name for alias in node.names if not alias.name.isupper()]
-            imports |= {node.module} if names else set()
-            imports |= {f"{node.module}.{name}" for name in names}
+            names = {f"{node.module}.{alias.name}" for alias in node.names if not alias.name.isupper()}
+            imports |= names
+            imports |= {node.module} if names - set(modules()) else set()  # who takes a module needs nothing beside it
     return imports & set(modules())
 
 

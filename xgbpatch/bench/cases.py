@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from xgbpatch.bench.probe.models import RECIPES
+from xgbpatch.bench.models import RECIPES
 from xgbpatch.contract.server import MODEL_FOLDER, Stack
 
 SINGLE, BATCH, MULTI_MODEL = "single-model", "batch", "multi-model"

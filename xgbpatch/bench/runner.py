@@ -14,9 +14,9 @@ from statistics import median
 
 from xgbpatch.bench import cases as measured
 from xgbpatch.bench import load
+from xgbpatch.bench import models as recipes
 from xgbpatch.bench.cases import MULTI_MODEL, SINGLE, Case
 from xgbpatch.bench.load import Load
-from xgbpatch.bench.probe import models as recipes
 from xgbpatch.cache import sha256_of
 from xgbpatch.contract.checks.multi_model import load_request
 from xgbpatch.contract.http import Answer, Request, send
@@ -25,7 +25,7 @@ from xgbpatch.contract.server import Server
 from xgbpatch.contract.session import workspace
 from xgbpatch.engine.client import Container, Engine
 from xgbpatch.engine.types import LocalImage, Mount, Run
-from xgbpatch.errors import ContractError
+from xgbpatch.errors import ContractError, EngineError
 from xgbpatch.progress import Progress
 
 EXPLAINS_LABEL = "io.xgbpatch.bench.explains"  # of a peer: its answers hold SHAP values
@@ -94,17 +94,19 @@ def models(engine: Engine, maker: LocalImage, names: Sequence[str], root: Path, 
     if missing:
         progress.line(f"Training the models {', '.join(missing)}; they are kept for the next run")
         with workspace(engine, maker.id) as directory:
-            mounts = (Mount(script.parent, "/probe", read_only=True), Mount(directory, "/made"))
-            command = ("-c", _PYTHON, "-", "/probe/models.py", "/made", *missing)
-            result = engine.run(
-                Run(maker.id, command, entrypoint=("/bin/sh",), environment={"OMP_NUM_THREADS": "1"}, mounts=mounts,
-                    network="none"),
-                _TRAIN_SECONDS,
+            mounts = (Mount(script, "/models.py", read_only=True), Mount(directory, "/made"))
+            command = ("-c", _PYTHON, "-", "/models.py", "/made", *missing)
+            run = Run(
+                maker.id, command, entrypoint=("/bin/sh",), environment={"OMP_NUM_THREADS": "1"}, mounts=mounts,
+                network="none",
             )  # fmt: skip
+            failure = f'"{next(iter(maker.tags), maker.id)}" could not train the models'
+            try:
+                result = engine.run(run, _TRAIN_SECONDS)
+            except EngineError as error:  # such as an image without a shell
+                raise EngineError(f"{failure}: {error.message}", error.next_step) from error
             if result.exit_code:
-                name = next(iter(maker.tags), maker.id)
-                output = (result.stdout + result.stderr).strip()[-500:]
-                raise ContractError(f'"{name}" could not train the models: {output}')
+                raise ContractError(f"{failure}: {(result.stdout + result.stderr).strip()[-500:]}")
             for name in missing:
                 part = folder / f"{name}.{os.getpid()}.part"  # a model of that name is whole, whatever ends this
                 shutil.copytree(directory / name, part, dirs_exist_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xgbpatch.commands._options import OutputFile, json_option, quiet_option, write
-from xgbpatch.commands._tables import table
+from xgbpatch.util import table
 
 if TYPE_CHECKING:
     from xgbpatch.bench.runner import Subject

@@ -147,7 +147,7 @@ def _into_registry(
     from xgbpatch.build.registry import RegistryBuilder
     from xgbpatch.build.resolve import resolve
     from xgbpatch.commands import _context
-    from xgbpatch.publish import attachments, destination
+    from xgbpatch.publish import attachments, destination_of, ensure_repository
     from xgbpatch.upkeep import published
 
     for spec in specs:
@@ -156,8 +156,8 @@ def _into_registry(
             base = resolve(spec, services.registry)
             services.progress.line(f"Base: {base.reference}")
             definition = builder.define(spec, base)
-            name = destination.destination_of(spec, publish_target).with_tag(definition.reference.tag)
-            destination.ensure_repository(name, RepositoryOptions())
+            name = destination_of(spec, publish_target).with_tag(definition.reference.tag)
+            ensure_repository(name, RepositoryOptions())
             newest = published.newest(services.registry, name, spec, base)
             result = builder.build(definition, name)
             services.progress.line("up to date" if result.up_to_date else "built")

@@ -10,7 +10,7 @@ import click
 
 from xgbpatch.commands import _context
 from xgbpatch.commands._options import json_option
-from xgbpatch.commands._tables import table
+from xgbpatch.util import table
 
 if TYPE_CHECKING:
     from xgbpatch.cache import CacheFolder

@@ -8,7 +8,7 @@ import sys
 import click
 
 from xgbpatch.commands._options import json_option
-from xgbpatch.commands._tables import table
+from xgbpatch.util import table
 
 _COLOURS = {"ok": "green", "warning": "yellow", "missing": "red"}
 

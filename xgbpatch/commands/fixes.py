@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands._options import json_option
-from xgbpatch.commands._tables import labelled
+from xgbpatch.util import labelled
 
 if TYPE_CHECKING:
     from xgbpatch.patch.features import Fix

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands._options import Selection, image_options, json_option, quiet_option
-from xgbpatch.commands._tables import labelled
+from xgbpatch.util import labelled
 
 if TYPE_CHECKING:
     from xgbpatch.build.engine import EngineBuilder

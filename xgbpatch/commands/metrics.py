@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xgbpatch.commands._options import json_option
-from xgbpatch.commands._tables import table
+from xgbpatch.util import table
 
 if TYPE_CHECKING:
     from xgbpatch.metrics import Metric

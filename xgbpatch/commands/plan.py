@@ -11,8 +11,8 @@ import click
 
 from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection
-from xgbpatch.commands._tables import table
 from xgbpatch.errors import FileError, XgbpatchError
+from xgbpatch.util import table
 
 if TYPE_CHECKING:
     from xgbpatch.registry import Services
@@ -72,11 +72,11 @@ def command(
 
 def _planned(services: Services, spec: Spec, publish_target: PublishTarget, ask_index: bool) -> Plan | Failure:
     from xgbpatch.commands.versions import today
-    from xgbpatch.publish import destination
+    from xgbpatch.publish import destination_of
     from xgbpatch.upkeep import plan
 
     try:
-        return plan.plan(services, spec, destination.destination_of(spec, publish_target), today(), ask_index)
+        return plan.plan(services, spec, destination_of(spec, publish_target), today(), ask_index)
     except XgbpatchError as error:
         return Failure(spec, error)
     except OSError as error:

@@ -13,11 +13,11 @@ import click
 
 from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection
-from xgbpatch.commands._tables import table
 from xgbpatch.config.settings import Flags
 from xgbpatch.errors import AwsError, RegistryError
 from xgbpatch.progress import shown
 from xgbpatch.reference import ImageReference
+from xgbpatch.util import table
 
 if TYPE_CHECKING:
     from xgbpatch.oci.image import RemoteImage
@@ -95,14 +95,14 @@ def _repositories(
     """Host and repository of each, once. A name with a host is taken as it is; ECR's dual-stack host becomes the one
     that every region has."""
     from xgbpatch.aws import AwsRegion
-    from xgbpatch.publish import destination
+    from xgbpatch.publish import destination_of
     from xgbpatch.spec import DEFAULT_REPOSITORY, Spec
 
     named = [ImageReference.parse(name) for name in names]
     places = [name for name in named if name.host]
     plain = [name.repository for name in named if not name.host] or ([] if names or specs else [DEFAULT_REPOSITORY])
     own = [Spec(version="", region=region, repository=name) for region in regions for name in plain]
-    places += [destination.destination_of(spec, publish_target) for spec in (own if names else [*own, *specs])]
+    places += [destination_of(spec, publish_target) for spec in (own if names else [*own, *specs])]
     for index, place in enumerate(places):
         ecr = place.ecr if ".dkr-ecr" in place.host else None
         host = AwsRegion(ecr.region).registry_host(ecr.account) if ecr else place.host

@@ -15,9 +15,9 @@ import click
 
 from xgbpatch.commands import _context, _options
 from xgbpatch.commands._options import Selection, Signature
-from xgbpatch.commands._tables import table
 from xgbpatch.errors import XgbpatchError
 from xgbpatch.progress import Progress, shown
+from xgbpatch.util import table
 
 if TYPE_CHECKING:
     from xgbpatch.reference import ImageReference
@@ -147,7 +147,7 @@ def renewed(order: _Order, progress: Progress) -> dict[str, Any]:
     """What became of one image, as `--json` shows it; runs in a process of its own where there are several."""
     from xgbpatch.commands.versions import today
     from xgbpatch.engine.client import Engine
-    from xgbpatch.publish import attachments, destination, scan_gate
+    from xgbpatch.publish import attachments, destination_of, scan_gate
     from xgbpatch.publish.attachments import Attachments
     from xgbpatch.upkeep import rebuild
 
@@ -171,7 +171,7 @@ def renewed(order: _Order, progress: Progress) -> dict[str, Any]:
 
         steps = rebuild.RebuildSteps(
             services,
-            lambda spec: destination.destination_of(spec, order.publish_target),
+            lambda spec: destination_of(spec, order.publish_target),
             make,
             attach,
             today(),

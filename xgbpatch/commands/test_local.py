@@ -17,7 +17,7 @@ from xgbpatch.commands._options import (
     quiet_option,
     write,
 )
-from xgbpatch.commands._tables import table
+from xgbpatch.util import table
 
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
@@ -58,7 +58,7 @@ def command(
     from xgbpatch import contract
     from xgbpatch.commands import _context
     from xgbpatch.config.settings import Flags
-    from xgbpatch.contract import Options, rendering
+    from xgbpatch.contract import Options
     from xgbpatch.engine.client import Engine
     from xgbpatch.progress import shown
     from xgbpatch.publish import test_record
@@ -74,12 +74,12 @@ def command(
                 _, image = _context.last_build(engine, Selection(Flags(config=config)), progress)
             report = contract.check(engine, image, options)
     if junit is not None:
-        write("--junit", junit, rendering.junit(report))
+        write("--junit", junit, report.junit())
     if as_json:
-        click.echo(json.dumps(rendering.document(report), indent=2))
+        click.echo(json.dumps(report.document(), indent=2))
     elif report.results:
-        click.echo(table(rendering.rows(report), _COLOURS))
-    click.echo(rendering.summary(report), err=True)
+        click.echo(table(report.rows(), _COLOURS))
+    click.echo(report.summary(), err=True)
     if not report.passed:
         raise test_record.failure(report.image, report)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands._options import Selection, config_option, json_option, quiet_option, regions_option
-from xgbpatch.commands._tables import table
 from xgbpatch.config.settings import Flags
+from xgbpatch.util import table
 
 if TYPE_CHECKING:
     from xgbpatch.upkeep.usage import Behind, Usage

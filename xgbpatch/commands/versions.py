@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgbpatch.commands._options import Selection, config_option, json_option, region_option
-from xgbpatch.commands._tables import labelled, table
 from xgbpatch.config.settings import Flags
+from xgbpatch.util import labelled, table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,10 +1,11 @@
-"""Options of a run, what an image carries, violations, and the report."""
+"""Options of a run, what an image carries, violations, and the report as a value, a table, JSON and JUnit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from xgbpatch import provenance
 from xgbpatch.engine.types import LocalImage
@@ -68,6 +69,63 @@ class Report:
 
     def count(self, verdict: Verdict) -> int:
         return sum(result.verdict is verdict for result in self.results)
+
+    def document(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        return {
+            "image": self.image,
+            "passed": self.passed,
+            "counts": {verdict.value: self.count(verdict) for verdict in Verdict},
+            "seconds": round(self.seconds, 3),
+            "checks": [
+                {
+                    "name": result.name,
+                    "verdict": result.verdict.value,
+                    "reason": result.reason,
+                    "seconds": round(result.seconds, 3),
+                    "log": result.log,
+                }
+                for result in self.results
+            ],
+        }
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A row a check: verdict, name, seconds, reason."""
+        return [
+            (result.verdict.value, result.name, f"{result.seconds:6.2f} s", result.reason) for result in self.results
+        ]
+
+    def summary(self) -> str:
+        """One sentence."""
+        counts = ", ".join(f"{self.count(verdict)} {verdict.value}" for verdict in Verdict)
+        return f"{self.image}: {counts} in {self.seconds:.0f} s"
+
+    def junit(self) -> bytes:
+        """JUnit XML: one suite, one case a check; the group is the class name."""
+        from xml.etree import ElementTree as xml  # written only, never parsed
+
+        counts = {"tests": len(self.results), "failures": self.count(Verdict.FAILED), "errors": 0,
+                  "skipped": self.count(Verdict.SKIPPED)}  # fmt: skip
+        attributes = {name: str(value) for name, value in counts.items()} | {"time": f"{self.seconds:.3f}"}
+        root = xml.Element("testsuites", attributes)
+        suite = xml.SubElement(root, "testsuite", {"name": "xgbpatch test-local", **attributes})
+        properties = xml.SubElement(suite, "properties")
+        xml.SubElement(properties, "property", {"name": "image", "value": self.image})
+        for result in self.results:
+            group, _, name = result.name.partition(".")
+            attributes = {"classname": f"xgbpatch.{group}", "name": name, "time": f"{result.seconds:.3f}"}
+            case = xml.SubElement(suite, "testcase", attributes)
+            # XML 1.0 has no way to write a control character.
+            reason = "".join(letter if letter.isprintable() or letter in "\n\t" else "�" for letter in result.reason)
+            if result.verdict is Verdict.FAILED:
+                failure = xml.SubElement(case, "failure", {"message": reason, "type": "ContractError"})
+                failure.text = f"{reason}\nlog: {result.log}" if result.log else reason
+            elif result.verdict is Verdict.SKIPPED:
+                xml.SubElement(case, "skipped", {"message": reason})
+            else:
+                xml.SubElement(case, "system-out").text = reason
+        xml.indent(root)
+        return bytes(xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
 # How a check says that an image fails it, or that it does not apply.

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from packaging.version import Version
 
 from xgbpatch import cache
-from xgbpatch.conversion import probe
 from xgbpatch.errors import ConfigurationError, ConversionError, EngineError, PackageError
 from xgbpatch.patch import indexes
 from xgbpatch.patch.packages import find_uv
@@ -46,7 +45,7 @@ _QUIET = {"OMP_NUM_THREADS": "1", "HOME": "/tmp"}  # noqa: S108  # of a containe
 
 
 class Xgboost(Protocol):
-    """Where the program `probe/model.py` runs."""
+    """Where the program `probe.py` runs."""
 
     def ask(self, model: Path | None, reading: Path | None, settings: Mapping[str, Any], answer: Path) -> None:
         """Put the program's answer, a zip file, to `answer`. `reading` is such an answer, of another xgboost.
@@ -175,8 +174,8 @@ class Sealed:
 
 
 def program_text() -> str:
-    """`probe/model.py`, to which a call is added."""
-    return files(probe).joinpath("model.py").read_text(encoding="utf-8")
+    """`probe.py`, to which a call is added."""
+    return files("xgbpatch.conversion").joinpath("probe.py").read_text(encoding="utf-8")
 
 
 def _program(settings: Mapping[str, Any]) -> str:

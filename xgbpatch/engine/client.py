@@ -14,8 +14,8 @@ import requests
 import urllib3
 
 from xgbpatch import hostnames
-from xgbpatch.engine import ownership, streams
-from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run
+from xgbpatch.engine import ownership
+from xgbpatch.engine.types import Completed, EngineInformation, LocalImage, OwnedContainer, Run, drain, output_of
 from xgbpatch.errors import BaseImageError, BuildError, EngineError, RegistryError, XgbpatchError
 from xgbpatch.progress import Progress
 from xgbpatch.reference import Credentials, ImageReference
@@ -176,7 +176,7 @@ class Container:
         with translated("run a command in a container"):
             api = self._container.client.api
             execution = api.exec_create(self._container.id, command)["Id"]
-            output = streams.output_of(api, execution)
+            output = output_of(api, execution)
             return int(api.exec_inspect(execution)["ExitCode"]), output
 
     def memory(self) -> int:
@@ -302,7 +302,7 @@ class Engine:
             with _registry_of(source), translated(f'pull "{source}"'):
                 name, tag = source.name, source.digest or source.tag
                 stream = self._client.api.pull(name, tag=tag, stream=True, decode=True, auth_config=_auth(credentials))
-                streams.drain(stream, progress, RegistryError, f'could not pull "{source}"')
+                drain(stream, progress, RegistryError, f'could not pull "{source}"')
         except EngineGoneError:
             raise
         except EngineError as error:  # a registry's refusal before the stream begins comes as one of the engine
@@ -329,7 +329,7 @@ class Engine:
                     fileobj=context, custom_context=True, encoding=None, decode=True, tag=str(tag) if tag else None,
                     platform=platform, nocache=no_cache, rm=True, forcerm=True, pull=False,
                 )  # fmt: skip
-                return streams.drain(stream, progress, BuildError, "the build failed")
+                return drain(stream, progress, BuildError, "the build failed")
 
         try:
             aux = attempt()
@@ -363,7 +363,7 @@ class Engine:
             stream = self._client.api.push(
                 reference.name, tag=reference.tag, stream=True, decode=True, auth_config=_auth(credentials)
             )
-            aux = streams.drain(stream, progress, RegistryError, f'could not push "{reference}"')
+            aux = drain(stream, progress, RegistryError, f'could not push "{reference}"')
         if "Digest" not in aux:
             raise RegistryError(f'the push of "{reference}" ended without a digest')
         return str(aux["Digest"])

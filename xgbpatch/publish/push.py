@@ -38,7 +38,7 @@ from xgbpatch.oci import manifest as oci_manifest
 from xgbpatch.oci.image import RemoteImage
 from xgbpatch.oci.manifest import Manifest
 from xgbpatch.publish import aliases as publish_aliases
-from xgbpatch.publish import destination
+from xgbpatch.publish import ensure_repository
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services
 from xgbpatch.registry.client import load_image
@@ -97,7 +97,7 @@ class Publisher:
                 f'image "{request.image.id}" has no name in the engine',
                 f"docker tag {request.image.id[7:19]} NAME:TAG",
             )
-        if destination.ensure_repository(request.destination, request.options):
+        if ensure_repository(request.destination, request.options):
             self._progress.line(f'created repository "{request.destination.name}"')
         present = self._present(request)
         if present is None:

@@ -32,10 +32,10 @@ class HtmlReport:
 
     def pictures(self) -> Iterator[tuple[str, bytes]]:
         """(name, PNG file) of each chart, 1360 pixels wide and more."""
-        from xgbpatch.report import drawing
+        from xgbpatch.report import charts
 
         for figure in self.figures:
-            yield f"{figure.key}.png", drawing.png(figure.spec)
+            yield f"{figure.key}.png", charts.png(figure.spec)
 
 
 def make(
@@ -56,16 +56,16 @@ def make(
         import numpy  # noqa: F401
     except ImportError as error:
         raise ExtraMissingError("a report", "report") from error
-    from xgbpatch.report import drawing, page
-    from xgbpatch.report import figures as charts
+    from xgbpatch.report import charts, page
     from xgbpatch.report.explanations import Hints
     from xgbpatch.report.features import Beside
     from xgbpatch.report.figures import Words
+    from xgbpatch.report.figures import figures as figures_of
     from xgbpatch.report.summary import Shown, summarise
 
     hints, beside, words, shown = hints or Hints(), beside or Beside(), words or Words(), shown or Shown()
     progress = progress or Silent()
-    drawing.require()
+    charts.require()
     summary = summarise(explanations, hints, beside, shown, progress)
     _require_explanations(summary, hints.unequal)
     other = None
@@ -82,8 +82,8 @@ def make(
         )
     if other:
         _require_explanations(other, hints.unequal)
-    figures = charts.figures(summary, words, other)
-    stills = {figure.key: drawing.still(figure.spec) for figure in figures}
+    figures = figures_of(summary, words, other)
+    stills = {figure.key: charts.still(figure.spec) for figure in figures}
     html = page.render(summary, figures, stills, words, [*_facts(summary, other), *facts], other)
     return HtmlReport(html, tuple(figures), summary)
 

@@ -1,5 +1,7 @@
 """Vega-Lite 6 specifications of every chart: one for the page, where it can be hovered, and for the picture.
 
+The one module that imports vl-convert, Vega-Lite's own code, which draws pictures here and charts in the page.
+
 Colours are those of Okabe and Ito (2008) and the scale viridis, which people tell apart who see fewer colours. Names of
 features are data, never part of an expression, so that no name can be more than text.
 """
@@ -7,10 +9,13 @@ features are data, never part of an expression, so that no name can be more than
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xgbpatch.errors import ExtraMissingError
 
 Numbers = NDArray[np.float64]
 Spec = dict[str, Any]
@@ -21,6 +26,10 @@ SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 LONGEST = 150  # pixels of a name
 SHOWN_STEPS = 10
 FEW_VALUES = 8  # of a feature: its axis names them
+WIDTH = 680  # of a picture, in CSS pixels
+SCALE = 2  # pixels of a PNG file for each
+SCALE_IN_PAGE = 1.3
+MOST_OUTLINES = 250  # things drawn as outlines in the page
 CONFIG = {
     "font": "DejaVu Sans, Verdana, sans-serif",
     "view": {"stroke": None},
@@ -390,3 +399,41 @@ def _ranks(column: Numbers) -> Numbers:
     middle = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1)
     ranks[np.isfinite(column)] = middle[inverse]
     return ranks
+
+
+# Drawing them.
+
+
+def png(spec: Spec) -> bytes:
+    """A picture of the chart, 680 CSS pixels wide, at twice that resolution."""
+    whole = {**spec, "width": WIDTH, "background": "white", "padding": 8}
+    picture: bytes = _library().vegalite_to_png(whole, scale=SCALE)
+    return picture
+
+
+def still(spec: Spec) -> tuple[str, bytes]:
+    """(media type, picture) for the page: lines stay lines, many points are pixels, as fewer bytes."""
+    whole = {**spec, "width": WIDTH, "background": "white", "padding": 8}
+    if len(spec["data"]["values"]) <= MOST_OUTLINES:
+        return "image/svg+xml", _library().vegalite_to_svg(whole).encode()
+    return "image/png", _library().vegalite_to_png(whole, scale=SCALE_IN_PAGE)
+
+
+def javascript() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script that defines `vegaEmbed`; about 900 kB."""
+    script: str = _library().javascript_bundle()
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def require() -> None:
+    """Raise `ExtraMissingError` where the library is missing: before files are read for an hour."""
+    _library()
+
+
+def _library() -> ModuleType:
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise ExtraMissingError("a report", "report") from error
+    library: ModuleType = vl_convert
+    return library

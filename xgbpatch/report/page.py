@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from xgbpatch.report import drawing
+from xgbpatch.report import charts
 from xgbpatch.report.charts import shap_title, short
 from xgbpatch.report.figures import Figure, Words, drawn, row_spec, unit_of
 from xgbpatch.report.statistics import TOLERANCE, distance
@@ -75,7 +75,7 @@ def render(
         measures=summary.quality.measures() if summary.quality else [],
         document=_script_text({figure.key: _packed(figure.spec) for figure in figures}),
         rows=_script_text(_choice(summary, words)),
-        javascript=drawing.javascript(),
+        javascript=charts.javascript(),
         drawn=len(drawn(summary)),
     )
 

@@ -18,9 +18,8 @@ from xgbpatch.build.engine import EngineBuilder
 from xgbpatch.build.registry import RegistryBuilder
 from xgbpatch.engine.client import Engine
 from xgbpatch.errors import BaseImageError, ConfigurationError, ContractError, FileError, PackageError, XgbpatchError
-from xgbpatch.publish import aliases, test_record
+from xgbpatch.publish import aliases, ensure_repository, test_record
 from xgbpatch.publish.aliases import Tester
-from xgbpatch.publish.destination import ensure_repository
 from xgbpatch.publish.push import Publisher, PushRequest
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry import Services

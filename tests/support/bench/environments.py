@@ -11,7 +11,7 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
-from xgbpatch.bench.probe import models as recipes
+from xgbpatch.bench import models as recipes
 from xgbpatch.cache import sha256_of
 from xgbpatch.layout import OVERLAY_PACKAGE
 

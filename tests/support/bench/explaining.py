@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xgbpatch.bench.probe.models import RECIPES, train
+from xgbpatch.bench.models import RECIPES, train
 from xgbpatch.cache import sha256_of
 from xgbpatch.explanation.files import PART_ROWS
 from xgbpatch.overlays import native

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from support.bench import environments
 from support.bench.rivals import Rivals, Turns, Worker, take_turns
-from xgbpatch.bench.probe.models import RECIPES
+from xgbpatch.bench.models import RECIPES
 from xgbpatch.standin.versions import VERSIONS
 
 WORKER = Path(__file__).with_name("request_worker.py")

@@ -9,7 +9,7 @@ import xgboost
 from support.bench import peer_worker
 from support.bench.peers import PEERS
 from xgbpatch.bench import cases, runner
-from xgbpatch.bench.probe.models import RECIPES, train
+from xgbpatch.bench.models import RECIPES, train
 
 CASE = cases.Case(cases.SINGLE, "tiny", 4, True)
 

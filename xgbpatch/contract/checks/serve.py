@@ -18,7 +18,6 @@ from xgbpatch.contract.server import Stack, settled
 from xgbpatch.contract.session import UNPICKLED, Session
 from xgbpatch.spec import Architecture
 
-PING_SECONDS = 2  # SageMaker's limit for /ping
 UNSUPPORTED = "unsupported for selectable inference predictions"
 
 

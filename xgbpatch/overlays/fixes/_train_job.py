@@ -18,7 +18,7 @@ import xgboost
 from sagemaker_xgboost_container.algorithm_mode import train as algorithm
 from sagemaker_xgboost_container.constants import sm_env_constants
 
-from ..silence import silence
+from .. import silence
 
 _CLASSES = np.array([0, 0, 0, 1] * 3, dtype=np.float32)
 

@@ -20,7 +20,7 @@ import numpy as np
 import xgboost
 from sagemaker_xgboost_container import checkpointing
 
-from ..silence import silence
+from .. import silence
 from . import _train_job
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from sagemaker_algorithm_toolkit import hyperparameter_validation as kinds
 from sagemaker_xgboost_container import training
 from sagemaker_xgboost_container.algorithm_mode import hyperparameter_validation, metrics
 
-from ..hyperparameters import decoded, items
+from ..settings import decoded, items
 
 
 def hyperparameter_encoding_not_needed() -> str:

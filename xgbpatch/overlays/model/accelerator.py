@@ -249,7 +249,7 @@ def choose(booster: xgboost.Booster, options: Mapping[str, Any], setting: Option
 
             choice = native.accelerate(booster, options)
         else:
-            from ..onedal import engine as onedal
+            from .. import onedal
 
             choice = onedal.accelerate(booster, options, setting)
     except Unsuitable as reason:

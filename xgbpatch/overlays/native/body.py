@@ -11,8 +11,7 @@ import numpy as np
 from sagemaker_xgboost_container import data_utils, encoder
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 
-from .. import native, request_data
-from ..silence import silence
+from .. import native, request_data, silence
 
 logger = logging.getLogger(__name__)
 

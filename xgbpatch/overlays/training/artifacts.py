@@ -22,12 +22,11 @@ from sagemaker_xgboost_container import training
 from sagemaker_xgboost_container.algorithm_mode import serve_utils
 from sagemaker_xgboost_container.algorithm_mode import train as algorithm
 
-from .. import settings
+from .. import settings, silence
 from ..model import booster as model_booster
 from ..model import folder
 from ..model.booster import PredictCall
-from ..silence import silence
-from . import column_names, files, metrics
+from . import files, metrics
 from . import options as training_options
 from .options import TrainingOptions
 
@@ -105,7 +104,7 @@ def _observed(base: Callable[..., Any]) -> Callable[..., Any]:
 def _names_in_data(job: Mapping[str, Any], columns: int) -> Optional[Tuple[str, ...]]:
     """The names that stand in the train channel, None where there are none for its `columns` features."""
     try:
-        names = column_names.of_channel(job["train_path"], job["data_config"]["train"], job["train_config"])
+        names = files.names_of_channel(job["train_path"], job["data_config"]["train"], job["train_config"])
     except Exception as error:
         logger.warning("The names of features could not be read from the train channel: %s", error)
         return None

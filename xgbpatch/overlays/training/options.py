@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..hyperparameters import decoded, items
-from ..settings import did_you_mean, quoted
+from ..settings import decoded, did_you_mean, items, quoted
 
 PREFIX = "xgbpatch_"
 MOST_BACKGROUND_ROWS = 1000

@@ -6,8 +6,7 @@ import pytest
 
 from support.servers import Reply, scripted
 from xgbpatch.engine.client import Engine
-from xgbpatch.engine.streams import drain
-from xgbpatch.engine.types import Run
+from xgbpatch.engine.types import Run, drain
 from xgbpatch.errors import BuildError, EngineError
 from xgbpatch.progress import Plain
 

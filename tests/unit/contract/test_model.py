@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xgbpatch.contract import rendering
 from xgbpatch.contract.model import CheckResult, Report, Verdict
 
 RESULTS = (
@@ -18,7 +17,7 @@ REPORT = Report("my/image:tag", RESULTS)
 
 
 def test_json_carries_every_field():
-    document = json.loads(json.dumps(rendering.document(REPORT)))
+    document = json.loads(json.dumps(REPORT.document()))
     assert document["passed"] is False
     assert document["counts"] == {"passed": 1, "failed": 1, "skipped": 1}
     assert document["checks"][1] == {
@@ -28,7 +27,7 @@ def test_json_carries_every_field():
 
 
 def test_junit_counts_and_names_as_ci_reads_them():
-    suite = ElementTree.fromstring(rendering.junit(REPORT)).find("testsuite")
+    suite = ElementTree.fromstring(REPORT.junit()).find("testsuite")
     assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": "3", "failures": "1", "errors": "0", "skipped": "1",
     }  # fmt: skip
@@ -43,9 +42,9 @@ def test_junit_counts_and_names_as_ci_reads_them():
 @given(st.text())
 def test_junit_is_well_formed_whatever_an_image_answers(reason):
     result = CheckResult("serve.csv", Verdict.FAILED, reason, 0.0)
-    ElementTree.fromstring(rendering.junit(Report("image", (result,))))
+    ElementTree.fromstring(Report("image", (result,)).junit())
 
 
 def test_a_check_is_a_row():
-    assert rendering.rows(REPORT)[1] == ("failed", "serve.csv", "  1.25 s", RESULTS[1].reason)
-    assert rendering.summary(REPORT) == "my/image:tag: 1 passed, 1 failed, 1 skipped in 2 s"
+    assert REPORT.rows()[1] == ("failed", "serve.csv", "  1.25 s", RESULTS[1].reason)
+    assert REPORT.summary() == "my/image:tag: 1 passed, 1 failed, 1 skipped in 2 s"

@@ -1,4 +1,4 @@
-"""oneDAL in the place of a booster, where it was proved to answer the same."""
+"""The feature `daal4py`: oneDAL in the place of a booster, where it was proved to answer the same."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple
 import numpy as np
 import xgboost
 
-from .. import request_data
-from ..model import accelerator as proof
-from ..model import booster as model_booster
-from ..model.accelerator import Accelerator, Choice
-from ..model.booster import Unsuitable
+from . import request_data
+from .model import accelerator as proof
+from .model import booster as model_booster
+from .model.accelerator import Accelerator, Choice
+from .model.booster import Unsuitable
 
 
 def peak() -> int:

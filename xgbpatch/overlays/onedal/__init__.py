@@ -1,1 +1,0 @@
-"""The feature `daal4py`: predictions and contributions by oneDAL, where they are proved equal to the booster's."""
