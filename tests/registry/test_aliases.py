@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from support.commands import xgbpatch
+from support.commands import completed_in_process, xgbpatch
 from support.handmade import HandImage, put, services_on, tar
 from xgbpatch import provenance
 from xgbpatch.contract.model import CheckResult, Report, Verdict
@@ -285,13 +285,13 @@ def test_the_commands_promote_and_roll_back(services, images):
     give_record(services, one), give_record(services, two)
     first = xgbpatch("promote", f"{one.name}:1", "--alias", "prod")
     assert (first.returncode, first.stdout) == (0, f"{one.pinned}\n"), first.stderr
-    second = xgbpatch("promote", str(two.pinned), "--alias", "prod", "--json", "-q")
+    second = completed_in_process("promote", str(two.pinned), "--alias", "prod", "--json", "-q")
     document = json.loads(second.stdout)
     assert (document["reference"], document["tested_now"]) == (str(two.pinned), False)
     assert document["aliases"] == [
         {"alias": "prod", "digest": two.digest, "previous": one.digest, "up_to_date": False}
     ]  # fmt: skip
-    back = xgbpatch("rollback", one.name, "--alias", "prod")
+    back = completed_in_process("rollback", one.name, "--alias", "prod")
     assert (back.returncode, back.stdout) == (0, f"{one.pinned}\n")
     assert f'went back from "{two.digest}" to "{one.digest}"' in back.stderr
 
@@ -308,6 +308,6 @@ def test_the_commands_promote_and_roll_back(services, images):
     ids=["no image", "no registry", "no alias", "no such alias", "no digest"],
 )
 def test_what_cannot_be_promoted_or_rolled_back_is_refused(images, arguments, exit_code, words):
-    result = xgbpatch(*(argument.format(at=images[0].name) for argument in arguments))
+    result = completed_in_process(*(argument.format(at=images[0].name) for argument in arguments))
     assert result.returncode == exit_code
     assert words in result.stderr

@@ -2,18 +2,17 @@
 
 import json
 import os
-import subprocess
 from types import SimpleNamespace
 
 import pytest
 
 from support import handmade
-from support.commands import command_line
+from support.commands import completed_in_process
 from support.planning import FIXED, HOOKED
 
 
 @pytest.fixture
-def run(image_repository, tmp_path):
+def run(image_repository, tmp_path, monkeypatch):
     """`run(…)` in a folder with a configuration of two images, one of them published; no engine is reachable."""
     folder = tmp_path / "project"
     folder.mkdir()
@@ -24,15 +23,14 @@ def run(image_repository, tmp_path):
     )
     image_repository.publish()
 
+    for name in [name for name in os.environ if name.startswith(("XGBPATCH_", "AWS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+
     def command(*arguments, **environment):
-        variables = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("XGBPATCH_", "AWS_"))},
-            "XDG_CACHE_HOME": str(tmp_path / "caches"),
-            "DOCKER_HOST": "tcp://127.0.0.1:1",
-            **environment,
-        }
-        words = command_line("plan", "--registry", image_repository.loopback.host, *arguments)
-        result = subprocess.run(words, capture_output=True, text=True, env=variables, cwd=folder, check=False)
+        words = ("plan", "--registry", image_repository.loopback.host, *arguments)
+        result = completed_in_process(*words, folder=folder, environment=environment)
         return SimpleNamespace(code=result.returncode, out=result.stdout, err=result.stderr)
 
     return command

@@ -10,7 +10,7 @@ import requests
 from click.testing import CliRunner
 
 from support.aws import ACCOUNT, REGION
-from support.commands import xgbpatch
+from support.commands import completed_in_process, xgbpatch
 from support.moto_sagemaker import sagemaker_door
 from support.patched_images import ROLE, depot_of_user, endpoint, model, patched
 from xgbpatch.commands.prune import command as prune
@@ -233,5 +233,5 @@ def test_table_says_what_and_why(services, place):
 
 
 def test_empty_repository_has_nothing_to_delete(place):
-    completed = xgbpatch("prune", place.repository)
+    completed = completed_in_process("prune", place.repository)
     assert (completed.returncode, completed.stdout) == (0, f"{place.name}:\nholds nothing\nNothing to delete.\n")

@@ -31,13 +31,13 @@ def command_line(*arguments: str) -> list[str]:
 
 
 def completed_in_process(
-    *arguments: str, folder: Path, environment: Mapping[str, str]
+    *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The same in another folder and with more variables, in the form of `xgbpatch`."""
+    """The same in the form of `xgbpatch`, in another folder and with more variables."""
     stdout, stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
-        patch.chdir(folder)
-        for name, value in environment.items():
+        patch.chdir(folder or Path.cwd())
+        for name, value in (environment or {}).items():
             patch.setenv(name, value)
         code = _exit_code(arguments)
     assert isinstance(code, int), code

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from support.commands import xgbpatch
+from support.commands import completed_in_process, xgbpatch
 
 
 @pytest.fixture
@@ -21,14 +21,14 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_every_kind_is_shown_with_its_size_entries_and_folder(folder):
-    document = json.loads(xgbpatch("cache", "--json").stdout)
+    document = json.loads(completed_in_process("cache", "--json").stdout)
     assert (document["folder"], document["bytes"]) == (str(folder), 75)
     assert [(row["kind"], row["entries"], row["bytes"], row["folder"]) for row in document["kinds"]] == [
         ("packages", 1, 40, str(folder / "packages")),
         ("wheels", 2, 30, str(folder / "wheels")),
         ("zoo", 1, 5, str(folder / "zoo")),
     ]
-    shown = xgbpatch("cache").stdout
+    shown = completed_in_process("cache").stdout
     assert str(folder) in shown
     assert "downloaded packages" in shown
     assert max(map(len, shown.splitlines()[1:])) <= 80
@@ -46,12 +46,12 @@ def test_it_is_deleted_with_apply_and_only_said_without(folder, names, left):
     def kept():
         return sorted(kind.name for kind in folder.iterdir() if any(kind.iterdir()))
 
-    preview = xgbpatch("cache", "clear", *names)
+    preview = completed_in_process("cache", "clear", *names)
     assert "--apply does it" in preview.stdout
     assert kept() == ["packages", "wheels", "zoo"]
-    completed = xgbpatch("cache", "clear", *names, "--apply")
+    completed = completed_in_process("cache", "clear", *names, "--apply")
     assert (completed.returncode, kept()) == (0, left)
-    assert "Nothing to delete." in xgbpatch("cache", "clear", *names).stdout
+    assert "Nothing to delete." in completed_in_process("cache", "clear", *names).stdout
 
 
 def test_what_a_running_process_uses_stays_and_is_named(folder):
@@ -71,13 +71,13 @@ def test_what_a_running_process_uses_stays_and_is_named(folder):
 
 
 def test_a_kind_that_is_none_is_named_with_the_nearest(folder):
-    completed = xgbpatch("cache", "clear", "wheel", "--apply")
+    completed = completed_in_process("cache", "clear", "wheel", "--apply")
     assert completed.returncode == 2
     assert 'Did you mean "wheels"?' in completed.stderr
 
 
 def test_a_cache_that_is_not_there_holds_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert "holds nothing" in xgbpatch("cache").stdout
-    assert xgbpatch("cache", "clear", "--apply").stdout == "Nothing to delete.\n"
-    assert json.loads(xgbpatch("cache", "--json").stdout)["kinds"] == []
+    assert "holds nothing" in completed_in_process("cache").stdout
+    assert completed_in_process("cache", "clear", "--apply").stdout == "Nothing to delete.\n"
+    assert json.loads(completed_in_process("cache", "--json").stdout)["kinds"] == []
