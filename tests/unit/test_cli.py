@@ -28,7 +28,7 @@ def processor_seconds(*command):
 
 @pytest.fixture(scope="module")
 def loaded_by_help():
-    """Command, or an empty name for the program itself → what is heavy and was loaded for its help, all in one process."""
+    """Command, or an empty name for the program itself → what its help loaded that is heavy; all in one process."""
     code = (
         "import json, sys\nfrom xgbpatch.cli import COMMANDS, main\nloaded = {}\n"
         "for name in ('', *COMMANDS):\n"
