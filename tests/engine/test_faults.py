@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.bases import RUN_ID, versions
+from support.commands import command_line, xgbpatch
 from xgbpatch.engine.client import Engine
 from xgbpatch.reference import ImageReference
 
@@ -26,7 +26,7 @@ def command(base_of, tmp_path):
     version = versions()[-1]  # one base is enough: the faults are not the base's
     arguments = ["build", "--base-image", base_of(version), "--version", version, "--region", "us-west-2"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    return [sys.executable, "-m", "xgbpatch", *arguments, "--repository", REPOSITORY], environment
+    return [*arguments, "--repository", REPOSITORY], environment
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def started(command, engine, environment=None):
     """The command's process, as soon as a container of it runs."""
     arguments, own = command
     process = subprocess.Popen(
-        arguments, env=environment or own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command_line(*arguments), env=environment or own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     end = time.monotonic() + DEADLINE_SECONDS
     while not engine.leftovers(process.pid):
@@ -88,7 +88,7 @@ def the_next_command_removes_all(engine, process):
 def test_no_engine_at_all_exits_3_and_says_what_to_do(command, tmp_path):
     arguments, environment = command
     environment["DOCKER_HOST"] = f"unix://{tmp_path}/none.sock"
-    result = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    result = xgbpatch(*arguments, environment=environment)
     assert result.returncode == 3
     assert "xgbpatch doctor" in result.stderr
     assert "Traceback" not in result.stderr
@@ -102,7 +102,7 @@ def test_a_full_disk_under_the_context_exits_7_and_says_where(engine, command, t
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(small)], check=True)
     try:
         environment["TMPDIR"] = str(small)
-        result = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        result = xgbpatch(*arguments, environment=environment)
         left = list(small.iterdir())
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -116,7 +116,7 @@ def test_a_base_that_vanished_exits_4(command):
     arguments, environment = command
     place = arguments.index("--base-image") + 1
     other_base = [*arguments[:place], str(ImageReference.parse("xgbpatch-tests/none:1")), *arguments[place + 1 :]]
-    result = subprocess.run(other_base, env=environment, capture_output=True, text=True, check=False)
+    result = xgbpatch(*other_base, environment=environment)
     assert result.returncode == 4
     assert '"xgbpatch-tests/none:1"' in result.stderr
 

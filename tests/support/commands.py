@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,12 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from support import command_forks
 from xgbpatch import cli
 
 
-def xgbpatch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the installed command."""
-    return subprocess.run(command_line(*arguments), capture_output=True, text=True, timeout=1500, check=False)
+def xgbpatch(
+    *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own, by default with this one's variables and folder.
+
+    It is a fork, which spares it the imports; the script itself is started where `command_line` is used.
+    """
+    variables = os.environ if environment is None else environment
+    return command_forks.run(command_line(*arguments), variables, folder or Path.cwd())
 
 
 def in_process(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int | str | None, str, str]:

@@ -2,10 +2,9 @@
 
 import json
 import os
-import subprocess
 
 from support import handmade
-from support.commands import command_line, completed_in_process
+from support.commands import completed_in_process, xgbpatch
 from support.handmade_bases import HandBase
 
 OLD = HandBase()
@@ -51,9 +50,7 @@ class ImageRepository:
         arguments = self.arguments(*more, command=command)
         if command != "rebuild" or "--image" in more:
             return completed_in_process(*arguments, folder=self.folder, environment=self.variables())
-        return subprocess.run(
-            command_line(*arguments), cwd=self.folder, env=self.environ(), capture_output=True, text=True, check=False
-        )
+        return xgbpatch(*arguments, environment=self.environ(), folder=self.folder)
 
     def run(self, *more):
         completed = self.text("--json", *more)

@@ -1,13 +1,11 @@
 """One AWS on loopback for all of these tests, and the command line pointed at it."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
-from support import compressed_bases
+from support import commands, compressed_bases
 from support.bases import TEST_BASE, chosen
 from support.loopback_aws import ACCOUNT, PIPELINE_REPOSITORY, REGION, UPKEEP_REPOSITORY
 from support.sandbox.regions import first_address
@@ -51,8 +49,7 @@ def xgbpatch(cloud, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
 
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "xgbpatch", *arguments]
-        result = subprocess.run(command, env=cloud, cwd=folder, capture_output=True, text=True, check=False)
+        result = commands.xgbpatch(*arguments, environment=cloud, folder=folder)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout.strip()
 

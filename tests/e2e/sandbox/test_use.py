@@ -10,6 +10,7 @@ import docker
 import pytest
 
 from support.bases import RUN_ID
+from support.commands import xgbpatch
 from support.sandbox.tiny_images import credentials_of, tiny_image
 from xgbpatch.errors import RegistryError, XgbpatchError
 from xgbpatch.progress import Silent
@@ -120,10 +121,7 @@ exec {sys.executable} -c "$ASK"
 
 def test_another_shell_is_told_whose_the_certificate_is_and_what_to_do(running):
     version = ["plan", "--version", "3.2-0", "--region", running.region, "--account", running.account]
-    ended = subprocess.run(
-        [XGBPATCH, *version], env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    ended = xgbpatch(*version, environment={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"})
     assert ended.returncode == 5, ended.stderr
     assert f'is the sandbox in "{running.directory}"' in ended.stderr
     assert f'eval "$(xgbpatch sandbox env --state {running.directory})"' in ended.stderr
@@ -131,9 +129,7 @@ def test_another_shell_is_told_whose_the_certificate_is_and_what_to_do(running):
 
 
 def test_status_as_json_names_what_runs(running):
-    ended = subprocess.run(
-        [XGBPATCH, "sandbox", "status", "--json", "--state", running.directory], capture_output=True, check=False
-    )
+    ended = xgbpatch("sandbox", "status", "--json", "--state", str(running.directory))
     record = json.loads(ended.stdout)
     assert ended.returncode == 0
     assert record["running"] is True
@@ -144,8 +140,8 @@ def test_status_as_json_names_what_runs(running):
 
 
 def test_status_and_env_of_no_sandbox(tmp_path):
-    status = subprocess.run([XGBPATCH, "sandbox", "status", "--state", tmp_path], capture_output=True, check=False)
-    assert (status.returncode, status.stdout) == (1, b"sandbox: not made\n")
-    env = subprocess.run([XGBPATCH, "sandbox", "env", "--state", tmp_path], capture_output=True, check=False)
-    assert (env.returncode, env.stdout) == (13, b"")
-    assert b"xgbpatch sandbox up" in env.stderr
+    status = xgbpatch("sandbox", "status", "--state", str(tmp_path))
+    assert (status.returncode, status.stdout) == (1, "sandbox: not made\n")
+    env = xgbpatch("sandbox", "env", "--state", str(tmp_path))
+    assert (env.returncode, env.stdout) == (13, "")
+    assert "xgbpatch sandbox up" in env.stderr

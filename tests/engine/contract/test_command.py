@@ -4,23 +4,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from xml.etree import ElementTree
 
 import pytest
 
 from support import broken
 from support.broken import ANSWERS_ANYTHING, Breakage
+from support.commands import command_line, xgbpatch
 from xgbpatch.commands import _context
 from xgbpatch.commands._context import BuiltImage
 from xgbpatch.commands._options import Selection
 from xgbpatch.config.settings import Flags
 
-COMMAND = (sys.executable, "-m", "xgbpatch", "test-local")
 
-
-def run(*arguments, **options):
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=300, **options)
+def run(*arguments, folder=None):
+    return xgbpatch("test-local", *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +77,10 @@ def test_without_an_image_it_is_that_of_the_last_build_with_this_configuration(e
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "other.toml").write_text("")
     _context.remember_build(Selection(Flags(config=tmp_path / "other.toml")), [BuiltImage(base, engine.image(base).id)])
-    completed = run("--config", "other.toml", "--check", "image.size", "--json", cwd=tmp_path)
+    completed = run("--config", "other.toml", "--check", "image.size", "--json", folder=tmp_path)
     assert json.loads(completed.stdout)["image"] == base
     assert completed.stderr.startswith(f'Image: {base}, the last build of "{tmp_path / "other.toml"}"')
-    nothing = run("--check", "image.size", cwd=tmp_path)
+    nothing = run("--check", "image.size", folder=tmp_path)
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert f'no build of "{tmp_path}" is known' in nothing.stderr
 
@@ -109,8 +107,8 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(engine, base, unlabelled, 
     model.mkdir()
     (model / "xgboost-model").write_bytes(b"\0 no model, and none is loaded before the signal")
     process = subprocess.Popen(
-        [*COMMAND, base if group == "multi-model" else unlabelled, "--check", group, "--model", str(model),
-         "--logs", str(tmp_path / "logs")],
+        command_line("test-local", base if group == "multi-model" else unlabelled, "--check", group,
+                     "--model", str(model), "--logs", str(tmp_path / "logs")),
         env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for line in process.stderr:
