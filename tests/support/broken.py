@@ -41,7 +41,7 @@ class Liar(BaseHTTPRequestHandler):
 HTTPServer(("", int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080)), Liar).serve_forever()
 '
 """
-FORGETS = ("SAGEMAKER_BATCH", "SAGEMAKER_INFERENCE_OUTPUT", "SAGEMAKER_MULTI_MODEL",
+FORGETS = ("SAGEMAKER_BATCH", "SAGEMAKER_INFERENCE_OUTPUT",
            "MAX_CONTENT_LENGTH", "XGBPATCH_SHAP_LAYOUT")  # fmt: skip
 
 

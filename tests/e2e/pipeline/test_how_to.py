@@ -34,6 +34,7 @@ MEANWHILE = {  # pages that ask the container of another one, before that page r
 AFTERWARDS = {  # pages that go on from the image of another one, and what they leave
     "docs/how-to/shap-endpoint.md": ("examples/script-mode/README.md", "source.tar.gz"),
 }
+FRUGAL = ("SAGEMAKER_MODEL_SERVER_WORKERS=1", "OMP_WAIT_POLICY=passive")
 MODEL = """
 import numpy, tarfile, xgboost
 random = numpy.random.RandomState(0)
@@ -94,7 +95,10 @@ def _names(script: str) -> list[str]:
 
 
 def _on_a_shared_machine(script: str) -> str:
-    """With a port and names that nobody else has."""
+    """With a port and names that nobody else has, and servers of one worker whose idle threads sleep."""
     for name in _names(script):
         script = re.sub(rf"(--name|docker logs|docker rm --force) {name}\b", rf"\1 {name}-{RUN_ID}", script)
+    script = script.replace(
+        "docker run --detach", " ".join(["docker run --detach", *(f"--env {each}" for each in FRUGAL)])
+    )
     return script.replace("127.0.0.1:8080", f"127.0.0.1:{free_port()}")

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from support import broken
+from support.broken import Breakage
 from xgbpatch import contract
 from xgbpatch.contract import Options
 from xgbpatch.contract.model import Verdict
@@ -46,7 +48,9 @@ def passed(engine, image, folder, checks, logs):
 def test_a_model_of_several_classes_is_served(engine, base_of, models, tmp_path):
     checks = ("serve.csv", "serve.libsvm", "serve.accept-json", "serve.errors", "serve.predictions", *SELECTABLE,
               "serve.bind-port", "batch", "multi-model.load", "multi-model.invoke")  # fmt: skip
-    reasons = passed(engine, base_of(VERSION), models / "several classes", checks, tmp_path)
+    one_worker = Breakage("one-worker", environment={"SAGEMAKER_MODEL_SERVER_WORKERS": "1"})  # nothing is broken
+    with broken.built(engine, base_of(VERSION), one_worker) as image:
+        reasons = passed(engine, image, models / "several classes", checks, tmp_path)
     assert "raw_score in JSON, CSV and recordio-protobuf" in reasons["serve.selectable"]
 
 

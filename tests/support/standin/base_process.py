@@ -154,7 +154,7 @@ class OneContainer(PatientEngine):
         for mount in run.mounts:
             if mount.source != ml:  # inside, the folder is elsewhere: its place beside the job's is the same
                 (ml / mount.target.rpartition("/")[2]).symlink_to(os.path.relpath(mount.source, ml))
-        return _Ended(self._process.run("train", ml=ml, environment=run.environment))
+        return Ended(self._process.run("train", ml=ml, environment=run.environment))
 
 
 class Served(Container):
@@ -200,7 +200,7 @@ class Served(Container):
         return self._container.execute([self._folder if word == _FOLDER else word for word in command])
 
 
-class _Ended(Container):
+class Ended(Container):
     """What is left of a job."""
 
     def __init__(self, completed: Completed) -> None:
