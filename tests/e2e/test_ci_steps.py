@@ -116,14 +116,14 @@ def stage(tmp_path: Path) -> Stage:
 @contextmanager
 def gitlab(open_issues: list[Mapping[str, object]]) -> Iterator[tuple[str, list[dict[str, object]]]]:
     """GitLab's issues, as much of them as the step uses; gives its address and what it was asked."""
-    asked: list[dict[str, object]] = []
+    requests: list[dict[str, object]] = []
 
     class Issues(BaseHTTPRequestHandler):
         def answer(self) -> None:
             fields = parse_qs(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
-            asked.append({"verb": self.command, "path": self.path, "token": self.headers["PRIVATE-TOKEN"], **fields})
-            found: object = open_issues if self.command == "GET" else {"iid": 12}
-            body = json.dumps(found).encode()
+            requests.append({"verb": self.command, "path": self.path, "token": self.headers["PRIVATE-TOKEN"], **fields})
+            answer: object = open_issues if self.command == "GET" else {"iid": 12}
+            body = json.dumps(answer).encode()
             self.send_response(200 if self.headers["PRIVATE-TOKEN"] == TOKEN else 401)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -136,7 +136,7 @@ def gitlab(open_issues: list[Mapping[str, object]]) -> Iterator[tuple[str, list[
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Issues) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/api/v4", asked
+        yield f"http://127.0.0.1:{server.server_port}/api/v4", requests
         server.shutdown()
 
 
@@ -277,21 +277,21 @@ def test_no_character_is_cut_in_two(stage: Stage, kind: PipelineKind, shift: int
     ids=["opened", "updated"],
 )
 def test_gitlab_gets_an_issue_by_the_project_access_token(stage: Stage, issues, verb, path):
-    with gitlab(issues) as (address, asked):
+    with gitlab(issues) as (address, requests):
         result = stage.run(PipelineKind.GITLAB, PLAN=20, REBUILD=20, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
     assert result.returncode == 0, result.stderr
-    looked, written = asked
-    assert parse_qs(urlsplit(str(looked["path"])).query)["labels"] == ["xgbpatch-drift"]
-    assert (written["verb"], written["path"]) == (verb, f"/api/v4/projects/7{path}")
-    assert DIFFERENCE in written["description"][0]
+    search, issue = requests
+    assert parse_qs(urlsplit(str(search["path"])).query)["labels"] == ["xgbpatch-drift"]
+    assert (issue["verb"], issue["path"]) == (verb, f"/api/v4/projects/7{path}")
+    assert DIFFERENCE in issue["description"][0]
     assert TOKEN not in result.stdout + result.stderr
 
 
 def test_gitlab_closes_the_issue_when_the_drift_is_gone(stage: Stage):
-    with gitlab([{"iid": 31}]) as (address, asked):
+    with gitlab([{"iid": 31}]) as (address, requests):
         result = stage.run(PipelineKind.GITLAB, PLAN=0, CI_API_V4_URL=address, XGBPATCH_GITLAB_TOKEN=TOKEN)
     assert result.returncode == 0, result.stderr
-    assert (asked[-1]["verb"], asked[-1]["state_event"]) == ("PUT", ["close"])
+    assert (requests[-1]["verb"], requests[-1]["state_event"]) == ("PUT", ["close"])
 
 
 def test_gitlab_without_a_token_fails_the_job_and_says_which_variable_is_missing(stage: Stage):

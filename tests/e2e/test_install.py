@@ -26,11 +26,12 @@ def environment(tmp_path_factory):
     shutil.copytree(ROOT, checkout, symlinks=True, ignore=NOT_COPIED)
     (readme,), (index,) = (run_by(__file__, page) for page in ("README.md", "docs/index.md"))
     assert list(commands(readme.script)) == list(commands(index.script))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    mine = [name for name in os.environ if name.startswith("AWS_") or name == "COLUMNS"]  # the runner's, which sets 80
+    variables = {name: value for name, value in os.environ.items() if name not in mine}
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     settings = {"PATH": programs, "AWS_EC2_METADATA_DISABLED": "1", "PIP_COMPILE": "0"}  # few of its modules are run
     result = subprocess.run(
-        ["bash", "-euc", readme.script], cwd=checkout, env={**kept, **settings},
+        ["bash", "-euc", readme.script], cwd=checkout, env={**variables, **settings},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert str(checkout / ".venv/bin/uv") in result.stdout, result.stdout + result.stderr
@@ -39,9 +40,9 @@ def environment(tmp_path_factory):
 
 def run(environment: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     home = {"PATH": "/usr/bin:/bin", "HOME": str(environment)}
-    kept = {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
+    docker_host = {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
     command = [str(environment / "bin/xgbpatch"), *arguments]
-    return subprocess.run(command, env=home | kept, cwd=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=home | docker_host, cwd=environment, capture_output=True, text=True, check=False)
 
 
 def test_it_stays_small(environment):
@@ -52,8 +53,8 @@ def test_it_stays_small(environment):
 
     project = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = dict(project["optional-dependencies"])
-    wanted = [*project["dependencies"], *optional.pop(ASKED_FOR)]
-    plain = {canonicalize_name(Requirement(line).name) for line in wanted}
+    requirements = [*project["dependencies"], *optional.pop(ASKED_FOR)]
+    plain = {canonicalize_name(Requirement(line).name) for line in requirements}
     optional = [line for lines in optional.values() for line in lines]
     extras = {canonicalize_name(Requirement(line).name) for line in optional}
     assert {"xgboost", "shap", "sagemaker-core", "scikit-learn-intelex"} <= extras - plain

@@ -93,8 +93,10 @@ def run(words, folder, capfd):
 
 
 def check(provenance, words):
-    asked = {option: words[words.index(option) + 1].split(",") for option in ("--feature", "--fix") if option in words}
-    fixes = asked.get("--fix", [])
+    options = {
+        option: words[words.index(option) + 1].split(",") for option in ("--feature", "--fix") if option in words
+    }
+    fixes = options.get("--fix", [])
     expected = [fix.name for fix in fixes_of(provenance.version)] if fixes == ["all"] else fixes
     assert sorted(provenance.fixes) == sorted(expected), words
-    assert list(provenance.features) == asked.get("--feature", []), words
+    assert list(provenance.features) == options.get("--feature", []), words

@@ -59,16 +59,16 @@ def run(capfd):
     def command(words, code=0):
         more = ["--builder", "registry"] if words[1] in ("build", "rebuild") and "--builder" not in words else []
         assert words[0] == "xgbpatch", shlex.join(words)
-        ended = 0
+        exit_code = 0
         try:
             cli.main([*words[1:], *more], standalone_mode=False)
         except SystemExit as end:
-            ended = end.code
+            exit_code = end.code
         except (XgbpatchError, click.ClickException) as error:
-            ended = error.exit_code
+            exit_code = error.exit_code
             print(error)
         output = capfd.readouterr()
-        assert ended == code, f"{shlex.join(words)}\n{output.out}{output.err}"
+        assert exit_code == code, f"{shlex.join(words)}\n{output.out}{output.err}"
         return output.out.strip()
 
     return command
@@ -130,11 +130,11 @@ def test_pipelines(tmp_path, monkeypatch):
         (tmp_path / page).mkdir(parents=True)
         script = "".join(block.script for block in run_by(__file__, page))
         command = ["bash", "-euo", "pipefail", "-c", script]
-        ended = subprocess.run(
+        completed = subprocess.run(
             command, cwd=tmp_path / page, env=environment, capture_output=True, text=True, check=False
         )
-        assert ended.returncode == 0, ended.stderr
-        files += ended.stdout.split()
+        assert completed.returncode == 0, completed.stderr
+        files += completed.stdout.split()
     assert len(files) == 6
     for file in files:
         assert f"xgbpatch[packages] @ git+https://github.com/xgbpatch/xgbpatch@{commit}" in Path(file).read_text()

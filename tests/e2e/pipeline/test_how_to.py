@@ -80,13 +80,13 @@ def test_a_guide_runs_as_it_stands(cloud, model, tmp_path, page):
     environment = {**cloud, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cloud['PATH']}"}
     command = ["bash", "-euo", "pipefail", "-c", script]
     try:
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        completed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     finally:
         for name in _names(script):
             subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(EXPECTED[page], done.stdout), done.stdout
-    assert re.search(expected, done.stdout), done.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert re.search(EXPECTED[page], completed.stdout), completed.stdout
+    assert re.search(expected, completed.stdout), completed.stdout
     assert (tmp_path / left).stat().st_size > 0
 
 

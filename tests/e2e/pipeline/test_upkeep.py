@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 import re
-import tarfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from support.bases import TEST_BASE
 from support.commands import xgbpatch
 from support.documentation import blocks, commands, run_by
+from support.layers import tar_of
 from support.loopback_aws import ACCOUNT, REGION, UPKEEP_REPOSITORY
 from xgbpatch import catalogue, contract
 from xgbpatch.cli import cli
@@ -93,10 +93,10 @@ def in_process(cloud, folder, monkeypatch, capfd):
             patch.chdir(folder)
             patch.setattr(contract, "Options", partial(contract.Options, checks=checks))
             capfd.readouterr()
-            with pytest.raises(SystemExit) as ended:
+            with pytest.raises(SystemExit) as caught:
                 cli.main(list(arguments), standalone_mode=False)
             output = capfd.readouterr()
-        assert ended.value.code == 0, output.out + output.err
+        assert caught.value.code == 0, output.out + output.err
         return output.out.strip()
 
     return command
@@ -134,13 +134,7 @@ def put(engine: Engine, image: str, name: ImageReference, credentials: Credentia
 
 
 def context(dockerfile: str) -> io.BytesIO:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        entry = tarfile.TarInfo("Dockerfile")
-        entry.size = len(dockerfile.encode())
-        archive.addfile(entry, io.BytesIO(dockerfile.encode()))
-    stream.seek(0)
-    return stream
+    return io.BytesIO(tar_of([("Dockerfile", dockerfile.encode())]))
 
 
 @pytest.fixture
@@ -173,10 +167,10 @@ def test_a_patched_image_follows_its_base_and_stops_where_a_person_is_needed(
         assert planned["state"] == "rebuild"
         assert digest in json.dumps(planned["reasons"])
         in_process(REBUILT, *rebuild[1:])
-        done = json.loads(run(0, "plan", "--json"))["images"][0]
-        second = ImageReference.parse(done["published"])
+        current = json.loads(run(0, "plan", "--json"))["images"][0]
+        second = ImageReference.parse(current["published"])
         assert second.digest != first.digest
-        assert done["base"].endswith(digest)
+        assert current["base"].endswith(digest)
         assert json.loads(run(0, "rebuild", "--json"))["images"][0]["outcome"] == "current"
         for block in others:  # the endpoints, and back to the first
             typed(block)

@@ -15,9 +15,9 @@ from xgbpatch.sandbox import environment
 
 
 def test_nothing_is_missing_with_an_engine_and_the_sandbox(running):
-    ended = run_doctor(environment(running), "--json")
-    findings = findings_of(ended)
-    assert ended.returncode == 0, ended.stdout
+    completed = run_doctor(environment(running), "--json")
+    findings = findings_of(completed)
+    assert completed.returncode == 0, completed.stdout
     assert not [finding for finding in findings.values() if finding["level"] == "missing"]
     assert running.account in findings["credentials"]["seen"]
     assert findings["region"]["seen"] == running.region

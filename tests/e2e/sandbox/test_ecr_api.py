@@ -176,9 +176,9 @@ def test_deleted_tag_is_gone_from_the_registry_and_its_image_stays(running, engi
 
 @pytest.mark.parametrize("by", ["imageDigest", "imageTag"])
 def test_deleted_image_is_gone_from_the_registry(running, ecr, own, repository, by):
-    digest, kept = put(ecr, repository, "t1", b'{"a": 1}'), put(ecr, repository, "t2", b'{"a": 2}')
+    digest, other = put(ecr, repository, "t1", b'{"a": 1}'), put(ecr, repository, "t2", b'{"a": 2}')
     ecr.batch_delete_image(repositoryName=repository, imageIds=[{by: {"imageDigest": digest, "imageTag": "t1"}[by]}])
-    assert tags_by_digest(ecr, repository) == {kept: ["t2"]}
+    assert tags_by_digest(ecr, repository) == {other: ["t2"]}
     statuses = [status_of(running, own, f"{repository}/manifests/{name}") for name in ("t1", digest, "t2")]
     assert statuses == [404, 404, 200]
 
@@ -194,19 +194,19 @@ def test_repository_deleted_by_force_is_gone_from_the_registry(running, ecr, own
 
 
 def test_image_is_scanned_on_push_where_the_repository_says_so(engine, ecr, own, repository):
-    asked = {"repositoryName": repository, "imageId": {"imageTag": "t1"}}
+    request = {"repositoryName": repository, "imageId": {"imageTag": "t1"}}
     pushed(engine, own, repository, "t1")
-    assert ecr.start_image_scan(**asked)["imageScanStatus"]["status"] == "IN_PROGRESS"
-    assert ecr.describe_image_scan_findings(**asked)["imageScanStatus"]["status"] == "COMPLETE"
+    assert ecr.start_image_scan(**request)["imageScanStatus"]["status"] == "IN_PROGRESS"
+    assert ecr.describe_image_scan_findings(**request)["imageScanStatus"]["status"] == "COMPLETE"
 
     ecr.put_image_scanning_configuration(
         repositoryName=repository, imageScanningConfiguration={"scanOnPush": True}
     )  # fmt: skip
     pushed(engine, own, repository, "t2", "another")
-    asked["imageId"] = {"imageTag": "t2"}
-    assert ecr.describe_image_scan_findings(**asked)["imageScanStatus"]["status"] == "COMPLETE"
+    request["imageId"] = {"imageTag": "t2"}
+    assert ecr.describe_image_scan_findings(**request)["imageScanStatus"]["status"] == "COMPLETE"
     with pytest.raises(ClientError) as raised:
-        ecr.start_image_scan(**asked)
+        ecr.start_image_scan(**request)
     assert code(raised) == "LimitExceededException"
 
 

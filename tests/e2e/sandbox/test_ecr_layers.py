@@ -16,8 +16,8 @@ from xgbpatch.sandbox.ecr_server import Links
 def test_layer_of_many_parts_comes_back_in_ranges(ecr, repository):
     content = secrets.token_bytes(25 * MIB)
     digest = upload(ecr, repository, content)
-    asked = ecr.batch_check_layer_availability(repositoryName=repository, layerDigests=[digest, digest_of(b"none")])
-    assert [(one["layerAvailability"], one.get("layerSize")) for one in asked["layers"]] == [
+    answer = ecr.batch_check_layer_availability(repositoryName=repository, layerDigests=[digest, digest_of(b"none")])
+    assert [(one["layerAvailability"], one.get("layerSize")) for one in answer["layers"]] == [
         ("AVAILABLE", len(content)),
         ("UNAVAILABLE", None),
     ]

@@ -59,11 +59,11 @@ def test_a_page_s_commands_make_a_sandbox_and_remove_it(options, tmp_path, page)
     assert script.count("--state") >= 3
     (tmp_path / "abalone").mkdir()  # the tutorial's files
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-euc", script], cwd=tmp_path, env={**os.environ, "PATH": programs}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     assert no_trace_of(options)
 
 
@@ -120,8 +120,8 @@ sandbox.up(sandbox.SandboxOptions(account={options.account!r}, regions={options.
 
 @pytest.mark.usefixtures("nothing_left")
 def test_taken_port_is_named_and_nothing_is_left(options):
-    taken = options.address(1)
-    with socket.create_server((taken, 443)), pytest.raises(SandboxError, match=f'port 443 of "{taken}"') as raised:
+    address = options.address(1)
+    with socket.create_server((address, 443)), pytest.raises(SandboxError, match=f'port 443 of "{address}"') as raised:
         sandbox.up(options, Silent())
     assert "ss -ltnp" in raised.value.next_step
     assert no_trace_of(options)
@@ -205,9 +205,9 @@ try:
 except errors.SandboxError as error:
     sys.exit(f"{{error.message}} | {{error.next_step}}")
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "needs root" in ended.stderr
-    assert "as root" in ended.stderr
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "needs root" in completed.stderr
+    assert "as root" in completed.stderr
     assert no_trace_of(options)
 
 

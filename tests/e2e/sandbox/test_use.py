@@ -112,26 +112,26 @@ export AWS_PROFILE=missing
 eval "$({XGBPATCH} sandbox env --state {running.directory})"
 exec {sys.executable} -c "$ASK"
 """
-    ended = subprocess.run(
+    completed = subprocess.run(
         ["/bin/bash", "-c", script], env={"ASK": ask, "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert ended.stdout.split() == [running.account, running.region], ended.stderr
+    assert completed.stdout.split() == [running.account, running.region], completed.stderr
 
 
 def test_another_shell_is_told_whose_the_certificate_is_and_what_to_do(running):
     version = ["plan", "--version", "3.2-0", "--region", running.region, "--account", running.account]
-    ended = xgbpatch(*version, environment={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"})
-    assert ended.returncode == 5, ended.stderr
-    assert f'is the sandbox in "{running.directory}"' in ended.stderr
-    assert f'eval "$(xgbpatch sandbox env --state {running.directory})"' in ended.stderr
-    assert f"xgbpatch sandbox down --state {running.directory}" in ended.stderr
+    completed = xgbpatch(*version, environment={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"})
+    assert completed.returncode == 5, completed.stderr
+    assert f'is the sandbox in "{running.directory}"' in completed.stderr
+    assert f'eval "$(xgbpatch sandbox env --state {running.directory})"' in completed.stderr
+    assert f"xgbpatch sandbox down --state {running.directory}" in completed.stderr
 
 
 def test_status_as_json_names_what_runs(running):
-    ended = xgbpatch("sandbox", "status", "--json", "--state", str(running.directory))
-    record = json.loads(ended.stdout)
-    assert ended.returncode == 0
+    completed = xgbpatch("sandbox", "status", "--json", "--state", str(running.directory))
+    record = json.loads(completed.stdout)
+    assert completed.returncode == 0
     assert record["running"] is True
     assert record["endpoint"] == running.endpoint
     assert [(one["host"], one["running"]) for one in record["registries"]] == [
