@@ -19,8 +19,8 @@ pytestmark = pytest.mark.parametrize("version", chosen(), scope="session")
 
 
 def test_an_interrupted_run_leaves_no_container(engine, base_of, version, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # so that it begins with the training of the model
     command = [sys.executable, "-m", "xgbpatch", "bench", base_of(version), "--quick", "--quiet"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # so that it begins with the training of the model
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 300
         while not engine.leftovers(process.pid) and process.poll() is None and time.monotonic() < until:

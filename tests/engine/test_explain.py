@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xgboost
 from click.testing import CliRunner
 
 from support.documentation import commands, run_by
@@ -40,16 +39,21 @@ def rows(tmp_path):
 
 
 def trained(path, objective):
+    import xgboost  # a second and a half, which no worker needs that runs other files
+
     train = abalone("train_0.libsvm")
     labels = np.digitize(train[:, 0], [9] if objective == "binary:logistic" else [8, 11])
     matrix = xgboost.DMatrix(train[:, 1:], labels, feature_names=[name.replace(" ", "_") for name in NAMES])
-    xgboost.train({"objective": objective, "max_depth": 4, **OBJECTIVES[objective]}, matrix, 10).save_model(path)
+    parameters = {"objective": objective, "max_depth": 4, "nthread": 1, **OBJECTIVES[objective]}
+    xgboost.train(parameters, matrix, 10).save_model(path)
     return path
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_image_gives_the_bytes_of_this_machine(patched, version, tmp_path, monkeypatch, rows, objective):
     """The image by the command of docs/explain.md, whose image has the name of this machine's."""
+    import xgboost
+
     monkeypatch.chdir(tmp_path)
     with tarfile.open("model.tar.gz", "w:gz") as packed:
         packed.add(trained(Path("model.json"), objective))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xgboost
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "abalone" / "data"
 NAMES = ("sex", "length", "diameter", "height", "whole weight", "shucked weight", "viscera weight", "shell weight")
@@ -56,6 +55,8 @@ def abalone(name: str) -> np.ndarray:
 
 def explain(objective: str = "reg:squarederror", rows: int = 60) -> Explained:
     """The first rows of the validation data, explained by a small model."""
+    import xgboost  # a second and a half, which no worker needs that runs other files
+
     train, rest = abalone("train_0.libsvm"), abalone("validation.libsvm")[:rows]
     labels = SEEN[objective]
     more = {"num_class": 3} if objective.startswith("multi") else {}
