@@ -162,9 +162,8 @@ def begins_as(version: str) -> bytes:
     return b"{L" if is_modern(version) else b"binf"
 
 
-def test_job_exits_0_with_the_model_and_no_success_file(start, tmp_path, version):
-    with start(Job(dict(REGRESSION, eval_metric="rmse,mae"))) as container:
-        outcome = Outcome(container.wait(TIMEOUT), container.stdout(), container.stderr(), tmp_path / "algo-1")
+def test_job_exits_0_with_the_model_and_no_success_file(train, version):
+    outcome = train(Job(dict(REGRESSION, eval_metric="rmse,mae")))
     assert (outcome.exit_code, outcome.models) == (0, ["xgboost-model"])
     assert [path.name for path in (outcome.ml / "output").iterdir()] == ["data"]
     assert (outcome.ml / "model" / "xgboost-model").read_bytes().startswith(begins_as(version))
