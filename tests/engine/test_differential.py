@@ -47,8 +47,8 @@ class Tally:
     engine: str = ""
 
     def __str__(self) -> str:
-        counted = ", ".join(f"{count} of {status}" for status, count in sorted(self.statuses.items()))
-        return f"{counted}; {self.explained} explained"
+        counts = ", ".join(f"{count} of {status}" for status, count in sorted(self.statuses.items()))
+        return f"{counts}; {self.explained} explained"
 
 
 @pytest.mark.parametrize(("version", "scene"), SCENES, ids=lambda value: getattr(value, "name", value), scope="session")

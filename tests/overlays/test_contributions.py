@@ -149,10 +149,10 @@ def test_a_model_that_nobody_asks_about_is_neither_run_nor_measured(tmp_path, mo
 
 
 def test_costs_are_measured_at_load_where_every_response_is_explained(tmp_path, monkeypatch):
-    measured = []
-    monkeypatch.setattr(values, "measure", lambda *_: measured.append(1) or values.Cost(0.0, 1e-6))
+    calls = []
+    monkeypatch.setattr(values, "measure", lambda *_: calls.append(1) or values.Cost(0.0, 1e-6))
     explaining.serve(tmp_path, "regression", XGBPATCH_FEATURES="shap", XGBPATCH_SHAP_LAYOUT="append")
-    assert measured == [1, 1]  # xgboost's own, and the native library's
+    assert calls == [1, 1]  # xgboost's own, and the native library's
 
 
 @pytest.mark.parametrize("options", [ShapOptions(), INTERACTIONS], ids=["values", "interactions"])
@@ -251,8 +251,8 @@ def test_interactions_too_dear_to_be_timed_are_bounded_by_the_values(tmp_path, m
 
 
 def test_costs_are_measured_at_load_where_a_key_of_ours_is_selected(tmp_path, monkeypatch):
-    measured = []
-    monkeypatch.setattr(values, "measure", lambda *_: measured.append(1) or values.Cost(0.0, 1e-6))
+    calls = []
+    monkeypatch.setattr(values, "measure", lambda *_: calls.append(1) or values.Cost(0.0, 1e-6))
     monkeypatch.setenv("SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
     monkeypatch.setattr(serve_utils, "SAGEMAKER_INFERENCE_OUTPUT", "predicted_score,shap_values,shap_interactions")
     served = explaining.serve(tmp_path, "regression")

@@ -130,9 +130,9 @@ def test_a_linear_model_that_does_not_say_its_rounds(tmp_path, objective):
         model.pop("boosted_rounds", None)
         model.update({} if rounds is None else {"boosted_rounds": rounds})
         path.write_text(json.dumps(document))
-        loaded = xgboost.Booster()
-        loaded.load_model(str(path))
-        misread = not np.allclose(predicted(loaded), predicted(booster), atol=1e-5)
+        other = xgboost.Booster()
+        other.load_model(str(path))
+        misread = not np.allclose(predicted(other), predicted(booster), atol=1e-5)
         assert misread == (zoo.XGBOOST >= (3, 1) and not rounds and objective != "reg:squarederror")
         if misread:
             refused = refusal(tmp_path)

@@ -160,9 +160,9 @@ def members(tmp_path, name, count):
         paths.append(tmp_path / f"member-{number}")
         booster.save_model(str(paths[-1]))
         votes.append(booster.predict(xgboost.DMatrix(x)))
-    counted = [Counter(column).most_common() for column in np.transpose(votes)]
-    truth = [min(label for label, count in of_row if count == of_row[0][1]) for of_row in counted]
-    assert any(len(of_row) > 1 and of_row[0][1] == of_row[1][1] for of_row in counted) or (name, count) == ("hinge", 3)
+    counts = [Counter(column).most_common() for column in np.transpose(votes)]
+    truth = [min(label for label, count in of_row if count == of_row[0][1]) for of_row in counts]
+    assert any(len(of_row) > 1 and of_row[0][1] == of_row[1][1] for of_row in counts) or (name, count) == ("hinge", 3)
     assert all(np.any(np.array(truth) != vote) for vote in votes)
     return paths, x, truth
 

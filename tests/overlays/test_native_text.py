@@ -63,11 +63,11 @@ def test_numbers_stand_behind_the_lines_of_their_rows(monkeypatch, ending):
     values = np.append(hard_floats()[:88], [NAN, INFINITY]).astype(np.float32).reshape(30, 3)
     firsts = [f"[{number}, 0.5]" for number in range(30)]
     parts, lines = [values[:7], values[7:]], ("\n".join(firsts) + ending).encode("ascii")
-    written = native.behind(lines, parts)
+    text = native.behind(lines, parts)
     expected = [",".join([first, cells]) for first, cells in zip(firsts, native.shortest(values, ","))]
-    assert written.decode("ascii") == "\n".join(expected) + ending
+    assert text.decode("ascii") == "\n".join(expected) + ending
     monkeypatch.setattr(native, "available", lambda: False)
-    assert native.behind(lines, parts) == written
+    assert native.behind(lines, parts) == text
 
 
 def test_rows_that_fill_several_buffers_stay_apart(monkeypatch):

@@ -196,10 +196,10 @@ def test_a_script_that_removes_every_entry_of_the_model_folder_succeeds(outcomes
 def test_the_base_serves_the_model_alone_whatever_stands_beside_it(outcomes, ensemble):
     """Single-model and multi-model endpoints load with the one function, as an ensemble unless that is switched off."""
     plain, ours = outcomes("regression")
-    loaded = [serve_utils.get_loaded_booster(str(outcome.folder / "model"), ensemble) for outcome in (plain, ours)]
-    assert loaded[0][1] == loaded[1][1]
+    boosters = [serve_utils.get_loaded_booster(str(outcome.folder / "model"), ensemble) for outcome in (plain, ours)]
+    assert boosters[0][1] == boosters[1][1]
     rows = xgboost.DMatrix(CASES["regression"].channels["validation"][:, 1:])
-    assert loaded[0][0].predict(rows).tobytes() == loaded[1][0].predict(rows).tobytes()
+    assert boosters[0][0].predict(rows).tobytes() == boosters[1][0].predict(rows).tobytes()
 
 
 def test_the_record_names_what_the_model_was_trained_with(outcomes):

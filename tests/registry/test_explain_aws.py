@@ -60,8 +60,8 @@ def bucket(model, monkeypatch):
             return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
         def keys(self, prefix):
-            listed = self.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())
-            return [item["Key"] for item in listed]
+            objects = self.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())
+            return [item["Key"] for item in objects]
 
     new_bucket = Bucket()
     new_bucket.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})

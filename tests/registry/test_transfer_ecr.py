@@ -76,10 +76,10 @@ def test_image_goes_to_ecr_in_parts_and_its_manifest_with_its_type(client, plain
     assert sizes(ecr) == [len(SMALL), len(PARTS)]
     assert door.calls.count("UploadLayerPart") == 3 + 1
     assert copy.copy(blobs(client, plain), target, descriptors, Silent()) == Traffic(present=2)
-    put = registry.put_manifest(PLACE, manifest(PARTS))
-    assert registry.put_manifest(PLACE, manifest(PARTS)) == put
+    reference = registry.put_manifest(PLACE, manifest(PARTS))
+    assert registry.put_manifest(PLACE, manifest(PARTS)) == reference
     (image,) = ecr.describe_images(repositoryName="a/b")["imageDetails"]
-    assert (image["imageDigest"], image["imageTags"]) == (put.digest, ["1"])
+    assert (image["imageDigest"], image["imageTags"]) == (reference.digest, ["1"])
     assert image["imageManifestMediaType"] == DOCKER_MANIFEST
 
 

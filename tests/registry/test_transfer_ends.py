@@ -107,8 +107,8 @@ def test_password_that_ecr_calls_expired_with_403_is_asked_for_again(plain, othe
     expired = Fault("PATCH", UPLOAD, Wrong.REFUSED, status=403, skip=1)
     with faulty(other.host, first, expired) as proxy:
         copy.copy(blobs(registry, plain), blobs(registry, proxy), descriptors, Silent())
-        used = [request.authorization for request in proxy.seen if request.method == "PATCH"]
-        assert used[0] == used[1] != used[2] == used[3]
+        authorizations = [request.authorization for request in proxy.seen if request.method == "PATCH"]
+        assert authorizations[0] == authorizations[1] != authorizations[2] == authorizations[3]
 
 
 def test_four_workers_share_one_login(client, other, guarded, monkeypatch):

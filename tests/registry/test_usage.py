@@ -235,10 +235,10 @@ def test_newer_image_that_was_not_tested_is_to_be_promoted_first(services, place
 def test_newest_tested_image_is_offered_though_a_later_one_is_not_tested(services, place, base):
     stands = base(b"1")
     model("fraud", patched(services, place, **stands))
-    passed = passing(services, patched(services, place, **stands))
+    tested_image = passing(services, patched(services, place, **stands))
     patched(services, place, **stands)
     (item,) = run()["behind"]
-    assert (item["newest"], len(item["commands"])) == (str(passed.pinned), 1)
+    assert (item["newest"], len(item["commands"])) == (str(tested_image.pinned), 1)
 
 
 def test_record_of_a_run_that_failed_is_none(services, place, base):

@@ -78,8 +78,8 @@ def test_limits_are_what_the_environment_says(endpoint):
 def test_models_are_listed_refused_twice_and_unloaded(endpoint):
     assert load(endpoint, "again", "logistic").status_code == 200
     assert load(endpoint, "again", "logistic").status_code == 409
-    listed = endpoint.request("GET", "/models").json()["models"]
-    assert {"modelName": "again", "modelUrl": "/opt/ml/models/zoo/logistic"} in listed
+    models = endpoint.request("GET", "/models").json()["models"]
+    assert {"modelName": "again", "modelUrl": "/opt/ml/models/zoo/logistic"} in models
     assert endpoint.request("DELETE", "/models/again").status_code == 200
     assert endpoint.request("GET", "/models/again").status_code == 404
     assert invoke(endpoint, CSV, model="again", content_type="text/csv").status_code == 404

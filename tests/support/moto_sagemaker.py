@@ -37,8 +37,8 @@ class _Call(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         name = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         if name == "ListAlgorithms":
-            listed = [{"AlgorithmName": name} for name in self.server.algorithms]
-            return self._reply(200, json.dumps({"AlgorithmSummaryList": listed}).encode())
+            algorithms = [{"AlgorithmName": name} for name in self.server.algorithms]
+            return self._reply(200, json.dumps({"AlgorithmSummaryList": algorithms}).encode())
         if name == "DescribeAlgorithm":
             return self._reply(200, json.dumps(self.server.algorithms[json.loads(body)["AlgorithmName"]]).encode())
         if name in self.server.refused:

@@ -78,12 +78,12 @@ def test_the_oldest_image_under_a_new_name_is_refused_with_the_reason(number):
 
 
 @pytest.mark.parametrize(
-    ("number", "meant"), [pytest.param("1.5", "1.5-1", id="no-build"), pytest.param("3.2.0", "3.2-0", id="dots")]
+    ("number", "nearest"), [pytest.param("1.5", "1.5-1", id="no-build"), pytest.param("3.2.0", "3.2-0", id="dots")]
 )
-def test_unknown_version_gets_the_nearest_and_all(number, meant):
+def test_unknown_version_gets_the_nearest_and_all(number, nearest):
     with pytest.raises(ConfigurationError, match=f'"{number}" is not a version') as caught:
         catalogue.image_uri(number, "us-west-2")
-    assert f'Did you mean "{meant}"?' in caught.value.next_step
+    assert f'Did you mean "{nearest}"?' in caught.value.next_step
     assert all(info.version in caught.value.next_step for info in catalogue.versions())
 
 

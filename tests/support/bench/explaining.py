@@ -104,9 +104,9 @@ def _run(name: str, rows: int, words: list[str], output: Path) -> Run:
     process = subprocess.Popen(_program(words), stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, f"{name} failed"
-    written = sum(path.stat().st_size for path in output.glob("*")) if output.is_dir() else output.stat().st_size
+    size = sum(path.stat().st_size for path in output.glob("*")) if output.is_dir() else output.stat().st_size
     peak = usage.ru_maxrss * 1024  # kilobytes on Linux
-    return Run(name, rows, time.monotonic() - begun, usage.ru_utime + usage.ru_stime, peak, written)
+    return Run(name, rows, time.monotonic() - begun, usage.ru_utime + usage.ru_stime, peak, size)
 
 
 def _program(words: list[str]) -> list[str]:

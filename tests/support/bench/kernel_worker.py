@@ -122,8 +122,8 @@ def answer(engines, loaded_models, question):
         values = explain(data)
     wall, seconds = (time.perf_counter() - start) / question["calls"], (time.process_time() - begun) / question["calls"]
     if not isinstance(values, (list, tuple)) or hasattr(values[0], "shape"):
-        shown = np.asarray(values)
-        first = shown[0].tolist() if shown.shape[0] == len(data) else None
+        array = np.asarray(values)
+        first = array[0].tolist() if array.shape[0] == len(data) else None
     else:
         first = None
     return {"seconds": seconds, "wall": wall, "load": loaded, "first": first}

@@ -183,8 +183,8 @@ def _cell(case: Case, name: str) -> str:
 
 def document(cases: Sequence[Case], missing: Mapping[str, str]) -> dict[str, object]:
     """All of it, for `--json`: processor seconds a call, round by round."""
-    shown = [
+    lines = [
         {"model": case.model, "rows": case.rows, "seconds": case.turns.seconds, "left_out": case.left_out}
         for case in cases
     ]
-    return {"reference": REFERENCE, "cases": shown, "missing": dict(missing)}
+    return {"reference": REFERENCE, "cases": lines, "missing": dict(missing)}

@@ -129,14 +129,14 @@ class Meter:
             ]
             for reader in readers:
                 reader.start()
-            _, status, used = os.wait4(process.pid, 0)
+            _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             for reader in readers:
                 reader.join()
         if process.returncode:
             raise RuntimeError(f"{' '.join(command.words)} ended with {process.returncode}\n{texts[1][-3000:]}")
         self.outputs.append(texts[0].strip())
-        return watch.memory, used.ru_oublock * 512
+        return watch.memory, usage.ru_oublock * 512
 
 
 @dataclass

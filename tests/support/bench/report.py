@@ -77,8 +77,8 @@ def _row(step: Step) -> tuple[str, ...]:
     figures = step.figures
     sizes = (figures.sent, figures.received, figures.memory, figures.written)
     engine = (figures.engine_memory, figures.engine_written) if figures.engine_memory else ()
-    shown = [_megabytes(size) for size in (*sizes, *engine)]
-    return (step.way, step.name, f"{figures.seconds:.2f}", *shown, *(() if engine else ("–", "–")))
+    cells = [_megabytes(size) for size in (*sizes, *engine)]
+    return (step.way, step.name, f"{figures.seconds:.2f}", *cells, *(() if engine else ("–", "–")))
 
 
 def _megabytes(size: int) -> str:

@@ -28,10 +28,10 @@ def test_every_kind_is_shown_with_its_size_entries_and_folder(folder):
         ("wheels", 2, 30, str(folder / "wheels")),
         ("zoo", 1, 5, str(folder / "zoo")),
     ]
-    shown = completed_in_process("cache").stdout
-    assert str(folder) in shown
-    assert "downloaded packages" in shown
-    assert max(map(len, shown.splitlines()[1:])) <= 80
+    output = completed_in_process("cache").stdout
+    assert str(folder) in output
+    assert "downloaded packages" in output
+    assert max(map(len, output.splitlines()[1:])) <= 80
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def found(definitions, line=LINE):
 
 
 def test_definitions_find_their_own_values_in_one_line():
-    chosen = document("rmse", "error@0.7", "my_module.profit:maximize", "--split", "both")
-    assert found(chosen["metric_definitions"]) == {
+    printed = document("rmse", "error@0.7", "my_module.profit:maximize", "--split", "both")
+    assert found(printed["metric_definitions"]) == {
         "train:rmse": ("1.5",),
         "train:error@0.7": ("0.1",),
         "validation:rmse": ("2.5",),
@@ -52,8 +52,8 @@ def test_an_expression_takes_no_other_metric_for_its_own():
 
 
 def test_tuning_objectives_say_which_way():
-    chosen = document("rmse", "auc", "error@0.7", "my_module.profit:maximize")
-    assert chosen["tuning_objectives"] == [
+    printed = document("rmse", "auc", "error@0.7", "my_module.profit:maximize")
+    assert printed["tuning_objectives"] == [
         {"MetricName": "validation:rmse", "Type": "Minimize"},
         {"MetricName": "validation:auc", "Type": "Maximize"},
         {"MetricName": "validation:error@0.7", "Type": "Minimize"},
@@ -74,10 +74,10 @@ def test_tuning_objectives_say_which_way():
     ],
 )
 def test_a_metric_with_a_number_is_found_as_xgboost_prints_it(name, logged, direction):
-    chosen = document(name)
-    assert chosen["tuning_objectives"] == [{"MetricName": f"validation:{name}", "Type": direction}]
+    printed = document(name)
+    assert printed["tuning_objectives"] == [{"MetricName": f"validation:{name}", "Type": direction}]
     line = f"[7]#011train-{logged}:1#011validation-{logged}:2"
-    assert found(chosen["metric_definitions"], line) == {f"validation:{name}": ("2",)}
+    assert found(printed["metric_definitions"], line) == {f"validation:{name}": ("2",)}
     assert "only an image with the fix metrics" in run(name).stderr
 
 

@@ -9,7 +9,7 @@ from xgbpatch.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
-    ("written", "expected"),
+    ("value", "expected"),
     [
         pytest.param({"OMP_NUM_THREADS": "4"}, {"OMP_NUM_THREADS": "4"}, id="text"),
         pytest.param({"OMP_NUM_THREADS": 4}, {"OMP_NUM_THREADS": "4"}, id="number"),
@@ -17,8 +17,8 @@ from xgbpatch.errors import ConfigurationError
         pytest.param({"_A1": "a=b c\t$d"}, {"_A1": "a=b c\t$d"}, id="odd-characters"),
     ],
 )
-def test_accepted(written, expected):
-    assert environment_of(written) == expected
+def test_accepted(value, expected):
+    assert environment_of(value) == expected
 
 
 @pytest.mark.parametrize("name", ["lower", "1A", "A-B", "A B", "", "A.B", "Ä"])
@@ -66,9 +66,9 @@ def test_values_of_another_shape_are_refused(value):
 @given(
     st.dictionaries(st.from_regex(r"X[A-G0-9_]{0,10}", fullmatch=True), st.text(st.characters(categories=["L", "N"])))
 )
-def test_values_pass_through_unchanged(written):
+def test_values_pass_through_unchanged(variables):
     try:
-        accepted = environment_of(written)
+        accepted = environment_of(variables)
     except ConfigurationError:
         return
-    assert accepted == written
+    assert accepted == variables

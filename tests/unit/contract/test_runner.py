@@ -51,10 +51,10 @@ def test_a_group_stands_for_its_checks_in_their_order():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "meant"), [("serve.csvv", "serve.csv"), ("trian", "train"), ("shap.jsn", "shap.json")]
+    ("wrong", "nearest"), [("serve.csvv", "serve.csv"), ("trian", "train"), ("shap.jsn", "shap.json")]
 )
-def test_an_unknown_check_is_refused_with_the_nearest(wrong, meant):
-    with pytest.raises(ConfigurationError, match=f'"{wrong}"; did you mean "{meant}"'):
+def test_an_unknown_check_is_refused_with_the_nearest(wrong, nearest):
+    with pytest.raises(ConfigurationError, match=f'"{wrong}"; did you mean "{nearest}"'):
         names(checks=(wrong,))
 
 
@@ -114,9 +114,11 @@ def test_a_module_of_the_user_s_may_load_anything_and_model_files_passes_over_it
 
 
 def test_a_model_that_the_image_does_not_read_is_refused_with_the_way_out(tmp_path):
-    written = struct.pack("<fIiiiII", 0.5, 4, 0, 0, 0, 1, 5).ljust(136, b"\0")
-    written += b"".join(struct.pack("<Q", len(text)) + text for text in (b"reg:squarederror", b"gbtree")) + bytes(200)
-    folder, lines = folder_of(tmp_path, {"xgboost-model": written, "notes.txt": b"of the model"}), []
+    model_bytes = struct.pack("<fIiiiII", 0.5, 4, 0, 0, 0, 1, 5).ljust(136, b"\0")
+    model_bytes += b"".join(struct.pack("<Q", len(text)) + text for text in (b"reg:squarederror", b"gbtree")) + bytes(
+        200
+    )
+    folder, lines = folder_of(tmp_path, {"xgboost-model": model_bytes, "notes.txt": b"of the model"}), []
     progress = SimpleNamespace(line=lines.append)
     with pytest.raises(ConfigurationError, match=r"the old binary format that xgboost 1\.5 wrote") as refused:
         require_readable(folder, Version("3.2.0"), progress)

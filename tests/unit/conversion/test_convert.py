@@ -81,9 +81,9 @@ def test_a_file_that_is_cut_off_is_told_with_the_words_of_xgboost(files, tmp_pat
 
 
 def test_an_environment_that_was_used_is_whole_and_keeps_its_byte_code(files):
-    used = old_models.environment("1.2.0")
-    assert list(used.folder.glob("xgboost/__pycache__/*.pyc"))
-    before = used.folder.stat().st_ino
+    environment = old_models.environment("1.2.0")
+    assert list(environment.folder.glob("xgboost/__pycache__/*.pyc"))
+    before = environment.folder.stat().st_ino
     assert old_models.environment("1.2.0").folder.stat().st_ino == before
 
 
@@ -148,8 +148,8 @@ def test_a_folder_is_written_beside_and_put_in_place_at_once(tmp_path):
         with pytest.raises(ConfigurationError, match="there already"):
             source.write(opened, tmp_path / "out", changed, force=False)
         source.write(opened, tmp_path / "out", changed, force=True)
-    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
-    assert written == {"model.json", ".hidden", "code", "code/a.py"}
+    paths = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
+    assert paths == {"model.json", ".hidden", "code", "code/a.py"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
