@@ -23,8 +23,10 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A docker-registry of a few megabytes spends half of its time on collecting garbage.
 os.environ.setdefault("GOGC", "1000")
-# So does a worker that collects four thousand tests.
+# Nor is there much to collect in a worker that only begins to hold four thousand tests.
 gc.set_threshold(20_000, 20, 20)
+# xgboost's threads spin while they wait for each other, and on a busy machine they wait for long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # xgboost imports scikit-learn where that is installed (the group "notebook" brings it), which imports scipy.stats and
 # pandas: 1.5 s of processor time in every worker. No test here has a use for it.
 sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +48,16 @@ class Explained:
         return [",".join(str(cell.item()) for cell in row) for row in self.data]
 
 
+@cache
 def abalone(name: str) -> np.ndarray:
     """Rings, then the features, of a file of the example."""
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
-    return np.array([[word.split(":")[-1] for word in line.split()] for line in lines], np.float32)
+    table = np.array([[word.split(":")[-1] for word in line.split()] for line in lines], np.float32)
+    table.setflags(write=False)
+    return table
 
 
+@cache
 def explain(objective: str = "reg:squarederror", rows: int = 60) -> Explained:
     """The first rows of the validation data, explained by a small model."""
     import xgboost  # a second and a half, which no worker needs that runs other files

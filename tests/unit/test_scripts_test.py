@@ -97,3 +97,25 @@ def test_every_stage_runs_and_the_last_line_names_those_that_failed(tmp_path, co
     assert last.startswith("FAILED" if code else "All passed")
     assert words in last
     assert ("ran" in completed.stdout) == ("echo ran" in commands)
+
+
+def test_the_site_is_built_beside_lint_and_told_in_its_turn(tmp_path):
+    """Whole, with its own seconds and its own failure."""
+    for name in ("ruff", "mypy", "lint-imports", "vermin"):
+        (tmp_path / name).write_text("#!/bin/sh\nuntil [ -e begun ]; do sleep 0.01; done\necho lints\n")
+    (tmp_path / "mkdocs").write_text("#!/bin/sh\ntouch begun\nsleep 2\necho a link leads nowhere >&2\nexit 1\n")
+    for path in tmp_path.iterdir():
+        path.chmod(0o755)
+    functions = f"source <(sed -n '/^step()/,/^}}/p; /^failed=/,/^trap finish/p' {SCRIPT})"
+    stages = f"source <(sed -n '/^build_site()/,/^paths=/p' {SCRIPT})"
+    made = f"set -euo pipefail; stage=; records=$PWD; scratch=$PWD/scratch; chosen() {{ :; }}; {functions}\n{stages}"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", "-c", f"{made}\nstep ''; cat stages; rm() {{ :; }}"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1, ended.stderr
+    lint, docs = ended.stdout.partition("== docs")[::2]
+    assert lint.count("lints") == 5
+    assert "a link leads nowhere" in docs
+    assert ended.stdout.splitlines()[-1].endswith(": docs")
+    seconds = dict(reversed(line.split()) for line in (tmp_path / "stages").read_text().splitlines())
+    assert int(seconds["docs"]) >= 1
