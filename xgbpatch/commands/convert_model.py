@@ -17,7 +17,7 @@ from xgbpatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from xgbpatch.build.engine import EngineBuilder
-    from xgbpatch.conversion.convert import ConvertedModel
+    from xgbpatch.conversion import ConvertedModel
     from xgbpatch.conversion.source import Model, Source
     from xgbpatch.conversion.xgboosts import Release, Xgboost
     from xgbpatch.engine.types import LocalImage
@@ -72,7 +72,7 @@ def command(
       xgbpatch convert-model xgboost-model model.ubj --image my/sagemaker-xgboost:1.5-1 --json
     """
     from xgbpatch import progress
-    from xgbpatch.conversion import convert, xgboosts
+    from xgbpatch.conversion import converted_name, xgboosts
     from xgbpatch.conversion import source as sources
 
     if reader and image:
@@ -89,9 +89,7 @@ def command(
         for model in opened.models:
             release = chosen or xgboosts.reader_of(model.file.xgboost, _NEWEST_READER)
             with _reader(model, release, image, region, shown) as reading:
-                name = (
-                    out.name if source.is_file() and not opened.is_archive else convert.converted_name(model.name, to)
-                )
+                name = out.name if source.is_file() and not opened.is_archive else converted_name(model.name, to)
                 converted.append(_converted(model, name, to, best_rounds, reading, proving, shown))
         names = [each.name for each in converted]
         if len(set(names)) < len(names):
@@ -148,7 +146,7 @@ def _converted(
     wrote = f", written by xgboost {model.file.xgboost}" if model.file.xgboost else ""
     shown.line(f"Reading {model.name}: {model.file.format.title}{wrote}")
     with tempfile.TemporaryDirectory(prefix="xgbpatch-convert-") as folder:
-        converted = convert.convert(model, name, to, reader=reading, target=proving, folder=Path(folder), best=best)
+        converted = convert(model, name, to, reader=reading, target=proving, folder=Path(folder), best=best)
     shown.line(
         f"{model.name}: xgboost {converted.read_by} and {converted.proved_by} predict the same, bit for bit, "
         f"on {converted.rows} rows made of {converted.thresholds} thresholds, "

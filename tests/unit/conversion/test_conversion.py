@@ -12,8 +12,7 @@ from support.commands import xgbpatch
 from support.documentation import commands, run_by
 from support.layers import tar_of
 from xgbpatch.commands.convert_model import require_same_kind
-from xgbpatch.conversion import source
-from xgbpatch.conversion.convert import convert, converted_name
+from xgbpatch.conversion import convert, converted_name, source
 from xgbpatch.errors import ConfigurationError, ConversionError, UnequalModelError
 from xgbpatch.inspection.model_file import Format, format_of
 
