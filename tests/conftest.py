@@ -41,7 +41,10 @@ TESTS = Path(__file__).parent
 NEED_ENGINE = ("engine", "standin", "e2e/sandbox", "e2e/pipeline")
 LONG_FIRST = ("e2e/pipeline/test_upkeep.py", "e2e/pipeline", "engine/contract", "engine", "e2e/sandbox", "registry",
               "e2e", "standin", "unit")  # fmt: skip
-ON_THE_SAME_SERVERS = ("tests/engine/test_differential.py", "tests/engine/test_fixes.py", "tests/engine/test_load.py")
+ON_THE_SAME_SERVERS = {  # or with programs in the same container
+    "servers": ("tests/engine/test_differential.py", "tests/engine/test_fixes.py", "tests/engine/test_load.py"),
+    "stand-in": ("tests/standin/",),
+}
 IN_ONE_SANDBOX = {  # or with the same names of images, which the documentation gives them
     "sandbox": ("tests/e2e/sandbox/",),
     "pages": ("tests/e2e/pipeline/test_how_to.py", "tests/e2e/pipeline/test_pipeline.py"),
@@ -146,5 +149,5 @@ class ByFileAndBase(LoadScopeScheduling):
         for name, paths in IN_ONE_SANDBOX.items():
             if path.startswith(paths):
                 return name
-        name = "servers" if path in ON_THE_SAME_SERVERS else path
+        name = next((name for name, paths in ON_THE_SAME_SERVERS.items() if path.startswith(paths)), path)
         return " ".join([name, *(version for version in versions() if f"[{version}" in nodeid)])
