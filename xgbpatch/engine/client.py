@@ -271,13 +271,8 @@ class Engine:
 
     def image(self, reference: ImageReference | str) -> LocalImage | None:
         """The image under that reference or ID, or None when the engine does not hold it."""
-        import docker.errors
-
-        with translated(f'read image "{reference}"'):
-            try:
-                return LocalImage.of_engine(self._client.images.get(str(reference)).attrs)
-            except docker.errors.ImageNotFound:
-                return None
+        document = self._document(reference)
+        return LocalImage.of_engine(document) if document else None
 
     def require_image(self, reference: ImageReference | str) -> LocalImage:
         """As `image`; raises `BaseImageError` where the engine does not hold it."""
@@ -292,8 +287,20 @@ class Engine:
         """Images that carry `label` (`name` or `name=value`), where it is named in `repository`, newest first."""
         with translated("list images"):
             listed = self._client.api.images(name=repository or None, filters={"label": label}, quiet=True)
-        images = filter(None, map(self.image, dict.fromkeys(listed)))  # another process may have removed one since
+        documents = [self._document(image) for image in dict.fromkeys(listed)]
+        images = map(LocalImage.of_engine, filter(None, documents))  # another process may have removed one since
         return sorted(images, key=lambda image: image.created, reverse=True)
+
+    def _document(self, image: ImageReference | str) -> Mapping[str, Any] | None:
+        """What the engine says of an image that it holds."""
+        import docker.errors
+
+        with translated(f'read image "{image}"'):
+            try:
+                document: Mapping[str, Any] = self._client.images.get(str(image)).attrs
+            except docker.errors.ImageNotFound:
+                return None
+        return document
 
     def pull(self, reference: ImageReference, credentials: Credentials | None, progress: Progress) -> LocalImage:
         """Pull by tag or digest; raises `RegistryError` with the registry's own words."""
