@@ -49,10 +49,20 @@ def bound(node: ast.AST) -> Iterator[str]:
 def binding(tree: ast.AST, name: str) -> tuple[ast.AST, ...]:
     """The statements of a module or class that bind `name`, dots leading into classes; none where nothing does."""
     head, _, rest = name.partition(".")
-    nodes = tuple(node for node in top_level(tree) if head in bound(node))
+    nodes = _bindings(tree).get(head, ())
     if not rest:
         return nodes
     return tuple(inner for node in nodes if isinstance(node, ast.ClassDef) for inner in binding(node, rest))
+
+
+@lru_cache(maxsize=64)
+def _bindings(tree: ast.AST) -> Mapping[str, tuple[ast.AST, ...]]:
+    """Name → the statements that bind it: a module has up to a dozen hooks, and each looks through it."""
+    nodes: dict[str, tuple[ast.AST, ...]] = {}
+    for node in top_level(tree):
+        for name in dict.fromkeys(bound(node)):
+            nodes[name] = (*nodes.get(name, ()), node)
+    return nodes
 
 
 def excerpt(source: str, name: str) -> str:
@@ -61,6 +71,7 @@ def excerpt(source: str, name: str) -> str:
     return "\n".join(_text(module, node, name) for node in binding(module.tree, name))
 
 
+@lru_cache(maxsize=512)  # `plan` and `rebuild` ask for those of a base again and again
 def substance(source: str, name: str) -> str | None:
     """The same without comments, docstrings and layout: equal where two Pythons would run the same.
 
