@@ -41,8 +41,9 @@ TESTS = Path(__file__).parent
 NEED_ENGINE = ("engine", "standin", "e2e/sandbox", "e2e/pipeline")
 LONG_FIRST = ("e2e/pipeline/test_upkeep.py", "e2e/pipeline", "engine/contract", "engine", "e2e/sandbox", "registry",
               "e2e", "standin", "unit")  # fmt: skip
-ON_THE_SAME_SERVERS = {  # or with programs in the same container
+ON_THE_SAME_SERVERS = {  # or with programs in the same container, or that read the same layers
     "servers": ("tests/engine/test_differential.py", "tests/engine/test_fixes.py", "tests/engine/test_load.py"),
+    "layers": ("tests/engine/test_builders.py", "tests/engine/test_remote_inspection.py"),
     "stand-in": ("tests/standin/",),
 }
 IN_ONE_SANDBOX = {  # or with the same names of images, which the documentation gives them
