@@ -151,4 +151,5 @@ class ByFileAndBase(LoadScopeScheduling):
             if path.startswith(paths):
                 return name
         name = next((name for name, paths in ON_THE_SAME_SERVERS.items() if path.startswith(paths)), path)
-        return " ".join([name, *(version for version in versions() if f"[{version}" in nodeid)])
+        of_version = (each for each in versions() if f"[{each}" in nodeid or nodeid.endswith(f"-{each}]"))
+        return " ".join([name, *of_version])
