@@ -38,7 +38,7 @@ typedef struct {
     const double *x;            /* (features, LANES) */
     double *phi;                /* (features, LANES) */
     double *pairs;              /* (features, features, LANES) of lower and higher feature, or NULL */
-    const double *node, *rest;  /* t and 1 - t of each node of the rule */
+    const double *node, *rest;  /* t, and after those of all nodes of the rule as often 1; 1 - t of each node */
     const double *weights;      /* of each node */
     double *derived;            /* of a repeated split, at 2 * nodes * its index: t / a, then z / a^2 */
     double *scaled;             /* of a split, at 4 * its index: 1 / rl - 1, 1 / rr - 1, and leaves times the r down to
@@ -207,7 +207,73 @@ LANE void turn(const Walk *w, const Split *n, size_t split, const Split *splits,
     EACH v_store(phi + k * WIDTH, v_fma(D[k], sum[k], v_load(phi + k * WIDTH)));
 }
 
+/* D of a split of two leaves below a UNIT, and its constants as `derived` has them: a first one's are t and 1. */
+LANE const double *turn_below(const Walk *w, const Split *n, size_t split, size_t nodes, V *D) {
+    const M *earlier = w->state + (size_t)n->earlier * VECTORS;
+    const double *scaled = w->scaled + 4 * split;
+    M left[VECTORS];
+    sides(w, n, left);
+    EACH D[k] = v_keep(earlier[k], v_select(left[k], v_set(scaled[0]), v_set(scaled[1])));
+    return n->meta & REPEATED ? w->derived + split * 2 * nodes : w->node;
+}
+
+/* A split whose children are splits of two leaves, or one and a leaf: all three at once. What goes down to them and
+   comes up again stays in registers: between `descend` and `ascend` stores take most of the time. */
+LANE void unit(const Walk *w, const Split *n, size_t split, const Split *splits, const int N, const uint32_t kind) {
+    const int repeated = kind & REPEATED;
+    const size_t nodes = (size_t)N, slot = n->meta >> SLOT_SHIFT;
+    const size_t l = (size_t)n->left.split, r = (size_t)n->right.split; /* where they are splits */
+    M *edges = w->state + (1 + 2 * split) * VECTORS;
+    const M *earlier = w->state + (size_t)n->earlier * VECTORS;
+    const double *scaled = w->scaled + 4 * split, *tl = NULL, *tr = NULL;
+    M left[VECTORS], right[VECTORS];
+    V to_left[VECTORS], to_right[VECTORS], Dl[VECTORS], Dr[VECTORS], sum[VECTORS], sum_l[VECTORS], sum_r[VECTORS];
+    sides(w, n, left);
+    EACH {
+        right[k] = m_andnot(left[k], earlier[k]);
+        if (repeated) left[k] = m_and(left[k], earlier[k]);
+        edges[k] = left[k];
+        edges[VECTORS + k] = right[k];
+        sum[k] = sum_l[k] = sum_r[k] = v_set(0);
+    }
+    towards(scaled, left, earlier, repeated, to_left, to_right);
+    if (!(kind & LEFT_LEAF)) tl = turn_below(w, splits + l, l, nodes, Dl);
+    if (!(kind & RIGHT_LEAF)) tr = turn_below(w, splits + r, r, nodes, Dr);
+    const V Sl = v_set(kind & LEFT_LEAF ? scaled[2] : w->scaled[4 * l + 2]);
+    const V Sr = v_set(kind & RIGHT_LEAF ? scaled[3] : w->scaled[4 * r + 2]);
+    const double *from = w->down + slot * nodes * LANES;
+    const double *t = repeated ? w->derived + split * 2 * nodes : w->node;
+    double *to = w->up + slot * nodes * LANES;
+    for (int q = 0; q < N; q++) EACH {
+        const int i = (q * VECTORS + k) * WIDTH;
+        V G = v_load(from + i), part = v_mul(G, v_set(t[q])), L = Sl, R = Sr;
+        if (!(kind & LEFT_LEAF)) {
+            L = v_fma(v_set(tl[q]), Dl[k], Sl);
+            sum_l[k] = v_fma(v_fma(part, to_left[k], G), v_set(tl[nodes + q]), sum_l[k]);
+        }
+        if (!(kind & RIGHT_LEAF)) {
+            R = v_fma(v_set(tr[q]), Dr[k], Sr);
+            sum_r[k] = v_fma(v_fma(part, to_right[k], G), v_set(tr[nodes + q]), sum_r[k]);
+        }
+        V D = v_fma(to_left[k], L, v_mul(to_right[k], R));
+        v_store(to + i, v_fma(v_set(t[q]), D, v_add(L, R)));
+        if (repeated) G = v_mul(G, v_set(t[nodes + q]));
+        sum[k] = v_fma(G, D, sum[k]);
+    }
+    if (!(kind & LEFT_LEAF)) {
+        double *phi = w->phi + (size_t)splits[l].feature * LANES;
+        EACH v_store(phi + k * WIDTH, v_fma(Dl[k], sum_l[k], v_load(phi + k * WIDTH)));
+    }
+    if (!(kind & RIGHT_LEAF)) {
+        double *phi = w->phi + (size_t)splits[r].feature * LANES;
+        EACH v_store(phi + k * WIDTH, v_fma(Dr[k], sum_r[k], v_load(phi + k * WIDTH)));
+    }
+    double *phi = w->phi + (size_t)n->feature * LANES;
+    EACH v_store(phi + k * WIDTH, v_add(v_load(phi + k * WIDTH), sum[k]));
+}
+
 LANE void walk(const Walk *w, const Tree *tree, const int N, const int blocks) {
+    const int units = blocks == 1 && N >= 2 && N <= 4 && !w->pairs; /* depth 3 to 8: for others it is too much code */
     for (int q = 0; q < N * blocks; q++)
         for (int i = 0; i < VECTORS; i++) v_store(w->down + q * LANES + i * WIDTH, v_set(w->weights[q]));
     for (int32_t s = 0; s < tree->steps; s++) {
@@ -215,6 +281,14 @@ LANE void walk(const Walk *w, const Tree *tree, const int N, const int blocks) {
         const Split *n = tree->splits + split;
         const int done = tree->order[s] & 1; /* all that is below */
         const uint32_t kind = n->meta & (LEFT_LEAF | RIGHT_LEAF | REPEATED);
+        if (units && n->meta & UNIT) {
+#define KIND(each) if (kind == (each)) unit(w, n, split, tree->splits, N, each);
+            KIND(REPEATED) else KIND(0) else KIND(REPEATED | LEFT_LEAF) else KIND(REPEATED | RIGHT_LEAF)
+            else KIND(LEFT_LEAF) else KIND(RIGHT_LEAF)
+#undef KIND
+            s += kind & (LEFT_LEAF | RIGHT_LEAF) ? 2 : 3; /* steps of the children, and its own second one */
+            continue;
+        }
         /* code of its own for each kind; branches, the frequent kinds first, are foretold better than a jump by table */
         if (kind == (LEFT_LEAF | RIGHT_LEAF)) turn(w, n, split, tree->splits, N, blocks, 0);
         else if (kind == (LEFT_LEAF | RIGHT_LEAF | REPEATED)) turn(w, n, split, tree->splits, N, blocks, 1);
@@ -274,6 +348,7 @@ static void derive(const Walk *w, const Tree *tree, const double *rule, int node
         node[q] = q < tree->nodes ? rule[q] : 0.5;
         rest[q] = 1 - node[q];
         weights[q] = q < tree->nodes ? rule[tree->nodes + q] : 0;
+        node[nodes + q] = 1;
     }
     w->scaled[3] = 1; /* of each split at first: the product of the r down to it; parents stand before children */
     for (int32_t i = 0; i < tree->count; i++) {
@@ -357,7 +432,7 @@ static int explain(const Forest *f, const float *rows, int64_t n, double *values
     if (blocks > (size_t)(n + LANES - 1) / LANES) blocks = (size_t)(n + LANES - 1) / LANES;
     int64_t room = 1024;
     double *x = aligned(blocks * vector * 8), *phi = aligned(blocks * vector * 8);
-    double *node = aligned(nodes * 8), *rest = aligned(nodes * 8), *weights = aligned(nodes * 8);
+    double *node = aligned(2 * nodes * 8), *rest = aligned(nodes * 8), *weights = aligned(nodes * 8);
     uint32_t *parent = pairs ? aligned((splits + 1) * 4) : NULL;
     Walk w = {.features = f->features, .node = node, .rest = rest, .weights = weights, .categories = f->categories};
     w.derived = aligned(splits * 2 * nodes * 8);

@@ -44,6 +44,11 @@ typedef struct {
     const uint32_t *sets;       /* how many words, then these */
 } Arrays;
 
+/* Whether a node is a split of two leaves. */
+static int turns_at(const Arrays *a, int32_t node) {
+    return a->left[node] >= 0 && a->left[a->left[node]] < 0 && a->left[a->right[node]] < 0;
+}
+
 /* The order of splits in memory: see Tree. `numbers` gets the place of every node that is a split. */
 static int number(const Arrays *a, const int32_t *reached, int32_t visited, const uint8_t *repeated, int32_t *numbers,
                   int32_t *inner, int32_t *plain) {
@@ -52,8 +57,7 @@ static int number(const Arrays *a, const int32_t *reached, int32_t visited, cons
         for (int32_t i = 0; i < visited; i++) {
             int32_t node = reached[i];
             if (a->left[node] < 0) continue;
-            int turns = a->left[a->left[node]] < 0 && a->left[a->right[node]] < 0;
-            if ((turns ? 1 + repeated[node] : 0) == kind) numbers[node] = next++;
+            if ((turns_at(a, node) ? 1 + repeated[node] : 0) == kind) numbers[node] = next++;
         }
         if (kind == 0) *inner = next;
         if (kind == 1) *plain = next;
@@ -164,7 +168,7 @@ static int fill(Forest *f, Tree *tree, const Arrays *a, float weight, const int3
         while (depth >= 0 && !error) {
             Level *here = path + depth;
             int32_t node = here->node, l = a->left[node], r = a->right[node];
-            int turns = a->left[l] < 0 && a->left[r] < 0;
+            int turns = turns_at(a, node);
             if (here->stage == 0) {
                 int32_t earlier = nearest(path, a, depth, a->feature[node]);
                 repeated[node] = earlier >= 0;
@@ -186,6 +190,8 @@ static int fill(Forest *f, Tree *tree, const Arrays *a, float weight, const int3
                     s->condition = a->condition[node];
                     s->meta = (a->left[l] < 0 ? LEFT_LEAF : 0) | (a->left[r] < 0 ? RIGHT_LEAF : 0) |
                               (a->default_left[node] ? DEFAULT_LEFT : 0);
+                    if (!turns && (a->left[l] < 0 || turns_at(a, l)) && (a->left[r] < 0 || turns_at(a, r)))
+                        s->meta |= UNIT;
                     if (a->categorical && a->categorical[node] >= 0) {
                         s->meta |= CATEGORICAL;
                         s->categories = (uint32_t)(f->words + a->categorical[node]);

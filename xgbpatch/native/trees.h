@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LEFT_LEAF = 1, RIGHT_LEAF = 2, REPEATED = 4, DEFAULT_LEFT = 8, CATEGORICAL = 16, SLOT_SHIFT = 8 };
+/* UNIT: the children are splits of two leaves, or one such and a leaf. */
+enum { LEFT_LEAF = 1, RIGHT_LEAF = 2, REPEATED = 4, DEFAULT_LEFT = 8, CATEGORICAL = 16, UNIT = 32, SLOT_SHIFT = 8 };
 
 typedef union {
     int32_t split; /* index in the tree */
