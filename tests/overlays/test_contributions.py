@@ -152,7 +152,27 @@ def test_costs_are_measured_at_load_where_every_response_is_explained(tmp_path, 
     calls = []
     monkeypatch.setattr(values, "measure", lambda *_: calls.append(1) or values.Cost(0.0, 1e-6))
     explaining.serve(tmp_path, "regression", XGBPATCH_FEATURES="shap", XGBPATCH_SHAP_LAYOUT="append")
-    assert calls == [1, 1]  # xgboost's own, and the native library's
+    assert calls == [1]  # the native library's; xgboost's own where a request needs it
+
+
+def test_the_boosters_own_cost_is_measured_once_where_a_request_is_not_for_the_native_library(tmp_path, monkeypatch):
+    served = explaining.serve(tmp_path, "regression", XGBPATCH_FEATURES="shap", XGBPATCH_SHAP_LAYOUT="append")
+    calls = []
+    monkeypatch.setattr(values, "measure", lambda *_: calls.append(1) or values.Cost(0.0, 1.1))
+    monkeypatch.setattr(values, "slowness", lambda: 1.0)
+
+    def carrying(rows):
+        matrix = request_data.RecordedDMatrix(zoo.inputs(rows=rows).astype(np.float32))
+        matrix.set_base_margin(np.ones(rows, dtype=np.float32))
+        return matrix
+
+    assert len(served.explain(zoo.inputs(rows=100).astype(np.float32))[1].values) == 100
+    assert calls == []
+    for _ in range(2):
+        assert len(served.explain(carrying(rows=3))[1].values) == 3
+        with pytest.raises(NotExplained, match=r"about 66 s, the limit is 50 s.*at most 36 records"):
+            served.explain(carrying(rows=60))
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("options", [ShapOptions(), INTERACTIONS], ids=["values", "interactions"])
@@ -184,7 +204,9 @@ def test_a_first_request_that_has_spent_its_time_on_measuring_is_sent_again(tmp_
 
 def method(cost):
     return values.Method(
-        lambda matrix, _: matrix, lambda matrix, call: values.by_booster(matrix, call, ShapOptions()), cost
+        lambda matrix, _: matrix,
+        lambda matrix, call: values.by_booster(matrix, call, ShapOptions()),
+        values.known(cost),
     )
 
 

@@ -95,7 +95,7 @@ def test_contributions_that_only_move_between_features_are_found_by_the_proof(tm
 def test_auto_takes_the_faster(tmp_path, monkeypatch, counted, seconds):
     monkeypatch.setattr(native_engine, "explaining", lambda *_: None)  # it would be preferred
     served = explaining.serve(tmp_path, "binary", **dict(explaining.ONEDAL, XGBPATCH_ENGINE="auto"))
-    costs = iter([values.Cost(0.0, 1e-3), values.Cost(0.0, seconds)])  # the booster's is measured first
+    costs = iter([values.Cost(0.0, seconds), values.Cost(0.0, 1e-3)])  # the booster's is measured last
     monkeypatch.setattr(values, "measure", lambda *_: next(costs))
     served.explain(zoo.inputs(rows=7).astype(np.float32))
     assert ((7, False) in counted) == (seconds < 1e-3)

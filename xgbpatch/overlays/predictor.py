@@ -71,7 +71,7 @@ class LoadedModel(object):
         methods = self.methods(call, options)
         if not methods[0].preferred:
             count = dmatrix.num_row()
-            methods = tuple(sorted(methods, key=lambda method: method.cost.seconds(count)))
+            methods = tuple(sorted(methods, key=lambda method: method.cost(call).seconds(count)))
         for method in methods:
             rows = method.rows(dmatrix, call)
             if rows is not None:
@@ -232,7 +232,8 @@ class Predictor(object):
                 values.refuse_votes([objective for _, _, objective in outputs])
             begun = time.perf_counter()
             plans = [model.plan(dmatrix, call, options) for model, call in zip(models, calls)]
-            rows, cost = dmatrix.num_row(), sum((step.method.cost for plan in plans for step in plan), values.NOTHING)
+            costs = (step.method.cost(step.call) for plan in plans for step in plan)
+            rows, cost = dmatrix.num_row(), sum(costs, values.NOTHING)
             numbers = max(values.numbers(count, width, options) for count, width, _ in outputs)
             values.check_limits(rows, cost, numbers, self._settings.shap_seconds)
             values.check_spent(time.perf_counter() - begun, cost.seconds(rows), self._settings.shap_seconds)

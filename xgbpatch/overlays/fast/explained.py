@@ -60,7 +60,8 @@ class Explained(object):
         self._append = single_model.writer(mimetype, selectable=False)
         shap_options = options.shap_options(bool(options.interactions))
         members, numbers = self._predictor.native_methods(self._calls, shap_options)
-        computing = sum((method.cost for methods in members for method in methods), values.NOTHING)
+        pairs = zip(members, self._calls)
+        computing = sum((each.cost(call) for methods, call in pairs for each in methods), values.NOTHING)
         self.cost = computing + values.Cost(0.0, numbers * values.written())
         self._members = [(methods[0].compute, call) for methods, call in zip(members, self._calls)]
         self._few = 0

@@ -87,9 +87,12 @@ def refuse_votes(objectives: Sequence[str]) -> None:
 
 def mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The mean of the members' arrays, of one its own; raises NotExplained (400) where they differ in shape."""
+    if len(arrays) == 1:
+        return arrays[0]
     if len({array.shape for array in arrays}) > 1:
         raise NotExplained(400, "Unable to explain an ensemble of models with different features or classes")
-    return arrays[0] if len(arrays) == 1 else np.mean(arrays, axis=0)
+    whole: np.ndarray = np.mean(arrays, axis=0)
+    return whole
 
 
 # What the contributions of a request will cost, from a timed run of the model, and what they may cost.
@@ -259,13 +262,30 @@ PROOF_ROWS, PROOF_SECONDS = 8, 2.0
 class Method:
     """`rows(dmatrix, call)` is what `compute(rows, call)` makes the array of, or None where a request is not for it.
 
-    `preferred` serves before others, whatever they cost.
+    `cost(call)` may have to measure the booster, once. `preferred` serves before others, whatever they cost.
     """
 
     rows: Callable[[Any, PredictCall], Any]
     compute: Callable[[Any, PredictCall], np.ndarray]
-    cost: Cost
+    cost: Callable[[PredictCall], Cost]
     preferred: bool = False
+
+
+def known(cost: Cost) -> Callable[[PredictCall], Cost]:
+    """Of a Method that was measured."""
+    return lambda call: cost
+
+
+def measured_once(measured: Callable[[PredictCall], Cost]) -> Callable[[PredictCall], Cost]:
+    """Of a Method that is measured when somebody asks for it; what it keeps is not the booster."""
+    costs: List[Cost] = []
+
+    def cost(call: PredictCall) -> Cost:
+        if not costs:
+            costs.append(measured(call))
+        return costs[0]
+
+    return cost
 
 
 def methods(accelerator: Any, folder: Optional[str], call: PredictCall, options: ShapOptions) -> Tuple[Method, ...]:
@@ -278,16 +298,23 @@ def methods(accelerator: Any, folder: Optional[str], call: PredictCall, options:
         from . import probability
 
         explain, sample = probability.verified_method(folder, call, options)
-        return (Method(_matrix, lambda matrix, _: explain(matrix), measure(explain, sample)),)
-    check(call)
-    own = Method(_matrix, lambda matrix, call: by_booster(matrix, call, options), booster_cost(call, options))
-    methods: List[Method] = []
+        return (Method(_matrix, lambda matrix, _: explain(matrix), known(measure(explain, sample))),)
+    own = Method(
+        _matrix,
+        lambda matrix, call: by_booster(matrix, call, options),
+        measured_once(lambda call: booster_cost(call, options)),
+    )
+    engines: List[Method] = []
     if accelerator is not None and not options.approximate:
         try:
-            methods.append(_by_engine(accelerator, call, options, own.cost.row))
+            engines.append(_by_engine(accelerator, call, options))
         except Exception as error:  # an engine never stands in the way of the booster
             logger.info("SHAP values stay with the booster: %s", error)
-    return (*methods, own)
+    if not engines:  # what an engine was proved with adds up
+        check(call)
+    if not engines or not engines[0].preferred:
+        own.cost(call)  # now, and not in a request
+    return (*engines, own)
 
 
 def by_booster(dmatrix: Any, call: PredictCall, options: ShapOptions) -> np.ndarray:
@@ -316,23 +343,15 @@ class Unproved(Exception):
     """Why an engine does not explain with a model."""
 
 
-def _by_engine(accelerator: Any, call: PredictCall, options: ShapOptions, seconds: float) -> Method:
-    """The engine's Method; raises Unproved. `seconds` is what the booster takes to explain a row."""
+def _by_engine(accelerator: Any, call: PredictCall, options: ShapOptions) -> Method:
+    """The engine's Method; raises Unproved. Proved, the booster's own values add up to its margins as well."""
     model, interactions = accelerator.model, options.interactions
     if model.unexplained:
         raise Unproved(model.unexplained)
-    count = min(PROOF_ROWS, int(PROOF_SECONDS / seconds))
-    if not count:
-        raise Unproved("a proof would take {:.1f} s a row".format(seconds))
-    # the sample has rows beside thresholds, with cells missing, and spread ones, in this order
-    sample = accelerator.sample[np.linspace(0, len(accelerator.sample) - 1, count).astype(int)]
-    reason = difference(model.explain(sample, interactions), sample, call)
-    if reason:
-        raise Unproved("{}'s {}".format(accelerator.name, reason))
-    what = "interactions" if interactions else "values"
-    logger.info("SHAP %s by %s: proved on %d rows", what, accelerator.name, len(sample))
+    _prove(accelerator, call, options)
     last = (Ellipsis, -1, -1) if interactions else (Ellipsis, -1)
-    base = values(xgboost.DMatrix(sample[:1]), call, ShapOptions())[0, ..., -1]
+    first = xgboost.DMatrix(accelerator.sample[:1])
+    base = values(first, call, ShapOptions())[0, ..., -1] if model.wavers else None
 
     def compute(rows: np.ndarray, call: PredictCall) -> np.ndarray:
         array: np.ndarray = model.explain(rows, interactions)
@@ -344,20 +363,40 @@ def _by_engine(accelerator: Any, call: PredictCall, options: ShapOptions, second
         return accelerator.rows(dmatrix, call.options, narrower=True)
 
     cost = measure(lambda matrix: compute(rows(matrix, call), call), zeros(model_booster.width(call.booster)))
-    return Method(rows, compute, cost, preferred=not accelerator.compares)
+    return Method(rows, compute, known(cost), preferred=not accelerator.compares)
 
 
-def difference(ours: np.ndarray, rows: np.ndarray, call: PredictCall) -> str:
-    """How `ours` differ from the booster's contributions, or interactions, of `rows`, or an empty string.
+def _prove(accelerator: Any, call: PredictCall, options: ShapOptions) -> None:
+    """Raise Unproved where the engine's array is not the booster's for rows of the sample, or cannot be held to it.
 
-    They have to be the booster's, and to add up to the margin, within 1e-4 x max(1, |margin|).
+    The sample has rows beside thresholds, with cells missing, and spread ones, in this order.
     """
+    sample = accelerator.sample
+    begun = time.perf_counter()
+    theirs = by_booster(xgboost.DMatrix(sample[:1]), call, options)
+    seconds = time.perf_counter() - begun
+    count = min(PROOF_ROWS, int(PROOF_SECONDS / seconds))
+    if not count:
+        raise Unproved("a proof would take {:.1f} s a row".format(seconds))
+    rows = sample[np.linspace(0, len(sample) - 1, count).astype(int)]
+    if count > 1:
+        theirs = np.concatenate([theirs, by_booster(xgboost.DMatrix(rows[1:]), call, options)])
     margins = call.booster.predict(xgboost.DMatrix(rows), output_margin=True, **call.options)
-    axes = tuple(range(margins.ndim, ours.ndim))
-    explain = interactions if len(axes) == 2 else values
-    theirs = explain(xgboost.DMatrix(rows), call, ShapOptions())
+    reason = difference(accelerator.model.explain(rows, options.interactions), theirs, margins)
+    if reason:
+        raise Unproved("{}'s {}".format(accelerator.name, reason))
+    what = "interactions" if options.interactions else "values"
+    logger.info("SHAP %s by %s: proved on %d rows", what, accelerator.name, count)
+
+
+def difference(ours: np.ndarray, theirs: np.ndarray, margins: np.ndarray) -> str:
+    """How an engine's contributions, or interactions, differ from the booster's, or an empty string.
+
+    They have to be the booster's, and to add up to the margins of their rows, within 1e-4 x max(1, |margin|).
+    """
     if ours.shape != theirs.shape:
         return "have the shape {} instead of {}".format(ours.shape, theirs.shape)
+    axes = tuple(range(margins.ndim, ours.ndim))
     scale = ENGINE_TOLERANCE * np.maximum(1, np.abs(margins))
     differs = np.max(np.abs(ours - theirs).max(axis=axes) / scale)
     misses = np.max(np.abs(ours.sum(axis=axes) - margins) / scale)
