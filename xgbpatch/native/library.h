@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* Raised with every change of a function's arguments or meaning; overlays/native/__init__.py holds the same number. */
-#define XGBPATCH_ABI 3
+#define XGBPATCH_ABI 4
 
 #define EXPORT __attribute__((visibility("default")))
 

@@ -83,12 +83,16 @@ static char *put(char *out, const char *text)
     return out + length;
 }
 
-/* Two digits before `out`. */
-static char *put_pair(char *out, uint32_t pair)
+static const char PAIRS[] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+                            "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+/* Copies `count` digits, of few always 16 characters: a length that the compiler does not know takes longer. */
+static inline void copy(char *out, const char *digits, int32_t count)
 {
-    *--out = (char)('0' + pair % 10);
-    *--out = (char)('0' + pair / 10);
-    return out;
+    if (count <= 9)
+        memcpy(out, digits, 16);
+    else
+        memcpy(out, digits, (size_t)count);
 }
 
 /* Python's layout: plain from 0.0001 up to 16 digits before the point, else with an exponent of two digits. */
@@ -98,24 +102,29 @@ static char *put_decimal(char *out, struct decimal number)
         number.digits /= 10;
         number.exponent++;
     }
-    char text[20];
-    char *digits = text + sizeof text;
+    char text[40]; /* digits end in the middle: `copy` may read on */
+    char *const end = text + 24, *digits = end;
     uint64_t many = number.digits;
     for (; many > UINT32_MAX; many /= 10)
         *--digits = (char)('0' + many % 10);
     uint32_t rest = (uint32_t)many;
-    for (; rest >= 100; rest /= 100)
-        digits = put_pair(digits, rest % 100);
-    if (rest >= 10)
-        digits = put_pair(digits, rest);
-    else
+    for (; rest >= 100; rest /= 100) {
+        digits -= 2;
+        memcpy(digits, PAIRS + 2 * (rest % 100), 2);
+    }
+    if (rest >= 10) {
+        digits -= 2;
+        memcpy(digits, PAIRS + 2 * rest, 2);
+    } else {
         *--digits = (char)('0' + rest);
-    int32_t count = (int32_t)(text + sizeof text - digits), point = count + number.exponent;
+    }
+    memset(end, 0, 16);
+    int32_t count = (int32_t)(end - digits), point = count + number.exponent;
     if (point < -3 || point > 16) {
         *out++ = digits[0];
         if (count > 1) {
             *out++ = '.';
-            memcpy(out, digits + 1, (size_t)count - 1);
+            copy(out, digits + 1, count - 1);
             out += count - 1;
         }
         int32_t exponent = point - 1;
@@ -125,23 +134,23 @@ static char *put_decimal(char *out, struct decimal number)
         *out++ = (char)('0' + exponent / 10);
         *out++ = (char)('0' + exponent % 10);
     } else if (point <= 0) {
-        out = put(out, "0.");
-        for (; point < 0; point++)
-            *out++ = '0';
-        memcpy(out, digits, (size_t)count);
+        memcpy(out, "0.000", 5);
+        out += 2 - point;
+        copy(out, digits, count);
         out += count;
     } else if (point < count) {
-        memcpy(out, digits, (size_t)point);
+        copy(out, digits, point);
         out += point;
         *out++ = '.';
-        memcpy(out, digits + point, (size_t)(count - point));
+        copy(out, digits + point, count - point);
         out += count - point;
     } else {
-        memcpy(out, digits, (size_t)count);
+        copy(out, digits, count);
         out += count;
         for (; count < point; count++)
             *out++ = '0';
-        out = put(out, ".0");
+        memcpy(out, ".0", 2);
+        out += 2;
     }
     return out;
 }
@@ -175,14 +184,16 @@ static char *put_number(char *out, float value, int widened, const char *nan, co
 /* Writes `rows` times `columns` float32 to `out`: `before` a row, `between` its numbers, `after` it; NUL-terminated.
  *
  * `widened`: digits that give the double of the same value, as Python writes a float32 that it made a float; else those
- * that give the float32. `lines` (may be NULL) has text that stands before each row, a line of it. `out` has room for 24 bytes a number and the longest of `nan` and `infinity`, and for the other
- * texts. `ends` (may be NULL) gets where each row ends. Returns the number of bytes written.
+ * that give the float32. `lines` (may be NULL) has text that stands before each row, a line of it. `out` has room for
+ * 40 bytes a number and the longest of `nan` and `infinity`, and for the other texts; what is behind the text may be
+ * written too. `ends` (may be NULL) gets where each row ends. Returns the number of bytes written.
  */
 EXPORT int64_t xgbpatch_write(const float *values, int64_t rows, int64_t columns, int32_t widened, const char *lines,
                               const char *before, const char *between, const char *after, const char *nan, const char *infinity, char *out,
                               int64_t *ends)
 {
     char *begin = out;
+    const size_t gap = strlen(between);
     for (int64_t row = 0; row < rows; row++) {
         if (lines) {
             size_t length = strcspn(lines, "\n");
@@ -192,7 +203,9 @@ EXPORT int64_t xgbpatch_write(const float *values, int64_t rows, int64_t columns
         }
         out = put(out, before);
         for (int64_t column = 0; column < columns; column++) {
-            if (column)
+            if (column && gap == 1)
+                *out++ = *between;
+            else if (column)
                 out = put(out, between);
             out = put_number(out, *values++, widened, nan, infinity);
         }

@@ -106,6 +106,6 @@ def test_a_machine_without_the_library_is_told_why(tmp_path, monkeypatch, machin
     monkeypatch.setattr(platform, "machine", lambda: machine)
     if content:
         (tmp_path / f"libxgbpatch-{machine}.so").write_bytes(content)
-    monkeypatch.setattr(native, "__file__", str(tmp_path / "library.py"))
+    monkeypatch.setattr(native, "FOLDER", str(tmp_path))
     with pytest.raises(native.Unsuitable, match=reason):
         native.load()

@@ -87,7 +87,7 @@ def _linked(kind: int, margins: np.ndarray) -> np.ndarray:
     margins = np.ascontiguousarray(margins)
     predictions = np.empty_like(margins)
     rows, outputs = margins.shape if margins.ndim == 2 else (len(margins), 1)
-    native.load().xgbpatch_link(kind, margins.ctypes.data, rows, outputs, predictions.ctypes.data)
+    native.load().xgbpatch_link(kind, native.address(margins), rows, outputs, native.address(predictions))
     return predictions
 
 

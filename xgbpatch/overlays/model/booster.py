@@ -133,71 +133,73 @@ def _array(name: str, value: Any) -> Any:
 # Format: https://ubjson.org, and the writer in xgboost's src/common/json.cc.
 
 
-_NUMBERS = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}  # struct's letters; big-endian
-_CONSTANTS = {"T": True, "F": False, "Z": None}
+# struct's letters of the kinds of numbers; all are big-endian
+_NUMBERS = {
+    ord(kind): struct.Struct(">" + letter)
+    for kind, letter in {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}.items()
+}
+_ARRAYS = {kind: np.dtype(">" + np.dtype(number.format[-1:]).str[1:]) for kind, number in _NUMBERS.items()}
+_CONSTANTS = {ord("T"): True, ord("F"): False, ord("Z"): None}
+_OBJECT, _OBJECT_END, _LIST, _LIST_END, _KIND, _COUNT, _TEXT, _CHARACTER = b"{}[]$#SC"
 
 
 def _from_ubjson(content: Union[bytes, mmap.mmap]) -> Any:
     """The document that `content` holds; raises ValueError where it is none."""
     try:
-        value, _ = _value(content, 1, _letter(content, 0))
+        value, _ = _value(content, 1, content[0])
     except (IndexError, KeyError, struct.error) as error:
         raise ValueError("not a model in UBJSON: {!r}".format(error)) from error
     return value
 
 
-def _letter(content: Union[bytes, mmap.mmap], at: int) -> str:
-    return chr(content[at])
-
-
-def _value(content: Union[bytes, mmap.mmap], at: int, kind: str) -> Tuple[Any, int]:
+def _value(content: Union[bytes, mmap.mmap], at: int, kind: int) -> Tuple[Any, int]:
     """The value of that kind whose payload begins at `at`, and where the next one begins."""
+    if kind == _LIST:
+        return _items(content, at)
+    if kind == _TEXT:
+        return _text(content, at)
+    if kind == _OBJECT:
+        return _object(content, at)
     if kind in _NUMBERS:
         return _number(content, at, kind)
-    if kind in _CONSTANTS:
-        return _CONSTANTS[kind], at
-    if kind in "SC":
-        return _text(content, at) if kind == "S" else (_letter(content, at), at + 1)
-    return {"{": _object, "[": _items}[kind](content, at)
+    if kind == _CHARACTER:
+        return chr(content[at]), at + 1
+    return _CONSTANTS[kind], at
 
 
-def _number(content: Union[bytes, mmap.mmap], at: int, kind: str) -> Tuple[Any, int]:
-    code = ">" + _NUMBERS[kind]
-    return struct.unpack_from(code, content, at)[0], at + struct.calcsize(code)
-
-
-def _length(content: Union[bytes, mmap.mmap], at: int) -> Tuple[int, int]:
-    return _number(content, at + 1, _letter(content, at))
+def _number(content: Union[bytes, mmap.mmap], at: int, kind: int) -> Tuple[Any, int]:
+    number = _NUMBERS[kind]
+    return number.unpack_from(content, at)[0], at + number.size
 
 
 def _text(content: Union[bytes, mmap.mmap], at: int) -> Tuple[str, int]:
-    length, at = _length(content, at)
-    return bytes(content[at : at + length]).decode("utf-8"), at + length
+    number = _NUMBERS[content[at]]
+    end = at + 1 + number.size + number.unpack_from(content, at + 1)[0]
+    return content[at + 1 + number.size : end].decode("utf-8"), end
 
 
 def _object(content: Union[bytes, mmap.mmap], at: int) -> Tuple[Dict[str, Any], int]:
     values: Dict[str, Any] = {}
-    while _letter(content, at) != "}":
+    while content[at] != _OBJECT_END:
         name, at = _text(content, at)
-        values[name], at = _value(content, at + 1, _letter(content, at))
+        values[name], at = _value(content, at + 1, content[at])
     return values, at + 1
 
 
 def _items(content: Union[bytes, mmap.mmap], at: int) -> Tuple[Any, int]:
     """A list; where the numbers are of one kind an array of numpy's, which is a part of `content`."""
-    kind, count = "", -1
-    if _letter(content, at) == "$":
-        kind, at = _letter(content, at + 1), at + 2
-    if _letter(content, at) == "#":
-        count, at = _length(content, at + 1)
+    kind, count = 0, -1
+    if content[at] == _KIND:
+        kind, at = content[at + 1], at + 2
+    if content[at] == _COUNT:
+        count, at = _number(content, at + 2, content[at + 1])
     if kind in _NUMBERS:
-        code = np.dtype(">" + np.dtype(_NUMBERS[kind]).str[1:])
+        code = _ARRAYS[kind]
         array = np.frombuffer(content, code, count, at) if count else np.empty(0, code)
         return array, at + array.nbytes
     values: List[Any] = []
-    while len(values) != count and (count >= 0 or _letter(content, at) != "]"):
-        each = kind or _letter(content, at)
-        value, at = _value(content, at if kind else at + 1, each)
+    while len(values) != count and (count >= 0 or content[at] != _LIST_END):
+        value, at = _value(content, at, kind) if kind else _value(content, at + 1, content[at])
         values.append(value)
     return values, at if count >= 0 else at + 1
 

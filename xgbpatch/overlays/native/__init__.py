@@ -13,12 +13,13 @@ import numpy as np
 
 from ..model.booster import Unsuitable
 
-ABI = 3  # of xgbpatch/native/library.h
+ABI = 4  # of xgbpatch/native/library.h
+FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 def load() -> ctypes.CDLL:
     """The library, loaded once; raises Unsuitable where there is none for this machine, or it does not load."""
-    library, reason = _loaded(os.path.dirname(os.path.abspath(__file__)))
+    library, reason = _loaded(FOLDER)
     if library is None:
         raise Unsuitable(reason)
     return library
@@ -100,8 +101,8 @@ def address(array: Any) -> int:
 # Layout is that of Python's `repr` in both. Without the library the same bytes come from Python.
 
 
-ROOM = 24  # bytes of the longest number
-AT_ONCE = 2**17  # numbers that are written into one buffer, of 3 MB and more
+ROOM = 40  # bytes: the longest number takes 24, and the library writes up to 16 behind the digits
+AT_ONCE = 2**17  # numbers that are written into one buffer, of 5 MB and more
 FEW = 6  # numbers that Python writes sooner than the library is called
 PYTHON, JSON = ("nan", "inf"), ("NaN", "Infinity")  # how NaN and infinity are spelled
 
@@ -128,6 +129,9 @@ def shortest(values: np.ndarray, between: str = ", ", special: Tuple[str, str] =
             start = end
 
 
+BEHIND = (",", ",", "\n", *PYTHON)
+
+
 def behind(lines: bytes, parts: Iterable[np.ndarray]) -> bytes:
     """`lines`, each with the numbers of its row in the shortest decimals behind it, and commas between them.
 
@@ -137,12 +141,15 @@ def behind(lines: bytes, parts: Iterable[np.ndarray]) -> bytes:
     if not available() or b"\0" in lines:
         texts = (text.encode("ascii") for part in parts for text in shortest(part, ","))
         return b"\n".join(map(b",".join, zip(lines.split(b"\n"), texts))) + ending
-    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n"))
-    written, at, row = [], 0, 0
-    for rows in (rows for part in parts for rows in _slices(np.ascontiguousarray(part, dtype=np.float32))):
+    slices = (rows for part in parts for rows in _slices(np.ascontiguousarray(part, dtype=np.float32)))
+    count, written, at, row = lines.count(b"\n") + (not ending), [], 0, 0
+    ends: Any = None  # where each line ends; a slice of all rows needs it not
+    for rows in slices:
         row += len(rows)
-        stop = ends[row - 1] + 1 if row <= len(ends) else len(lines)
-        written.append(_written(rows, False, (",", ",", "\n", *PYTHON), lines=lines[at:stop]))
+        if ends is None and row < count:
+            ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n"))
+        stop = ends[row - 1] + 1 if row < count else len(lines)
+        written.append(_written(rows, False, BEHIND, lines=lines[at:stop]))
         at = stop
     body = b"".join(written)
     return body if ending else body[:-1]
@@ -230,13 +237,23 @@ def _written(
     `texts` stand before, between and after the numbers, and for NaN and infinity; `lines`, one a row, before all.
     """
     rows, columns = values.shape
-    before, between, after, nan, infinity = (text.encode("ascii") for text in texts)
-    room = len(lines or b"") + rows * (len(before) + len(after) + columns * (ROOM + len(between)))
-    body = np.empty(room, np.uint8)
+    words, more, room_of_number = _encoded(texts)
+    body = np.empty(len(lines or b"") + rows * (more + columns * room_of_number), np.uint8)
     pointers = address(body), None if ends is None else address(ends)
-    write = function("xgbpatch_write", *_TYPES)
-    length = write(address(values), rows, columns, widened, lines, before, between, after, nan, infinity, *pointers)
+    length = _writer()(address(values), rows, columns, widened, lines, *words, *pointers)
     return ctypes.string_at(pointers[0], length)
+
+
+@functools.lru_cache(maxsize=64)
+def _encoded(texts: Tuple[str, ...]) -> Tuple[Tuple[bytes, ...], int, int]:
+    """The texts of `_written` as the library takes them; the room for those of a row, and for a number."""
+    words = tuple(text.encode("ascii") for text in texts)
+    return words, len(words[0]) + len(words[2]), ROOM + len(words[1])
+
+
+@functools.lru_cache(maxsize=None)
+def _writer() -> Callable[..., Any]:
+    return function("xgbpatch_write", *_TYPES)
 
 
 def _spelled(numbers: Iterable[float], special: Tuple[str, str]) -> List[str]:
