@@ -33,7 +33,7 @@ def serving(engine: Engine, base: str, version: str, folder: Path) -> Iterator[L
 def add_layers(engine: Engine, base: str, version: str, store: Path, repository: str) -> None:
     """The base's layers alone into a repository of another registry's store, so that a push finds them there.
 
-    They are the same files where both are on one file system.
+    They are the same files.
     """
     source, target = (folder / "docker/registry/v2" for folder in (_stored(engine, base, version), store))
     layers = (f"repositories/{REPOSITORY}/_layers", f"repositories/{repository}/_layers")
@@ -74,7 +74,7 @@ def _linked(source: str, target: str) -> None:
     if os.stat(source).st_size > _SMALL:
         try:
             os.link(source, target)
-            return
         except OSError:  # another file system
-            pass
-    shutil.copyfile(source, target)
+            os.symlink(source, target)
+    else:
+        shutil.copyfile(source, target)

@@ -71,15 +71,14 @@ _MOUNTED = ("dev/", "proc/", "sys/", "run/", "tmp/")
 
 @dataclass(frozen=True)
 class Debian:
-    """A Debian release, the packages that a stand-in takes from it beyond the minimum, and this machine's mirror."""
+    """A Debian release, and the packages that a stand-in takes from it beyond the minimum."""
 
     name: str
     packages: tuple[str, ...]
-    mirror: str
 
 
 def this_debian() -> Debian:
-    """The release and mirror of this machine; raises `SandboxError` where it is no Debian that the table knows."""
+    """The release of this machine; raises `SandboxError` where it is no Debian that the table knows."""
     release = {"PRETTY_NAME": "this system"}
     with suppress(OSError):
         release = platform.freedesktop_os_release()
@@ -89,7 +88,7 @@ def this_debian() -> Debian:
             f'a stand-in base cannot be made on "{release["PRETTY_NAME"]}"',
             f"Use Debian ({', '.join(SUITES)}), or name a base of yours with --base-image.",
         )
-    return Debian(name, SUITES[name], _mirror(name))
+    return Debian(name, SUITES[name])
 
 
 @contextmanager
@@ -104,12 +103,13 @@ def debian_tree(debian: Debian, progress: Progress) -> Iterator[Path]:
     with TemporaryDirectory(prefix="xgbpatch-os-") as folder:
         root = Path(folder) / "root"
         progress.line(f"debootstrap {debian.name}: about a minute, once")
+        mirror = _mirror(debian.name)
         options = ["--variant=minbase", f"--cache-dir={packages}", f"--include={','.join(debian.packages)}"]
-        command = ["debootstrap", *options, debian.name, str(root), debian.mirror]
+        command = ["debootstrap", *options, debian.name, str(root), mirror]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode:
             raise SandboxError(
-                f'debootstrap of "{debian.name}" from "{debian.mirror}" failed: {_last_lines(process.stdout)}',
+                f'debootstrap of "{debian.name}" from "{mirror}" failed: {_last_lines(process.stdout)}',
                 "Is the mirror reachable, and is there 1 GB of room in the temporary folder?",
             )
         yield root
