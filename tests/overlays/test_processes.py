@@ -42,7 +42,7 @@ model = choice.accelerator.model
 model.unexplained or model.explain(rows(20), True)
 packages = pathlib.Path(daal4py.__file__).resolve().parents[4]
 lean = {"httptools", "uvicorn", "uvloop"}  # of the feature fast
-files = [path for path in packages.rglob("*") if path.is_file() and not path.is_symlink()]
+files = [path for path in packages.rglob("*") if path.is_file() and not path.is_symlink() and path.suffix != ".pyc"]
 held = sum(path.stat().st_size for path in files if not lean & set(path.parts))
 mapped = {line.split()[-1] for line in open("/proc/self/maps") if str(packages) in line}
 print(sum(os.path.getsize(path) for path in mapped) / held)
