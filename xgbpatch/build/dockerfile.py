@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from xgbpatch import layout, provenance
 from xgbpatch.build import layer
 from xgbpatch.build.definition import ImageDefinition
@@ -34,6 +32,8 @@ def render(
     *, base: str, version: str, tool_version: str, environment: Mapping[str, str], labels: Mapping[str, str]
 ) -> str:
     """The Dockerfile's text; raises `ConfigurationError` for a value that no Dockerfile can carry."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # which builds in a registry need not import
+
     loader = PackageLoader("xgbpatch")
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)  # noqa: S701 — no HTML
     templates.filters["words"] = words
