@@ -4,8 +4,6 @@ import csv
 import importlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from xgbpatch_overlays import script_mode
 from xgbpatch_overlays.shap import values
 
-from support.overlays import zoo
+from support.overlays import forks, zoo
 from support.overlays.endpoint import SHAP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -304,7 +302,9 @@ def abalone(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     (tmp_path / "channel" / "train.csv").write_text("".join(",".join(row) + "\n" for row in rows))
     environment = dict(os.environ, SM_CHANNEL_TRAIN=str(tmp_path / "channel"), SM_MODEL_DIR=str(tmp_path / "folder"))
-    subprocess.run([sys.executable, str(SCRIPT), "--num_round", "10", "--max_depth", "4"], check=True, env=environment)
+    source = SCRIPT.read_text(encoding="utf-8")
+    trained = forks.run(source, "--num_round", "10", "--max_depth", "4", environment=environment)
+    assert trained.returncode == 0, trained.stderr
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     monkeypatch.setattr(_env, "model_dir", str(tmp_path / "folder"))
     return tmp_path / "folder", "\n".join(",".join(row[1:]) for row in rows[:5])
