@@ -185,8 +185,8 @@ class _NumericHyperparameter(Hyperparameter):
         if not (self.tunable and recommended):
             return None
         lower, upper = self._bounds(recommended)
-        found = {"Name": self.name, "MinValue": lower, "MaxValue": upper, "ScalingType": recommended.scale}
-        return {self.TYPE + "ParameterRanges": [found]}
+        range_ = {"Name": self.name, "MinValue": lower, "MaxValue": upper, "ScalingType": recommended.scale}
+        return {self.TYPE + "ParameterRanges": [range_]}
 
 
 class IntegerHyperparameter(_NumericHyperparameter):
@@ -218,8 +218,8 @@ class CategoricalHyperparameter(Hyperparameter):
     def format_tunable_range(self):
         if not (self.tunable and self.tunable_recommended_range):
             return None
-        found = {"Name": self.name, "Values": list(self.tunable_recommended_range)}
-        return {"CategoricalParameterRanges": [found]}
+        range_ = {"Name": self.name, "Values": list(self.tunable_recommended_range)}
+        return {"CategoricalParameterRanges": [range_]}
 
 
 class _SeveralHyperparameter(Hyperparameter):
@@ -271,18 +271,18 @@ class Hyperparameters:
 
     def validate(self, user_hyperparameters):
         """Typed values by name, defaults included; raises UserError on the first fault."""
-        given = {self.aliases.get(name, name): value for name, value in user_hyperparameters.items()}
-        for name in given:
+        texts = {self.aliases.get(name, name): value for name, value in user_hyperparameters.items()}
+        for name in texts:
             if name not in self.hyperparameters:
                 raise exc.UserError("Extraneous hyperparameter found: {}".format(name))
         for name, hyperparameter in self.hyperparameters.items():
-            if hyperparameter.required and name not in given:
+            if hyperparameter.required and name not in texts:
                 raise exc.UserError("Hyperparameter '{}' is required".format(name))
-        return self._check_dependencies(self._parse(given))
+        return self._check_dependencies(self._parse(texts))
 
-    def _parse(self, given):
+    def _parse(self, texts):
         parsed = {}
-        for name, text in given.items():
+        for name, text in texts.items():
             parsed[name] = _checked(self.hyperparameters[name], text)
         for name, hyperparameter in self.hyperparameters.items():
             if name not in parsed and hyperparameter.default is not None:

@@ -36,14 +36,14 @@ def train(train_args, checkpoint_dir):
         logger.info("Training goes on at iteration %s", start)
         arguments["xgb_model"] = path
     rounds = arguments.pop("num_boost_round", 10) - start
-    kept = save_checkpoint(checkpoint_dir, start_iteration=start, num_round=rounds)
+    saving = save_checkpoint(checkpoint_dir, start_iteration=start, num_round=rounds)
     printed = print_checkpointed_evaluation(end_iteration=rounds, start_iteration=start)
-    arguments["callbacks"] = list(arguments.get("callbacks") or []) + [printed, kept]
+    arguments["callbacks"] = list(arguments.get("callbacks") or []) + [printed, saving]
     arguments["verbose_eval"] = False
     try:
         return xgb.train(num_boost_round=rounds, **arguments)
     finally:
-        kept.stop()
+        saving.stop()
 
 
 def load_checkpoint(checkpoint_dir, max_try=5):

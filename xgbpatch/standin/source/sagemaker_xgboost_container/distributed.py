@@ -49,8 +49,8 @@ def rabit_run(
     """
     attempts = (max_connect_attempts, connect_retry_timeout)
     with Rabit(hosts, current_host, None, first_port or _FIRST_PORT, *attempts) as everybody:
-        told = everybody.synchronize({"host": current_host, "include_in_training": include_in_training})
-    included = [each["host"] for each in told if each["include_in_training"]]
+        answers = everybody.synchronize({"host": current_host, "include_in_training": include_in_training})
+    included = [each["host"] for each in answers if each["include_in_training"]]
     if not included:
         raise exc.UserError("no host has data to train on")
     if not include_in_training:

@@ -45,7 +45,7 @@ def plan(train_cfg, folders, is_master):
 
 def boost(plan, train, watch, fold=None, evals_result=None):
     """A booster trained on `train`; metric lines of `watch` go to stdout."""
-    xgb_model, done, callbacks = get_callbacks(
+    xgb_model, first_round, callbacks = get_callbacks(
         model_dir=plan.folders.model,
         checkpoint_dir=plan.folders.checkpoints,
         early_stopping_data_name=None if watch.validation is None else VAL_CHANNEL,
@@ -59,7 +59,7 @@ def boost(plan, train, watch, fold=None, evals_result=None):
     return xgb.train(
         plan.parameters,
         train,
-        num_boost_round=plan.rounds - done,
+        num_boost_round=plan.rounds - first_round,
         evals=[(dmatrix, name) for dmatrix, name in pairs if dmatrix is not None],
         evals_result=evals_result,
         callbacks=callbacks,

@@ -33,8 +33,8 @@ def _metric_range(metrics, value):
 
 
 @hpv.dependencies_validator(["objective"])
-def _check_metrics(metrics, given):
-    objective = given["objective"]  # without one this ends in KeyError, as in the official image
+def _check_metrics(metrics, values):
+    objective = values["objective"]  # without one this ends in KeyError, as in the official image
     if set(metrics) & set(_RANKED_METRICS) and not objective.startswith(_RANKED_OBJECTIVES):
         raise exc.UserError("Metric 'auc' does not go with the objective '{}'".format(objective))
     if "aft-nloglik" in metrics and objective != "survival:aft":
@@ -42,32 +42,32 @@ def _check_metrics(metrics, given):
 
 
 @hpv.dependencies_validator(["num_class"])
-def _check_objective(objective, given):
-    if objective.startswith("multi:") and "num_class" not in given:
+def _check_objective(objective, values):
+    if objective.startswith("multi:") and "num_class" not in values:
         raise exc.UserError("Objective '{}' needs the hyperparameter 'num_class'".format(objective))
 
 
 @hpv.dependencies_validator(["booster", "process_type"])
-def _check_updaters(updaters, given):
-    if given.get("booster") == "gblinear":
+def _check_updaters(updaters, values):
+    if values.get("booster") == "gblinear":
         if len(updaters) != 1 or updaters[0] not in _LINEAR_UPDATERS:
             raise exc.UserError("Booster 'gblinear' takes one updater of {}".format(_LINEAR_UPDATERS))
         return
-    if given.get("process_type") == "update" and not set(updaters) <= set(_REVISING_UPDATERS):
+    if values.get("process_type") == "update" and not set(updaters) <= set(_REVISING_UPDATERS):
         raise exc.UserError("Process type 'update' takes the updaters {} only".format(_REVISING_UPDATERS))
     if len([name for name in updaters if name in _GROWERS]) > 1:
         raise exc.UserError("One updater that grows trees at the most: {}".format(_GROWERS))
 
 
 @hpv.dependencies_validator(["tree_method"])
-def _check_monotone(constraints, given):
-    if constraints and given.get("tree_method") not in _MONOTONE_METHODS:
+def _check_monotone(constraints, values):
+    if constraints and values.get("tree_method") not in _MONOTONE_METHODS:
         raise exc.UserError("monotone_constraints needs a tree_method of {}".format(_MONOTONE_METHODS))
 
 
 @hpv.dependencies_validator(["tree_method"])
-def _check_interaction(constraints, given):
-    if constraints and given.get("tree_method") not in _INTERACTION_METHODS:
+def _check_interaction(constraints, values):
+    if constraints and values.get("tree_method") not in _INTERACTION_METHODS:
         raise exc.UserError("interaction_constraints needs a tree_method of {}".format(_INTERACTION_METHODS))
 
 
