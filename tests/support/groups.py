@@ -6,7 +6,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-GROUPS = {"docs": ("mkdocs",), "notebook": ("jupytext", "papermill", "shap", "matplotlib")}
+GROUPS = {
+    "docs": ("mkdocs",),
+    "lint": ("importlinter",),
+    "native": ("ziglang",),
+    "notebook": ("jupytext", "papermill", "shap", "matplotlib"),
+}
 
 
 def left_out(environment: Path = Path(sys.prefix)) -> dict[str, str]:

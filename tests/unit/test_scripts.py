@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.documentation import run_by
 
 if sys.version_info >= (3, 11):
@@ -28,6 +30,7 @@ def test_ruff_and_mypy_check_every_python_script():
     assert set(TOOLS["mypy"]["files"]) - {"xgbpatch"} == scripts
 
 
+@pytest.mark.group("lint")
 def test_checks_of_the_code_run_as_the_page_says():
     (checks,) = run_by(__file__, "CONTRIBUTING.md")
     programs = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

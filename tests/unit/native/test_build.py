@@ -26,6 +26,7 @@ else:
 ROOT = Path(build.__file__).resolve().parents[2]
 
 
+@pytest.mark.group("native")
 def test_the_same_bytes_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "SOURCES", shutil.copytree(build.SOURCES, tmp_path / "sources"))
     monkeypatch.setattr(build, "MACHINES", ("aarch64",))  # the other one takes three times as long
