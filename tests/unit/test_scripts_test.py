@@ -13,8 +13,10 @@ from xgbpatch.sandbox import hosts, state
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts/test"
-ENDS = f"source <(sed -n '/^failed=/,/^trap finish/p' {SCRIPT})"
-FUNCTIONS = f"source <(sed -n '/^process()/,/^}}/p; /^remove_abandoned()/,/^}}/p' {SCRIPT}); set -euo pipefail\n"
+ENDS = f"source <(sed -n '/^end_and_remove()/,/^}}/p; /^failed=/,/^trap finish/p' {SCRIPT})"
+FUNCTIONS = f"""source <(sed -n '/^process()/,/^}}/p; /^end_and_remove()/,/^# folder_in_memory/p' {SCRIPT})
+set -euo pipefail
+"""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="/dev/shm and /proc are Linux's")
 
