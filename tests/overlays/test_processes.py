@@ -50,8 +50,8 @@ print(sum(os.path.getsize(path) for path in mapped) / held)
 ONE_THREAD = """
 xgboost.DMatrix(rows())
 before = threads()
-booster, choice = ready()
-for _ in range(3):
+for _ in range(3):  # models: of an ensemble each is converted by itself
+    booster, choice = ready()
     answers(choice, rows())
 print(threads() - before)
 """
@@ -112,7 +112,8 @@ def words(completed):
     return completed.stdout.splitlines()[-1].split()
 
 
-def test_large_predictions_and_contributions_start_no_thread():
+def test_large_predictions_and_contributions_of_several_models_start_no_thread():
+    """daal4py 2023 that was told its threads for each model had one of oneTBB that never rested."""
     assert run(ONE_THREAD) == ["0"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import platform
@@ -93,8 +94,14 @@ def load() -> Any:
         raise Unsuitable("daal4py cannot be imported: {}".format(error)) from error
     finally:
         logging.root.handlers[:] = handlers
-    daal4py.daalinit(1)
+    _keep_to_one_thread(daal4py)
     return daal4py
+
+
+@functools.lru_cache(maxsize=None)
+def _keep_to_one_thread(daal4py: Any) -> None:
+    """Once: where that of 2023 is told its threads again after it has computed, a thread of its oneTBB never rests."""
+    daal4py.daalinit(1)
 
 
 def year(daal4py: Any) -> int:
