@@ -75,8 +75,9 @@ def explain(
 
     `model` is the digest of what `engine` explains. Parts that are there with the digest that the journal names are
     kept; those of another model, engine, input or option are refused. Every row is written once. Raises
-    `ConfigurationError` for a row that cannot be read (without `options.skip`), with file and line; `OSError` as the
-    system does, and what AWS and the image's container raise.
+    `ConfigurationError` for a row that cannot be read (without `options.skip`), with file and line; `FileError` for a
+    local file that changes while it is read, before a part has rows of it; `OSError` as the system does, and what AWS
+    and the image's container raise.
     """
     run = {
         "xgbpatch": version("xgbpatch"), "model": model, "options": json.loads(json.dumps(asdict(options))),
@@ -116,6 +117,7 @@ def _go_on(
                 name = f"part-{len(parts):05d}.{'parquet' if options.parquet else 'csv'}"
                 content = content_of(engine, piece.rows, names, options.parquet)
                 digest = hashlib.sha256(content).hexdigest()
+                inputs[source].check()
                 output.write(name, content, digest)
                 part = Part(name, digest, source, len(piece.rows), piece.line, piece.offset, piece.share, piece.skipped)
                 parts.append(part)

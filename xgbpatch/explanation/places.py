@@ -52,6 +52,10 @@ class Input(Protocol):
         """The file on this machine, until the block ends."""
         ...
 
+    def check(self) -> None:
+        """Raises `FileError` where the opened file is no longer what was named."""
+        ...
+
 
 @dataclass(frozen=True)
 class LocalInput:
@@ -76,9 +80,12 @@ class LocalInput:
     @contextmanager
     def opened(self) -> Iterator[Path]:
         yield self.path
+        self.check()
+
+    def check(self) -> None:
         if LocalInput.of(self.path) != self:
             raise FileError(
-                f'"{self.path}" changed while its rows were read: its parts hold rows of more than one file',
+                f'"{self.path}" changed while its rows were read',
                 "Give a file that nobody writes to, and a new output folder.",
             )
 
@@ -112,6 +119,9 @@ class S3Input:
             path = Path(folder) / self.item.location.name
             self.s3.download(self.item, path)
             yield path
+
+    def check(self) -> None:
+        """It is a copy, which nobody changes."""
 
 
 def inputs_of(places: Sequence[Place], s3: S3) -> list[Input]:

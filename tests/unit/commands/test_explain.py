@@ -357,20 +357,20 @@ def test_categories_are_refused(run, tmp_path):
     assert (code, 'the column "sex" of "rows.parquet" has categories' in stderr) == (2, True)
 
 
-def test_a_file_that_changes_while_it_is_read_is_told(run, tmp_path, monkeypatch):
-    """Its parts would hold rows of both, under the digest of the first."""
+def test_a_file_that_grows_while_it_is_read_is_followed_no_further(run, tmp_path, monkeypatch):
+    """Parts would hold rows of both under the digest of the first, and one that is written to for ever never ends."""
     write = places.LocalOutput.write
 
     def write_and_change(output, name, content, sha256):
         write(output, name, content, sha256)
-        if name == "part-00000.csv":
-            with (tmp_path / "rows.csv").open("a") as rows:
-                rows.write(",".join(["0"] * len(NAMES)) + "\n")
+        with (tmp_path / "rows.csv").open("a") as rows:
+            rows.write((",".join(["0"] * len(NAMES)) + "\n") * len(ROWS))
 
     with monkeypatch.context() as patch:
         patch.setattr(places.LocalOutput, "write", write_and_change)
         code, _, stderr = run("model.json", "rows.csv", "--output", "out")
     assert (code, 'rows.csv" changed while its rows were read' in stderr) == (16, True)
+    assert [path.name for path in (tmp_path / "out").glob("part-*")] == ["part-00000.csv"]
     code, _, stderr = run("model.json", "rows.csv", "--output", "out")
     assert (code, "holds parts of another run: other inputs" in stderr) == (2, True)
 
