@@ -39,8 +39,8 @@ pytest_plugins = ["support.fixtures"]
 
 TESTS = Path(__file__).parent
 NEED_ENGINE = ("engine", "standin", "e2e/sandbox", "e2e/pipeline")
-LONG_FIRST = ("e2e/pipeline/test_upkeep.py", "e2e/pipeline", "engine/contract", "e2e/sandbox", "standin", "engine",
-              "registry", "e2e", "unit")  # fmt: skip
+LONG_FIRST = ("e2e/pipeline/test_upkeep.py", "e2e/pipeline", "engine/contract", "engine/test_push_command.py",
+              "e2e/sandbox", "standin", "engine", "registry", "e2e", "unit")  # fmt: skip
 ON_THE_SAME_SERVERS = {  # or with programs in the same container, or that read the same layers
     "servers": ("tests/engine/test_differential.py", "tests/engine/test_fixes.py", "tests/engine/test_load.py"),
     "layers": ("tests/engine/test_builders.py", "tests/engine/test_remote_inspection.py"),

@@ -124,7 +124,7 @@ def _orders(lines: IO[str], answers: IO[str]) -> Mapping[str, Any] | None:
 
 
 def _become(order: Mapping[str, Any]) -> None:
-    """Be the command of `order`; the fork ends as Python ends it."""
+    """Be the command of `order`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(order["environment"])
@@ -138,7 +138,7 @@ def _become(order: Mapping[str, Any]) -> None:
     sys.argv = order["line"]
     from xgbpatch.cli import main
 
-    main()
+    run_and_end(main)
 
 
 def _import_all() -> None:
@@ -158,6 +158,9 @@ def _modules(folders: Iterable[str], prefix: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C of a terminal comes to all
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from support.quick_end import run_and_end
+
     sys.path[0] = str(Path(sys.executable).parent)
     _import_all()
     _order = _orders(sys.stdin, os.fdopen(os.dup(1), "w"))

@@ -160,7 +160,7 @@ def _poll(pid: int) -> Optional[int]:
 
 
 def _become(order: Dict[str, Any]) -> None:
-    """Be the program of `order`: it ends as Python ends it."""
+    """Be the program of `order`."""
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.path[1:1] = [
@@ -175,11 +175,14 @@ def _become(order: Dict[str, Any]) -> None:
     sys.argv = order["arguments"]
     program = type(sys)("__main__")
     sys.modules["__main__"] = program
-    exec(compile(order["source"], "<string>", "exec"), vars(program))
+    code = compile(order["source"], "<string>", "exec")
+    run_and_end(functools.partial(exec, code, vars(program)))
 
 
 if __name__ == "__main__":
     sys.path[0] = TESTS
+    from support.quick_end import run_and_end
+
     for module in IMPORTED:
         importlib.import_module(module)
     gc.freeze()  # so that no fork copies what it only reads

@@ -5,6 +5,7 @@ is killed, or null; `forks_to_load`: see `load_in_forks`; `module`: see `Trainer
 the job is what FOLDER/ml links to.
 """
 
+import gc
 import json
 import os
 import random
@@ -171,6 +172,7 @@ def serve(folder: str) -> None:
     from xgbpatch_overlays import train  # noqa: F401 - imported for the forks
     from xgbpatch_overlays.training import artifacts  # noqa: F401 - the same
 
+    gc.freeze()  # so that no fork copies what it only reads
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
