@@ -109,7 +109,7 @@ def test_the_site_is_built_beside_lint_and_told_in_its_turn(tmp_path):
     for path in tmp_path.iterdir():
         path.chmod(0o755)
     functions = f"source <(sed -n '/^step()/,/^}}/p; /^failed=/,/^trap finish/p' {SCRIPT})"
-    stages = f"source <(sed -n '/^build_site()/,/^paths=/p' {SCRIPT})"
+    stages = f"source <(sed -n '/^if chosen docs/,/^paths=/p' {SCRIPT})"
     made = f"set -euo pipefail; stage=; records=$PWD; scratch=$PWD/scratch; chosen() {{ :; }}; {functions}\n{stages}"
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     command = ["bash", "-c", f"{made}\nstep ''; cat stages; rm() {{ :; }}"]
