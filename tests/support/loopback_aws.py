@@ -7,4 +7,5 @@ from support.sandbox.regions import lease
 ACCOUNT = "210987654321"
 # Another run on the same engine has its own.
 PIPELINE_REPOSITORY = f"pipeline-{RUN_ID}/sagemaker-xgboost"
+PAGES_REPOSITORY = f"pages-{RUN_ID}/sagemaker-xgboost"  # where a page of the documentation names none
 UPKEEP_REPOSITORY = f"upkeep-{RUN_ID}/fraud"

@@ -7,12 +7,12 @@ import pytest
 
 from support import commands, compressed_bases
 from support.bases import TEST_BASE, chosen
-from support.loopback_aws import ACCOUNT, PIPELINE_REPOSITORY, REGION, UPKEEP_REPOSITORY
+from support.loopback_aws import ACCOUNT, PAGES_REPOSITORY, PIPELINE_REPOSITORY, REGION, UPKEEP_REPOSITORY
 from support.sandbox.regions import first_address
 from xgbpatch import sandbox
 from xgbpatch.progress import Silent
+from xgbpatch.provenance import BASE_NAME
 from xgbpatch.sandbox import registries
-from xgbpatch.spec import DEFAULT_REPOSITORY
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def cloud(engine, base_of, registry_on_path, tmp_path_factory):
         first_address=first_address(REGION),
         state=tmp_path_factory.mktemp("state") / "sandbox",
     )
-    users = (PIPELINE_REPOSITORY, UPKEEP_REPOSITORY, DEFAULT_REPOSITORY, "fraud")  # the last one is docs/library.md's
+    users = (PIPELINE_REPOSITORY, UPKEEP_REPOSITORY, PAGES_REPOSITORY, "fraud")  # the last one is docs/library.md's
     repositories = ((compressed_bases.REPOSITORY,), users)  # AWS's, and the user's
     try:
         state = sandbox.up(replace(options, versions=()), Silent())
@@ -41,6 +41,9 @@ def cloud(engine, base_of, registry_on_path, tmp_path_factory):
         yield {**os.environ, **sandbox.environment(state), "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
     finally:
         sandbox.down(options, images=True)
+        for image in engine.images(BASE_NAME, PAGES_REPOSITORY):
+            for name in image.tags:
+                engine.remove(name)
 
 
 @pytest.fixture(scope="session")

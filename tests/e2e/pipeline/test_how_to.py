@@ -16,6 +16,7 @@ import pytest
 
 from support.bases import RUN_ID, TEST_BASE
 from support.documentation import ROOT, run_by
+from support.loopback_aws import PAGES_REPOSITORY
 from support.registries import free_port
 from xgbpatch.engine.types import Mount, Run
 
@@ -77,7 +78,11 @@ def test_a_guide_runs_as_it_stands(cloud, model, tmp_path, page):
     for name in ("model.tar.gz", "rows.csv"):
         (tmp_path / name).write_bytes((model / name).read_bytes())
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    environment = {**cloud, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cloud['PATH']}"}
+    environment = {
+        **cloud,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cloud['PATH']}",
+        "XGBPATCH_REPOSITORY": PAGES_REPOSITORY,  # another run on this engine builds the same pages
+    }
     command = ["bash", "-euo", "pipefail", "-c", script]
     try:
         completed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
