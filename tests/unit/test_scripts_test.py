@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,13 +93,24 @@ def test_nothing_is_there_to_remove(tmp_path):
     ids=("none fails", "two fail", "what the rest needs fails"),
 )
 def test_every_stage_runs_and_the_last_line_names_those_that_failed(tmp_path, commands, code, words):
-    program = f"set -euo pipefail; step() {{ :; }}; records=$(mktemp -d); scratch=$(mktemp -d); {ENDS}\n{commands}"
+    program = f"set -euo pipefail; step() {{ :; }}; records=$(mktemp -d); scratch=; {ENDS}\n{commands}\nwhole=yes"
     completed = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert completed.returncode == code
     last = completed.stdout.splitlines()[-1]
     assert last.startswith("FAILED" if code else "All passed")
     assert words in last
     assert ("ran" in completed.stdout) == ("echo ran" in commands)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_a_signal_ends_did_not_pass(tmp_path, number):
+    begins = f"set -euo pipefail; step() {{ :; }}; records=$(mktemp -d); scratch=; stage=lint; {ENDS}"
+    program = f"{begins}\nkill -{int(number)} $$; sleep 60; whole=yes"
+    completed = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert completed.returncode == -number
+    last = completed.stdout.splitlines()[-1]
+    assert last.startswith("FAILED")
+    assert last.endswith(": lint")
 
 
 def test_the_site_is_built_beside_lint_and_told_in_its_turn(tmp_path):
@@ -112,7 +124,7 @@ def test_the_site_is_built_beside_lint_and_told_in_its_turn(tmp_path):
     stages = f"source <(sed -n '/^if chosen docs/,/^paths=/p' {SCRIPT})"
     made = f"set -euo pipefail; stage=; records=$PWD; scratch=$PWD/scratch; chosen() {{ :; }}; {functions}\n{stages}"
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    command = ["bash", "-c", f"{made}\nstep ''; cat stages; rm() {{ :; }}"]
+    command = ["bash", "-c", f"{made}\nstep ''; whole=yes; cat stages; rm() {{ :; }}"]
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 1, ended.stderr
     lint, docs = ended.stdout.partition("== docs")[::2]
