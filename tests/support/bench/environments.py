@@ -1,9 +1,10 @@
-"""The environments that scripts/overlay-tests keeps, and the models that their xgboost makes."""
+"""The environments that scripts/overlay-tests keeps, and the models of the benchmark."""
 
 from __future__ import annotations
 
 import fcntl
 import functools
+import os
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
@@ -11,12 +12,13 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
+from support import old_models
 from xgbpatch.bench import models as recipes
 from xgbpatch.cache import sha256_of
 from xgbpatch.layout import OVERLAY_PACKAGE
 
 ROOT = Path(__file__).resolve().parents[3]
-MAKER = "1.5-1"  # what it writes, all six versions read
+MAKER = "1.5-1"  # what its xgboost writes, all six versions read
 
 
 @functools.cache
@@ -51,13 +53,14 @@ def environment(version: str, library: Path) -> dict[str, str]:
 
 def models(names: list[str]) -> dict[str, Path]:
     """Folders of the benchmark's models by name, made once and kept beside the environments."""
-    maker = suite(MAKER)
-    folder = Path(maker.folder).with_name("bench-models")
-    folder.mkdir(exist_ok=True)
+    maker = old_models.environment(MAKER)
+    folder = old_models.CACHE / "overlay-tests" / "bench-models"
+    folder.mkdir(parents=True, exist_ok=True)
     script = Path(recipes.__file__)
     target = folder / f"{MAKER}-{sha256_of(script)[:12]}"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command = [str(maker.python), "-W", "ignore", str(script), str(target), *names]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        command = [str(maker.interpreter), "-W", "ignore", str(script), str(target), *names]
+        variables = {**os.environ, "PYTHONPATH": str(maker.folder)}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=variables)
     return {name: target / name for name in names}
