@@ -132,3 +132,33 @@ def test_the_site_is_built_beside_lint_and_told_in_its_turn(tmp_path):
     assert ended.stdout.splitlines()[-1].endswith(": docs")
     seconds = dict(reversed(line.split()) for line in (tmp_path / "stages").read_text().splitlines())
     assert int(seconds["docs"]) >= 1
+
+
+@pytest.mark.parametrize("venv", [True, False], ids=["with venv", "without"])
+def test_the_engine_is_seen_to_beside_setup_unless_both_would_install_from_debian(tmp_path, venv):
+    """A run whose engine cannot be had ends there, and names it."""
+    (tmp_path / "scripts").mkdir()
+    waits = "until [ -e ../begun ]; do sleep 0.01; done\n" if venv else "[ ! -e ../begun ]\n"
+    programs = {
+        "scripts/setup": f"cd scripts\n{waits}touch ../set-up\n",
+        "scripts/engine": "touch begun\nuntil [ -e set-up ]; do sleep 0.01; done\necho no engine can be had\nexit 1\n",
+        "scripts/browser": "touch browser\n",
+        "python": f"exit {0 if venv else 1}\n",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh -e\n{text}")
+        (tmp_path / name).chmod(0o755)
+    functions = f"source <(sed -n '/^step()/,/^}}/p; /^failed=/,/^trap finish/p' {SCRIPT})"
+    stages = f"source <(sed -n '/^engine_paths=/,/^if chosen docs/p' {SCRIPT} | sed '$d')"
+    stubs = "chosen() { :; }; folder_in_memory() { mktemp -d; }; end_and_remove() { rm -r $1; }"
+    program = f"set -euo pipefail; stage=; scratch=; records=$(mktemp -d); {stubs}; {functions}\n{stages}\necho goes on"
+    environment = {**os.environ, "PYTHON": str(tmp_path / "python")}
+    ended = subprocess.run(
+        ["bash", "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert (tmp_path / "set-up").exists()
+    assert "no engine can be had" in ended.stdout
+    assert "goes on" not in ended.stdout
+    assert not (tmp_path / "browser").exists()
+    assert ended.stdout.splitlines()[-1].endswith(": engine")
