@@ -102,14 +102,26 @@ def test_every_stage_runs_and_the_last_line_names_those_that_failed(tmp_path, co
     assert ("ran" in completed.stdout) == ("echo ran" in commands)
 
 
-def test_a_run_that_a_signal_ends_did_not_pass(tmp_path):
-    begins = f"set -euo pipefail; step() {{ :; }}; records=$(mktemp -d); scratch=; stage=lint; {ENDS}"
-    program = f"{begins}\nkill -TERM $$; sleep 60; whole=yes"
-    completed = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert completed.returncode == -signal.SIGTERM
-    last = completed.stdout.splitlines()[-1]
-    assert last.startswith("FAILED")
-    assert last.endswith(": lint")
+@pytest.mark.parametrize("ignored", [False, True], ids=["Ctrl-C is heard", "Ctrl-C is ignored"])
+def test_a_run_that_a_signal_ends_did_not_pass(tmp_path, ignored):
+    """The tests of its stage get what Ctrl-C gives, to remove their containers; below nohup they only end."""
+    (tmp_path / "tests.py").write_text(
+        "import os, signal, time\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\n"
+        "try:\n    time.sleep(600)\n"
+        "finally:\n    print('takes its containers down')\n"
+    )
+    begins = f"set -euo pipefail; step() {{ :; }}; declare -A pids=(); records=$(mktemp -d); scratch=; {ENDS}"
+    program = f"{begins}\nstage=engine; sleep 1 & pids[docs]=$!\ncheck {sys.executable} tests.py; whole=yes"
+    handling = signal.SIG_IGN if ignored else signal.SIG_DFL
+    ended = subprocess.run(
+        ["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handling),
+    )  # fmt: skip
+    assert ended.returncode == -signal.SIGTERM, ended.stderr
+    assert ("takes its containers down" in ended.stdout) != ignored
+    assert ended.stdout.splitlines()[-1].startswith("FAILED")
+    assert ended.stdout.splitlines()[-1].endswith(": engine")
 
 
 def test_the_site_is_built_beside_lint_and_told_in_its_turn(tmp_path):
