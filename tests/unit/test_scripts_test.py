@@ -107,8 +107,7 @@ def test_a_run_that_a_signal_ends_did_not_pass(tmp_path, ignored):
     """The tests of its stage get what Ctrl-C gives, to remove their containers; below nohup they only end."""
     (tmp_path / "tests.py").write_text(
         "import os, signal, time\n"
-        "os.kill(os.getppid(), signal.SIGTERM)\n"
-        "try:\n    time.sleep(600)\n"
+        "try:\n    os.kill(os.getppid(), signal.SIGTERM)\n    time.sleep(600)\n"
         "finally:\n    print('takes its containers down')\n"
     )
     begins = f"set -euo pipefail; step() {{ :; }}; declare -A pids=(); records=$(mktemp -d); scratch=; {ENDS}"

@@ -385,7 +385,7 @@ def _relax(python: Path, wheels: str, pins: Sequence[str]) -> None:
 
 
 def _environment(folder: Path, interpreter: Interpreter) -> Path:
-    """A virtual environment with `_TOOLS`; uv installs them, in a tenth of pip's time, where it is at hand."""
+    """A virtual environment with `_TOOLS`; where uv is at hand, it installs them, and no pip has to be set up first."""
     try:
         uv = find_uv()
     except ExtraMissingError:

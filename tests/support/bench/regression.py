@@ -1,8 +1,8 @@
 """The stage `bench` of scripts/test: how much faster kernels and requests are, held to what was recorded.
 
-The figures were measured on a quiet machine (docs/performance.md) and on a loaded one: of each the lower. Where a
-core's other thread is busy, also with another guest's work, a kernel takes up to twice the time, xgboost one and a half
-times as much. `--record` lowers what is there; to raise a figure, take its line out first.
+The figures were measured on a quiet machine (docs/performance.md) and on a loaded one: of each the lower. In the
+slow phases of a host that others share, a kernel took twice the time for B's row, xgboost only 1.6 times as much.
+`--record` lowers what is there; to raise a figure, take its line out first.
 
 A figure is a ratio of processor times, measured by turns in this run, so that a busy machine changes little. Lower
 than the recorded one by more than a quarter, it is measured again, twice at most, and the best counts.
