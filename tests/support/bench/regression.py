@@ -1,7 +1,7 @@
 """The stage `bench` of scripts/test: how much faster kernels and requests are, held to what was recorded.
 
 The figures were measured on a quiet machine (docs/performance.md) and on a loaded one: of each the lower. In the
-slow phases of a host that others share, a kernel took twice the time for B's row, xgboost only 1.6 times as much.
+slow phases of a host that others share, a kernel took twice the time for a row, xgboost only 1.6 times as much.
 `--record` lowers what is there; to raise a figure, take its line out first.
 
 A figure is a ratio of processor times, measured by turns in this run, so that a busy machine changes little. Lower
