@@ -1,14 +1,19 @@
-"""scripts/overlay-tests removes environments that nobody uses any more, and none that somebody does."""
+"""Where scripts/overlay-tests runs: on the version's Python, in environments that it removes once nobody uses them."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import platform
 import sys
 import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -72,3 +77,46 @@ def test_every_file_of_the_suite_is_in_one_part(script):
     files = [path for part in script.PARTS for path in part if path.endswith(".py")]
     tests = [*(ROOT / "tests/overlays").glob("test_*.py"), *(ROOT / "tests/standin").glob("test_known_bugs_*.py")]
     assert sorted(files) == sorted(map(str, tests))
+
+
+class WithoutFiles(BaseHTTPRequestHandler):
+    """Answers 404, and keeps what it was asked for in the server's `paths`."""
+
+    def do_GET(self):
+        self.server.paths.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), WithoutFiles) as server:
+        server.paths = []
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_a_python_that_the_machine_lacks_is_fetched_by_uv_and_where_it_cannot_be_the_nearest_is_taken(
+    script, server, monkeypatch, tmp_path, capsys
+):
+    version = replace(script.standin_version("1.2-2"), python="3.5")  # no machine has it, nor has uv of its own accord
+    monkeypatch.setattr(script, "standin_version", lambda name: version)
+    release = {"name": "cpython", "os": "linux", "libc": "gnu", "major": 3, "minor": 5, "patch": 10, "prerelease": ""}
+    release |= {"arch": {"family": platform.machine(), "variant": None}, "sha256": "0" * 64, "variant": None}
+    release |= {"url": f"http://127.0.0.1:{server.server_address[1]}/python-3.5.tar.gz", "build": "1"}
+    releases = tmp_path / "releases.json"
+    releases.write_text(json.dumps({f"cpython-3.5.10-linux-{platform.machine()}-gnu": release}))
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(releases))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "pythons"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    suite = script.suite_of("1.2-2")
+
+    assert set(server.paths) == {"/python-3.5.tar.gz"}
+    assert "uv could not fetch Python 3.5: " in capsys.readouterr().err
+    assert suite.version is version
+    assert suite.interpreter == script.find_interpreter("3.5")
+    assert suite.interpreter.minor != "3.5"

@@ -199,8 +199,8 @@ def _candidates(minor: str) -> Iterator[str]:
     for name in (f"python{minor}", "python3"):
         yield from filter(None, (shutil.which(name), shutil.which(name, path="/usr/local/bin:/usr/bin")))
     yield sys.executable
-    if shutil.which("uv"):
-        answer = _output(["uv", "python", "find", "--no-python-downloads", minor])
+    with suppress(ExtraMissingError):
+        answer = _output([find_uv(), "python", "find", "--no-project", "--no-python-downloads", minor])
         yield from answer.splitlines()[:1]
 
 

@@ -35,7 +35,7 @@ def _overlay_tests() -> Any:
 def suite(version: str) -> Any:
     """The `Suite` of a version, its environment complete."""
     tests = _overlay_tests()
-    suite = tests.Suite(tests.standin_version(version), tests.find_interpreter(tests.standin_version(version).python))
+    suite = tests.suite_of(version)
     with tests.alone(suite.folder.with_name(suite.folder.name + ".lock")):
         if not (suite.folder / "complete").exists():
             tests.prepare(suite)
