@@ -182,10 +182,11 @@ class Interpreter:
 
 
 def find_interpreter(minor: str) -> Interpreter:
-    """The machine's Python of that minor, else the nearest one; raises `SandboxError` where there is none at all."""
+    """The machine's Python of that minor, else the nearest newer one, else the nearest older one; raises `SandboxError`
+    where there is none at all."""
     number = int(minor.split(".")[1])
-    # Nearest first; of two equally near ones the newer, for which wheels are likelier.
-    for other in sorted(range(_OLDEST, 20), key=lambda each: (abs(each - number), -each)):
+    # Where a pin has no wheel, a newer release is taken: an older Python may have none.
+    for other in sorted(range(_OLDEST, 20), key=lambda each: (each < number, abs(each - number))):
         for candidate in _candidates(f"3.{other}"):
             interpreter = _ask(candidate)
             if interpreter is not None and interpreter.minor == f"3.{other}":
