@@ -21,13 +21,17 @@ from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
 from xgbpatch.util import locked_path
 
+MEMORY = ("PYTHONMALLOC", "GLIBC_TUNABLES")  # how scripts/test has programs take their memory
+
 
 class PatientEngine(Engine):
-    """In whose containers threads of OpenMP that wait do not spin, as in those of `test-local`."""
+    """In whose containers threads of OpenMP that wait do not spin, as in those of `test-local`, and programs take
+    memory as the tests themselves do."""
 
     @contextmanager
     def container(self, run: Run) -> Iterator[Container]:
-        patient = replace(run, environment={"OMP_WAIT_POLICY": "passive", **run.environment})
+        memory = {name: os.environ[name] for name in MEMORY if name in os.environ}
+        patient = replace(run, environment={"OMP_WAIT_POLICY": "passive", **memory, **run.environment})
         with super().container(patient) as container:
             yield container
 
