@@ -12,28 +12,14 @@ from pathlib import Path
 import pytest
 
 from support.bases import RUN_ID, TEST_BASE
+from support.patient_engine import PatientEngine
 from support.pipeline import build_spec
 from xgbpatch.build.engine import EngineBuilder, EngineBuildResult
-from xgbpatch.engine.client import Container, Engine
-from xgbpatch.engine.types import Run
+from xgbpatch.engine.client import Engine
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.spec import Spec
 from xgbpatch.util import locked_path
-
-MEMORY = ("PYTHONMALLOC", "GLIBC_TUNABLES")  # how scripts/test has programs take their memory
-
-
-class PatientEngine(Engine):
-    """In whose containers threads of OpenMP that wait do not spin, as in those of `test-local`, and programs take
-    memory as the tests themselves do."""
-
-    @contextmanager
-    def container(self, run: Run) -> Iterator[Container]:
-        memory = {name: os.environ[name] for name in MEMORY if name in os.environ}
-        patient = replace(run, environment={"OMP_WAIT_POLICY": "passive", **memory, **run.environment})
-        with super().container(patient) as container:
-            yield container
 
 
 @pytest.fixture(scope="session")

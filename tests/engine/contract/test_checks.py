@@ -9,7 +9,7 @@ import pytest
 from support import broken
 from support.bases import versions
 from support.broken import ANSWERS_ANYTHING, FORGETS, Breakage, claims, original
-from support.engine_fixtures import PatientEngine
+from support.patient_engine import PatientEngine
 from support.standin.base_process import Ended
 from xgbpatch import contract
 from xgbpatch.contract import CHECKS, Options

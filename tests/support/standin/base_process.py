@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from support.engine_fixtures import PatientEngine
+from support.patient_engine import PatientEngine
 from support.standin import served_base
 from xgbpatch.contract.server import Models
 from xgbpatch.engine.client import Container, Engine
