@@ -16,10 +16,11 @@ from support.pipeline import build_spec
 from xgbpatch import cache, layout, provenance
 from xgbpatch.build import dockerfile, verify
 from xgbpatch.build.resolve import resolve
+from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import Run
 from xgbpatch.errors import BaseImageError, BuildError, ContractError, PackageError, ReplacementError
 from xgbpatch.inspection import container
-from xgbpatch.inspection.container import run_python
+from xgbpatch.inspection.container import run_each, run_python
 from xgbpatch.progress import Silent
 from xgbpatch.reference import ImageReference
 from xgbpatch.registry.client import Registry
@@ -196,6 +197,21 @@ CHANGES = {
     "a lost overlay": ("RUN rm /opt/xgbpatch/lib/xgbpatch_overlays/serve.py", "do not import"),
     "a package that lacks another": (NEEDY, "pip check says: needy 1.0 requires nobody"),
 }
+
+
+def test_verification_takes_one_container(builder, equipment, equipped, monkeypatch):
+    runs = []
+    run = Engine.run
+    monkeypatch.setattr(Engine, "run", lambda *arguments: (runs.append(arguments[1]), run(*arguments))[1])
+    base = builder.pull(equipment.base)  # whose files are known
+    verify.verify(builder.engine, equipment, base=base, image=equipped.image, folder=builder.cache / "facts")
+    assert [each.image for each in runs] == [equipped.image.id]
+
+
+def test_scripts_of_one_container_end_with_the_first_that_fails(builder, equipped):
+    scripts = ("print('first', end='')", "raise SystemExit('second')", "print('third')")
+    answers, error = run_each(builder.engine, equipped.image.id, *scripts)
+    assert (answers, error.message.rpartition(": ")[2]) == (["first"], "second")
 
 
 @pytest.mark.parametrize("change", CHANGES)

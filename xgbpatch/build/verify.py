@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
@@ -13,9 +13,8 @@ from xgbpatch import cache, provenance
 from xgbpatch.build.definition import ImageDefinition
 from xgbpatch.engine.client import Engine
 from xgbpatch.engine.types import LocalImage
-from xgbpatch.errors import BaseImageError, ContractError
+from xgbpatch.errors import ContractError
 from xgbpatch.inspection import container
-from xgbpatch.inspection.container import run_python
 from xgbpatch.inspection.facts import Distribution, Facts
 from xgbpatch.layout import PACKAGES
 from xgbpatch.patch.compose import Patch
@@ -36,11 +35,22 @@ def verify(
     `folder` is a cache that keeps the list of the base's files, or None.
     """
     labels = {**provenance.write(definition.provenance), provenance.CREATED: image.labels.get(provenance.CREATED, "")}
+    patch = definition.patch
+    installs = any(_INSTALLED.search(file.target) for file in patch.files)  # else pip sees what it saw in the base
+    probes = [container.probe_source(name) for name in ("inventory", *(("facts",) if installs else ()))]
+    answers, failure = container.run_each(engine, image.id, *probes, _IMPORTS)
+    if failure and len(answers) < len(probes):
+        raise failure
+    files = container.parsed(image, answers[0], container.parse_inventory)
     findings = [
-        *image.summary.differences(base.summary, definition.patch.environment, labels),
-        *_files(engine, definition.patch, base, image, folder),
-        *_python(engine, definition, image),
+        *image.summary.differences(base.summary, patch.environment, labels),
+        *_files(patch, container.list_files(engine, base, folder), files),
+        *([f"the overlays do not import: {failure.message}"] if failure else []),
     ]
+    if installs:
+        complaints = container.parsed(image, answers[1], container.parse_facts)["complaints"] or ()
+        known = definition.facts.complaints or ()
+        findings += [f"pip check says: {line}" for line in sorted({*complaints} - {*known})]
     if findings:
         shown = findings[:20] + ([f"… and {len(findings) - 20} more"] if len(findings) > 20 else [])
         raise ContractError(
@@ -63,8 +73,7 @@ def _record(folder: Path, image: LocalImage) -> Path:
     return folder / "verified" / f"{image.id.removeprefix('sha256:')}.json.gz"
 
 
-def _files(engine: Engine, patch: Patch, base: LocalImage, image: LocalImage, folder: Path | None) -> Iterator[str]:
-    before, after = container.list_files(engine, base, folder), container.list_files(engine, image, None)
+def _files(patch: Patch, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
     difference = container.compare_files(before, after)
     yield from difference.outside
     expected = {file.target: file for file in patch.files}
@@ -77,17 +86,6 @@ def _files(engine: Engine, patch: Patch, base: LocalImage, image: LocalImage, fo
         kind, mode, *_, sha256 = after[target].split("\0")
         if kind != _REGULAR or bool(int(mode, 8) & 0o100) != file.executable or sha256 != file.sha256:
             yield f"{target} is not what was put there"
-
-
-def _python(engine: Engine, definition: ImageDefinition, image: LocalImage) -> Iterator[str]:
-    try:
-        run_python(engine, image.id, _IMPORTS)
-    except BaseImageError as error:
-        yield f"the overlays do not import: {error.message}"
-    if any(_INSTALLED.search(file.target) for file in definition.patch.files):  # else pip sees what it saw in the base
-        after = container.inspect(engine, image, None).complaints or ()
-        for line in sorted(set(after) - set(definition.facts.complaints or ())):
-            yield f"pip check says: {line}"
 
 
 def added_complaints(facts: Facts, patch: Patch) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from xgbpatch import cache, layout
 from xgbpatch.engine.client import Engine, EngineGoneError
@@ -21,34 +21,49 @@ from xgbpatch.inspection import probe
 from xgbpatch.inspection.facts import Facts
 
 Answer = TypeVar("Answer")
+_SECONDS = 600  # for a script; another architecture is emulated
 
 
-# The shebang of `serve` names the interpreter that serves; PATH may hold others. $0 is the script's text.
-FIND_AND_RUN = """
+# The shebang of `serve` names the interpreter that serves; PATH may hold others. $0 is a script's text.
+_FIND = """
 serve=$(command -v serve) || { echo 'no command "serve" on PATH' >&2; exit 90; }
 read -r line < "$serve"
 case "$line" in '#!'*python*) python=${line#??};; *) python=$(command -v python || command -v python3);; esac
 [ -n "$python" ] || { echo 'no Python interpreter' >&2; exit 91; }
-exec $python -B -c "$0"
 """
+FIND_AND_RUN = f'{_FIND}exec $python -B -c "$0"'
+_FIND_AND_RUN_EACH = f"""{_FIND}for script in "$0" "$@"; do $python -B -c "$script" || exit; printf '\\0'; done"""
 
 
 def run_python(engine: Engine, image: str, script: str) -> str:
     """What `script` printed on stdout; raises `BaseImageError` with its stderr when it failed. No network is given."""
-    run = Run(image, ("-c", FIND_AND_RUN, script), entrypoint=("/bin/sh",), network="none")
+    answers, error = run_each(engine, image, script)
+    if error:
+        raise error
+    return answers[0]
+
+
+def run_each(engine: Engine, image: str, *scripts: str) -> tuple[list[str], BaseImageError | None]:
+    """What scripts printed on stdout, up to a NUL byte, each run by a Python of its own, one after another in one
+    container without a network; up to the first that failed, and its error, with its stderr.
+
+    Raises `BaseImageError` where the image cannot be run.
+    """
+    run = Run(image, ("-c", _FIND_AND_RUN_EACH, *scripts), entrypoint=("/bin/sh",), network="none")
     try:
-        completed = engine.run(run)
+        completed = engine.run(run, _SECONDS * len(scripts))
     except EngineGoneError:
         raise
     except EngineError as error:
         raise BaseImageError(f'"{image}" cannot be run here: {error.message}', error.next_step) from error
-    if completed.exit_code != 0:
-        detail = completed.stderr.strip().splitlines()[-5:]
-        raise BaseImageError(
-            f'"{image}" is no SageMaker XGBoost image that runs here (exit {completed.exit_code}): {"; ".join(detail)}',
-            "Name an official image or one built on it; for another architecture install binfmt support.",
-        )
-    return completed.stdout
+    *answers, _ = completed.stdout.split("\0", len(scripts))
+    if completed.exit_code == 0:
+        return answers, None
+    detail = completed.stderr.strip().splitlines()[-5:]
+    return answers, BaseImageError(
+        f'"{image}" is no SageMaker XGBoost image that runs here (exit {completed.exit_code}): {"; ".join(detail)}',
+        "Name an official image or one built on it; for another architecture install binfmt support.",
+    )
 
 
 def probe_source(name: str) -> str:
@@ -61,18 +76,15 @@ def _mark(name: str) -> str:
     return hashlib.sha256(probe_source(name).encode()).hexdigest()[:8]
 
 
-def run_probe(
-    engine: Engine, image: LocalImage, name: Literal["facts", "inventory"], parse: Callable[[str], Answer]
-) -> Answer:
+def parsed(image: LocalImage, answer: str, parse: Callable[[str], Answer]) -> Answer:
     """What `parse` makes of the answer of a probe script; it raises `ValueError` or `zlib.error` for any other text.
 
-    Raises `BaseImageError` where it does, and as `run_python`.
+    Raises `BaseImageError` where it does.
     """
-    text = run_python(engine, image.id, probe_source(name))
     try:
-        return parse(text)
+        return parse(answer)
     except (ValueError, RecursionError, zlib.error) as error:
-        first = next(iter(text.strip().splitlines()), "")
+        first = next(iter(answer.strip().splitlines()), "")
         raise BaseImageError(
             f'"{(*image.tags, image.id)[0]}" cannot be inspected: its Python printed "{first[:80]}" on stdout',
             "Something in the image prints when Python starts (a sitecustomize, a .pth file): let it print on stderr.",
@@ -114,7 +126,7 @@ def list_files(engine: Engine, image: LocalImage, folder: Path | None) -> Mappin
     path = folder / f"{image.id.removeprefix('sha256:')}-{_mark('inventory')}.files.json.gz" if folder else None
     listing = cache.read(path, _checked)
     if listing is None:
-        listing = run_probe(engine, image, "inventory", parse_inventory)
+        listing = parsed(image, run_python(engine, image.id, probe_source("inventory")), parse_inventory)
         cache.write(path, dict(listing))
     return listing
 
@@ -156,11 +168,16 @@ def inspect(engine: Engine, image: LocalImage, folder: Path | None) -> Facts:
     path = folder / f"{image.id.removeprefix('sha256:')}-{_mark('facts')}.json.gz" if folder else None
     document = cache.read(path, inspection_facts.parse)
     if document is None:
-        document = run_probe(engine, image, "facts", lambda answer: inspection_facts.parse(json.loads(answer)))
+        document = parsed(image, run_python(engine, image.id, probe_source("facts")), parse_facts)
         cache.write(path, document)
     facts = inspection_facts.facts_of(document, image.id, image.environment, image.labels)
     inspection_facts.refuse_incomplete((*image.tags, image.id)[0], facts)
     return facts
+
+
+def parse_facts(answer: str) -> Mapping[str, Any]:
+    """The probe's answer as the document that `inspection.facts.facts_of` takes; raises `ValueError` for another."""
+    return inspection_facts.parse(json.loads(answer))
 
 
 def as_document(facts: Facts) -> dict[str, Any]:
