@@ -102,26 +102,26 @@ exec /usr/bin/java -XX:+IgnoreUnrecognizedVMOptions "$@"
 """
 
 
-def write_interpreter(tree: TreeWriter, layout: ImageLayout, folder: str) -> None:
-    """The interpreter below `folder`, and the virtual environment where the layout has one."""
-    interpreter, home = layout.interpreter, f"{folder}{layout.home}"
+def write_interpreter(tree: TreeWriter, layout: ImageLayout) -> None:
+    """The interpreter, and the virtual environment where the layout has one."""
+    interpreter, home = layout.interpreter, layout.home
     name = f"python{interpreter.minor}"
     tree.file(f"{home}/bin/{name}", interpreter.executable)
-    tree.folder(f"{folder}{layout.stdlib}", interpreter.stdlib, _keep)
+    tree.folder(layout.stdlib, interpreter.stdlib, _keep)
     if interpreter.library is not None:
-        tree.file(f"{folder}/usr/lib/{interpreter.library.name}", interpreter.library)
+        tree.file(f"/usr/lib/{interpreter.library.name}", interpreter.library)
     if layout.venv:
-        _write_venv(tree, layout, folder)
-    tree.link(f"{folder}{layout.prefix.path}/bin/python3", name)
-    tree.link(f"{folder}{layout.prefix.path}/bin/python", name)
+        _write_venv(tree, layout)
+    tree.link(f"{layout.prefix.path}/bin/python3", name)
+    tree.link(f"{layout.prefix.path}/bin/python", name)
 
 
 def write_packages(tree: TreeWriter, layout: ImageLayout, wheelhouse: Wheelhouse, scratch: Path) -> None:
     """Every wheel, installed; `scratch` is an empty folder with room for a gigabyte."""
     for wheel in wheelhouse.wheels:
         parts.install_wheel(wheel, layout.prefix, scratch)
-    tree.folder("packages", scratch)
-    tree.text(f"packages{PLUGIN_SOURCE}/ExecutionParameters.java", template_text("ExecutionParameters.java"))
+    tree.folder("", scratch)
+    tree.text(f"{PLUGIN_SOURCE}/ExecutionParameters.java", template_text("ExecutionParameters.java"))
 
 
 def write_own(tree: TreeWriter, layout: ImageLayout, scratch: Path) -> None:
@@ -134,12 +134,12 @@ def write_own(tree: TreeWriter, layout: ImageLayout, scratch: Path) -> None:
     tree.text("own/home/model-server/config.properties.tmp", template_text("config.properties.tmp"))
 
 
-def _write_venv(tree: TreeWriter, layout: ImageLayout, folder: str) -> None:
+def _write_venv(tree: TreeWriter, layout: ImageLayout) -> None:
     prefix, interpreter = layout.prefix, layout.interpreter
-    tree.link(f"{folder}{prefix.executable}", f"{layout.home}/bin/python{interpreter.minor}")
-    tree.link(f"{folder}{prefix.path}/lib64", "lib")
+    tree.link(prefix.executable, f"{layout.home}/bin/python{interpreter.minor}")
+    tree.link(f"{prefix.path}/lib64", "lib")
     configuration = f"home = {layout.home}/bin\ninclude-system-site-packages = false\nversion = {interpreter.version}\n"
-    tree.text(f"{folder}{prefix.path}/pyvenv.cfg", configuration)
+    tree.text(f"{prefix.path}/pyvenv.cfg", configuration)
 
 
 def _keep(path: Path) -> bool:
@@ -307,9 +307,11 @@ def _runtime(engine: Engine, progress: Progress, layout: ImageLayout, os_image: 
 
     def write(context: TreeWriter) -> None:
         wheelhouse = fill_wheelhouse(version.packages, layout.interpreter, progress)
-        write_interpreter(context, layout, "interpreter")
-        with TemporaryDirectory(prefix="xgbpatch-packages-") as scratch:
-            write_packages(context, layout, wheelhouse, Path(scratch))
+        with TemporaryFile() as tar:  # the engine unpacks one archive in the image; of files it reads each three times
+            with TreeWriter(tar) as tree, TemporaryDirectory(prefix="xgbpatch-packages-") as scratch:
+                write_interpreter(tree, layout)
+                write_packages(tree, layout, wheelhouse, Path(scratch))
+            context.stream("root.tar", tar)
 
     dockerfile = render_runtime(layout, os_image.id, inputs)
     return _built(engine, progress, tag, inputs, dockerfile=dockerfile, write=write)
